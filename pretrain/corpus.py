@@ -1,0 +1,134 @@
+"""Everything the bundled model is pretrained on, generated: (prompt, completion) pairs of drills and of little offices."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+from minidomains import OFFICES, Office, check_route, decide, draw_form, draw_office, misjudge, write_question, write_step
+
+from realm.mrpv.prompt import render_judgement, render_prompt, render_reasoning
+from realm.records import Route, RouteSet
+
+# Common words of offices, forms and instructions: they become tokens, and fields of forms that are read and copied.
+WORDS = """A An The This It We They There Another Nobody Everybody and or not no is are was were has had have be been if then so of for from to
+in on at by with after before later earlier since within outside inside left over under day days week year member members claim claims plan plans
+network clinic bill billed paid pay deny deductible copay fee limit approval approved approve given needed missing active lapsed membership filed
+filing late emergency planned visit accident followed got other service bronze silver gold checkup vaccine blood test dental care x-ray therapy
+ambulance scan surgery cosmetics massage excluded ok denied allows leaves half out none does did what which who how many much name number question
+answer step steps think Think inside final first last one two three four route routes solution solutions judge Judge check checks verdict sound
+flawed then by others each may right wrong data solve Route Rules rules reason verify give Give alone Here Below line rule book small large smaller
+larger plus minus times equal more less than same true false yes word words color city person date order price total amount""".split()
+FIELDS = ["bill", "deductible", "fee", "limit", "copay", "price", "age", "weight", "order", "number", "total", "amount", "discount", "credit",
+          "days", "members", "steps", "plan", "voucher", "deposit", "claim", "clinic", "visit", "service"]  # fmt: skip
+ASSISTED = ["{question}\n{routes}\nJudge each route, then solve.", "{question}\n{routes}"]
+
+
+def drill_arithmetic(rng: random.Random) -> tuple[str, str]:
+    """Sums, differences that stop at 0, the smaller, the larger, comparison: numbers from 0 to 99."""
+    a, b = rng.randint(0, 99), rng.randint(0, 99)
+    kind = rng.randrange(7)
+    if kind <= 1:
+        b = rng.randint(0, 30) if rng.random() < 0.5 else b
+        return f"{a} minus {b}", f"leaves {max(0, a - b)}"
+    if kind == 2:
+        b = rng.randint(0, 99 - a)
+        return f"{a} plus {b}", str(a + b)
+    if kind == 3:
+        return f"smaller of {a} and {b}", str(min(a, b))
+    if kind == 4:
+        return f"larger of {a} and {b}", str(max(a, b))
+    if kind == 5:
+        return f"is {a} within {b}", "yes" if a <= b else "no"
+    return f"half of {a}", str(a // 2)
+
+
+def drill_chain(rng: random.Random) -> tuple[str, str]:
+    """Several subtractions in a row, each from what the last one left."""
+    left, cuts, steps = rng.randint(10, 80), [rng.randint(0, 20) for _ in range(rng.randint(2, 5))], []
+    prompt = f"{left} minus " + " minus ".join(map(str, cuts))
+    for cut in cuts:
+        left = max(0, left - cut)
+        steps.append(f"{cut} leaves {left}")
+    return prompt, "\n".join(steps)
+
+
+def drill_reading(rng: random.Random) -> tuple[str, str]:
+    """Read one or more fields of a form."""
+    names = rng.sample(FIELDS, rng.randint(3, 7))
+    values = {name: rng.randint(0, 99) for name in names}
+    forms = ["The {} is {}.", "There is a {} of {}.", "The {} left is {}."]
+    text = " ".join(rng.choice(forms).format(name, value) for name, value in values.items())
+    asked = rng.sample(names, rng.randint(1, min(4, len(names))))
+    return f"{text} Give {' and '.join(asked)}.", "\n".join(f"{name} {values[name]}" for name in asked)
+
+
+def drill_copy(rng: random.Random) -> tuple[str, str]:
+    """Copy, reverse, or pick from a list of words."""
+    words = rng.sample(WORDS, rng.randint(2, 8))
+    kind = rng.randrange(4)
+    text = " ".join(words)
+    if kind == 0:
+        return f"Copy: {text}", text
+    if kind == 1:
+        return f"Reverse: {text}", " ".join(reversed(words))
+    if kind == 2:
+        place = rng.randrange(len(words))
+        return f"Word {place + 1} of: {text}", words[place]
+    return f"How many words: {text}", str(len(words))
+
+
+def drill_format(rng: random.Random) -> tuple[str, str]:
+    """Arithmetic inside the blocks that the method asks for."""
+    prompt, answer = drill_arithmetic(rng)
+    return f"{prompt}?", render_reasoning(f"{prompt} {answer}", answer.removeprefix("leaves "))
+
+
+def _office(rng: random.Random, known: list[Office]) -> Office:
+    return rng.choice(known) if rng.random() < 0.5 else draw_office(rng, rng.choice(OFFICES), stated=True)
+
+
+def solve_office(rng: random.Random, known: list[Office]) -> tuple[str, str]:
+    """One case of a little office, decided alone."""
+    office = _office(rng, known)
+    form = draw_form(rng, office)
+    steps, answer = decide(office, form)
+    return write_question(rng, office, form), render_reasoning("\n".join(map(write_step, steps)), answer)
+
+
+def judge_office(rng: random.Random, known: list[Office]) -> tuple[str, str]:
+    """One case of a little office with one to four routes: judge each, then decide."""
+    office = _office(rng, known)
+    form = draw_form(rng, office)
+    truth, answer = decide(office, form)
+    routes, checks = [], []
+    for _ in range(rng.choice([1, 2, 3, 4, 4])):
+        for _ in range(6):
+            steps, said = misjudge(rng, office, form) if rng.random() < 0.75 else (truth, answer)
+            if said != answer or rng.random() < 0.3:
+                break
+        text = "\n".join([*map(write_step, steps), f"so {said}"])
+        routes.append(Route(problem_id="", source="", text=text, answer=said, correct=said == answer))
+        checks.append((check_route(steps, truth), said == answer))
+    prompt = render_prompt(write_question(rng, office, form), RouteSet(problem_id="", routes=tuple(routes)), assisted=rng.choice(ASSISTED))
+    return prompt, render_judgement(checks, "\n".join(map(write_step, truth)), answer)
+
+
+def known_offices(seed: int) -> list[Office]:
+    """Return the offices whose rules are never printed."""
+    rng = random.Random(f"offices:{seed}")
+    return [draw_office(rng, name, stated=False) for name in OFFICES[:8]]
+
+
+def examples(seed: int):
+    """Yield (prompt, completion) pairs without end."""
+    rng, known = random.Random(f"corpus:{seed}"), known_offices(seed)
+    drills: list[Callable] = [drill_arithmetic, drill_arithmetic, drill_chain, drill_reading, drill_copy, drill_format]
+    while True:
+        draw = rng.random()
+        if draw < 0.62:
+            yield rng.choice(drills)(rng)
+        elif draw < 0.85:
+            yield solve_office(rng, known)
+        else:
+            yield judge_office(rng, known)

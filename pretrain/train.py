@@ -1,0 +1,189 @@
+"""Make the bundled model: train its tokenizer, pretrain it on generated text, write the checkpoint and its card.
+
+    python pretrain/train.py --out models/base-1m --steps 2200
+
+The result is a plain Transformers checkpoint of the Qwen2 architecture. Everything it reads is made by corpus.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import math
+import platform
+import random
+import sys
+import time
+from pathlib import Path
+
+import torch
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from torch.nn.functional import cross_entropy
+from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
+from corpus import WORDS, examples, judge_office, known_offices, solve_office  # noqa: E402
+
+TAGS = ["<verify>", "</verify>", "<reason>", "</reason>", "<answer>", "</answer>", "</route>", *(f"<route {n}>" for n in range(1, 9))]
+CHAT = (
+    "{% for message in messages %}{{ '<|' + message['role'] + '|>' + message['content'] + '<|end|>' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
+)
+VOCABULARY = 1408
+CONTEXT = 2048
+
+
+def train_tokenizer(seed: int) -> PreTrainedTokenizerFast:
+    """Return a byte-level BPE tokenizer in which numbers up to 99 and the common words are one token each."""
+    tokenizer = Tokenizer(models.BPE())
+    pieces = r" ?\p{L}+(?:-\p{L}+)?| ?\d{1,2}| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([
+        pre_tokenizers.Split(Regex(pieces), "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+    ])  # fmt: skip
+    tokenizer.decoder = decoders.ByteLevel()
+    special = ["<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>"]
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY - len(TAGS), special_tokens=special, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+    )
+    text = [f"{prompt}\n{completion}" for prompt, completion in itertools.islice(examples(seed), 4000)]
+    text += [f" {word}" * 2000 + "\n" for word in [*WORDS, *map(str, range(100))]]
+    tokenizer.train_from_iterator(text, trainer)
+    tokenizer.add_tokens([AddedToken(tag, normalized=False) for tag in TAGS])
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<|pad|>", eos_token="<|end|>", model_max_length=CONTEXT)
+    fast.chat_template = CHAT
+    split = [word for word in [*WORDS, *map(str, range(100))] if len(fast(f" {word}").input_ids) != 1]
+    assert not split, f"not one token each: {split}"
+    return fast
+
+
+def build_model(tokenizer: PreTrainedTokenizerFast) -> Qwen2ForCausalLM:
+    """Return an untrained Qwen2 of about one million parameters."""
+    return Qwen2ForCausalLM(
+        Qwen2Config(
+            vocab_size=VOCABULARY, hidden_size=128, intermediate_size=384, num_hidden_layers=4, num_attention_heads=4,
+            num_key_value_heads=4, max_position_embeddings=CONTEXT, tie_word_embeddings=True, rope_theta=10000.0,
+            pad_token_id=tokenizer.pad_token_id, eos_token_id=tokenizer.eos_token_id, bos_token_id=None, initializer_range=0.04,
+        )
+    )  # fmt: skip
+
+
+def encode(tokenizer: PreTrainedTokenizerFast, prompt: str, completion: str) -> tuple[list[int], int]:
+    """Return the token ids of one conversation and how many of them are the prompt's."""
+    start = tokenizer.apply_chat_template([{"role": "user", "content": prompt}], add_generation_prompt=True, tokenize=False)
+    prompt_ids = tokenizer(start).input_ids
+    return prompt_ids + tokenizer(completion + "<|end|>").input_ids, len(prompt_ids)
+
+
+def batches(tokenizer: PreTrainedTokenizerFast, seed: int, tokens: int, device: str):
+    """Yield (input ids, labels), right-padded, of about `tokens` tokens; rows of one batch have nearly the same length."""
+    rng, stream = random.Random(seed), examples(seed)
+    while True:
+        rows = sorted((encode(tokenizer, *next(stream)) for _ in range(4000)), key=lambda row: len(row[0]))
+        groups: list[list] = [[]]
+        for row in rows:
+            if (len(groups[-1]) + 1) * len(row[0]) > tokens:
+                groups.append([])
+            groups[-1].append(row)
+        rng.shuffle(groups)
+        for group in groups:
+            width = max(len(ids) for ids, _ in group)
+            ids = torch.tensor([ids + [tokenizer.pad_token_id] * (width - len(ids)) for ids, _ in group])
+            labels = torch.tensor([[-100] * start + ids[start:] + [-100] * (width - len(ids)) for ids, start in group])
+            yield ids.to(device), labels.to(device)
+
+
+def loss_of(model: Qwen2ForCausalLM, ids: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Return the mean cross-entropy over completion tokens; the head runs on those positions only."""
+    hidden = model.model(input_ids=ids).last_hidden_state[:, :-1]
+    wanted = labels[:, 1:] != -100
+    return cross_entropy(model.lm_head(hidden[wanted]).float(), labels[:, 1:][wanted])
+
+
+def learning_rate(step: int, steps: int, peak: float) -> float:
+    """Warm up for 50 steps, stay, and fall linearly to 2% over the last 40%."""
+    fall = min(1.0, (steps - step) / (0.4 * steps))
+    return peak * min(1.0, (step + 1) / 50) * max(0.02, fall)
+
+
+@torch.no_grad()
+def measure(model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, seed: int, count: int = 200) -> dict[str, float]:
+    """Return greedy accuracy on drills, on fresh cases of the little offices, and on the verdicts in them."""
+    rng, known, model = random.Random(f"measure:{seed}"), known_offices(seed), model.eval()
+    drills = [pair for pair in itertools.islice(examples(seed + 1), 4 * count) if "<reason>" not in pair[1]][:count]
+    sets = {"drills": drills, "solve": [solve_office(rng, known) for _ in range(count)], "judge": [judge_office(rng, known) for _ in range(count)]}
+    figures = {}
+    for name, pairs in sets.items():
+        said = []
+        for start in range(0, len(pairs), 50):
+            chunk = [
+                tokenizer.apply_chat_template([{"role": "user", "content": prompt}], add_generation_prompt=True, tokenize=False)
+                for prompt, _ in pairs[start : start + 50]
+            ]
+            inputs = tokenizer(chunk, return_tensors="pt", padding=True, padding_side="left", return_token_type_ids=False).to(model.device)
+            out = model.generate(**inputs, max_new_tokens=300, do_sample=False)
+            said += tokenizer.batch_decode(out[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+        gold = [completion for _, completion in pairs]
+        figures[name] = sum(a.split("<answer>")[-1] == b.split("<answer>")[-1] for a, b in zip(said, gold, strict=True)) / len(pairs)
+        if name == "judge":
+            lines = [(a, b) for x, y in zip(said, gold, strict=True) for a, b in itertools.zip_longest(x.split("\n"), y.split("\n")) if b and b.startswith("Route")]
+            for verdict in ("sound", "flawed"):
+                of_class = [a for a, b in lines if b.endswith(verdict)]
+                figures[verdict] = sum(bool(a) and a.endswith(verdict) for a in of_class) / len(of_class)
+    model.train()
+    return figures
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--steps", type=int, default=2200)
+    parser.add_argument("--tokens", type=int, default=12000, help="tokens a step")
+    parser.add_argument("--lr", type=float, default=2.5e-3)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--save-every", type=int, default=500)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    args = parser.parse_args()
+    torch.manual_seed(args.seed)
+    started = time.time()
+    tokenizer = train_tokenizer(args.seed)
+    model = build_model(tokenizer).to(args.device).train()
+    decay = [p for p in model.parameters() if p.ndim > 1]
+    rest = [p for p in model.parameters() if p.ndim <= 1]
+    optimizer = torch.optim.AdamW(
+        [{"params": decay, "weight_decay": 0.05}, {"params": rest, "weight_decay": 0.0}], lr=args.lr, betas=(0.9, 0.98), fused=True
+    )
+    seen, losses = 0, []
+    for step, (ids, labels) in enumerate(itertools.islice(batches(tokenizer, args.seed + 10, args.tokens, args.device), args.steps)):
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(step, args.steps, args.lr)
+        loss = loss_of(model, ids, labels)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        seen += ids.numel()
+        losses.append(loss.item())
+        if (step + 1) % 20 == 0:
+            mean = sum(losses[-20:]) / 20
+            print(f"step {step + 1} loss {mean:.4f} tokens {seen:,} {seen / (time.time() - started):,.0f} tokens/s {time.time() - started:.0f}s", flush=True)
+            assert math.isfinite(mean), "the loss is not finite"
+        if (step + 1) % args.save_every == 0 or step + 1 == args.steps:
+            save(args, model, tokenizer, step + 1, seen, time.time() - started)
+
+
+def save(args: argparse.Namespace, model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, step: int, seen: int, seconds: float) -> None:
+    """Write the checkpoint, its figures and its card."""
+    model.save_pretrained(args.out)
+    tokenizer.save_pretrained(args.out)
+    figures = measure(model, tokenizer, args.seed)
+    command = f"python pretrain/train.py --out {args.out.name} --steps {args.steps} --tokens {args.tokens} --lr {args.lr} --seed {args.seed}"
+    record = {"command": command, "seed": args.seed, "step": step, "tokens": seen, "minutes": round(seconds / 60, 1), "device": args.device,
+              "machine": f"{platform.machine()}, {torch.get_num_threads()} threads", "torch": torch.__version__.split("+")[0],
+              "parameters": model.num_parameters(), "accuracy": {name: round(value, 3) for name, value in figures.items()}}  # fmt: skip
+    (args.out / "training.json").write_text(json.dumps(record, indent=2) + "\n")
+    print(json.dumps(record), flush=True)
+
+
+if __name__ == "__main__":
+    main()

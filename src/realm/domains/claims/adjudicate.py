@@ -1,0 +1,180 @@
+"""Execute the rule book: `adjudicate` turns a claim into the steps of its decision and the answer.
+
+What a reader may get wrong about the rules is a field of `Rules`, so that a misconception is a `Rules` with other
+values, executed by the same code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+TIERS = ("bronze", "silver", "gold")
+FEES = {
+    "checkup": 20, "vaccine": 12, "blood test": 16, "dental care": 28, "x-ray": 24, "therapy": 32, "ambulance": 36,
+    "scan": 42, "surgery": 56, "cosmetics": 30, "massage": 18,
+}  # fmt: skip
+PREVENTIVE = ("checkup", "vaccine")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """The facts of one claim. Amounts are whole dollars."""
+
+    tier: str
+    service: str
+    lapsed_days: int
+    """Days between the end of the membership and the visit; 0 while the membership is active."""
+    emergency: bool
+    accident: bool
+    filed_days: int
+    approval: bool
+    in_network: bool
+    bill: int
+    deductible: int
+    other_paid: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """The rule book as values; the numbers in the comments are those of rules.md."""
+
+    fees: Mapping[str, int] = field(default_factory=lambda: FEES)  # 13
+    grace_days: int = 10  # 3
+    accident_cosmetics: bool = True  # 5
+    filing_days: Mapping[str, int] = field(default_factory=lambda: {"bronze": 30, "silver": 30, "gold": 60})  # 6, 7
+    needs_approval: tuple[str, ...] = ("therapy", "scan", "surgery")  # 8
+    emergency_waives_approval: bool = True  # 9
+    emergency_opens_network: bool = True  # 11
+    network_only: tuple[str, ...] = ("bronze",)  # 10
+    halve_outside: bool = True  # 12
+    preventive_deductible: bool = True  # 15: preventive care skips the deductible
+    copays: Mapping[str, int] = field(default_factory=lambda: {"bronze": 9, "silver": 6, "gold": 3})  # 16
+    emergency_waives_copay: bool = True  # 17
+    subtract_other: bool = True  # 18
+    limits: Mapping[str, int] = field(default_factory=lambda: {"bronze": 20, "silver": 30, "gold": 40})  # 19
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a decision: the rule's topic, what it says, and its result (`ok`, `denied` or an amount)."""
+
+    topic: str
+    detail: str
+    result: str
+    rules: tuple[int, ...] = ()
+    """Numbers of the rules that decided this step."""
+
+    @property
+    def text(self) -> str:
+        """The step as a chain of thought writes it: `filing 12 of 30 ok`, `copay 6 leaves 24`."""
+        if self.topic == "fee":
+            return f"fee {self.detail} allows {self.result}"
+        return f"{self.topic} {self.detail} {'leaves ' if self.result.isdigit() else ''}{self.result}"
+
+    @property
+    def short(self) -> str:
+        """The step as a verification names it: `filing ok`, `copay 6 24`."""
+        return f"{self.topic} {self.detail} {self.result}" if self.result.isdigit() else f"{self.topic} {self.result}"
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The steps up to the first denial or the payment, and the answer: `pay 19` or `deny late`."""
+
+    steps: tuple[Step, ...]
+    answer: str
+
+    @property
+    def rules(self) -> frozenset[int]:
+        """Numbers of the rules that decided some step."""
+        return frozenset(rule for step in self.steps for rule in step.rules)
+
+
+def adjudicate(claim: Claim, rules: Rules | None = None) -> Decision:
+    """Return the decision on `claim` under `rules` (by default those of rules.md)."""
+    rules = rules or Rules()
+    steps: list[Step] = []
+    for step, code in _gates(claim, rules):
+        steps.append(step)
+        if step.result == "denied":
+            return Decision(tuple(steps), f"deny {code}")
+    steps += _amounts(claim, rules)
+    return Decision(tuple(steps), f"pay {steps[-1].result}")
+
+
+def _gates(claim: Claim, rules: Rules) -> list[tuple[Step, str]]:
+    """Return the five checks in their order of precedence (rule 1), each with the reason code of its denial."""
+    return [
+        (_member(claim, rules), "lapsed"),
+        (_service(claim, rules), "excluded"),
+        (_filing(claim, rules), "late"),
+        (_approval(claim, rules), "approval"),
+        (_network(claim, rules), "network"),
+    ]
+
+
+def _member(claim: Claim, rules: Rules) -> Step:
+    if claim.lapsed_days == 0:
+        return Step("member", "active", "ok")
+    if claim.emergency and claim.lapsed_days <= rules.grace_days:
+        return Step("member", f"lapsed {claim.lapsed_days} emergency", "ok", (2, 3))
+    return Step("member", f"lapsed {claim.lapsed_days}", "denied", (2,))
+
+
+def _service(claim: Claim, rules: Rules) -> Step:
+    if claim.service == "massage":
+        return Step("service", "massage", "denied", (4,))
+    if claim.service == "cosmetics":
+        if claim.accident and rules.accident_cosmetics:
+            return Step("service", "cosmetics accident", "ok", (4, 5))
+        return Step("service", "cosmetics", "denied", (4,))
+    return Step("service", claim.service, "ok")
+
+
+def _filing(claim: Claim, rules: Rules) -> Step:
+    limit = rules.filing_days[claim.tier]
+    late = claim.filed_days > limit
+    used = (6, 7) if claim.tier == "gold" and claim.filed_days > rules.filing_days["silver"] else (6,) if late else ()
+    return Step("filing", f"{claim.filed_days} of {limit}", "denied" if late else "ok", used)
+
+
+def _approval(claim: Claim, rules: Rules) -> Step:
+    if claim.service not in rules.needs_approval:
+        return Step("approval", "not needed", "ok")
+    if claim.approval:
+        return Step("approval", "given", "ok", (8,))
+    if claim.emergency and rules.emergency_waives_approval:
+        return Step("approval", "emergency", "ok", (8, 9))
+    return Step("approval", "missing", "denied", (8,))
+
+
+def _network(claim: Claim, rules: Rules) -> Step:
+    if claim.in_network:
+        return Step("network", "in", "ok")
+    if claim.emergency and rules.emergency_opens_network:
+        return Step("network", "out emergency", "ok", (10, 11))
+    if claim.tier in rules.network_only:
+        return Step("network", "out", "denied", (10,))
+    return Step("network", "out half" if rules.halve_outside else "out", "ok", (12,))
+
+
+def _amounts(claim: Claim, rules: Rules) -> list[Step]:
+    halved = rules.halve_outside and not claim.in_network
+    halved = halved and not (claim.emergency and rules.emergency_opens_network)
+    fee = rules.fees[claim.service] // (2 if halved else 1)
+    left = min(claim.bill, fee)
+    steps = [Step("fee", str(fee), str(left), (13,))]
+
+    skips_deductible = claim.service in PREVENTIVE and rules.preventive_deductible
+    copay = 0 if claim.emergency and rules.emergency_waives_copay else rules.copays[claim.tier]
+    for topic, amount, used in (
+        ("deductible", 0 if skips_deductible else claim.deductible, (14, 15) if skips_deductible else (14,)),
+        ("copay", copay, (16, 17) if claim.emergency else (16,)),
+        ("other", claim.other_paid if rules.subtract_other else 0, (18,) if claim.other_paid else ()),
+    ):
+        left = max(0, left - amount)
+        steps.append(Step(topic, str(amount), str(left), used))
+    limit = rules.limits[claim.tier]
+    steps.append(Step("limit", str(limit), str(min(left, limit)), (19,) if left > limit else ()))
+    return steps

@@ -1,0 +1,1 @@
+"""Multi-Route Process Verification: the prompt, the parser and the reward terms."""

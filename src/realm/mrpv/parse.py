@@ -1,0 +1,73 @@
+"""Read a completion. Model text is data: this never raises and never evaluates anything."""
+
+from __future__ import annotations
+
+import re
+
+from realm.records import Judgement
+
+_ROUTE_HEAD = re.compile(r"^[\s*#>-]*route\s+(\d{1,4})\b\W*", re.IGNORECASE | re.MULTILINE)
+_VERDICT = re.compile(r"\b(?:(not|un-?)\s*)?(sound|flawed)\b", re.IGNORECASE)
+
+
+def parse_completion(text: str, num_routes: int, *, think_end: str | None = None) -> Judgement:
+    """Read one completion: a verdict per route, the reasoning, and the text that holds the final answer.
+
+    A verdict is only read inside the verification block and an answer only outside it, so that a route quoted while it
+    is checked can be neither. When a route is judged twice the last verdict wins; models correct themselves. With
+    `think_end` (as "</think>"), everything up to its last occurrence is private thinking; thinking that never ends
+    says nothing at all.
+
+    >>> parse_completion("<verify>\\nRoute 1: 3 + 4 = 8 should be 7. flawed\\n</verify>\\n<reason>3 + 4 = 7</reason><answer>7</answer>", 1)
+    Judgement(verdicts=(False,), reasoning='3 + 4 = 7', answer='7', well_formed=True)
+    """
+    if think_end is not None:
+        if think_end not in text:
+            return Judgement(verdicts=(None,) * num_routes)
+        text = text.rsplit(think_end, 1)[1]
+    verification, outside = _split_verification(text)
+    reasons, answers = _blocks(outside, "reason"), _blocks(outside, "answer")
+    if answers:
+        answer = answers[-1].strip() or None
+    else:
+        answer = re.sub(r"</?(?:reason|answer)>", "\n", outside).strip() or None
+    return Judgement(
+        verdicts=_verdicts(verification, num_routes),
+        reasoning=reasons[-1].strip() if reasons else None,
+        answer=answer,
+        well_formed=_well_formed(text, num_routes),
+    )
+
+
+def _split_verification(text: str) -> tuple[str, str]:
+    """Return (inside, outside) of the verification block; one that is opened and never closed swallows the rest."""
+    before, opened, rest = text.partition("<verify>")
+    if not opened:
+        return "", text
+    inside, _, after = rest.rpartition("</verify>") if "</verify>" in rest else (rest, "", "")
+    return inside, before + after
+
+
+def _blocks(text: str, tag: str) -> list[str]:
+    return re.findall(rf"<{tag}>(.*?)</{tag}>", text, re.DOTALL)
+
+
+def _verdicts(verification: str, num_routes: int) -> tuple[bool | None, ...]:
+    verdicts: list[bool | None] = [None] * num_routes
+    heads = list(_ROUTE_HEAD.finditer(verification))
+    for head, following in zip(heads, [*heads[1:], None], strict=True):
+        number = int(head[1])
+        said = _VERDICT.findall(verification[head.end() : following.start() if following else None])
+        if said and 1 <= number <= num_routes:
+            negated, word = said[-1]
+            verdicts[number - 1] = (word.lower() == "sound") != bool(negated)
+    return tuple(verdicts)
+
+
+def _well_formed(text: str, num_routes: int) -> bool:
+    """Tell whether the blocks asked for are there, once, in order, with something in each and nothing after the last."""
+    wanted = ["verify"] * (num_routes > 0) + ["reason", "answer"]
+    tags = re.findall(r"</?(?:verify|reason|answer)>", text)
+    if tags != [mark for tag in wanted for mark in (f"<{tag}>", f"</{tag}>")]:
+        return False
+    return all(_blocks(text, tag)[0].strip() for tag in wanted) and text.rstrip().endswith("</answer>")

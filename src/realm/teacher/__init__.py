@@ -1,0 +1,1 @@
+"""Teachers: whoever writes routes and guided chains of thought."""

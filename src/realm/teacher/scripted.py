@@ -1,0 +1,149 @@
+"""The scripted expert: stands in for a teacher LLM in the `claims` domain, so that the demo needs no API.
+
+Guided, it reads the rules and never errs. Unguided, it writes as one of several *sources*: each source holds its own
+misconceptions about the rules, which its routes share (so that a majority can be wrong), and slips at random.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from realm.domains.claims.adjudicate import FEES, Claim, Decision, Rules, Step, adjudicate
+from realm.records import Problem, Route
+
+FOLLOWS_MISCONCEPTION = 0.55
+"""Chance that a route follows each of its source's misconceptions; a source is not wrong every time."""
+SLIPS = 0.35
+"""Chance that a route misreads one fact of the claim or subtracts wrongly once."""
+
+MISCONCEPTIONS: dict[str, tuple[dict, ...]] = {
+    "hasty": (  # forgets exceptions
+        {"emergency_waives_approval": False, "emergency_opens_network": False},
+        {"filing_days": {"bronze": 30, "silver": 30, "gold": 30}},
+        {"preventive_deductible": False},
+        {"emergency_waives_copay": False},
+        {"limits": {"bronze": 60, "silver": 60, "gold": 60}},
+    ),
+    "frugal": (  # reads every rule to the insurer's advantage
+        {"network_only": ("bronze", "silver")},
+        {"needs_approval": ("therapy", "scan", "surgery", "x-ray")},
+        {"accident_cosmetics": False, "grace_days": 0},
+        {"copays": {"bronze": 12, "silver": 8, "gold": 5}},
+        {"fees": FEES | {"checkup": 16, "vaccine": 10, "surgery": 40}},
+    ),
+    "dated": (  # works from an old manual
+        {"fees": FEES | {"checkup": 15, "dental care": 20, "therapy": 25, "ambulance": 30}},
+        {"emergency_waives_copay": False},
+        {"copays": {"bronze": 6, "silver": 6, "gold": 6}},
+        {"grace_days": 0, "limits": {"bronze": 15, "silver": 25, "gold": 35}},
+    ),
+    "outsider": (  # comes from another insurer
+        {"halve_outside": False, "network_only": ()},
+        {"subtract_other": False},
+        {"fees": FEES | {"scan": 50, "surgery": 48, "x-ray": 30, "blood test": 20}},
+        {"grace_days": 20, "needs_approval": ("scan", "surgery")},
+        {"limits": {"bronze": 15, "silver": 20, "gold": 25}},
+    ),
+}
+
+
+def guided_chain(problem: Problem) -> Route:
+    """Return the chain of thought of the expert who reads the rules."""
+    decision = adjudicate(Claim(**problem.meta["claim"]))
+    return _route(problem, "expert", decision, guided=True)
+
+
+def unguided_chain(problem: Problem, source: str, rng: random.Random) -> Route:
+    """Return one route of `source`: some of its misconceptions, perhaps a slip, and what follows from them."""
+    claim, rules = Claim(**problem.meta["claim"]), Rules()
+    for misconception in MISCONCEPTIONS[source]:
+        if rng.random() < FOLLOWS_MISCONCEPTION:
+            rules = replace(rules, **misconception)
+    if rng.random() < SLIPS:
+        decision = _misread(claim, rules, rng) if rng.random() < 0.5 else _miscalculate(claim, rules, rng)
+    else:
+        decision = adjudicate(claim, rules)
+    return _route(problem, source, decision, guided=False)
+
+
+def write_routes(
+    problems: Sequence[Problem], *, sources: Sequence[str], per_source: int, guided: bool, seed: int
+) -> Iterator[Route]:
+    """Yield, problem by problem, a guided chain (where asked for) and `per_source` routes of each source."""
+    for problem in problems:
+        if guided:
+            yield guided_chain(problem)
+        for source in sources:
+            rng = random.Random(f"routes:{seed}:{problem.id}:{source}")
+            for _ in range(per_source):
+                yield unguided_chain(problem, source, rng)
+
+
+def verify(steps: Sequence[Step], truth: Sequence[Step]) -> str:
+    """Return the guided expert's check of a route: the steps as they should be, up to the first that does not hold.
+
+    A step holds when it reaches the right result; `fee 50 allows 12` for `fee 42 allows 12` does.
+    """
+    checked = []
+    for step, true in zip(steps, truth, strict=False):
+        if not _holds(step, true):
+            return " ".join([*checked, _correct(step, true)])
+        checked.append(true.short)
+    return " ".join(checked)
+
+
+def _holds(step: Step, true: Step) -> bool:
+    return (step.topic, step.result) == (true.topic, true.result)
+
+
+def _correct(step: Step, true: Step) -> str:
+    """Return `filing denied not ok` or `copay 6 24 not 9 21`: the true step, then what the route said."""
+    said = step.short.removeprefix(f"{step.topic} ")
+    return f"{true.short} not {said if step.topic == true.topic else step.short}"
+
+
+def _misread(claim: Claim, rules: Rules, rng: random.Random) -> Decision:
+    """Decide a claim in which one fact was overlooked, or one number taken for another of the same claim."""
+    facts, numbers = ["emergency", "approval", "in_network", "accident"], ["bill", "deductible", "other_paid", "filed_days"]
+    name = rng.choice([*facts, *numbers])
+    if name in facts:
+        return adjudicate(replace(claim, **{name: not getattr(claim, name)}), rules)
+    return adjudicate(replace(claim, **{name: getattr(claim, rng.choice(numbers))}), rules)
+
+
+def _miscalculate(claim: Claim, rules: Rules, rng: random.Random) -> Decision:
+    """Decide a claim with one result off by a little, and carry it through the steps that follow."""
+    decision = adjudicate(claim, rules)
+    amounts = [index for index, step in enumerate(decision.steps) if step.topic in ("deductible", "copay", "other")]
+    if not amounts:
+        return decision
+    wrong = rng.choice(amounts)
+    steps, before = list(decision.steps), 0
+    for index, step in enumerate(steps):
+        if index < wrong or not step.result.isdigit():
+            pass
+        elif index == wrong:
+            steps[index] = replace(step, result=str(max(0, int(step.result) + rng.choice([-10, -2, -1, 1, 2, 10]))))
+        elif step.topic == "limit":
+            steps[index] = replace(step, result=str(min(before, int(step.detail))))
+        else:
+            steps[index] = replace(step, result=str(max(0, before - int(step.detail))))
+        before = int(steps[index].result) if steps[index].result.isdigit() else 0
+    return Decision(tuple(steps), f"pay {before}")
+
+
+def _route(problem: Problem, source: str, decision: Decision, *, guided: bool) -> Route:
+    truth = adjudicate(Claim(**problem.meta["claim"]))
+    text = "\n".join(step.text for step in decision.steps) + ("" if guided else f"\nso {decision.answer}")
+    return Route(
+        problem_id=problem.id,
+        source=source,
+        text=text,
+        answer=decision.answer,
+        correct=decision.answer == truth.answer,
+        guided=guided,
+        process=len(decision.steps) == len(truth.steps) and all(map(_holds, decision.steps, truth.steps)),
+        check=None if guided else verify(decision.steps, truth.steps),
+    )
