@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Iterator
 
 from minidomains import OFFICES, Office, check_route, decide, draw_form, draw_office, misjudge, write_question, write_step
 
@@ -25,21 +25,20 @@ ASSISTED = ["{question}\n{routes}\nJudge each route, then solve.", "{question}\n
 
 
 def drill_arithmetic(rng: random.Random) -> tuple[str, str]:
-    """Sums, differences that stop at 0, the smaller, the larger, comparison: numbers from 0 to 99."""
-    a, b = rng.randint(0, 99), rng.randint(0, 99)
-    kind = rng.randrange(7)
-    if kind <= 1:
-        b = rng.randint(0, 30) if rng.random() < 0.5 else b
+    """Differences that stop at 0, the smaller, comparison, sums, halves; mostly of the sizes that forms have."""
+    small = rng.random() < 0.7
+    a, b = rng.randint(0, 70 if small else 99), rng.randint(0, 20 if small else 99)
+    kind = rng.randrange(10)
+    if kind <= 4:
         return f"{a} minus {b}", f"leaves {max(0, a - b)}"
-    if kind == 2:
+    b = rng.randint(0, 99)
+    if kind <= 6:
+        return f"smaller of {a} and {b}", str(min(a, b))
+    if kind == 7:
+        return f"is {a} within {b}", "yes" if a <= b else "no"
+    if kind == 8:
         b = rng.randint(0, 99 - a)
         return f"{a} plus {b}", str(a + b)
-    if kind == 3:
-        return f"smaller of {a} and {b}", str(min(a, b))
-    if kind == 4:
-        return f"larger of {a} and {b}", str(max(a, b))
-    if kind == 5:
-        return f"is {a} within {b}", "yes" if a <= b else "no"
     return f"half of {a}", str(a // 2)
 
 
@@ -120,15 +119,14 @@ def known_offices(seed: int) -> list[Office]:
     return [draw_office(rng, name, stated=False) for name in OFFICES[:8]]
 
 
-def examples(seed: int):
-    """Yield (prompt, completion) pairs without end."""
+def examples(seed: int, drills: float) -> Iterator[tuple[str, str]]:
+    """Yield (prompt, completion) pairs without end; `drills` is the share of drills, the rest are cases of little offices."""
     rng, known = random.Random(f"corpus:{seed}"), known_offices(seed)
-    drills: list[Callable] = [drill_arithmetic, drill_arithmetic, drill_chain, drill_reading, drill_copy, drill_format]
+    kinds = [drill_arithmetic] * 5 + [drill_chain] * 3 + [drill_reading] * 3 + [drill_copy, drill_format]
     while True:
-        draw = rng.random()
-        if draw < 0.62:
-            yield rng.choice(drills)(rng)
-        elif draw < 0.85:
+        if rng.random() < drills:
+            yield rng.choice(kinds)(rng)
+        elif rng.random() < 0.72:
             yield solve_office(rng, known)
         else:
             yield judge_office(rng, known)

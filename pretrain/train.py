@@ -1,6 +1,6 @@
 """Make the bundled model: train its tokenizer, pretrain it on generated text, write the checkpoint and its card.
 
-    python pretrain/train.py --out models/base-1m --steps 2200
+    python pretrain/train.py --out models/base-1m
 
 The result is a plain Transformers checkpoint of the Qwen2 architecture. Everything it reads is made by corpus.py.
 """
@@ -30,7 +30,7 @@ CHAT = (
     "{% for message in messages %}{{ '<|' + message['role'] + '|>' + message['content'] + '<|end|>' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
 )
-VOCABULARY = 1408
+VOCABULARY = 1792
 CONTEXT = 2048
 
 
@@ -46,13 +46,13 @@ def train_tokenizer(seed: int) -> PreTrainedTokenizerFast:
     trainer = trainers.BpeTrainer(
         vocab_size=VOCABULARY - len(TAGS), special_tokens=special, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
     )
-    text = [f"{prompt}\n{completion}" for prompt, completion in itertools.islice(examples(seed), 4000)]
-    text += [f" {word}" * 2000 + "\n" for word in [*WORDS, *map(str, range(100))]]
+    text = [f"{prompt}\n{completion}" for prompt, completion in itertools.islice(examples(seed, 0.5), 4000)]
+    text += [f" {word}" * 2000 + f"\n{word}" * 2000 for word in [*WORDS, *map(str, range(100))]]
     tokenizer.train_from_iterator(text, trainer)
     tokenizer.add_tokens([AddedToken(tag, normalized=False) for tag in TAGS])
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<|pad|>", eos_token="<|end|>", model_max_length=CONTEXT)
     fast.chat_template = CHAT
-    split = [word for word in [*WORDS, *map(str, range(100))] if len(fast(f" {word}").input_ids) != 1]
+    split = [word for word in [*WORDS, *map(str, range(100))] if len(fast(f" {word}").input_ids) != 1 or len(fast(word).input_ids) != 1]
     assert not split, f"not one token each: {split}"
     return fast
 
@@ -63,7 +63,7 @@ def build_model(tokenizer: PreTrainedTokenizerFast) -> Qwen2ForCausalLM:
         Qwen2Config(
             vocab_size=VOCABULARY, hidden_size=128, intermediate_size=384, num_hidden_layers=4, num_attention_heads=4,
             num_key_value_heads=4, max_position_embeddings=CONTEXT, tie_word_embeddings=True, rope_theta=10000.0,
-            pad_token_id=tokenizer.pad_token_id, eos_token_id=tokenizer.eos_token_id, bos_token_id=None, initializer_range=0.04,
+            pad_token_id=tokenizer.pad_token_id, eos_token_id=tokenizer.eos_token_id, bos_token_id=None, initializer_range=0.02,
         )
     )  # fmt: skip
 
@@ -75,34 +75,42 @@ def encode(tokenizer: PreTrainedTokenizerFast, prompt: str, completion: str) -> 
     return prompt_ids + tokenizer(completion + "<|end|>").input_ids, len(prompt_ids)
 
 
-def batches(tokenizer: PreTrainedTokenizerFast, seed: int, tokens: int, device: str):
-    """Yield (input ids, labels), right-padded, of about `tokens` tokens; rows of one batch have nearly the same length."""
-    rng, stream = random.Random(seed), examples(seed)
+def batches(tokenizer: PreTrainedTokenizerFast, seed: int, tokens: int, drills: float, device: str):
+    """Yield lists of four (input ids, labels), right-padded, about `tokens` tokens together.
+
+    Rows of one pair have nearly the same length, so that nothing is wasted on padding. Length tells the task, so a step
+    takes four pairs of different lengths: with one, the model would swing from task to task and learn none.
+    """
+    rng, stream = random.Random(seed), examples(seed, drills)
     while True:
-        rows = sorted((encode(tokenizer, *next(stream)) for _ in range(4000)), key=lambda row: len(row[0]))
+        rows = sorted((encode(tokenizer, *next(stream)) for _ in range(3000)), key=lambda row: len(row[0]))
         groups: list[list] = [[]]
         for row in rows:
-            if (len(groups[-1]) + 1) * len(row[0]) > tokens:
+            if (len(groups[-1]) + 1) * len(row[0]) > tokens / 4:
                 groups.append([])
             groups[-1].append(row)
         rng.shuffle(groups)
+        pairs = []
         for group in groups:
             width = max(len(ids) for ids, _ in group)
             ids = torch.tensor([ids + [tokenizer.pad_token_id] * (width - len(ids)) for ids, _ in group])
             labels = torch.tensor([[-100] * start + ids[start:] + [-100] * (width - len(ids)) for ids, start in group])
-            yield ids.to(device), labels.to(device)
+            pairs.append((ids.to(device), labels.to(device)))
+            if len(pairs) == 4:
+                yield pairs
+                pairs = []
 
 
 def loss_of(model: Qwen2ForCausalLM, ids: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Return the mean cross-entropy over completion tokens; the head runs on those positions only."""
+    """Return the summed cross-entropy over completion tokens; the head runs on those positions only."""
     hidden = model.model(input_ids=ids).last_hidden_state[:, :-1]
     wanted = labels[:, 1:] != -100
-    return cross_entropy(model.lm_head(hidden[wanted]).float(), labels[:, 1:][wanted])
+    return cross_entropy(model.lm_head(hidden[wanted]).float(), labels[:, 1:][wanted], reduction="sum")
 
 
 def learning_rate(step: int, steps: int, peak: float) -> float:
-    """Warm up for 50 steps, stay, and fall linearly to 2% over the last 40%."""
-    fall = min(1.0, (steps - step) / (0.4 * steps))
+    """Warm up for 50 steps, stay, and fall linearly to 2% over the last 35%."""
+    fall = min(1.0, (steps - step) / (0.35 * steps))
     return peak * min(1.0, (step + 1) / 50) * max(0.02, fall)
 
 
@@ -110,7 +118,7 @@ def learning_rate(step: int, steps: int, peak: float) -> float:
 def measure(model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, seed: int, count: int = 200) -> dict[str, float]:
     """Return greedy accuracy on drills, on fresh cases of the little offices, and on the verdicts in them."""
     rng, known, model = random.Random(f"measure:{seed}"), known_offices(seed), model.eval()
-    drills = [pair for pair in itertools.islice(examples(seed + 1), 4 * count) if "<reason>" not in pair[1]][:count]
+    drills = list(itertools.islice(examples(seed + 1, 1.0), count))
     sets = {"drills": drills, "solve": [solve_office(rng, known) for _ in range(count)], "judge": [judge_office(rng, known) for _ in range(count)]}
     figures = {}
     for name, pairs in sets.items():
@@ -137,11 +145,12 @@ def measure(model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, seed: i
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=2200)
-    parser.add_argument("--tokens", type=int, default=12000, help="tokens a step")
-    parser.add_argument("--lr", type=float, default=2.5e-3)
+    parser.add_argument("--drill-steps", type=int, default=1300, help="steps of drills alone, 4096 tokens each, before the rest")
+    parser.add_argument("--steps", type=int, default=1400, help="steps of drills and little offices, --tokens each")
+    parser.add_argument("--tokens", type=int, default=10000)
+    parser.add_argument("--lr", type=float, default=1.5e-3)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--save-every", type=int, default=500)
+    parser.add_argument("--save-every", type=int, default=650)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     args = parser.parse_args()
     torch.manual_seed(args.seed)
@@ -154,21 +163,29 @@ def main() -> None:
         [{"params": decay, "weight_decay": 0.05}, {"params": rest, "weight_decay": 0.0}], lr=args.lr, betas=(0.9, 0.98), fused=True
     )
     seen, losses = 0, []
-    for step, (ids, labels) in enumerate(itertools.islice(batches(tokenizer, args.seed + 10, args.tokens, args.device), args.steps)):
+    total = args.drill_steps + args.steps
+    schooling = itertools.chain(
+        itertools.islice(batches(tokenizer, args.seed + 10, 4096, 1.0, args.device), args.drill_steps),
+        itertools.islice(batches(tokenizer, args.seed + 20, args.tokens, 0.45, args.device), args.steps),
+    )
+    for step, pairs in enumerate(schooling):
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, args.steps, args.lr)
-        loss = loss_of(model, ids, labels)
-        loss.backward()
+            group["lr"] = learning_rate(step, total, args.lr)
+        count, loss = sum(int((labels != -100).sum()) for _, labels in pairs), 0.0
+        for ids, labels in pairs:
+            part = loss_of(model, ids, labels) / count
+            part.backward()
+            loss += part.item()
+            seen += ids.numel()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        seen += ids.numel()
-        losses.append(loss.item())
+        losses.append(loss)
         if (step + 1) % 20 == 0:
             mean = sum(losses[-20:]) / 20
             print(f"step {step + 1} loss {mean:.4f} tokens {seen:,} {seen / (time.time() - started):,.0f} tokens/s {time.time() - started:.0f}s", flush=True)
             assert math.isfinite(mean), "the loss is not finite"
-        if (step + 1) % args.save_every == 0 or step + 1 == args.steps:
+        if (step + 1) % args.save_every == 0 or step + 1 == total:
             save(args, model, tokenizer, step + 1, seen, time.time() - started)
 
 
@@ -177,7 +194,8 @@ def save(args: argparse.Namespace, model: Qwen2ForCausalLM, tokenizer: PreTraine
     model.save_pretrained(args.out)
     tokenizer.save_pretrained(args.out)
     figures = measure(model, tokenizer, args.seed)
-    command = f"python pretrain/train.py --out {args.out.name} --steps {args.steps} --tokens {args.tokens} --lr {args.lr} --seed {args.seed}"
+    command = f"python pretrain/train.py --out models/{args.out.name} --drill-steps {args.drill_steps} --steps {args.steps} --tokens {args.tokens}"
+    command += f" --lr {args.lr} --seed {args.seed}"
     record = {"command": command, "seed": args.seed, "step": step, "tokens": seen, "minutes": round(seconds / 60, 1), "device": args.device,
               "machine": f"{platform.machine()}, {torch.get_num_threads()} threads", "torch": torch.__version__.split("+")[0],
               "parameters": model.num_parameters(), "accuracy": {name: round(value, 3) for name, value in figures.items()}}  # fmt: skip

@@ -26,15 +26,13 @@ def parse_completion(text: str, num_routes: int, *, think_end: str | None = None
             return Judgement(verdicts=(None,) * num_routes)
         text = text.rsplit(think_end, 1)[1]
     verification, outside = _split_verification(text)
-    reasons, answers = _blocks(outside, "reason"), _blocks(outside, "answer")
-    if answers:
-        answer = answers[-1].strip() or None
-    else:
-        answer = re.sub(r"</?(?:reason|answer)>", "\n", outside).strip() or None
+    reasoning, answer = _last_block(outside, "reason"), _last_block(outside, "answer")
+    if answer is None:
+        answer = re.sub(r"</?(?:reason|answer)>", "\n", outside).strip()
     return Judgement(
         verdicts=_verdicts(verification, num_routes),
-        reasoning=reasons[-1].strip() if reasons else None,
-        answer=answer,
+        reasoning=reasoning,
+        answer=answer or None,
         well_formed=_well_formed(text, num_routes),
     )
 
@@ -48,16 +46,20 @@ def _split_verification(text: str) -> tuple[str, str]:
     return inside, before + after
 
 
-def _blocks(text: str, tag: str) -> list[str]:
-    return re.findall(rf"<{tag}>(.*?)</{tag}>", text, re.DOTALL)
+def _last_block(text: str, tag: str) -> str | None:
+    """Return the inside of the last closed block; `None` where none is. Linear: a model may repeat a tag a thousand times."""
+    before, closed, _ = text.rpartition(f"</{tag}>")
+    inside = before.rpartition(f"<{tag}>")
+    return inside[2].strip() if closed and inside[1] else None
 
 
 def _verdicts(verification: str, num_routes: int) -> tuple[bool | None, ...]:
     verdicts: list[bool | None] = [None] * num_routes
     heads = list(_ROUTE_HEAD.finditer(verification))
-    for head, following in zip(heads, [*heads[1:], None], strict=True):
+    ends = [head.start() for head in heads[1:]] + [len(verification)]
+    for head, end in zip(heads, ends, strict=False):
         number = int(head[1])
-        said = _VERDICT.findall(verification[head.end() : following.start() if following else None])
+        said = _VERDICT.findall(verification, head.end(), end)
         if said and 1 <= number <= num_routes:
             negated, word = said[-1]
             verdicts[number - 1] = (word.lower() == "sound") != bool(negated)
@@ -70,4 +72,4 @@ def _well_formed(text: str, num_routes: int) -> bool:
     tags = re.findall(r"</?(?:verify|reason|answer)>", text)
     if tags != [mark for tag in wanted for mark in (f"<{tag}>", f"</{tag}>")]:
         return False
-    return all(_blocks(text, tag)[0].strip() for tag in wanted) and text.rstrip().endswith("</answer>")
+    return all(_last_block(text, tag) for tag in wanted) and text.rstrip().endswith("</answer>")

@@ -1,0 +1,35 @@
+# Needs Python 3.11 or newer, git and make; everything else goes into .venv.
+PYTHON ?= python3
+VENV ?= .venv
+# Another build of torch, a CUDA one for example: make demo TORCH="torch==2.13.0 <the options that pytorch.org names>"
+TORCH ?= $(shell grep '^torch==' constraints.txt)
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: demo test check docs clean
+
+demo: $(INSTALLED)
+	$(BIN)/realm run configs/demo.yaml
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest
+
+check: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m pytest
+
+docs: $(INSTALLED)
+	$(BIN)/python docs/write_cli.py > docs/cli.md.new && mv docs/cli.md.new docs/cli.md
+
+clean:
+	rm -rf $(VENV)
+
+# torch goes first and its pin is left out afterwards, so that the build chosen here is the one that stays.
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "realm needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Try: make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+	grep -v '^torch==' constraints.txt > $(VENV)/constraints.txt
+	$(BIN)/python -m pip install --quiet -c $(VENV)/constraints.txt $(TORCH)
+	$(BIN)/python -m pip install --quiet -c $(VENV)/constraints.txt -e '.[test]'
+	touch $@

@@ -1,0 +1,22 @@
+"""ReaLM: teach a small language model to reason in a vertical domain by itself."""
+
+from realm.config import Config, load_config
+from realm.errors import ConfigError, DataError, ModelError, RealmError, RunError
+from realm.records import Judgement, Problem, Route, RouteSet, Score
+from realm.runs import Run
+
+__all__ = [
+    "Config",
+    "ConfigError",
+    "DataError",
+    "Judgement",
+    "ModelError",
+    "Problem",
+    "RealmError",
+    "Route",
+    "RouteSet",
+    "Run",
+    "RunError",
+    "Score",
+    "load_config",
+]

@@ -1,0 +1,298 @@
+"""The settings of a run: one model per stage. The defaults are the vetted setting."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveInt,
+    PrivateAttr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from realm.errors import ConfigError
+from realm.mrpv.prompt import ASSISTED, AUTONOMOUS
+from realm.settings import describe_mistakes, read_settings
+
+Share = Annotated[float, Field(ge=0, le=1)]
+TrlSettings = dict[str, Any]
+"""Settings that go to a class of TRL or PEFT untouched; that class says what it allows."""
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Sizes(Section):
+    train: PositiveInt = 8000
+    validation: NonNegativeInt = 400
+    test: PositiveInt = 2000
+    test_rules: NonNegativeInt = 500
+    """Problems whose rule combinations are held out of the other splits."""
+
+
+class ClaimsDomain(Section):
+    kind: Literal["claims"] = "claims"
+    sizes: Sizes = Sizes()
+
+
+class ProblemColumns(Section):
+    """Which column of the files holds what; `null` where there is none."""
+
+    id: str | None = "id"
+    """A column, or a template over columns as "{table} {question}", whose hash is the id; null: the hash of the question."""
+    question: str = "question"
+    answer: str = "answer"
+    choices: str | None = None
+    split: str | None = None
+    """Without one, `splits` draws the split."""
+
+
+class FilesDomain(Section):
+    kind: Literal["files"]
+    path: str | list[str]
+    """One or more of .jsonl, .jsonl.gz, .csv, .csv.gz."""
+    columns: ProblemColumns = ProblemColumns()
+    question_template: str | None = None
+    """Builds the question from the row's columns, as "{table_in_csv}\\n{question}"."""
+    answer: Literal["text", "number", "label", "set"] = "text"
+    rules: str | None = None
+    """The rule book, a Markdown file."""
+    splits: dict[Literal["train", "validation", "test", "test_rules"], Share] = {"train": 0.6, "validation": 0.1, "test": 0.3}
+    """Share of each split, drawn by the hash of seed and id; used where there is no split column."""
+
+    @property
+    def paths(self) -> list[str]:
+        """Return the files of problems, as the config writes them."""
+        return [self.path] if isinstance(self.path, str) else self.path
+
+    @field_validator("splits")
+    @classmethod
+    def _shares_add_up(cls, splits: dict[str, float]) -> dict[str, float]:
+        if not math.isclose(sum(splits.values()), 1, abs_tol=1e-6):
+            raise ValueError(f"the shares add up to {sum(splits.values()):g}; they must add up to 1")
+        return splits
+
+
+class PromptConfig(Section):
+    autonomous: str = AUTONOMOUS
+    assisted: str = ASSISTED
+    system: str | None = None
+    think_end: str | None = None
+    """The tag that ends private thinking, as "</think>"; what comes before it is not read."""
+
+    @field_validator("autonomous", "assisted")
+    @classmethod
+    def _has_placeholders(cls, template: str, info: Any) -> str:
+        needed = ["{question}"] if info.field_name == "autonomous" else ["{question}", "{routes}"]
+        missing = [name for name in needed if name not in template]
+        if missing:
+            raise ValueError(f"the template lacks {' and '.join(missing)}; it needs {' and '.join(needed)}")
+        return template
+
+
+class ScriptedRoutes(Section):
+    """A scripted expert in the teacher's place; it knows the bundled domain only."""
+
+    kind: Literal["scripted"] = "scripted"
+    guided_problems: NonNegativeInt = 2000
+    """For how many training problems the teacher writes guided chains."""
+    sources: list[str] = ["hasty", "frugal", "dated"]
+    held_out: list[str] = ["outsider"]
+    """Sources whose routes are shown in evaluation only."""
+    per_source: PositiveInt = 2
+    """Routes per training problem and source."""
+    eval_routes: PositiveInt = 4
+    """Routes per evaluation problem and held-out source."""
+
+    @model_validator(mode="after")
+    def _sources_are_apart(self) -> Self:
+        both = sorted(set(self.sources) & set(self.held_out))
+        if both:
+            raise ValueError(f"{', '.join(both)} in both `sources` and `held_out`; a held-out source must be unseen in training")
+        return self
+
+
+class RouteFile(Section):
+    path: str
+    source: str
+
+
+class RouteColumns(Section):
+    """Which column of the files holds what. A route finds its problem by `id`, or by `question` where `id` is null."""
+
+    id: str | None = "id"
+    question: str | None = None
+    outputs: str = "outputs"
+    """A text, or a list of texts; a null or empty one is a route that states no answer."""
+
+
+class ImportedRoutes(Section):
+    """Answers that models already wrote."""
+
+    kind: Literal["import"]
+    files: list[RouteFile] = Field(min_length=1)
+    columns: RouteColumns = RouteColumns()
+    held_out: list[str] = []
+    """Sources whose routes are shown in evaluation only."""
+    max_chars: PositiveInt | None = None
+    """Of a longer output only so much of its end is kept, for a model with a short context; it is labelled by the whole of it."""
+    strict: bool = False
+    """A row that cannot be used is an error; else it is reported and the others are kept."""
+
+    @model_validator(mode="after")
+    def _held_out_exist(self) -> Self:
+        sources = {file.source for file in self.files}
+        unknown = [name for name in self.held_out if name not in sources]
+        if unknown:
+            raise ValueError(f"held_out names {unknown[0]!r}, the source of no file; allowed: {', '.join(sorted(sources))}")
+        return self
+
+
+class DistillConfig(Section):
+    assisted_share: Share = 0.5
+    """Share of the rows that teach the assisted format, with the teacher's check of each route shown."""
+    max_chain_tokens: PositiveInt | None = None
+    """Longer chains are left out: long chains of a big teacher hurt a small student."""
+    sft: TrlSettings = {}
+
+
+class Reward(Section):
+    answer: NonNegativeFloat = 1.0
+    verdict: NonNegativeFloat = 0.5
+    format: NonNegativeFloat = 0.1
+    label: Literal["outcome", "process"] = "outcome"
+    """What a verdict is held against: the route reached the gold answer, or each of its steps holds."""
+
+
+class Fade(Section):
+    kind: Literal["linear", "cosine", "exponential", "step", "constant", "none"] = "linear"
+    routes: PositiveInt = 4
+    """Routes shown while nothing has faded."""
+    hold: Share = 0.1
+    """Share of training before the fade begins."""
+    gone_by: Share = 0.8
+    """Share of training after which no prompt shows a route."""
+    dropout: Share = 0.2
+    """Share of prompts that show no route from the first step on."""
+    dial: Literal["routes", "chance", "both"] = "both"
+    """What fades: the number of routes shown, the chance that a prompt shows any, or both."""
+
+    @model_validator(mode="after")
+    def _begins_before_it_ends(self) -> Self:
+        if not self.hold < self.gone_by:
+            raise ValueError(
+                f"hold = {self.hold:g} and gone_by = {self.gone_by:g}: need 0 <= hold < gone_by <= 1, so that the routes "
+                "start to fade before they are gone. Try hold: 0.1, gone_by: 0.8"
+            )
+        return self
+
+
+class Headroom(Section):
+    problems: PositiveInt = 128
+    samples: Annotated[int, Field(ge=2)] = 8
+
+
+class TrainConfig(Section):
+    problems: PositiveInt | None = None
+    """How many training problems RL uses; null: all."""
+    reward: Reward = Reward()
+    fade: Fade = Fade()
+    headroom: Headroom = Headroom()
+    lora: TrlSettings | None = None
+    grpo: TrlSettings = {}
+
+
+class EvaluateConfig(Section):
+    routes: PositiveInt = 4
+    """Routes that an assisted prompt shows, from the held-out sources."""
+    limit: dict[Literal["test", "test_rules"], PositiveInt | None] = {}
+    """The first so many problems of a split; a split that is not named, or null, counts in full."""
+    max_new_tokens: PositiveInt = 256
+    batch_tokens: PositiveInt = 16384
+    """Prompt and new tokens of one generation batch together."""
+    samples: NonNegativeInt = 0
+    """Samples per problem at temperature 1, for mean@n beside greedy decoding."""
+
+
+class ReportConfig(Section):
+    transcripts: NonNegativeInt = 10
+
+
+class Config(Section):
+    """All settings of a run. Paths are relative to the config file, `run` to the working directory."""
+
+    run: str | None = None
+    """The run folder; null: runs/<name of the config file>."""
+    seed: NonNegativeInt = 7
+    model: str
+    """A folder or a hub id: any causal language model of Transformers."""
+    recipe: Literal["r1", "zero"] = "r1"
+    """r1: distil, then reinforcement learning; zero: reinforcement learning straight on `model`."""
+    domain: ClaimsDomain | FilesDomain = Field(discriminator="kind")
+    prompt: PromptConfig = PromptConfig()
+    routes: ScriptedRoutes | ImportedRoutes = Field(default=ScriptedRoutes(), discriminator="kind")
+    distill: DistillConfig = DistillConfig()
+    train: TrainConfig = TrainConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+    report: ReportConfig = ReportConfig()
+    _source: Path = PrivateAttr(default=Path("config.yaml"))
+
+    @model_validator(mode="after")
+    def _expert_knows_the_domain(self) -> Self:
+        if self.domain.kind != "claims" and self.routes.kind == "scripted":
+            raise ValueError(
+                f"the scripted expert knows the claims domain only, not domain.kind = {self.domain.kind}; "
+                "set routes.kind: import and name the files that hold your models' answers in routes.files"
+            )
+        return self
+
+    @property
+    def source(self) -> Path:
+        """Return the config file's path."""
+        return self._source
+
+    def resolve(self, path: str) -> Path:
+        """Return `path`, as the config file writes it, as a path from here."""
+        return self._source.parent / Path(path).expanduser()
+
+    def resolve_model(self) -> str:
+        """Return the model's folder where there is one, else the hub id; an error where `model` reads as a missing folder."""
+        folder = self.resolve(self.model)
+        if folder.is_dir():
+            return str(folder)
+        if self.model.startswith((".", "/", "~")) or self.model.count("/") > 1:
+            raise ConfigError(
+                f"{self._source}: model: there is no folder {folder}. Allowed: a folder (relative to the config file) or a "
+                "hub id such as Qwen/Qwen2.5-1.5B-Instruct."
+            )
+        return self.model
+
+    def run_folder(self) -> Path:
+        """Return the run folder that the config asks for."""
+        return Path(self.run) if self.run else Path("runs") / self._source.stem
+
+    def dump(self) -> dict[str, Any]:
+        """Return all settings, defaults included, as a JSON-ready dict."""
+        return self.model_dump(mode="json")
+
+
+def load_config(path: Path, overrides: list[str] | None = None) -> Config:
+    """Return the settings of a YAML file, with `a.b=value` overrides put on top; `ConfigError` on any mistake in them."""
+    path = Path(path)
+    settings = read_settings(path, overrides or [])
+    try:
+        config = Config.model_validate(settings)
+    except ValidationError as error:
+        raise ConfigError(describe_mistakes(error, Config, path, overrides or [])) from None
+    config._source = path
+    return config

@@ -1,0 +1,53 @@
+"""Stage `data`: the domain's problems, and its rule book, into the run folder."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from realm.config import Config
+from realm.domains import load_domain
+from realm.errors import DataError
+from realm.records import Problem
+from realm.runs import Run, write_jsonl, write_text
+
+NEEDED_SPLITS = ("train", "test")
+
+
+def run(config: Config, run: Run) -> None:
+    """Write problems.jsonl, and rules.md where the domain has a rule book."""
+    domain = load_domain(config)
+    problems = domain.problems(config.seed)
+    check_problems(problems, wanted_splits(config), str(config.source))
+    if domain.rules is None:
+        run.path("rules.md").unlink(missing_ok=True)
+    else:
+        write_text(run.path("rules.md"), domain.rules)
+    write_jsonl(run.path("problems.jsonl"), problems)
+
+
+def wanted_splits(config: Config) -> list[str]:
+    """Return the splits that must hold a problem: the needed ones, and those that the config gives a size or a share."""
+    if config.domain.kind == "claims":
+        asked: dict[str, float] = config.domain.sizes.model_dump()
+    else:
+        asked = config.domain.splits if config.domain.columns.split is None else {}
+    return list(dict.fromkeys([*NEEDED_SPLITS, *(split for split, share in asked.items() if share > 0)]))
+
+
+def check_problems(problems: list[Problem], splits: list[str], where: str) -> None:
+    """Raise `DataError` for an id that comes twice and for a split of `splits` that holds no problem."""
+    counts = Counter(problem.split for problem in problems)
+    for split in splits:
+        if not counts[split]:
+            found = ", ".join(f"{name} {count}" for name, count in sorted(counts.items())) or "no problems at all"
+            raise DataError(
+                f"{where}: domain: the split {split!r} is empty; found: {found}. Every run needs problems in "
+                f"{' and '.join(NEEDED_SPLITS)}, and in each split that is asked for. Give more problems, change the sizes or "
+                "the shares in domain.splits, or name the right column in domain.columns.split."
+            )
+    twice = [name for name, count in Counter(problem.id for problem in problems).items() if count > 1]
+    if twice:
+        raise DataError(
+            f"{where}: domain: {len(twice)} ids come more than once, the first is {twice[0]!r}. An id names one problem: "
+            "set domain.columns.id to a column without repeats, or to null where there is none."
+        )

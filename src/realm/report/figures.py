@@ -1,0 +1,140 @@
+"""The report's charts, as HTML fragments that share one inlined copy of plotly.js."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+from typing import Any
+
+import plotly.graph_objects as go
+from plotly.offline import get_plotlyjs
+from plotly.subplots import make_subplots
+
+from realm.results import label, ordered
+
+ASSISTED, AUTONOMOUS, ROUTES = "#2563eb", "#d97706", "#94a3b8"
+SOUND, FLAWED, SHARE = "#0f766e", "#be185d", "#475569"
+_COLOURS = {"assisted": ASSISTED, "autonomous": AUTONOMOUS, "routes": ROUTES}
+
+
+def plotly_script() -> str:
+    """Return plotly.js itself."""
+    return get_plotlyjs()
+
+
+def accuracy_figure(results: Mapping[str, Any]) -> str:
+    """Return accuracy on `test` with its interval, one line per method and mode; routes per source are in the table only."""
+    rows = [row for row in ordered(results, "test") if "source" not in row][::-1]
+    names = [label(row) if row["mode"] == "routes" else f"{label(row)}, {row['mode']}" for row in rows]
+    figure = go.Figure()
+    for mode, colour in _COLOURS.items():
+        chosen = [(name, row) for name, row in zip(names, rows, strict=True) if row["mode"] == mode]
+        if not chosen:
+            continue
+        accuracy = [100 * row["accuracy"] for _, row in chosen]
+        figure.add_scatter(
+            x=accuracy,
+            y=[name for name, _ in chosen],
+            name=mode,
+            mode="markers",
+            marker={"color": colour, "size": 11},
+            error_x={
+                "type": "data",
+                "symmetric": False,
+                "array": [100 * row["ci95"][1] - value for (_, row), value in zip(chosen, accuracy, strict=True)],
+                "arrayminus": [value - 100 * row["ci95"][0] for (_, row), value in zip(chosen, accuracy, strict=True)],
+                "color": colour,
+                "thickness": 2,
+                "width": 4,
+            },
+            hovertemplate="%{y}: %{x:.1f}%<extra></extra>",
+        )
+    figure.update_xaxes(range=[0, 101], ticksuffix="%")
+    figure.update_yaxes(categoryorder="array", categoryarray=names)
+    return _fragment(figure, "accuracy", height=110 + 34 * len(rows))
+
+
+def fade_figure(fade: Sequence[Mapping[str, Any]]) -> str:
+    """Return the fade of guidance over training and, below it, the reward with and without routes."""
+    figure = make_subplots(
+        rows=2, cols=1, shared_xaxes=True, row_heights=[0.36, 0.64], vertical_spacing=0.09, specs=[[{"secondary_y": True}], [{}]]
+    )
+    steps = [row["step"] for row in fade]
+    line = {"color": SHARE, "width": 2}
+    figure.add_scatter(
+        x=steps,
+        y=[row["share"] for row in fade],
+        name="share of guidance",
+        line=line,
+        fill="tozeroy",
+        fillcolor="rgba(71,85,105,.12)",
+        row=1,
+        col=1,
+    )
+    shown = [row["routes_shown"] for row in fade]
+    dotted = {"color": ASSISTED, "width": 1.5, "dash": "dot"}
+    figure.add_scatter(x=steps, y=shown, name="routes shown (mean)", line=dotted, row=1, col=1, secondary_y=True)
+    for key, name, colour in (
+        ("assisted_reward", "assisted reward", ASSISTED),
+        ("autonomous_reward", "autonomous reward", AUTONOMOUS),
+    ):
+        points = [(row["step"], row[key]) for row in fade if row.get(key) is not None]
+        if not points:
+            continue
+        x, y = zip(*points, strict=True)
+        faint = {"color": colour, "size": 4, "opacity": 0.25}
+        figure.add_scatter(x=x, y=y, mode="markers", marker=faint, showlegend=False, hoverinfo="skip", row=2, col=1)
+        figure.add_scatter(x=x, y=smooth(y), name=name, line={"color": colour, "width": 2.5}, row=2, col=1)
+    figure.update_yaxes(title_text="share", range=[0, 1.05], row=1, col=1, secondary_y=False)
+    most = max(*shown, 1)
+    figure.update_yaxes(title_text="routes", range=[0, 1.05 * most], showgrid=False, nticks=4, row=1, col=1, secondary_y=True)
+    figure.update_yaxes(title_text="reward", row=2, col=1)
+    figure.update_xaxes(title_text="training step", row=2, col=1)
+    return _fragment(figure, "fade", height=480)
+
+
+def smooth(values: Sequence[float]) -> list[float]:
+    """Return the moving mean of `values` over the last twentieth of them.
+
+    >>> smooth([1.0, 3.0])
+    [1.0, 3.0]
+    """
+    window = max(1, len(values) // 20)
+    return [fmean(values[max(0, place - window + 1) : place + 1]) for place in range(len(values))]
+
+
+def verdict_figure(results: Mapping[str, Any]) -> str:
+    """Return verdict accuracy on sound and on flawed routes, per model, on `test`."""
+    rows = [row for row in ordered(results, "test") if row["mode"] == "assisted"]
+    figure = go.Figure()
+    for word, colour in (("sound", SOUND), ("flawed", FLAWED)):
+        shares = [row.get(f"verdict_accuracy_{word}") for row in rows]
+        figure.add_bar(
+            x=[row["method"] for row in rows],
+            y=[None if share is None else 100 * share for share in shares],
+            text=["" if share is None else f"{100 * share:.0f}%" for share in shares],
+            textposition="outside",
+            cliponaxis=False,
+            name=f"{word} routes",
+            marker_color=colour,
+            hovertemplate="%{x}: %{y:.1f}%<extra></extra>",
+        )
+    figure.update_layout(barmode="group", bargap=0.45, bargroupgap=0.08)
+    figure.update_yaxes(range=[0, 108], tickvals=[0, 25, 50, 75, 100], ticksuffix="%")
+    return _fragment(figure, "verdicts", height=320)
+
+
+def _fragment(figure: go.Figure, name: str, *, height: int) -> str:
+    figure.update_layout(
+        template="plotly_white",
+        height=height,
+        margin={"l": 10, "r": 10, "t": 40, "b": 40},
+        font={"family": "system-ui, sans-serif", "size": 13, "color": "#334155"},
+        legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+    )
+    figure.update_yaxes(automargin=True)
+    return figure.to_html(
+        full_html=False, include_plotlyjs=False, div_id=name, config={"displayModeBar": False, "responsive": True}
+    )

@@ -1,0 +1,59 @@
+"""The scripted expert: guided chains are right, routes err as their source errs, checks name the first flaw."""
+
+from collections import Counter, defaultdict
+
+import pytest
+
+from realm.domains.claims import ClaimsDomain
+from realm.domains.claims.adjudicate import Step
+from realm.teacher.scripted import MISCONCEPTIONS, guided_chain, verify, write_routes
+
+PROBLEMS = ClaimsDomain({"test": 1500}).problems(11)
+
+
+def routes_of(source, problems=PROBLEMS, per_source=4):
+    routes = defaultdict(list)
+    for route in write_routes(problems, sources=[source], per_source=per_source, guided=False, seed=5):
+        routes[route.problem_id].append(route)
+    return routes
+
+
+def test_the_guided_expert_never_errs():
+    assert all(guided_chain(problem).correct and guided_chain(problem).answer == problem.answer for problem in PROBLEMS[:300])
+
+
+def test_one_route_majority_and_any_of_the_held_out_source_lie_in_the_promised_bands():
+    bank = routes_of("outsider").values()
+    one = sum(route.correct for routes in bank for route in routes) / (4 * len(bank))
+    most = 0
+    for routes in bank:
+        answer = Counter(route.answer for route in routes).most_common(1)[0][0]
+        most += next(route.correct for route in routes if route.answer == answer)
+    majority = most / len(bank)
+    any_right = sum(any(route.correct for route in routes) for routes in bank) / len(bank)
+    assert 0.50 <= one <= 0.65 and majority <= one + 0.10 and any_right >= 0.88
+
+
+@pytest.mark.parametrize("source", MISCONCEPTIONS)
+def test_outcome_and_process_label_agree_on_most_routes(source):
+    routes = [route for group in routes_of(source).values() for route in group]
+    assert sum(route.correct == route.process for route in routes) / len(routes) > 0.94
+    assert all(route.correct for route in routes if route.process)
+
+
+def test_a_source_shares_its_misconceptions_so_that_majorities_can_be_wrong():
+    wrong = [[route.answer for route in routes if not route.correct] for routes in routes_of("hasty").values()]
+    shared = [answers for answers in wrong if answers and Counter(answers).most_common(1)[0][1] >= 3]
+    assert len(shared) > 0.05 * len(PROBLEMS)
+
+
+def test_routes_are_a_pure_function_of_seed_problem_and_source():
+    assert routes_of("dated", PROBLEMS[:20]) == routes_of("dated", PROBLEMS[10:20] + PROBLEMS[:10])
+
+
+def test_a_check_ends_at_the_first_step_that_does_not_hold():
+    truth = [Step("network", "in", "ok"), Step("fee", "42", "30"), Step("copay", "6", "24"), Step("limit", "30", "24")]
+    route = [Step("network", "in", "ok"), Step("fee", "50", "30"), Step("copay", "9", "21"), Step("limit", "30", "21")]
+    assert verify(route, truth) == "network ok fee 42 30 copay 6 24 not 9 21"
+    assert verify(truth, truth) == "network ok fee 42 30 copay 6 24 limit 30 24"
+    assert verify([Step("network", "out", "denied")], truth) == "network ok not denied"

@@ -1,0 +1,261 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from realm.cli import HELP, app
+from realm.config import load_config
+from realm.jsonl import read_jsonl, write_jsonl, write_text
+from realm.runs import STAGES
+
+ROOT = Path(__file__).parents[1]
+ROWS = [{"id": str(number), "question": f"{number} + 1?", "answer": number + 1} for number in range(40)]
+
+
+@pytest.fixture
+def config(write_config, tmp_path):
+    """Give the path of a config whose problems come from a file of 40 rows, and whose run folder is in the test's folder."""
+    write_jsonl(tmp_path / "rows.jsonl", ROWS)
+    routes = {"kind": "import", "files": [{"path": "answers.jsonl", "source": "someone"}]}
+    return write_config(
+        run=str(tmp_path / "run"), domain={"kind": "files", "path": "rows.jsonl", "answer": "number"}, routes=routes
+    )
+
+
+def realm(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+
+
+def files_of(folder):
+    return sorted(file.name for file in folder.rglob("*") if file.is_file() and file.name != ".lock")
+
+
+@pytest.fixture
+def stand_ins(monkeypatch):
+    """Replace every stage by one that writes its outputs at once, and give the list of the stages that ran."""
+    ran = []
+
+    class StandIn:
+        def __init__(self, stage):
+            self.stage = stage
+
+        def run(self, config, run):
+            ran.append(self.stage.name)
+            for name in self.stage.outputs:
+                path = run.path(name.rstrip("?/"))
+                write_text(path / "file" if "/" in name else path, "x")
+
+        def print_results(self, run):
+            print(f"the results of {run.folder.name}")
+
+    modules = {stage.module: StandIn(stage) for stage in STAGES.values()}
+    monkeypatch.setattr("realm.cli.import_module", modules.__getitem__)
+    return ran
+
+
+def test_data_writes_the_problems_and_says_so(config, tmp_path):
+    result = realm("data", config)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert "done in 0 s: problems.jsonl" in result.stdout
+    assert len(read_jsonl(tmp_path / "run/problems.jsonl")) == 40
+
+
+def test_a_second_call_skips_what_is_done_and_says_so(config):
+    realm("data", config)
+    assert "done before; settings and inputs unchanged" in realm("data", config).stdout
+    assert "done in" in realm("data", config, "--force").stdout
+    assert "done in" in realm("data", config, "--set", "seed=8").stdout
+
+
+def test_another_run_folder_can_be_named(config, tmp_path):
+    realm("data", config, "--run", tmp_path / "other")
+    assert (tmp_path / "other/problems.jsonl").exists() and not (tmp_path / "run").exists()
+
+
+def test_a_dry_run_touches_nothing(config, tmp_path):
+    result = realm("run", config, "--dry-run")
+    assert result.exit_code == 0
+    assert [line.split()[0] for line in result.stdout.splitlines()] == list(STAGES)
+    assert not (tmp_path / "run").exists()
+
+
+def test_run_does_all_stages_in_order_once_and_ends_with_the_results(config, stand_ins, tmp_path):
+    write_jsonl(tmp_path / "answers.jsonl", [])
+    first = realm("run", config)
+    assert (first.exit_code, stand_ins) == (0, list(STAGES))
+    assert first.stdout.splitlines()[-1] == "the results of run"
+    second = realm("run", config)
+    assert stand_ins == list(STAGES)
+    assert second.stdout.count("done before; settings and inputs unchanged") == len(STAGES)
+    realm("run", config, "--set", "evaluate.samples=2")
+    assert stand_ins == [*STAGES, "eval"], "the report stands when the results came out the same"
+
+
+def test_the_zero_recipe_says_that_it_does_not_distill(config, stand_ins, tmp_path):
+    write_jsonl(tmp_path / "answers.jsonl", [])
+    result = realm("run", config, "--set", "recipe=zero")
+    assert "distill  not part of the recipe 'zero'" in result.stdout
+    assert stand_ins == [stage for stage in STAGES if stage != "distill"]
+
+
+def test_a_single_verb_warns_that_an_earlier_stage_is_out_of_date(config, stand_ins, tmp_path):
+    write_jsonl(tmp_path / "answers.jsonl", [])
+    realm("run", config)
+    result = realm("report", config, "--set", "train.reward.verdict=1")
+    assert "realm: train: done with other settings or inputs; `realm run` brings all up to date." in result.stderr
+
+
+def test_import_collects_routes_and_refuses_a_config_that_has_none_to_import(config, stand_ins, write_config, tmp_path):
+    write_jsonl(tmp_path / "answers.jsonl", [])
+    assert realm("import", config).exit_code == 0
+    assert stand_ins == ["data", "routes"]
+    result = realm("import", write_config())
+    assert result.exit_code == 2
+    assert "routes.kind: found 'scripted'; `realm import` needs 'import'" in result.stderr
+
+
+def test_an_unknown_key_is_one_message(config):
+    result = realm("data", config, "--set", "domain.anwser=text")
+    assert result.exit_code == 2
+    assert result.stderr == (
+        "realm: --set domain.anwser=text: unknown key. Allowed here: kind, path, columns, question_template, answer, rules, "
+        "splits. Did you mean 'answer'?\n"
+    )
+
+
+def test_a_missing_config_is_one_message(tmp_path):
+    result = realm("run", tmp_path / "none.yaml")
+    assert (result.exit_code, result.stderr) == (
+        2,
+        f"realm: {tmp_path / 'none.yaml'}: there is no such config file. Ready ones are in configs/.\n",
+    )
+
+
+def test_a_missing_data_file_is_one_message_and_writes_nothing(config, tmp_path):
+    (tmp_path / "rows.jsonl").unlink()
+    result = realm("data", config)
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"realm: {tmp_path / 'rows.jsonl'}: there is no such file, but {config} names it.")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_malformed_line_is_named_by_its_number_and_nothing_is_half_written(config, tmp_path):
+    with (tmp_path / "rows.jsonl").open("a") as file:
+        file.write('{"id": "x", "question": \n')
+    result = realm("run", config)
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"realm: {tmp_path / 'rows.jsonl'}:41: not valid JSON: Expecting value")
+    assert result.stderr.count("\n") == 1
+    assert files_of(tmp_path / "run") == []
+
+
+def test_an_empty_split_is_named_and_nothing_is_half_written(config, tmp_path):
+    result = realm("data", config, "--set", "domain.splits={train: 1.0}")
+    assert result.exit_code == 2
+    assert "'test'" in result.stderr and "domain.splits" in result.stderr
+    assert files_of(tmp_path / "run") == []
+
+
+def test_a_stage_without_its_input_names_the_verb_to_run(config, tmp_path):
+    result = realm("report", config)
+    assert result.exit_code == 2
+    assert "problems.jsonl: `realm report` reads it, and it is not there. Run `realm data` first" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments", [["frobnicate"], ["data"], ["data", "x.yaml", "--sett", "a=1"]], ids=["verb", "no config", "option"]
+)
+def test_a_wrong_command_line_exits_with_2(arguments):
+    assert realm(*arguments).exit_code == 2
+
+
+def test_our_own_mistake_is_no_user_error(config, monkeypatch):
+    def broken(config, run):
+        raise AssertionError("ours")
+
+    monkeypatch.setattr("realm.data.run", broken)
+    with pytest.raises(AssertionError, match="ours"):
+        realm("data", config)
+
+
+SLOW_DATA = """
+import signal, time
+import realm.cli, realm.data
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job would ignore Ctrl-C
+
+def run(config, run):
+    (run.work("data") / "half.txt").write_text("half")
+    print("at work", flush=True)
+    time.sleep(60)
+
+realm.data.run = run
+realm.cli.main()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=["Ctrl-C", "kill"])
+def test_an_interrupted_stage_keeps_its_half_done_work_and_the_next_call_finishes(config, tmp_path, number):
+    process = subprocess.Popen(
+        [sys.executable, "-c", SLOW_DATA, "data", str(config)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    while process.stdout.readline() != "at work\n":
+        assert process.poll() is None, process.stderr.read()
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=30)
+    if number == signal.SIGINT:
+        assert (process.returncode, errors.strip()) == (1, "realm: interrupted; the same command continues.")
+    assert files_of(tmp_path / "run") == ["half.txt", "key.json"]
+    assert realm("run", config, "--dry-run").exit_code == 0
+    assert realm("data", config).exit_code == 0
+    assert files_of(tmp_path / "run") == ["manifest.json", "problems.jsonl"]
+
+
+def test_help_is_quick_because_it_loads_no_model_library():
+    code = (
+        "import sys, realm, realm.cli, realm.runs\n"
+        "heavy = {'torch', 'transformers', 'trl', 'datasets', 'pandas', 'peft', 'accelerate', 'statsmodels', 'plotly'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert loaded.stdout.strip() == "[]"
+    started = time.perf_counter()
+    shown = subprocess.run([sys.executable, "-m", "realm", "--help"], capture_output=True, text=True, timeout=60, check=True)
+    print(f"realm --help: {time.perf_counter() - started:.2f} s")
+    assert "realm run CONFIG" in shown.stdout
+
+
+@pytest.mark.parametrize("verb", HELP)
+def test_the_help_of_a_verb_says_what_it_reads_writes_and_costs(verb):
+    shown = realm(verb, "--help").stdout
+    assert all(word in shown for word in ("reads", "writes", "costs", f"example:  realm {verb} configs/"))
+
+
+def test_the_example_of_each_verb_holds_for_a_shipped_config():
+    for what, _, example in HELP.values():
+        _, _, path, *rest = example.split()
+        if (ROOT / path).exists():
+            assert load_config(ROOT / path, rest[1:]), what
+
+
+def test_docs_show_the_help_as_it_is():
+    done = subprocess.run([sys.executable, ROOT / "docs/write_cli.py"], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == (ROOT / "docs/cli.md").read_text(encoding="utf-8"), "run `make docs`"
+
+
+def test_the_public_names_are_sorted_and_there():
+    import realm as package
+
+    assert package.__all__ == sorted(package.__all__)
+    assert all(hasattr(package, name) for name in package.__all__)
+
+
+def test_telemetry_is_off(config, monkeypatch):
+    monkeypatch.delenv("HF_HUB_DISABLE_TELEMETRY", raising=False)
+    realm("data", config)
+    assert os.environ["HF_HUB_DISABLE_TELEMETRY"] == "1"

@@ -1,0 +1,130 @@
+"""The whole pipeline on a tiny random model: every stage, what is skipped, and what SIGKILL leaves behind."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from tiny import make_tiny
+from typer.testing import CliRunner
+
+from realm.cli import app
+from realm.runs import read_jsonl
+
+FILES = {"manifest.json", "problems.jsonl", "rules.md", "routes.jsonl", "sft.jsonl", "distilled", "model", "fade.jsonl", "headroom.json",
+         "results.json", "answers.jsonl", "report.html"}  # fmt: skip
+EVALUATION = {"method", "mode", "split", "seed", "n", "accuracy", "ci95", "tokens_per_problem"}
+COMPARISON = {"a", "b", "mode", "split", "n", "difference", "ci95", "p_mcnemar", "smallest_detectable"}
+
+
+def write_config(folder: Path, *, distill_steps: int = 2, train_steps: int = 2, test: int = 8) -> Path:
+    make_tiny(folder / "model", "qwen2")
+    config = {
+        "model": "model",
+        "run": str(folder / "run"),
+        "domain": {"kind": "claims", "sizes": {"train": 16, "validation": 4, "test": test, "test_rules": 4}},
+        "prompt": {"autonomous": "{question}", "assisted": "{question}\n{routes}"},
+        "routes": {"kind": "scripted", "guided_problems": 8},
+        "distill": {"sft": {"max_steps": distill_steps, "per_device_train_batch_size": 2, "save_steps": 1}},
+        "train": {
+            "fade": {"routes": 2, "dropout": 0.3, "gone_by": 0.5},
+            "headroom": {"problems": 2, "samples": 2},
+            "grpo": {"max_steps": train_steps, "per_device_train_batch_size": 4, "num_generations": 2, "max_completion_length": 8, "save_steps": 1},
+        },
+        "evaluate": {"routes": 2, "max_new_tokens": 8, "batch_tokens": 4000},
+        "report": {"transcripts": 2},
+    }  # fmt: skip
+    path = folder / "tiny.yaml"
+    path.write_text(yaml.safe_dump(config), encoding="utf-8")
+    return path
+
+
+def realm(*args: str) -> str:
+    result = CliRunner().invoke(app, [*args])
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def assert_complete(folder: Path, test: int = 8) -> None:
+    assert {path.name for path in folder.iterdir()} >= FILES
+    results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    assert results["schema"] == "realm.results/1"
+    assert all(set(row) >= EVALUATION for row in results["evaluations"]) and all(set(row) >= COMPARISON for row in results["comparisons"])
+    measured = {(row["method"], row["mode"], row["split"]): row["n"] for row in results["evaluations"]}
+    for method in ("base", "distilled", "realm"):
+        for mode in ("autonomous", "assisted"):
+            assert measured[method, mode, "test"] == test and measured[method, mode, "test_rules"] == 4
+    answers = [(row["method"], row["mode"], row["split"], row["problem_id"]) for row in read_jsonl(folder / "answers.jsonl")]
+    assert len(set(answers)) == len(answers) == 6 * (test + 4)
+    stages = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["stages"]
+    assert list(stages) == ["data", "routes", "distill", "train", "eval", "report"]
+    fade = read_jsonl(folder / "fade.jsonl")
+    assert [row["step"] for row in fade] == sorted({row["step"] for row in fade}) and fade[-1]["share"] == 0
+    assert not (folder / "work").exists() or not list((folder / "work").iterdir())
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A finished run: (its config, its folder)."""
+    folder = tmp_path_factory.mktemp("pipeline")
+    config = write_config(folder)
+    realm("run", str(config))
+    return config, folder / "run"
+
+
+def test_run_does_every_stage_and_leaves_a_complete_folder(finished):
+    assert_complete(finished[1])
+
+
+def test_a_second_run_skips_everything_and_an_edited_setting_redoes_what_depends_on_it(finished):
+    config, _ = finished
+    assert realm("run", str(config)).count("done before") == 6
+    again = realm("run", str(config), "--set", "evaluate.limit.test=6", "--dry-run")
+    assert again.count("done before") == 4 and again.count("would run") == 2
+    again = realm("run", str(config), "--set", "train.fade.kind=cosine", "--dry-run")
+    assert again.count("done before") == 3
+
+
+def test_the_final_model_answers_in_plain_transformers(finished):
+    from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline
+
+    folder = finished[1] / "model"
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    answer = pipeline("text-generation", model=model, tokenizer=tokenizer)([{"role": "user", "content": "pay?"}], max_new_tokens=4)
+    assert answer[0]["generated_text"][-1]["role"] == "assistant"
+    assert (folder / "README.md").read_text(encoding="utf-8").startswith("---")
+
+
+def start(config: Path) -> subprocess.Popen:
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+    return subprocess.Popen([sys.executable, "-m", "realm", "run", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
+
+
+def kill_when(process: subprocess.Popen, reached) -> None:
+    deadline = time.monotonic() + 120
+    while not reached():
+        assert process.poll() is None and time.monotonic() < deadline, "the stage was never caught at work"
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+
+def lines(path: Path) -> int:
+    return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+def test_a_run_killed_in_the_middle_of_each_long_stage_continues_and_ends_complete(tmp_path):
+    config, run = write_config(tmp_path, distill_steps=12, train_steps=8, test=60), tmp_path / "run"
+    kill_when(start(config), lambda: list(run.glob("work/distill/checkpoint-*/trainer_state.json")))
+    assert not (run / "distilled").exists()
+    kill_when(start(config), lambda: list(run.glob("work/train/checkpoint-*/trainer_state.json")))
+    assert (run / "distilled").exists() and not (run / "model").exists()
+    kill_when(start(config), lambda: (run / "model").exists() and any(lines(path) >= 8 for path in run.glob("**/answers.jsonl")))
+    assert not (run / "results.json").exists()
+    assert start(config).wait() == 0
+    assert_complete(run, test=60)
