@@ -11,16 +11,22 @@ from realm.mrpv.prompt import render_judgement, render_prompt, render_reasoning
 from realm.records import Route, RouteSet
 
 # Common words of offices, forms and instructions: they become tokens, and fields of forms that are read and copied.
-WORDS = """A An The This It We They There Another Nobody Everybody and or not no is are was were has had have be been if then so of for from to
-in on at by with after before later earlier since within outside inside left over under day days week year member members claim claims plan plans
-network clinic bill billed paid pay deny deductible copay fee limit approval approved approve given needed missing active lapsed membership filed
-filing late emergency planned visit accident followed got other service bronze silver gold checkup vaccine blood test dental care x-ray therapy
-ambulance scan surgery cosmetics massage excluded ok denied allows leaves half out none does did what which who how many much name number question
-answer step steps think Think inside final first last one two three four route routes solution solutions judge Judge check checks verdict sound
-flawed then by others each may right wrong data solve Route Rules rules reason verify give Give alone Here Below line rule book small large smaller
-larger plus minus times equal more less than same true false yes word words color city person date order price total amount""".split()
-FIELDS = ["bill", "deductible", "fee", "limit", "copay", "price", "age", "weight", "order", "number", "total", "amount", "discount", "credit",
-          "days", "members", "steps", "plan", "voucher", "deposit", "claim", "clinic", "visit", "service"]  # fmt: skip
+WORDS = """
+A An The This It We They There Another Nobody Everybody and or not no is are was were has had have be been if then so of for
+from to in on at by with after before later earlier since within outside inside left over under day days week year member
+members claim claims plan plans network clinic bill billed paid pay deny deductible copay fee limit approval approved approve
+given needed missing active lapsed membership filed filing late emergency planned visit accident followed got other service
+bronze silver gold checkup vaccine blood test dental care x-ray therapy ambulance scan surgery cosmetics massage excluded ok
+denied allows leaves half out none does did what which who how many much name number question answer step steps think Think
+inside final first last one two three four route routes solution solutions judge Judge check checks verdict sound flawed then
+by others each may right wrong data solve Route Rules rules reason verify give Give alone Here Below line rule book small
+large smaller larger plus minus times equal more less than same true false yes word words color city person date order price
+total amount
+""".split()  # noqa: SIM905
+FIELDS = """
+bill deductible fee limit copay price age weight order number total amount discount credit days members steps plan voucher
+deposit claim clinic visit service
+""".split()  # noqa: SIM905
 ASSISTED = ["{question}\n{routes}\nJudge each route, then solve.", "{question}\n{routes}"]
 
 
@@ -52,8 +58,17 @@ def drill_chain(rng: random.Random) -> tuple[str, str]:
     return prompt, "\n".join(steps)
 
 
+def drill_lookup(rng: random.Random) -> tuple[str, str]:
+    """Read one field of a bare list of names and values, or several in order."""
+    names = rng.sample(FIELDS, rng.randint(2, 6))
+    values = {name: rng.randint(0, 99) for name in names}
+    asked = rng.sample(names, rng.randint(1, len(names)))
+    listed = ", ".join(f"{name} {value}" for name, value in values.items())
+    return f"{listed}. Give {' and '.join(asked)}.", "\n".join(f"{name} {values[name]}" for name in asked)
+
+
 def drill_reading(rng: random.Random) -> tuple[str, str]:
-    """Read one or more fields of a form."""
+    """Read one or more fields of a form written in sentences."""
     names = rng.sample(FIELDS, rng.randint(3, 7))
     values = {name: rng.randint(0, 99) for name in names}
     forms = ["The {} is {}.", "There is a {} of {}.", "The {} left is {}."]
@@ -63,17 +78,14 @@ def drill_reading(rng: random.Random) -> tuple[str, str]:
 
 
 def drill_copy(rng: random.Random) -> tuple[str, str]:
-    """Copy, reverse, or pick from a list of words."""
-    words = rng.sample(WORDS, rng.randint(2, 8))
-    kind = rng.randrange(4)
+    """Copy a list of words and numbers, reverse it, or count it."""
+    words = [rng.choice(WORDS) if rng.random() < 0.7 else str(rng.randint(0, 99)) for _ in range(rng.randint(3, 12))]
+    kind = rng.randrange(5)
     text = " ".join(words)
-    if kind == 0:
+    if kind <= 2:
         return f"Copy: {text}", text
-    if kind == 1:
+    if kind == 3:
         return f"Reverse: {text}", " ".join(reversed(words))
-    if kind == 2:
-        place = rng.randrange(len(words))
-        return f"Word {place + 1} of: {text}", words[place]
     return f"How many words: {text}", str(len(words))
 
 
@@ -109,7 +121,9 @@ def judge_office(rng: random.Random, known: list[Office]) -> tuple[str, str]:
         text = "\n".join([*map(write_step, steps), f"so {said}"])
         routes.append(Route(problem_id="", source="", text=text, answer=said, correct=said == answer))
         checks.append((check_route(steps, truth), said == answer))
-    prompt = render_prompt(write_question(rng, office, form), RouteSet(problem_id="", routes=tuple(routes)), assisted=rng.choice(ASSISTED))
+    prompt = render_prompt(
+        write_question(rng, office, form), RouteSet(problem_id="", routes=tuple(routes)), assisted=rng.choice(ASSISTED)
+    )
     return prompt, render_judgement(checks, "\n".join(map(write_step, truth)), answer)
 
 
@@ -122,7 +136,7 @@ def known_offices(seed: int) -> list[Office]:
 def examples(seed: int, drills: float) -> Iterator[tuple[str, str]]:
     """Yield (prompt, completion) pairs without end; `drills` is the share of drills, the rest are cases of little offices."""
     rng, known = random.Random(f"corpus:{seed}"), known_offices(seed)
-    kinds = [drill_arithmetic] * 5 + [drill_chain] * 3 + [drill_reading] * 3 + [drill_copy, drill_format]
+    kinds = [drill_arithmetic] * 3 + [drill_chain] * 2 + [drill_lookup, drill_reading, drill_copy] * 3 + [drill_format]
     while True:
         if rng.random() < drills:
             yield rng.choice(kinds)(rng)

@@ -9,12 +9,30 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field, replace
 
-OFFICES = ["library", "port", "parking", "post", "market", "museum", "farm", "hotel", "ferry", "workshop", "theatre", "garden", "rental",
-           "bakery", "school", "camp", "stadium", "harbor", "studio", "depot"]  # fmt: skip
-KINDS = ["apple", "basket", "bicycle", "boat", "book", "camera", "canvas", "carpet", "chair", "clock", "coat", "drum", "engine", "fabric",
-         "flute", "guitar", "hammer", "jacket", "kettle", "ladder", "lamp", "mirror", "oven", "paper", "piano", "plant", "printer", "radio",
-         "saddle", "sofa", "table", "tent", "tool", "trailer", "violin", "wagon"]  # fmt: skip
-CLASSES = ["red", "blue", "green", "white", "black", "basic", "plus", "prime", "north", "south", "senior", "junior", "large", "small"]
+OFFICES = """
+library port parking post market museum farm hotel ferry workshop theatre garden rental bakery school camp stadium harbor
+studio depot
+""".split()  # noqa: SIM905
+KINDS = """
+apple basket bicycle boat book camera canvas carpet chair clock coat drum engine fabric flute guitar hammer jacket kettle
+ladder lamp mirror oven paper piano plant printer radio saddle sofa table tent tool trailer violin wagon
+""".split()  # noqa: SIM905
+CLASSES = [
+    "red",
+    "blue",
+    "green",
+    "white",
+    "black",
+    "basic",
+    "plus",
+    "prime",
+    "north",
+    "south",
+    "senior",
+    "junior",
+    "large",
+    "small",
+]
 YES_NO = ["permit", "seal", "stamp", "label", "ticket", "badge", "receipt", "form", "key", "signature", "photo", "license"]
 COUNTED = ["held", "stored", "waiting", "open", "parked", "borrowed", "moored", "shown"]
 FLAGS = ["rush", "repair", "festival", "storm", "gift", "return", "export", "strike"]
@@ -154,7 +172,9 @@ def write_question(rng: random.Random, office: Office, form: Form) -> str:
     for cut, amount in form.amounts.items():
         facts.append(rng.choice([f"The {cut} is {amount}.", f"There is {amount} of {cut}.", f"The {cut} left is {amount}."]))
     rng.shuffle(facts)
-    opening = rng.choice([f"The {office.name} had a {form.klass} {form.kind}.", f"{office.name}: {form.kind} of a {form.klass} member."])
+    opening = rng.choice(
+        [f"The {office.name} had a {form.klass} {form.kind}.", f"{office.name}: {form.kind} of a {form.klass} member."]
+    )
     return " ".join([*([_rules(office)] if office.stated else []), opening, *facts])
 
 

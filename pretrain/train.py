@@ -18,14 +18,35 @@ import time
 from pathlib import Path
 
 import torch
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers, trainers
 from torch.nn.functional import cross_entropy
-from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+from transformers import AutoTokenizer, Qwen2Config, Qwen2ForCausalLM, Qwen2Tokenizer
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
-from corpus import WORDS, examples, judge_office, known_offices, solve_office  # noqa: E402
+from corpus import (
+    WORDS,
+    drill_arithmetic,
+    drill_chain,
+    drill_copy,
+    drill_lookup,
+    drill_reading,
+    examples,
+    judge_office,
+    known_offices,
+    solve_office,
+)
 
-TAGS = ["<verify>", "</verify>", "<reason>", "</reason>", "<answer>", "</answer>", "</route>", *(f"<route {n}>" for n in range(1, 9))]
+SPECIAL = ["<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>"]
+TAGS = [
+    "<verify>",
+    "</verify>",
+    "<reason>",
+    "</reason>",
+    "<answer>",
+    "</answer>",
+    "</route>",
+    *(f"<route {n}>" for n in range(1, 9)),
+]
 CHAT = (
     "{% for message in messages %}{{ '<|' + message['role'] + '|>' + message['content'] + '<|end|>' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
@@ -34,48 +55,55 @@ VOCABULARY = 1792
 CONTEXT = 2048
 
 
-def train_tokenizer(seed: int) -> PreTrainedTokenizerFast:
-    """Return a byte-level BPE tokenizer in which numbers up to 99 and the common words are one token each."""
+def train_tokenizer(seed: int) -> Qwen2Tokenizer:
+    """Return a byte-level BPE tokenizer in which numbers up to 99 and the common words are one token each.
+
+    Transformers reads every Qwen2 checkpoint with Qwen2's own splitting, which takes digits one by one; so the numbers
+    are added tokens, with and without the space before them.
+    """
+    bare = Qwen2Tokenizer(vocab={}, merges=[])
     tokenizer = Tokenizer(models.BPE())
-    pieces = r" ?\p{L}+(?:-\p{L}+)?| ?\d{1,2}| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([
-        pre_tokenizers.Split(Regex(pieces), "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-    ])  # fmt: skip
-    tokenizer.decoder = decoders.ByteLevel()
-    special = ["<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>"]
+    tokenizer.pre_tokenizer = bare.backend_tokenizer.pre_tokenizer
+    numbers = [*(f" {n}" for n in range(100)), *(f"{n}" for n in range(10, 100))]
     trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY - len(TAGS), special_tokens=special, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+        vocab_size=VOCABULARY - len(SPECIAL) - len(TAGS) - len(numbers),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
     )
     text = [f"{prompt}\n{completion}" for prompt, completion in itertools.islice(examples(seed, 0.5), 4000)]
-    text += [f" {word}" * 2000 + f"\n{word}" * 2000 for word in [*WORDS, *map(str, range(100))]]
+    text += [f" {word}" * 2000 + f"\n{word}" * 2000 for word in WORDS]
     tokenizer.train_from_iterator(text, trainer)
-    tokenizer.add_tokens([AddedToken(tag, normalized=False) for tag in TAGS])
-    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<|pad|>", eos_token="<|end|>", model_max_length=CONTEXT)
+    trained = json.loads(tokenizer.to_str())["model"]
+    fast = Qwen2Tokenizer(
+        vocab=trained["vocab"], merges=[tuple(pair) for pair in trained["merges"]], unk_token=SPECIAL[0], pad_token=SPECIAL[0],
+        eos_token=SPECIAL[1], extra_special_tokens=SPECIAL[2:], model_max_length=CONTEXT,
+    )  # fmt: skip
+    fast.add_tokens([AddedToken(text, normalized=False) for text in [*TAGS, *numbers]])
     fast.chat_template = CHAT
-    split = [word for word in [*WORDS, *map(str, range(100))] if len(fast(f" {word}").input_ids) != 1 or len(fast(word).input_ids) != 1]
-    assert not split, f"not one token each: {split}"
+    split = [word for word in [*WORDS, *map(str, range(100))] if len(fast(f" {word}").input_ids) + len(fast(word).input_ids) != 2]
+    assert split == ["x-ray"] and len(fast) <= VOCABULARY, (split, len(fast))
     return fast
 
 
-def build_model(tokenizer: PreTrainedTokenizerFast) -> Qwen2ForCausalLM:
+def build_model(tokenizer: Qwen2Tokenizer) -> Qwen2ForCausalLM:
     """Return an untrained Qwen2 of about one million parameters."""
     return Qwen2ForCausalLM(
         Qwen2Config(
             vocab_size=VOCABULARY, hidden_size=128, intermediate_size=384, num_hidden_layers=4, num_attention_heads=4,
             num_key_value_heads=4, max_position_embeddings=CONTEXT, tie_word_embeddings=True, rope_theta=10000.0,
-            pad_token_id=tokenizer.pad_token_id, eos_token_id=tokenizer.eos_token_id, bos_token_id=None, initializer_range=0.02,
+            pad_token_id=tokenizer.pad_token_id, eos_token_id=tokenizer.eos_token_id, bos_token_id=None, initializer_range=0.05,
         )
     )  # fmt: skip
 
 
-def encode(tokenizer: PreTrainedTokenizerFast, prompt: str, completion: str) -> tuple[list[int], int]:
+def encode(tokenizer: Qwen2Tokenizer, prompt: str, completion: str) -> tuple[list[int], int]:
     """Return the token ids of one conversation and how many of them are the prompt's."""
     start = tokenizer.apply_chat_template([{"role": "user", "content": prompt}], add_generation_prompt=True, tokenize=False)
     prompt_ids = tokenizer(start).input_ids
     return prompt_ids + tokenizer(completion + "<|end|>").input_ids, len(prompt_ids)
 
 
-def batches(tokenizer: PreTrainedTokenizerFast, seed: int, tokens: int, drills: float, device: str):
+def batches(tokenizer: Qwen2Tokenizer, seed: int, tokens: int, drills: float, device: str):
     """Yield lists of four (input ids, labels), right-padded, about `tokens` tokens together.
 
     Rows of one pair have nearly the same length, so that nothing is wasted on padding. Length tells the task, so a step
@@ -108,18 +136,19 @@ def loss_of(model: Qwen2ForCausalLM, ids: torch.Tensor, labels: torch.Tensor) ->
     return cross_entropy(model.lm_head(hidden[wanted]).float(), labels[:, 1:][wanted], reduction="sum")
 
 
-def learning_rate(step: int, steps: int, peak: float) -> float:
-    """Warm up for 50 steps, stay, and fall linearly to 2% over the last 35%."""
+def learning_rate(step: int, steps: int) -> float:
+    """Return the share of the peak: warm up for 50 steps, stay, and fall linearly to 2% over the last 35%."""
     fall = min(1.0, (steps - step) / (0.35 * steps))
-    return peak * min(1.0, (step + 1) / 50) * max(0.02, fall)
+    return min(1.0, (step + 1) / 50) * max(0.02, fall)
 
 
 @torch.no_grad()
-def measure(model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, seed: int, count: int = 200) -> dict[str, float]:
+def measure(model: Qwen2ForCausalLM, tokenizer: Qwen2Tokenizer, seed: int, count: int = 200) -> dict[str, float]:
     """Return greedy accuracy on drills, on fresh cases of the little offices, and on the verdicts in them."""
     rng, known, model = random.Random(f"measure:{seed}"), known_offices(seed), model.eval()
-    drills = list(itertools.islice(examples(seed + 1, 1.0), count))
-    sets = {"drills": drills, "solve": [solve_office(rng, known) for _ in range(count)], "judge": [judge_office(rng, known) for _ in range(count)]}
+    drills = [drill_arithmetic, drill_chain, drill_lookup, drill_reading, drill_copy]
+    sets = {drill.__name__.removeprefix("drill_"): [drill(rng) for _ in range(count)] for drill in drills}
+    sets |= {name: [task(rng, known) for _ in range(count)] for name, task in (("solve", solve_office), ("judge", judge_office))}
     figures = {}
     for name, pairs in sets.items():
         said = []
@@ -128,13 +157,22 @@ def measure(model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, seed: i
                 tokenizer.apply_chat_template([{"role": "user", "content": prompt}], add_generation_prompt=True, tokenize=False)
                 for prompt, _ in pairs[start : start + 50]
             ]
-            inputs = tokenizer(chunk, return_tensors="pt", padding=True, padding_side="left", return_token_type_ids=False).to(model.device)
+            inputs = tokenizer(chunk, return_tensors="pt", padding=True, padding_side="left", return_token_type_ids=False).to(
+                model.device
+            )
             out = model.generate(**inputs, max_new_tokens=300, do_sample=False)
             said += tokenizer.batch_decode(out[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
         gold = [completion for _, completion in pairs]
-        figures[name] = sum(a.split("<answer>")[-1] == b.split("<answer>")[-1] for a, b in zip(said, gold, strict=True)) / len(pairs)
+        figures[name] = sum(a.split("<answer>")[-1] == b.split("<answer>")[-1] for a, b in zip(said, gold, strict=True)) / len(
+            pairs
+        )
         if name == "judge":
-            lines = [(a, b) for x, y in zip(said, gold, strict=True) for a, b in itertools.zip_longest(x.split("\n"), y.split("\n")) if b and b.startswith("Route")]
+            lines = [
+                (a, b)
+                for x, y in zip(said, gold, strict=True)
+                for a, b in itertools.zip_longest(x.split("\n"), y.split("\n"))
+                if b and b.startswith("Route")
+            ]
             for verdict in ("sound", "flawed"):
                 of_class = [a for a, b in lines if b.endswith(verdict)]
                 figures[verdict] = sum(bool(a) and a.endswith(verdict) for a in of_class) / len(of_class)
@@ -145,10 +183,10 @@ def measure(model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, seed: i
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--drill-steps", type=int, default=1300, help="steps of drills alone, 4096 tokens each, before the rest")
-    parser.add_argument("--steps", type=int, default=1400, help="steps of drills and little offices, --tokens each")
-    parser.add_argument("--tokens", type=int, default=10000)
-    parser.add_argument("--lr", type=float, default=1.5e-3)
+    parser.add_argument("--drill-steps", type=int, default=1200, help="steps of drills alone, 4096 tokens each, before the rest")
+    parser.add_argument("--steps", type=int, default=1300, help="steps of drills and little offices, --tokens each")
+    parser.add_argument("--tokens", type=int, default=9000)
+    parser.add_argument("--lr", type=float, default=4e-3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--save-every", type=int, default=650)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -157,11 +195,12 @@ def main() -> None:
     started = time.time()
     tokenizer = train_tokenizer(args.seed)
     model = build_model(tokenizer).to(args.device).train()
-    decay = [p for p in model.parameters() if p.ndim > 1]
-    rest = [p for p in model.parameters() if p.ndim <= 1]
-    optimizer = torch.optim.AdamW(
-        [{"params": decay, "weight_decay": 0.05}, {"params": rest, "weight_decay": 0.0}], lr=args.lr, betas=(0.9, 0.98), fused=True
-    )
+    matrices = [p for p in model.model.layers.parameters() if p.ndim == 2]
+    others = [p for p in model.parameters() if not any(p is matrix for matrix in matrices)]
+    optimizers = [
+        torch.optim.Muon(matrices, lr=args.lr, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(others, lr=args.lr / 2, betas=(0.9, 0.98), weight_decay=0.0),
+    ]
     seen, losses = 0, []
     total = args.drill_steps + args.steps
     schooling = itertools.chain(
@@ -169,8 +208,8 @@ def main() -> None:
         itertools.islice(batches(tokenizer, args.seed + 20, args.tokens, 0.45, args.device), args.steps),
     )
     for step, pairs in enumerate(schooling):
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, total, args.lr)
+        for optimizer in optimizers:
+            optimizer.param_groups[0]["lr"] = optimizer.defaults["lr"] * learning_rate(step, total)
         count, loss = sum(int((labels != -100).sum()) for _, labels in pairs), 0.0
         for ids, labels in pairs:
             part = loss_of(model, ids, labels) / count
@@ -178,27 +217,36 @@ def main() -> None:
             loss += part.item()
             seen += ids.numel()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
         losses.append(loss)
         if (step + 1) % 20 == 0:
-            mean = sum(losses[-20:]) / 20
-            print(f"step {step + 1} loss {mean:.4f} tokens {seen:,} {seen / (time.time() - started):,.0f} tokens/s {time.time() - started:.0f}s", flush=True)
+            mean, seconds = sum(losses[-20:]) / 20, time.time() - started
+            print(f"step {step + 1} loss {mean:.4f} tokens {seen:,} {seen / seconds:,.0f} tokens/s {seconds:.0f}s", flush=True)
             assert math.isfinite(mean), "the loss is not finite"
         if (step + 1) % args.save_every == 0 or step + 1 == total:
             save(args, model, tokenizer, step + 1, seen, time.time() - started)
 
 
-def save(args: argparse.Namespace, model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, step: int, seen: int, seconds: float) -> None:
+def save(
+    args: argparse.Namespace, model: Qwen2ForCausalLM, tokenizer: Qwen2Tokenizer, step: int, seen: int, seconds: float
+) -> None:
     """Write the checkpoint, its figures and its card."""
     model.save_pretrained(args.out)
     tokenizer.save_pretrained(args.out)
-    figures = measure(model, tokenizer, args.seed)
-    command = f"python pretrain/train.py --out models/{args.out.name} --drill-steps {args.drill_steps} --steps {args.steps} --tokens {args.tokens}"
-    command += f" --lr {args.lr} --seed {args.seed}"
-    record = {"command": command, "seed": args.seed, "step": step, "tokens": seen, "minutes": round(seconds / 60, 1), "device": args.device,
-              "machine": f"{platform.machine()}, {torch.get_num_threads()} threads", "torch": torch.__version__.split("+")[0],
-              "parameters": model.num_parameters(), "accuracy": {name: round(value, 3) for name, value in figures.items()}}  # fmt: skip
+    figures = measure(model, AutoTokenizer.from_pretrained(args.out), args.seed)
+    record = {
+        "command": f"python pretrain/train.py --out models/{args.out.name} --drill-steps {args.drill_steps} --steps {args.steps} "
+        f"--tokens {args.tokens} --lr {args.lr} --seed {args.seed}",
+        "step": step,
+        "tokens": seen,
+        "minutes": round(seconds / 60, 1),
+        "machine": f"{args.device}, {platform.machine()}, {torch.get_num_threads()} threads",
+        "torch": torch.__version__.split("+")[0],
+        "parameters": model.num_parameters(),
+        "accuracy": {name: round(value, 3) for name, value in figures.items()},
+    }
     (args.out / "training.json").write_text(json.dumps(record, indent=2) + "\n")
     print(json.dumps(record), flush=True)
 

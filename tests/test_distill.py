@@ -162,7 +162,7 @@ def test_a_row_is_the_prompt_of_evaluation_then_the_completion_and_a_stop_token(
         prompt = policy._encode([policy.render(row["prompt"])])[0]
         assert ids[: len(prompt)] == prompt and set(labels[: len(prompt)]) == {-100}
         assert labels[len(prompt) :] == ids[len(prompt) :] and ids[-1] in policy._stops
-        assert policy._read(ids[len(prompt) :], prompt_tokens=0).text == opening + row["completion"]
+        assert policy.read(ids[len(prompt) :]) == opening + row["completion"]
 
 
 def test_a_reasoning_model_learns_to_end_its_private_thinking(tmp_path):

@@ -10,14 +10,16 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tiny import make_tiny
 from typer.testing import CliRunner
 
 from realm.cli import app
 from realm.runs import read_jsonl
+from tiny import make_tiny
 
-FILES = {"manifest.json", "problems.jsonl", "rules.md", "routes.jsonl", "sft.jsonl", "distilled", "model", "fade.jsonl", "headroom.json",
-         "results.json", "answers.jsonl", "report.html"}  # fmt: skip
+FILES = set(
+    "manifest.json problems.jsonl rules.md routes.jsonl sft.jsonl distilled model fade.jsonl headroom.json results.json answers.jsonl "
+    "report.html".split()
+)
 EVALUATION = {"method", "mode", "split", "seed", "n", "accuracy", "ci95", "tokens_per_problem"}
 COMPARISON = {"a", "b", "mode", "split", "n", "difference", "ci95", "p_mcnemar", "smallest_detectable"}
 
@@ -34,7 +36,13 @@ def write_config(folder: Path, *, distill_steps: int = 2, train_steps: int = 2, 
         "train": {
             "fade": {"routes": 2, "dropout": 0.3, "gone_by": 0.5},
             "headroom": {"problems": 2, "samples": 2},
-            "grpo": {"max_steps": train_steps, "per_device_train_batch_size": 4, "num_generations": 2, "max_completion_length": 8, "save_steps": 1},
+            "grpo": {
+                "max_steps": train_steps,
+                "per_device_train_batch_size": 4,
+                "num_generations": 2,
+                "max_completion_length": 8,
+                "save_steps": 1,
+            },
         },
         "evaluate": {"routes": 2, "max_new_tokens": 8, "batch_tokens": 4000},
         "report": {"transcripts": 2},
@@ -54,7 +62,9 @@ def assert_complete(folder: Path, test: int = 8) -> None:
     assert {path.name for path in folder.iterdir()} >= FILES
     results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
     assert results["schema"] == "realm.results/1"
-    assert all(set(row) >= EVALUATION for row in results["evaluations"]) and all(set(row) >= COMPARISON for row in results["comparisons"])
+    assert all(set(row) >= EVALUATION for row in results["evaluations"]) and all(
+        set(row) >= COMPARISON for row in results["comparisons"]
+    )
     measured = {(row["method"], row["mode"], row["split"]): row["n"] for row in results["evaluations"]}
     for method in ("base", "distilled", "realm"):
         for mode in ("autonomous", "assisted"):
@@ -95,14 +105,18 @@ def test_the_final_model_answers_in_plain_transformers(finished):
 
     folder = finished[1] / "model"
     model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
-    answer = pipeline("text-generation", model=model, tokenizer=tokenizer)([{"role": "user", "content": "pay?"}], max_new_tokens=4)
+    answer = pipeline("text-generation", model=model, tokenizer=tokenizer)(
+        [{"role": "user", "content": "pay?"}], max_new_tokens=4
+    )
     assert answer[0]["generated_text"][-1]["role"] == "assistant"
     assert (folder / "README.md").read_text(encoding="utf-8").startswith("---")
 
 
 def start(config: Path) -> subprocess.Popen:
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
-    return subprocess.Popen([sys.executable, "-m", "realm", "run", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
+    return subprocess.Popen(
+        [sys.executable, "-m", "realm", "run", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment
+    )
 
 
 def kill_when(process: subprocess.Popen, reached) -> None:

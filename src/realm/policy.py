@@ -175,15 +175,19 @@ class Policy:
                 input_ids=input_ids, attention_mask=attention, max_new_tokens=max_new_tokens, **sampling
             )
         return [
-            self._read(ids, prompt_tokens=len(batch[row // num_samples])) for row, ids in enumerate(sequences[:, width:].tolist())
+            Completion(text=self.read(ids), num_tokens=self._length(ids), prompt_tokens=len(batch[row // num_samples]))
+            for row, ids in enumerate(sequences[:, width:].tolist())
         ]
 
-    def _read(self, ids: list[int], *, prompt_tokens: int) -> Completion:
-        """Return the completion up to its first stop token, with our tags and without the tokenizer's special tokens."""
-        length = next((place + 1 for place, token_id in enumerate(ids) if token_id in self._stops), len(ids))
-        spoken = [token_id for token_id in ids[:length] if token_id not in self._unspoken and token_id not in self._stops]
-        text = self.tokenizer.decode(spoken, skip_special_tokens=False, clean_up_tokenization_spaces=False)
-        return Completion(text=text, num_tokens=length, prompt_tokens=prompt_tokens)
+    def read(self, ids: list[int]) -> str:
+        """Return the text of a completion up to its first stop token, with our tags and without the special tokens."""
+        spoken = [
+            token_id for token_id in ids[: self._length(ids)] if token_id not in self._unspoken and token_id not in self._stops
+        ]
+        return self.tokenizer.decode(spoken, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+
+    def _length(self, ids: list[int]) -> int:
+        return next((place + 1 for place, token_id in enumerate(ids) if token_id in self._stops), len(ids))
 
 
 def _batches(lengths: list[int], max_new_tokens: int, num_samples: int, batch_tokens: int) -> Iterator[list[int]]:

@@ -176,8 +176,7 @@ def run(config: Config, run: Run) -> None:
         advice="lower train.grpo.max_completion_length, show fewer routes (train.fade.routes), or take a longer context.",
     )
     report_headroom(policy, problems, domain, config, run, new_tokens=arguments.max_completion_length)
-    read = lambda ids: policy._read(ids, prompt_tokens=0).text  # noqa: E731
-    grader = Grader(domain, config, read=read, samples_path=run.path(ROLLOUTS), samples=ROLLOUTS_PER_STEP)
+    grader = Grader(domain, config, read=policy.read, samples_path=run.path(ROLLOUTS), samples=ROLLOUTS_PER_STEP)
     tokenizer, policy.model = policy.tokenizer, None
     gc.collect()
     torch.cuda.empty_cache()
@@ -214,7 +213,7 @@ def grpo_arguments(config: Config, work: Path, *, num_problems: int) -> GRPOConf
     generation: elsewhere a resumed run would sample anew in the middle of one.
     """
     settings, weights = config.train.grpo, config.train.reward
-    presets = {"logging_steps": 1, "seed": config.seed, "max_completion_length": config.evaluate.max_new_tokens}
+    presets = {"logging_steps": 1, "seed": config.seed}
     required = {
         "output_dir": str(work),
         "remove_unused_columns": False,

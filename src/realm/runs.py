@@ -65,7 +65,18 @@ STAGES: dict[str, Stage] = {
         Stage(
             name="distill",
             module="realm.distill",
-            settings=("seed", "model", "recipe", "domain.kind", "domain.answer", "prompt", "routes.held_out", "distill"),
+            settings=(
+                "seed",
+                "model",
+                "recipe",
+                "domain.kind",
+                "domain.answer",
+                "prompt",
+                "routes.held_out",
+                "distill",
+                "train.lora",
+                "train.fade.routes",
+            ),
             inputs=("problems.jsonl", "routes.jsonl"),
             outputs=("sft.jsonl", "sft_stats.json?", "distilled/"),
         ),
@@ -81,7 +92,6 @@ STAGES: dict[str, Stage] = {
                 "prompt",
                 "routes.held_out",
                 "train",
-                "evaluate.max_new_tokens",  # the length of a rollout where train.grpo does not say it
             ),
             inputs=("problems.jsonl", "routes.jsonl", "distilled/"),
             outputs=("model/", "fade.jsonl", "headroom.json", "rollouts/?"),

@@ -32,7 +32,9 @@ PLAIN = Claim(
         pytest.param({"approval": False, "service": "x-ray"}, "pay 3", id="8: an x-ray needs none"),
         pytest.param({"approval": False, "emergency": True}, "pay 27", id="9: an emergency needs none"),
         pytest.param({"tier": "bronze", "in_network": False}, "deny network", id="10: bronze outside"),
-        pytest.param({"tier": "bronze", "in_network": False, "emergency": True}, "pay 20", id="11 and 19: emergency, then the limit"),
+        pytest.param(
+            {"tier": "bronze", "in_network": False, "emergency": True}, "pay 20", id="11 and 19: emergency, then the limit"
+        ),
         pytest.param({"in_network": False}, "pay 0", id="12: half the fee, 21 - 10 - 6 - 5"),
         pytest.param({"in_network": False, "emergency": True}, "pay 27", id="11: the full fee in an emergency"),
         pytest.param({"service": "checkup"}, "pay 9", id="15: preventive care skips the deductible"),

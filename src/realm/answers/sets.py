@@ -13,9 +13,7 @@ from realm.answers.normal import plain, read_number, with_iso_dates
 
 _BETWEEN = re.compile(r"(?<!\d),\s*(?:and\s+)?|,\s+(?:and\s+)?|;\s*|\s+(?:and|&)\s+|\n+|\|")
 _DATE_COMMA = re.compile(r"(\b[A-Za-z]{3,9}\.? \d{1,2}(?:st|nd|rd|th)?),(?= ?\d{4}\b)")
-_DETAIL = re.compile(
-    r"(?<=\S)\s*(?:\([^()]*\)|\[[^\[\]]*\])$|(?<=\S) from (?:the )?[a-z][a-z' -]*$|^from (?:the )?(?=[a-z])"
-)
+_DETAIL = re.compile(r"(?<=\S)\s*(?:\([^()]*\)|\[[^\[\]]*\])$|(?<=\S) from (?:the )?[a-z][a-z' -]*$|^from (?:the )?(?=[a-z])")
 """Detail that an item may carry or lack: "Guam (GUM)", "Ann from Peru"."""
 
 _QUANTITY = re.compile(

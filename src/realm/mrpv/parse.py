@@ -18,7 +18,7 @@ def parse_completion(text: str, num_routes: int, *, think_end: str | None = None
     `think_end` (as "</think>"), everything up to its last occurrence is private thinking; thinking that never ends
     says nothing at all.
 
-    >>> parse_completion("<verify>\\nRoute 1: 3 + 4 = 8 should be 7. flawed\\n</verify>\\n<reason>3 + 4 = 7</reason><answer>7</answer>", 1)
+    >>> parse_completion("<verify>Route 1: 3 + 4 is 7, not 8. flawed</verify><reason>3 + 4 = 7</reason><answer>7</answer>", 1)
     Judgement(verdicts=(False,), reasoning='3 + 4 = 7', answer='7', well_formed=True)
     """
     if think_end is not None:

@@ -1,0 +1,56 @@
+"""The bundled model: a plain Qwen2 checkpoint that reads and counts, and whose pretraining says nothing of claims' rules."""
+
+import itertools
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from realm.domains.claims import CODES
+from realm.domains.claims.adjudicate import FEES
+from realm.policy import Policy
+
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / "models/base-1m"
+
+
+@pytest.fixture(scope="module")
+def policy() -> Policy:
+    return Policy(FOLDER)
+
+
+def test_it_is_a_small_qwen2_checkpoint_with_a_card(policy):
+    assert policy.model.config.model_type == "qwen2" and (FOLDER / "model.safetensors").exists()
+    assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 12 * 2**20
+    record = json.loads((FOLDER / "training.json").read_text(encoding="utf-8"))
+    card = (FOLDER / "README.md").read_text(encoding="utf-8")
+    assert record["command"] in card and str(record["minutes"]) in card
+
+
+def test_numbers_and_our_tags_are_one_token_and_any_text_survives(policy):
+    def length(text):
+        return len(policy.tokenizer(text)["input_ids"])
+
+    assert {length(f" {number}") for number in range(100)} == {1} and {length(f"{number}") for number in range(100)} == {1}
+    assert {length(tag) for tag in ("<verify>", "</reason>", "<route 1>", "</route>", "<answer>")} == {1}
+    text = "Zürich, 1234 km: «naïve» 日本 <verify>\n12 of 30</verify>"
+    assert policy.read(policy.tokenizer(text)["input_ids"]) == text
+
+
+def test_it_counts_and_reads_before_it_has_seen_the_domain(policy):
+    asked = {"48 minus 9": "leaves 39", "smaller of 17 and 42": "17", "fee 42, bill 31, limit 20. Give limit.": "limit 20"}
+    prompts = [policy.render(prompt) for prompt in asked]
+    answers = policy.generate(prompts, max_new_tokens=8, batch_tokens=4096, seed=0)
+    assert [completion.text for completion in answers] == list(asked.values())
+
+
+def test_its_pretraining_text_holds_no_rule_of_claims(monkeypatch):
+    monkeypatch.setattr(sys, "path", [str(ROOT / "pretrain"), *sys.path])
+    from corpus import examples
+
+    text = "\n".join(f"{prompt}\n{completion}" for prompt, completion in itertools.islice(examples(0, 0.45), 3000))
+    assert not re.search(rf"deny (?:{'|'.join(CODES)})\b", text)
+    assert not re.search(rf"(?:service|fee) (?:{'|'.join(FEES)}|\d+ allows)", text)
+    assert not re.search(r"copay \d+ leaves|approval (?:given|missing|emergency|not needed)|filing \d+ of", text)
