@@ -133,10 +133,15 @@ def known_offices(seed: int) -> list[Office]:
     return [draw_office(rng, name, stated=False) for name in OFFICES[:8]]
 
 
-def examples(seed: int, drills: float) -> Iterator[tuple[str, str]]:
-    """Yield (prompt, completion) pairs without end; `drills` is the share of drills, the rest are cases of little offices."""
+def examples(seed: int, drills: float, counting: int = 1) -> Iterator[tuple[str, str]]:
+    """Yield (prompt, completion) pairs without end; `drills` is the share of drills, the rest are cases of little offices.
+
+    `counting` says how many times as often as usual the drills are arithmetic.
+    """
     rng, known = random.Random(f"corpus:{seed}"), known_offices(seed)
-    kinds = [drill_arithmetic] * 3 + [drill_chain] * 2 + [drill_lookup, drill_reading, drill_copy] * 3 + [drill_format]
+    kinds = (
+        ([drill_arithmetic] * 3 + [drill_chain] * 2) * counting + [drill_lookup, drill_reading, drill_copy] * 3 + [drill_format]
+    )
     while True:
         if rng.random() < drills:
             yield rng.choice(kinds)(rng)

@@ -15,6 +15,7 @@ import platform
 import random
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -103,15 +104,15 @@ def encode(tokenizer: Qwen2Tokenizer, prompt: str, completion: str) -> tuple[lis
     return prompt_ids + tokenizer(completion + "<|end|>").input_ids, len(prompt_ids)
 
 
-def batches(tokenizer: Qwen2Tokenizer, seed: int, tokens: int, drills: float, device: str):
+def batches(tokenizer: Qwen2Tokenizer, text: Iterator[tuple[str, str]], seed: int, tokens: int, device: str):
     """Yield lists of four (input ids, labels), right-padded, about `tokens` tokens together.
 
     Rows of one pair have nearly the same length, so that nothing is wasted on padding. Length tells the task, so a step
     takes four pairs of different lengths: with one, the model would swing from task to task and learn none.
     """
-    rng, stream = random.Random(seed), examples(seed, drills)
+    rng = random.Random(seed)
     while True:
-        rows = sorted((encode(tokenizer, *next(stream)) for _ in range(3000)), key=lambda row: len(row[0]))
+        rows = sorted((encode(tokenizer, *next(text)) for _ in range(3000)), key=lambda row: len(row[0]))
         groups: list[list] = [[]]
         for row in rows:
             if (len(groups[-1]) + 1) * len(row[0]) > tokens / 4:
@@ -183,18 +184,24 @@ def measure(model: Qwen2ForCausalLM, tokenizer: Qwen2Tokenizer, seed: int, count
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--start", type=Path, help="go on from this checkpoint, with the optimizer and the text anew")
     parser.add_argument("--drill-steps", type=int, default=1200, help="steps of drills alone, 4096 tokens each, before the rest")
     parser.add_argument("--steps", type=int, default=1300, help="steps of drills and little offices, --tokens each")
     parser.add_argument("--tokens", type=int, default=9000)
+    parser.add_argument("--drills", type=float, default=0.45, help="share of drills after the steps of drills alone")
+    parser.add_argument("--counting", type=int, default=1, help="how many times as often as usual the drills are arithmetic")
     parser.add_argument("--lr", type=float, default=4e-3)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--save-every", type=int, default=650)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     args = parser.parse_args()
     torch.manual_seed(args.seed)
     started = time.time()
-    tokenizer = train_tokenizer(args.seed)
-    model = build_model(tokenizer).to(args.device).train()
+    if args.start:
+        tokenizer, model = AutoTokenizer.from_pretrained(args.start), Qwen2ForCausalLM.from_pretrained(args.start)
+    else:
+        tokenizer = train_tokenizer(args.seed)
+        model = build_model(tokenizer)
+    model.to(args.device).train()
     matrices = [p for p in model.model.layers.parameters() if p.ndim == 2]
     others = [p for p in model.parameters() if not any(p is matrix for matrix in matrices)]
     optimizers = [
@@ -203,9 +210,10 @@ def main() -> None:
     ]
     seen, losses = 0, []
     total = args.drill_steps + args.steps
+    mixed = examples(args.seed + 20, args.drills, args.counting)
     schooling = itertools.chain(
-        itertools.islice(batches(tokenizer, args.seed + 10, 4096, 1.0, args.device), args.drill_steps),
-        itertools.islice(batches(tokenizer, args.seed + 20, args.tokens, 0.45, args.device), args.steps),
+        itertools.islice(batches(tokenizer, examples(args.seed + 10, 1.0), args.seed + 10, 4096, args.device), args.drill_steps),
+        itertools.islice(batches(tokenizer, mixed, args.seed + 20, args.tokens, args.device), args.steps),
     )
     for step, pairs in enumerate(schooling):
         for optimizer in optimizers:
@@ -225,28 +233,26 @@ def main() -> None:
             mean, seconds = sum(losses[-20:]) / 20, time.time() - started
             print(f"step {step + 1} loss {mean:.4f} tokens {seen:,} {seen / seconds:,.0f} tokens/s {seconds:.0f}s", flush=True)
             assert math.isfinite(mean), "the loss is not finite"
-        if (step + 1) % args.save_every == 0 or step + 1 == total:
-            save(args, model, tokenizer, step + 1, seen, time.time() - started)
+    save(args, model, tokenizer, seen, time.time() - started)
 
 
-def save(
-    args: argparse.Namespace, model: Qwen2ForCausalLM, tokenizer: Qwen2Tokenizer, step: int, seen: int, seconds: float
-) -> None:
-    """Write the checkpoint, its figures and its card."""
+def save(args: argparse.Namespace, model: Qwen2ForCausalLM, tokenizer: Qwen2Tokenizer, seen: int, seconds: float) -> None:
+    """Write the checkpoint and training.json: how it was made, and what it can do."""
     model.save_pretrained(args.out)
     tokenizer.save_pretrained(args.out)
     figures = measure(model, AutoTokenizer.from_pretrained(args.out), args.seed)
-    record = {
-        "command": f"python pretrain/train.py --out models/{args.out.name} --drill-steps {args.drill_steps} --steps {args.steps} "
-        f"--tokens {args.tokens} --lr {args.lr} --seed {args.seed}",
-        "step": step,
+    before = json.loads((args.start / "training.json").read_text())["runs"] if args.start else []
+    run = {
+        "command": " ".join(["python", "pretrain/train.py", *sys.argv[1:]]),
+        "seed": args.seed,
+        "steps": args.drill_steps + args.steps,
         "tokens": seen,
         "minutes": round(seconds / 60, 1),
         "machine": f"{args.device}, {platform.machine()}, {torch.get_num_threads()} threads",
         "torch": torch.__version__.split("+")[0],
-        "parameters": model.num_parameters(),
-        "accuracy": {name: round(value, 3) for name, value in figures.items()},
     }
+    accuracy = {name: round(value, 3) for name, value in figures.items()}
+    record = {"runs": [*before, run], "parameters": model.num_parameters(), "accuracy": accuracy}
     (args.out / "training.json").write_text(json.dumps(record, indent=2) + "\n")
     print(json.dumps(record), flush=True)
 

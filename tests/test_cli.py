@@ -50,6 +50,9 @@ def stand_ins(monkeypatch):
                 path = run.path(name.rstrip("?/"))
                 write_text(path / "file" if "/" in name else path, "x")
 
+        def check(self, config):
+            ran.append(f"check {self.stage.name}")
+
         def print_results(self, run):
             print(f"the results of {run.folder.name}")
 
