@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from minidomains import OFFICES, Office, check_route, decide, draw_form, draw_office, misjudge, write_question, write_step
 
-from realm.mrpv.prompt import render_judgement, render_prompt, render_reasoning
+from realm.mrpv.prompt import render_prompt, render_reasoning
 from realm.records import Route, RouteSet
 
 # Common words of offices, forms and instructions: they become tokens, and fields of forms that are read and copied.
@@ -124,7 +124,9 @@ def judge_office(rng: random.Random, known: list[Office]) -> tuple[str, str]:
     prompt = render_prompt(
         write_question(rng, office, form), RouteSet(problem_id="", routes=tuple(routes)), assisted=rng.choice(ASSISTED)
     )
-    return prompt, render_judgement(checks, "\n".join(map(write_step, truth)), answer)
+    lines = [f"Route {number}: {check} {'sound' if sound else 'flawed'}" for number, (check, sound) in enumerate(checks, 1)]
+    reasoning = render_reasoning("\n".join(map(write_step, truth)), answer)
+    return prompt, "\n".join(["<verify>", *lines, "</verify>", reasoning])
 
 
 def known_offices(seed: int) -> list[Office]:

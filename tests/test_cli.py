@@ -12,8 +12,11 @@ from realm.cli import HELP, app
 from realm.config import load_config
 from realm.jsonl import read_jsonl, write_jsonl, write_text
 from realm.runs import STAGES
+from tiny import make_tiny
 
 ROOT = Path(__file__).parents[1]
+ALL = ["data", "routes", "check distill", "check train", "distill", "train", "eval", "report"]
+"""What a run does: the long stages look at their settings before the first of them begins."""
 ROWS = [{"id": str(number), "question": f"{number} + 1?", "answer": number + 1} for number in range(40)]
 
 
@@ -90,20 +93,21 @@ def test_a_dry_run_touches_nothing(config, tmp_path):
 def test_run_does_all_stages_in_order_once_and_ends_with_the_results(config, stand_ins, tmp_path):
     write_jsonl(tmp_path / "answers.jsonl", [])
     first = realm("run", config)
-    assert (first.exit_code, stand_ins) == (0, list(STAGES))
+    assert (first.exit_code, stand_ins) == (0, ALL)
     assert first.stdout.splitlines()[-1] == "the results of run"
     second = realm("run", config)
-    assert stand_ins == list(STAGES)
+    assert stand_ins == ALL
     assert second.stdout.count("done before; settings and inputs unchanged") == len(STAGES)
     realm("run", config, "--set", "evaluate.samples=2")
-    assert stand_ins == [*STAGES, "eval"], "the report stands when the results came out the same"
+    assert stand_ins == [*ALL, "eval"], "the report stands when the results came out the same"
 
 
 def test_the_zero_recipe_says_that_it_does_not_distill(config, stand_ins, tmp_path):
     write_jsonl(tmp_path / "answers.jsonl", [])
     result = realm("run", config, "--set", "recipe=zero")
     assert "distill  not part of the recipe 'zero'" in result.stdout
-    assert stand_ins == [stage for stage in STAGES if stage != "distill"]
+    assert stand_ins == [done for done in ALL if "distill" not in done]
+    assert "distilled/" not in realm("run", config, "--set", "recipe=zero", "--force", "--dry-run").stdout
 
 
 def test_a_single_verb_warns_that_an_earlier_stage_is_out_of_date(config, stand_ins, tmp_path):
@@ -155,6 +159,30 @@ def test_a_malformed_line_is_named_by_its_number_and_nothing_is_half_written(con
     assert result.stderr.startswith(f"realm: {tmp_path / 'rows.jsonl'}:41: not valid JSON: Expecting value")
     assert result.stderr.count("\n") == 1
     assert files_of(tmp_path / "run") == []
+
+
+def test_a_wrong_override_is_one_message(config, tmp_path):
+    result = realm("run", config, "--set", "seed")
+    assert (result.exit_code, result.stderr) == (2, "realm: --set seed: not KEY=VALUE. Try --set train.fade.kind=cosine\n")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("model=./nowhere", "model: there is no folder"),
+        ("distill.sft.learning_rat=1", "distill.sft.learning_rat: SFTConfig of TRL has no such setting"),
+        ("train.grpo.num_generation=2", "train.grpo.num_generation: GRPOConfig of TRL has no such setting"),
+    ],
+)
+def test_a_mistake_of_the_long_stages_shows_before_the_first_of_them(config, tmp_path, override, message):
+    make_tiny(tmp_path / "model")
+    write_jsonl(tmp_path / "answers.jsonl", [{"id": row["id"], "outputs": str(row["answer"])} for row in ROWS])
+    result = realm("run", config, "--set", override)
+    assert result.exit_code == 2
+    assert message in result.stderr and result.stderr.count("\n") == 1
+    assert "distill  running" not in result.stdout
+    assert files_of(tmp_path / "run") == ["manifest.json", "problems.jsonl", "routes.jsonl"]
 
 
 def test_an_empty_split_is_named_and_nothing_is_half_written(config, tmp_path):

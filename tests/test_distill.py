@@ -203,7 +203,25 @@ def test_a_context_too_short_is_refused_with_the_longest_row(tmp_path):
     config = make_config(tmp_path)
     with pytest.raises(ModelError, match=r"rows do not fit into 300 tokens. The longest, problem p\d, has \d+ tokens"):
         distill.run(config, make_run(tmp_path, config))
-    assert not (tmp_path / "run" / "distilled").exists()
+    assert not list((tmp_path / "run").glob("sft*")) and not (tmp_path / "run" / "distilled").exists()
+
+
+def test_a_checkpoint_whose_generation_settings_cannot_be_written_is_distilled_all_the_same(tmp_path):
+    settings = make_tiny(tmp_path / "model", "qwen2") / "generation_config.json"
+    settings.write_text(json.dumps(json.loads(settings.read_text()) | {"do_sample": False, "temperature": 0.6}))
+    config = make_config(tmp_path)
+    run = make_run(tmp_path, config)
+    distill.run(config, run)
+    assert json.loads((run.path("distilled") / "generation_config.json").read_text())["temperature"] == 0.6
+
+
+def test_the_libraries_say_nothing_between_our_own_lines(tmp_path, capfd):
+    make_tiny(tmp_path / "model", "qwen2")
+    capfd.readouterr()
+    config = make_config(tmp_path, distill={"sft": SFT | {"max_steps": 4, "save_steps": 1}})
+    distill.run(config, make_run(tmp_path, config))
+    printed = capfd.readouterr()
+    assert printed.err == "" and [line.split()[1] for line in printed.out.splitlines()] == ["rows"]
 
 
 def test_a_max_length_that_would_cut_rows_is_refused(tmp_path):

@@ -8,7 +8,7 @@ import realm.evaluate as evaluate
 from realm.answers import get_answers
 from realm.baselines.route_bank import evaluate_bank, shown_routes
 from realm.config import Config
-from realm.errors import DataError
+from realm.errors import DataError, ModelError
 from realm.jsonl import read_jsonl, write_jsonl
 from realm.policy import Completion, Policy
 from realm.records import Problem, Route, RouteSet
@@ -213,6 +213,13 @@ def test_a_problem_without_routes_of_a_held_out_source_is_named(make_run):
     assert not run.path("results.json").exists()
 
 
+def test_a_context_too_short_for_the_prompts_is_refused_and_nothing_is_written(make_run):
+    config, run = make_run(max_new_tokens=4096)
+    with pytest.raises(ModelError, match=r"reads at most 4096 tokens, and 6 of 6 prompts do not fit.*evaluate\.max_new_tokens"):
+        evaluate.run(config, run)
+    assert not run.path("results.json").exists() and not run.path("answers.jsonl").exists()
+
+
 def test_the_order_of_routes_does_not_depend_on_their_labels():
     routes = [route("p", f"answer {i}", bool(i % 2)) for i in range(8)]
     flipped = [replace(one, correct=not one.correct, process=one.correct) for one in routes]
@@ -272,6 +279,19 @@ def test_the_table_names_the_methods_and_says_when_there_is_no_evidence(make_run
     assert "majority of 3 " in printed and "any of 3 (outsider)" in printed
     assert "realm assisted - majority" in printed and NO_EVIDENCE in printed
     assert UNSOLVED not in printed
+
+
+def test_the_table_fits_into_a_narrow_terminal(make_run, monkeypatch, capsys):
+    config, run = make_run()
+    run.path("distilled").mkdir()
+    run.path("model").mkdir()
+    script(monkeypatch, expert)
+    evaluate.run(config, run)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "80")
+    print_results(run)
+    printed = capsys.readouterr().out
+    assert "…" not in printed and "majority of 3 (outsider)" in printed and "detectable" not in printed
 
 
 def test_a_model_that_solves_nothing_is_called_that(make_run, monkeypatch, capsys):

@@ -213,7 +213,12 @@ def test_what_the_method_sets_is_refused_in_the_users_section(tmp_path):
 
 
 def test_what_trl_refuses_is_the_users_mistake(tmp_path):
-    with pytest.raises(ConfigError, match=r"train\.grpo: GRPOConfig of TRL refuses it"):
+    with pytest.raises(ConfigError, match=r"train\.grpo: GRPOConfig of TRL refuses it: GRPO requires at least 2"):
+        arguments_of(tmp_path, num_generations=1)
+
+
+def test_a_batch_that_the_groups_do_not_fill_says_what_to_try(tmp_path):
+    with pytest.raises(ConfigError, match=r"\(4\) must be divisible by num_generations \(3\).*Try a multiple of num_generations"):
         arguments_of(tmp_path, num_generations=3)
 
 

@@ -31,11 +31,20 @@ def test_the_bank_is_summed_up_per_group_and_source():
     assert [(row.group, row.source) for row in (train, m, n, everyone)] == [
         ("train", "m"), ("evaluation", "m"), ("evaluation", "n"), ("evaluation", routes.ALL_SOURCES),
     ]  # fmt: skip
-    assert (m.problems, m.routes, m.one, m.majority, m.any, m.mixed, m.majority_wrong) == (2, 8, 0.375, 0.5, 1, 1, 0.5)
+    assert (m.problems, m.routes, m.one, m.majority, m.any, m.mixed) == (2, 8, 0.375, 0.5, 1, 1)
     assert (m.duplicates, m.unsaid, m.words) == (0.25, 0.125, 3)
     assert (n.problems, n.one, n.mixed) == (1, 1, 0)
     assert (train.routes, train.one) == (1, 1)
     assert everyone.one == pytest.approx((2 / 4 + 2 / 5) / 2)
+
+
+def test_the_table_fits_into_a_narrow_terminal(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    problems = [problem("a"), problem("t", "train")]
+    bank = [route(identity, "x", source) for identity in "at" for source in ("qwen2.5-14b", "llama3.1-8b")]
+    routes._print_table(bank_summary(problems, bank, SAME), ["qwen2.5-14b"])
+    printed = capsys.readouterr().out
+    assert "…" not in printed and printed.count("qwen2.5-14b * ") == 2
 
 
 def test_an_empty_bank_has_no_rows():
@@ -81,7 +90,7 @@ def test_the_scripted_expert_guides_some_training_problems_and_keeps_a_source_fo
     routes.run(scripted_run.config, scripted_run)
     written = read_routes(scripted_run.path("routes.jsonl"))
     assert sum(one.guided for one in written) == 4
-    assert sum(one.source in ("hasty", "frugal", "dated") for one in written) == 6 * 3 * 2
+    assert sum(one.source in ("hasty", "frugal", "dated", "careless") for one in written) == 6 * 4 * 2
     assert sum(one.source == "outsider" for one in written) == 8 * 3
     assert "Route bank" in capsys.readouterr().out
 
@@ -95,5 +104,5 @@ def test_the_same_seed_gives_the_same_bytes(scripted_run):
 
 def test_a_source_that_the_expert_does_not_know_is_refused(scripted_run):
     config = load_config(scripted_run.config.source, ["routes.sources=[hsty]"])
-    with pytest.raises(ConfigError, match=r"knows no source 'hsty'\. Allowed: hasty, frugal, dated, outsider"):
+    with pytest.raises(ConfigError, match=r"knows no source 'hsty'\. Allowed: hasty, frugal, dated, careless, outsider"):
         routes.run(config, scripted_run)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -103,6 +103,8 @@ HELP = {
     ),
 }
 
+LONG_STAGES = ("distill", "train")
+
 ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="The settings, a YAML file.", show_default=False)]
 RunFolder = Annotated[
     Path | None,
@@ -161,8 +163,7 @@ def run_stage(run: Run, stage: str, *, dry_run: bool, force: bool) -> None:
     elif not force and run.is_done(stage):
         _say(stage, "done before; settings and inputs unchanged")
     elif dry_run:
-        known = STAGES[stage]
-        _say(stage, f"would run: {', '.join(known.inputs) or 'the config'} -> {', '.join(known.outputs)}".replace("?", ""))
+        _say(stage, f"would run: {_listed(run.reads(stage)) or 'the config'} -> {_listed(STAGES[stage].outputs)}")
     else:
         started = time.monotonic()
         with run.recording(stage):
@@ -184,10 +185,21 @@ def _one_stage(stage: str) -> Callable[[Run, bool, bool], None]:
 
 def _all_stages(run: Run, dry_run: bool, force: bool) -> None:
     for stage in STAGES:
+        if stage == LONG_STAGES[0] and not dry_run:
+            _check_long_stages(run, force)
         run_stage(run, stage, dry_run=dry_run, force=force)
     if not dry_run:
         typer.echo(f"\nrun folder  {run.folder}\nmodel       {run.path('model')}\nreport      {run.path('report.html')}\n")
         _print_results(run)
+
+
+def _check_long_stages(run: Run, force: bool) -> None:
+    """Let the long stages that are left look at their settings and the model: a mistake must not show after hours."""
+    left = [stage for stage in LONG_STAGES if run.part_of(stage) and (force or not run.is_done(stage))]
+    if left:
+        _say("check", f"model and settings of {' and '.join(left)}")
+    for stage in left:
+        import_module(STAGES[stage].module).check(run.config)
 
 
 def _import_routes(run: Run, dry_run: bool, force: bool) -> None:
@@ -213,6 +225,11 @@ def _warn_of_outdated(run: Run, stage: str) -> None:
         typer.echo(
             f"realm: {', '.join(outdated)}: done with other settings or inputs; `realm run` brings all up to date.", err=True
         )
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Return the names of a run's files in one line, in brackets what need not be there."""
+    return ", ".join(f"[{name.rstrip('?')}]" if name.endswith("?") else name for name in names)
 
 
 def _say(stage: str, text: str) -> None:

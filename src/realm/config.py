@@ -106,7 +106,7 @@ class ScriptedRoutes(Section):
     kind: Literal["scripted"] = "scripted"
     guided_problems: NonNegativeInt = 2000
     """For how many training problems the teacher writes guided chains."""
-    sources: list[str] = ["hasty", "frugal", "dated"]
+    sources: list[str] = ["hasty", "frugal", "dated", "careless"]
     held_out: list[str] = ["outsider"]
     """Sources whose routes are shown in evaluation only."""
     per_source: PositiveInt = 2

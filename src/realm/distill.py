@@ -6,6 +6,7 @@ import re
 import statistics
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -18,7 +19,7 @@ from realm.domains import load_domain
 from realm.errors import DataError, ModelError
 from realm.mrpv.prompt import render_judgement, render_prompt, render_reasoning
 from realm.mrpv.sets import draw_routes
-from realm.policy import load_checkpoint
+from realm.policy import load_checkpoint, require_model
 from realm.records import Problem, Route, RouteSet
 from realm.runs import Run, read_problems, read_routes, write_json, write_jsonl
 from realm.training import (
@@ -50,7 +51,7 @@ def run(config: Config, run: Run) -> None:
     """Write RUN/sft.jsonl and RUN/distilled from RUN/problems.jsonl and RUN/routes.jsonl."""
     problems = {problem.id: problem for problem in read_problems(run.path("problems.jsonl")) if problem.split == "train"}
     routes = usable_routes(read_routes(run.path("routes.jsonl")), problems, config.routes.held_out)
-    name = config.resolve_model()
+    name, arguments = config.resolve_model(), sft_arguments(config, run.work("distill"))
     network, tokenizer = load_checkpoint(name)
     context, stops = context_of(network.config), _stop_tokens(network.generation_config.eos_token_id, tokenizer)
     del network
@@ -62,6 +63,8 @@ def run(config: Config, run: Run) -> None:
         )
     opening, closing = _frame(tokenizer, config, stops)
     rows = sft_rows(problems, routes, chains, show=load_domain(config).show, config=config, opening=opening)
+    dataset = tokenize_rows(rows, tokenizer, system=config.prompt.system, closing=closing)
+    require_room(name, context, arguments, rows, dataset)
     write_jsonl(run.path("sft.jsonl"), rows)
     stats = describe(rows, chains)
     write_json(run.path("sft_stats.json"), stats)
@@ -73,7 +76,14 @@ def run(config: Config, run: Run) -> None:
         print(
             "No assisted rows: no route of a chain's problem has a teacher's check, so RL must find the verdict format by itself."
         )
-    train_on_rows(config, run, rows, tokenizer, context=context, closing=closing)
+    train_on_rows(config, run, dataset, tokenizer, arguments)
+
+
+def check(config: Config) -> None:
+    """Raise a user's mistake in the settings of this stage, before any stage has spent time."""
+    require_model(config.resolve_model())
+    sft_arguments(config, Path("unused"))
+    lora_config(config.train.lora)
 
 
 def usable_routes(routes: Sequence[Route], problems: Mapping[str, Problem], held_out: Sequence[str]) -> list[Route]:
@@ -184,17 +194,8 @@ def describe(rows: Sequence[Mapping[str, Any]], chains: Sequence[Route]) -> dict
     }
 
 
-def train_on_rows(
-    config: Config,
-    run: Run,
-    rows: Sequence[Mapping[str, Any]],
-    tokenizer: PreTrainedTokenizerBase,
-    *,
-    context: int | None,
-    closing: str,
-) -> None:
-    """Train on the completions of `rows` and write RUN/distilled."""
-    name, work = config.resolve_model(), run.work("distill")
+def sft_arguments(config: Config, work: Path) -> SFTConfig:
+    """Return TRL's arguments: the user's `sft:` section over our presets."""
     presets = {
         "max_length": None,
         "train_sampling_strategy": "group_by_length",
@@ -203,23 +204,36 @@ def train_on_rows(
         "seed": config.seed,
     }
     required = {"output_dir": str(work)}
-    arguments = make_arguments(SFTConfig, "distill.sft", config.distill.sft, presets=presets, required=required)
-    dataset = tokenize_rows(rows, tokenizer, system=config.prompt.system, closing=closing)
+    return make_arguments(SFTConfig, "distill.sft", config.distill.sft, presets=presets, required=required)
+
+
+def require_room(
+    name: str, context: int | None, arguments: SFTConfig, rows: Sequence[Mapping[str, Any]], dataset: Dataset
+) -> None:
+    """Raise `ModelError` where a row is longer than the model reads, or than `max_length` would leave of it."""
     lengths = [(row["problem_id"], len(ids)) for row, ids in zip(rows, dataset["input_ids"], strict=True)]
     advice = "lower distill.max_chain_tokens, show fewer routes (train.fade.routes), or take a model with a longer context."
     require_context(name, context, lengths, new_tokens=0, advice=advice)
     require_context(
         "distill.sft.max_length", arguments.max_length, lengths, new_tokens=0, advice="raise it, set it to null, or " + advice
     )
+
+
+def train_on_rows(config: Config, run: Run, dataset: Dataset, tokenizer: PreTrainedTokenizerBase, arguments: SFTConfig) -> None:
+    """Train on the completions of the rows in `dataset` and write RUN/distilled."""
     trainer = SFTTrainer(
-        model=name, args=arguments, train_dataset=dataset, processing_class=tokenizer, peft_config=lora_config(config.train.lora)
+        model=config.resolve_model(),
+        args=arguments,
+        train_dataset=dataset,
+        processing_class=tokenizer,
+        peft_config=lora_config(config.train.lora),
     )
-    train(trainer, "distill", work)
+    train(trainer, "distill", Path(arguments.output_dir))
     text = [
         f"Distilled from `{config.model}` by ReaLM: guided CoT distillation (arXiv 2508.12387, the project's own reading of it).",
         "",
         f"- run: `{run.folder.name}`, recipe `{config.recipe}`, seed {config.seed}",
-        f"- {len(rows)} rows, {trainer.state.global_step} steps, {trainer.state.epoch or 0:.2f} epochs",
+        f"- {len(dataset)} rows, {trainer.state.global_step} steps, {trainer.state.epoch or 0:.2f} epochs",
     ]
     save_policy(trainer, tokenizer, run.path("distilled"), model_card(title="distilled", base_model=config.model, text=text))
 

@@ -118,7 +118,8 @@ def _json_rows(path: Path, file: IO[str]) -> Iterator[tuple[int, dict[str, Any]]
         try:
             row = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise DataError(f"{path}:{number}: not valid JSON: {error}. {_found(line)}") from None
+            reason = f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else error
+            raise DataError(f"{path}:{number}: not valid JSON: {reason}. {_found(line)}") from None
         if not isinstance(row, dict):
             raise DataError(f"{path}:{number}: not a JSON object. {_found(line)}")
         yield number, row

@@ -11,9 +11,17 @@ from pathlib import Path
 import torch
 from jinja2 import TemplateError
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GenerationConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from realm.errors import DataError, ModelError
+from realm.quiet import quiet_libraries
 
 _OUR_TAG = re.compile(r"</?\s*(?:verify|reason|answer|think|route)\b[^<>]*>")
 
@@ -34,7 +42,7 @@ def load_checkpoint(model: str | Path, *, device: str | None = None) -> tuple[Pr
     what to try, for everything that is not a complete causal language model with its tokenizer.
     """
     name, device = str(model), device or ("cuda" if torch.cuda.is_available() else "cpu")
-    _require_model_folder(name)
+    require_model(name)
     try:
         tokenizer = AutoTokenizer.from_pretrained(name)
     except (OSError, ValueError, KeyError) as error:
@@ -56,6 +64,16 @@ def load_checkpoint(model: str | Path, *, device: str | None = None) -> tuple[Pr
             f"{network.get_input_embeddings().num_embeddings}. They belong to different models; take both from one."
         )
     return network.to(device).eval(), tokenizer
+
+
+def require_model(name: str) -> None:
+    """Raise `ModelError` where `name` is plainly no model, before its weights are loaded or fetched."""
+    _require_model_folder(name)
+    quiet_libraries()
+    try:
+        AutoConfig.from_pretrained(name)
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(_load_failure(name, "its config.json", error)) from error
 
 
 class Policy:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from realm.errors import RunError
 from realm.runs import Run
 
+if TYPE_CHECKING:
+    from rich.table import Table
+
 MODELS = ("base", "distilled", "realm")
 NEAR_ZERO = 0.05
+WIDE = 110
+"""Columns that the widest table takes; also what is written where there is no terminal."""
 NO_EVIDENCE = "no evidence of a difference"
 UNSOLVED = "This model does not solve this domain; the figures show the machinery only."
 
@@ -148,40 +153,55 @@ def tokens(row: Figures) -> str:
 
 
 def print_results(run: Run) -> None:
-    """Print the comparisons and the results of a run as tables."""
-    from rich import box
+    """Print the comparisons and the results of a run as tables, and a warning where no model solves the domain."""
     from rich.console import Console
-    from rich.table import Table
 
     results, console = read_results(run), Console()
     if not console.is_terminal:
-        console = Console(width=130)
-    if results["comparisons"]:
-        table = Table(
-            title="Paired differences in points, with 95% intervals; detectable: what would show with 80% power",
-            title_justify="left",
-            box=box.SIMPLE_HEAD,
-        )
-        table.add_column("comparison")
-        table.add_column("split")
-        table.add_column("difference", justify="right", no_wrap=True)
-        table.add_column("p", justify="right")
-        table.add_column("detectable", justify="right")
-        table.add_column("finding")
-        for row in results["comparisons"]:
-            difference = f"{percent(row['difference'], True)} {interval(row['ci95'], True)}"
-            table.add_row(versus(row), row["split"], difference, p_value(row), percent(row["smallest_detectable"]), finding(row))
-        console.print(table)
-    table = Table(title="Accuracy in percent, with 95% intervals", title_justify="left", box=box.SIMPLE_HEAD)
-    for name in ("method", "mode", "split"):
-        table.add_column(name, no_wrap=True)
-    for name in ("n", "accuracy", "tokens /\nproblem", "verdicts\nsound / flawed"):
-        table.add_column(name, justify="right", no_wrap=True)
+        console = Console(width=WIDE)
     for split in splits_of(results):
-        for row in ordered(results, split):
-            accuracy = f"{percent(row['accuracy'])} {interval(row['ci95'])}"
-            table.add_row(label(row), row["mode"], split, str(row["n"]), accuracy, tokens(row), verdicts(row))
-        table.add_section()
-    console.print(table)
+        if any(row["split"] == split for row in results["comparisons"]):
+            console.print(_comparison_table(results, split, wide=console.width >= WIDE), "")
+    for split in splits_of(results):
+        console.print(_accuracy_table(results, split), "")
     if warning := unsolved(results):
         console.print(warning, style="yellow")
+
+
+def _comparison_table(results: Figures, split: str, *, wide: bool) -> Table:
+    """Return the paired differences on a split; a narrow terminal gets no p and no smallest detectable difference."""
+    table = _table(f"{split}: paired differences in points, with 95% intervals", "comparison")
+    more = ("p", "detectable") if wide else ()
+    for name in ("difference", *more):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("finding")
+    for row in results["comparisons"]:
+        if row["split"] == split:
+            difference = f"{percent(row['difference'], True)} {interval(row['ci95'], True)}"
+            cells = [p_value(row), percent(row["smallest_detectable"])] if wide else []
+            table.add_row(versus(row), difference, *cells, finding(row))
+    if wide:
+        table.caption = "detectable: the difference that would show with 80% power"
+    return table
+
+
+def _accuracy_table(results: Figures, split: str) -> Table:
+    table = _table(f"{split}: accuracy in percent, with 95% intervals", "method")
+    for name in ("n", "accuracy", "tokens /\nproblem", "verdicts\nsound / flawed"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in ordered(results, split):
+        name = label(row) if row["mode"] == "routes" else f"{label(row)}, {row['mode']}"
+        accuracy = f"{percent(row['accuracy'])} {interval(row['ci95'])}"
+        table.add_row(name, str(row["n"]), accuracy, tokens(row), verdicts(row))
+    return table
+
+
+def _table(title: str, first: str) -> Table:
+    """Return an empty table that fits into 80 columns."""
+    from rich import box
+    from rich.table import Table
+
+    options = {"title_justify": "left", "caption_justify": "left", "pad_edge": False, "collapse_padding": True}
+    table = Table(title=title, box=box.SIMPLE_HEAD, **options)
+    table.add_column(first)
+    return table

@@ -26,7 +26,7 @@ from realm.grader import Grader
 from realm.headroom import measure_headroom
 from realm.mrpv.prompt import render_prompt
 from realm.mrpv.sets import draw_routes
-from realm.policy import Policy
+from realm.policy import Policy, require_model
 from realm.records import Problem, Route, RouteSet
 from realm.runs import Run, append_jsonl, read_jsonl, read_problems, read_routes, write_json, write_jsonl
 from realm.training import (
@@ -185,6 +185,13 @@ def run(config: Config, run: Run) -> None:
     save_policy(trainer, tokenizer, run.path("model"), _card(config, run, trainer, len(problems)))
 
 
+def check(config: Config) -> None:
+    """Raise a user's mistake in the settings of this stage, before any stage has spent time."""
+    require_model(config.resolve_model())
+    grpo_arguments(config, Path("unused"), num_problems=config.train.problems or 1)
+    lora_config(config.train.lora)
+
+
 def make_trainer(
     start: str, arguments: GRPOConfig, builder: RowBuilder, grader: Grader, tokenizer: PreTrainedTokenizerBase, run: Run
 ) -> ReaLMTrainer:
@@ -220,7 +227,15 @@ def grpo_arguments(config: Config, work: Path, *, num_problems: int) -> GRPOConf
         "shuffle_dataset": False,
         "reward_weights": [weights.answer, weights.verdict, weights.format],
     }
-    arguments = make_arguments(GRPOConfig, "train.grpo", settings, presets=presets, required=required)
+    try:
+        arguments = make_arguments(GRPOConfig, "train.grpo", settings, presets=presets, required=required)
+    except ConfigError as error:
+        if "divisible by num_generations" not in str(error):
+            raise
+        raise ConfigError(
+            f"{error} A generation has per_device_train_batch_size x gradient_accumulation_steps x processes completions, "
+            "num_generations for each prompt. Try a multiple of num_generations as per_device_train_batch_size."
+        ) from None
     if arguments.max_steps <= 0:
         generations = arguments.num_train_epochs * num_problems / prompts_per_generation(arguments)
         arguments.max_steps = max(1, math.ceil(generations * _steps_per_generation(arguments)))

@@ -44,11 +44,6 @@ class SourceSummary:
     """Share of routes that state no answer."""
     words: float
 
-    @property
-    def majority_wrong(self) -> float:
-        """Return the share of problems whose majority is wrong or says nothing."""
-        return 1 - self.majority
-
 
 def run(config: Config, run: Run) -> None:
     """Write routes.jsonl and print what the bank is worth."""
@@ -151,15 +146,21 @@ def _summarize(
 
 
 def _print_table(summaries: Sequence[SourceSummary], held_out: Sequence[str]) -> None:
+    """Print a table per group of problems that fits into 80 columns."""
+    from rich import box
     from rich.console import Console
     from rich.table import Table
 
-    heads = ["problems of", "source", "problems", "routes", "one", "majority", "any", "mixed", "majority wrong"]
-    heads += ["repeated", "no answer", "words"]
-    table = Table(*heads, title="Route bank (percent; held-out sources marked *)")
-    for row in summaries:
-        shares = (row.one, row.majority, row.any, row.mixed, row.majority_wrong, row.duplicates, row.unsaid)
-        name = row.source + " *" * (row.source in held_out)
-        percents = [f"{100 * share:.1f}" for share in shares]
-        table.add_row(row.group, name, str(row.problems), str(row.routes), *percents, f"{row.words:.0f}")
-    Console(width=None if Console().is_terminal else 140).print(table)
+    heads = ["problems", "routes", "one", "major-\nity", "any", "mixed", "re-\npeated", "no\nanswer", "words"]
+    for group in dict.fromkeys(row.group for row in summaries):
+        title = f"Route bank, {group} problems (percent; held-out sources marked *)"
+        table = Table("source", title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
+        for head in heads:
+            table.add_column(head, justify="right", no_wrap=True)
+        for row in summaries:
+            if row.group == group:
+                shares = (row.one, row.majority, row.any, row.mixed, row.duplicates, row.unsaid)
+                name = row.source + " *" * (row.source in held_out)
+                percents = [f"{100 * share:.1f}" for share in shares]
+                table.add_row(name, str(row.problems), str(row.routes), *percents, f"{row.words:.0f}")
+        Console().print(table)

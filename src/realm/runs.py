@@ -140,11 +140,14 @@ class Run:
         """Tell whether the recipe has this stage: `zero` does not distil."""
         return not (stage == "distill" and self.config.recipe == "zero")
 
+    def reads(self, stage: str) -> list[str]:
+        """Return the names of what `stage` reads in the run folder: the recipe `zero` has no distilled model."""
+        return [name for name in STAGES[stage].inputs if self.config.recipe == "r1" or not name.startswith("distilled/")]
+
     def inputs(self, stage: str) -> dict[str, Path]:
         """Return what `stage` reads and is there, by its name in the manifest; `RunError` where something is missing."""
-        names = [name for name in STAGES[stage].inputs if self.config.recipe == "r1" or not name.startswith("distilled/")]
         found = {}
-        for name in names:
+        for name in self.reads(stage):
             path = self.path(name.rstrip("?/"))
             if path.exists():
                 found[name.rstrip("?")] = path

@@ -6,7 +6,6 @@ import difflib
 import json
 import re
 import shutil
-import warnings
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import fields
@@ -15,16 +14,14 @@ from typing import Any, TypeVar
 
 import torch
 from accelerate.utils import is_peft_model
-from transformers import PreTrainedTokenizerBase, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers import GenerationConfig, PreTrainedTokenizerBase, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from realm.errors import ConfigError, ModelError
+from realm.quiet import quiet_libraries
 from realm.runs import progress, write_text
 
 Arguments = TypeVar("Arguments", bound=TrainingArguments)
-
-PASSED_OVER = ("gradient_checkpointing", "activation_checkpointing")
-"""Settings that TRL still calls by the old name; transformers' warning about it is not the user's business."""
 
 
 def make_arguments(
@@ -46,7 +43,7 @@ def make_arguments(
             + (f"Did you mean {near[0]}?" if near else "See its documentation.")
         )
     device = {} if on_gpu(settings) else {"use_cpu": True, "bf16": False, "gradient_checkpointing": False}
-    _quiet_down()
+    quiet_libraries()
     common = {"report_to": "none", "disable_tqdm": True, "save_total_limit": 2}
     try:
         return kind(**common | device | presets | settings | required)
@@ -128,6 +125,7 @@ def train(trainer: Trainer, description: str, work: Path) -> None:
     bar = _Progress(description)
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(bar)
+    _mend_generation_settings(trainer.model.generation_config)
     try:
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     finally:
@@ -160,6 +158,14 @@ def model_card(*, title: str, base_model: str, text: Sequence[str]) -> str:
     return "\n".join([*header, "---", "", f"# {title}", "", *text, ""])
 
 
+def _mend_generation_settings(settings: GenerationConfig) -> None:
+    """Let a checkpoint that names a temperature and does not sample be saved again, which Transformers would refuse."""
+    try:
+        settings.validate(strict=True)
+    except ValueError:
+        settings.do_sample = True
+
+
 class _Progress(TrainerCallback):
     """Our progress bar over the trainer's steps."""
 
@@ -181,8 +187,3 @@ class _Progress(TrainerCallback):
         if self._bar is not None:
             self._bar.__exit__(None, None, None)
             self._bar = None
-
-
-def _quiet_down() -> None:
-    for name in PASSED_OVER:
-        warnings.filterwarnings("ignore", message=f".*{name}.*deprecated", category=FutureWarning)

@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 import pytest
 
 from realm.domains.claims import ClaimsDomain
-from realm.domains.claims.adjudicate import Step
+from realm.domains.claims.adjudicate import Decision, Step
 from realm.teacher.scripted import MISCONCEPTIONS, guided_chain, verify, write_routes
 
 PROBLEMS = ClaimsDomain({"test": 1500}).problems(11)
@@ -51,9 +51,12 @@ def test_routes_are_a_pure_function_of_seed_problem_and_source():
     assert routes_of("dated", PROBLEMS[:20]) == routes_of("dated", PROBLEMS[10:20] + PROBLEMS[:10])
 
 
-def test_a_check_ends_at_the_first_step_that_does_not_hold():
-    truth = [Step("network", "in", "ok"), Step("fee", "42", "30"), Step("copay", "6", "24"), Step("limit", "30", "24")]
-    route = [Step("network", "in", "ok"), Step("fee", "50", "30"), Step("copay", "9", "21"), Step("limit", "30", "21")]
-    assert verify(route, truth) == "network ok fee 42 30 copay 6 24 not 9 21"
-    assert verify(truth, truth) == "network ok fee 42 30 copay 6 24 limit 30 24"
-    assert verify([Step("network", "out", "denied")], truth) == "network ok not denied"
+def test_a_check_says_what_the_route_says_what_it_should_say_and_the_first_step_that_does_not_hold():
+    def decision(answer, *steps):
+        return Decision(tuple(Step(*step) for step in steps), answer)
+
+    truth = decision("pay 24", ("network", "in", "ok"), ("fee", "42", "30"), ("copay", "6", "24"))
+    route = decision("pay 21", ("network", "in", "ok"), ("fee", "50", "30"), ("copay", "9", "21"))
+    assert verify(route, truth) == "pay 21 not pay 24 from copay 24"
+    assert verify(truth, truth) == "pay 24 holds"
+    assert verify(decision("deny network", ("network", "out", "denied")), truth) == "deny network not pay 24 from network ok"

@@ -15,8 +15,8 @@ from realm.records import Problem, Route
 
 FOLLOWS_MISCONCEPTION = 0.55
 """Chance that a route follows each of its source's misconceptions; a source is not wrong every time."""
-SLIPS = 0.35
-"""Chance that a route misreads one fact of the claim or subtracts wrongly once."""
+SLIPS = {"hasty": 0.5, "frugal": 0.5, "dated": 0.4, "careless": 0.95, "outsider": 0.36}
+"""Chance that a route of a source misreads a fact, misremembers a number of the rules, or subtracts wrongly, once."""
 
 MISCONCEPTIONS: dict[str, tuple[dict, ...]] = {
     "hasty": (  # forgets exceptions
@@ -39,6 +39,7 @@ MISCONCEPTIONS: dict[str, tuple[dict, ...]] = {
         {"copays": {"bronze": 6, "silver": 6, "gold": 6}},
         {"grace_days": 0, "limits": {"bronze": 15, "silver": 25, "gold": 35}},
     ),
+    "careless": (),  # knows the rules and slips
     "outsider": (  # comes from another insurer
         {"halve_outside": False, "network_only": ()},
         {"subtract_other": False},
@@ -61,8 +62,8 @@ def unguided_chain(problem: Problem, source: str, rng: random.Random) -> Route:
     for misconception in MISCONCEPTIONS[source]:
         if rng.random() < FOLLOWS_MISCONCEPTION:
             rules = replace(rules, **misconception)
-    if rng.random() < SLIPS:
-        decision = _misread(claim, rules, rng) if rng.random() < 0.5 else _miscalculate(claim, rules, rng)
+    if rng.random() < SLIPS[source]:
+        decision = rng.choice([_misread, _misremember, _miscalculate])(claim, rules, rng)
     else:
         decision = adjudicate(claim, rules)
     return _route(problem, source, decision, guided=False)
@@ -81,27 +82,21 @@ def write_routes(
                 yield unguided_chain(problem, source, rng)
 
 
-def verify(steps: Sequence[Step], truth: Sequence[Step]) -> str:
-    """Return the guided expert's check of a route: the steps as they should be, up to the first that does not hold.
+def verify(decision: Decision, truth: Decision) -> str:
+    """Return the guided expert's check of a route, which follows its own work on the problem: what the route says, and
+    where that is wrong what it should say and the first step that does not hold.
 
     A step holds when it reaches the right result; `fee 50 allows 12` for `fee 42 allows 12` does.
     """
-    checked = []
-    for step, true in zip(steps, truth, strict=False):
-        if not _holds(step, true):
-            return " ".join([*checked, _correct(step, true)])
-        checked.append(true.short)
-    return " ".join(checked)
+    if decision.answer == truth.answer:
+        return f"{decision.answer} holds"
+    pairs = zip(decision.steps, truth.steps, strict=False)
+    first = next((true for step, true in pairs if not _holds(step, true)), truth.steps[-1])
+    return f"{decision.answer} not {truth.answer} from {first.topic} {first.result}"
 
 
 def _holds(step: Step, true: Step) -> bool:
     return (step.topic, step.result) == (true.topic, true.result)
-
-
-def _correct(step: Step, true: Step) -> str:
-    """Return `filing denied not ok` or `copay 6 24 not 9 21`: the true step, then what the route said."""
-    said = step.short.removeprefix(f"{step.topic} ")
-    return f"{true.short} not {said if step.topic == true.topic else step.short}"
 
 
 def _misread(claim: Claim, rules: Rules, rng: random.Random) -> Decision:
@@ -111,6 +106,14 @@ def _misread(claim: Claim, rules: Rules, rng: random.Random) -> Decision:
     if name in facts:
         return adjudicate(replace(claim, **{name: not getattr(claim, name)}), rules)
     return adjudicate(replace(claim, **{name: getattr(claim, rng.choice(numbers))}), rules)
+
+
+def _misremember(claim: Claim, rules: Rules, rng: random.Random) -> Decision:
+    """Decide a claim with one number of the rules a little off: the fee, the copay, the limit or the filing time."""
+    name, key = rng.choice([("fees", claim.service), ("copays", claim.tier), ("limits", claim.tier), ("filing_days", claim.tier)])
+    values = getattr(rules, name)
+    shift = rng.choice([-30, 30] if name == "filing_days" else [-6, -4, -3, -2, 2, 3, 4, 6])
+    return adjudicate(claim, replace(rules, **{name: {**values, key: max(0, values[key] + shift)}}))
 
 
 def _miscalculate(claim: Claim, rules: Rules, rng: random.Random) -> Decision:
@@ -136,14 +139,14 @@ def _miscalculate(claim: Claim, rules: Rules, rng: random.Random) -> Decision:
 
 def _route(problem: Problem, source: str, decision: Decision, *, guided: bool) -> Route:
     truth = adjudicate(Claim(**problem.meta["claim"]))
-    text = "\n".join(step.text for step in decision.steps) + ("" if guided else f"\nso {decision.answer}")
+    text = "\n".join(step.text for step in decision.steps)
     return Route(
         problem_id=problem.id,
         source=source,
-        text=text,
+        text=text if guided else f"{decision.answer}\n{text}",
         answer=decision.answer,
         correct=decision.answer == truth.answer,
         guided=guided,
         process=len(decision.steps) == len(truth.steps) and all(map(_holds, decision.steps, truth.steps)),
-        check=None if guided else verify(decision.steps, truth.steps),
+        check=None if guided else verify(decision, truth),
     )

@@ -72,11 +72,6 @@ class Step:
             return f"fee {self.detail} allows {self.result}"
         return f"{self.topic} {self.detail} {'leaves ' if self.result.isdigit() else ''}{self.result}"
 
-    @property
-    def short(self) -> str:
-        """The step as a verification names it: `filing ok`, `copay 6 24`."""
-        return f"{self.topic} {self.detail} {self.result}" if self.result.isdigit() else f"{self.topic} {self.result}"
-
 
 @dataclass(frozen=True)
 class Decision:
