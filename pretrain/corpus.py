@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 
-from minidomains import OFFICES, Office, check_route, decide, draw_form, draw_office, misjudge, write_question, write_step
+from minidomains import OFFICES, YES_NO, Office, check_route, decide, draw_form, draw_office, misjudge, write_question, write_step
 
-from realm.mrpv.prompt import render_prompt, render_reasoning
+from realm.mrpv.prompt import render_judgement, render_prompt, render_reasoning
 from realm.records import Route, RouteSet
 
 # Common words of offices, forms and instructions: they become tokens, and fields of forms that are read and copied.
@@ -89,6 +89,24 @@ def drill_copy(rng: random.Random) -> tuple[str, str]:
     return f"How many words: {text}", str(len(words))
 
 
+def drill_compare(rng: random.Random) -> tuple[str, str]:
+    """Given the answer, say of each of a few short routes what it answers and whether that holds."""
+
+    def answer() -> str:
+        return f"pay {rng.randint(0, 60)}" if rng.random() < 0.7 else f"deny {rng.choice(YES_NO)}"
+
+    truth, routes, lines = answer(), [], []
+    for number in range(1, rng.randint(2, 4) + 1):
+        said = truth if rng.random() < 0.5 else answer()
+        steps = [f"{rng.choice(FIELDS)} {rng.randint(0, 20)} leaves {rng.randint(0, 60)}" for _ in range(rng.randint(0, 4))]
+        routes.append(Route(problem_id="", source="", text="\n".join([said, *steps]), answer=said, correct=said == truth))
+        lines.append(f"Route {number}: {said} " + ("holds sound" if said == truth else f"not {truth} flawed"))
+    prompt = render_prompt(
+        f"The answer is {truth}.", RouteSet(problem_id="", routes=tuple(routes)), assisted="{question}\n{routes}"
+    )
+    return prompt, "\n".join(lines)
+
+
 def drill_format(rng: random.Random) -> tuple[str, str]:
     """Arithmetic inside the blocks that the method asks for."""
     prompt, answer = drill_arithmetic(rng)
@@ -118,15 +136,13 @@ def judge_office(rng: random.Random, known: list[Office]) -> tuple[str, str]:
             steps, said = misjudge(rng, office, form) if rng.random() < 0.75 else (truth, answer)
             if said != answer or rng.random() < 0.3:
                 break
-        text = "\n".join([*map(write_step, steps), f"so {said}"])
+        text = "\n".join([said, *map(write_step, steps)])
         routes.append(Route(problem_id="", source="", text=text, answer=said, correct=said == answer))
-        checks.append((check_route(steps, truth), said == answer))
+        checks.append((check_route(steps, said, truth, answer), said == answer))
     prompt = render_prompt(
         write_question(rng, office, form), RouteSet(problem_id="", routes=tuple(routes)), assisted=rng.choice(ASSISTED)
     )
-    lines = [f"Route {number}: {check} {'sound' if sound else 'flawed'}" for number, (check, sound) in enumerate(checks, 1)]
-    reasoning = render_reasoning("\n".join(map(write_step, truth)), answer)
-    return prompt, "\n".join(["<verify>", *lines, "</verify>", reasoning])
+    return prompt, render_judgement(checks, "\n".join(map(write_step, truth)), answer)
 
 
 def known_offices(seed: int) -> list[Office]:
@@ -141,13 +157,12 @@ def examples(seed: int, drills: float, counting: int = 1) -> Iterator[tuple[str,
     `counting` says how many times as often as usual the drills are arithmetic.
     """
     rng, known = random.Random(f"corpus:{seed}"), known_offices(seed)
-    kinds = (
-        ([drill_arithmetic] * 3 + [drill_chain] * 2) * counting + [drill_lookup, drill_reading, drill_copy] * 3 + [drill_format]
-    )
+    kinds = ([drill_arithmetic] * 3 + [drill_chain] * 2) * counting + [drill_lookup, drill_reading, drill_copy] * 3
+    kinds += [drill_compare] * 6 + [drill_format]
     while True:
         if rng.random() < drills:
             yield rng.choice(kinds)(rng)
-        elif rng.random() < 0.72:
+        elif rng.random() < 0.4:
             yield solve_office(rng, known)
         else:
             yield judge_office(rng, known)

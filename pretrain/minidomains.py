@@ -234,17 +234,10 @@ def misjudge(rng: random.Random, office: Office, form: Form) -> tuple[list[Step]
     return steps, f"pay {left}"
 
 
-def check_route(steps: list[Step], truth: list[Step]) -> str:
-    """Return the check of a route: each step as it should be, up to the first whose result does not hold."""
-    checked = []
-    for step, true in zip(steps, truth, strict=False):
-        checked.append(_short(true))
-        if (step[0], step[2]) != (true[0], true[2]):
-            said = _short(step)
-            return " ".join([*checked, "not", said.removeprefix(f"{true[0]} ")])
-    return " ".join(checked)
-
-
-def _short(step: Step) -> str:
-    topic, detail, result = step
-    return f"{topic} {detail} {result}" if result.isdigit() else f"{topic} {result}"
+def check_route(steps: list[Step], said: str, truth: list[Step], answer: str) -> str:
+    """Return the check of a route: what it answers, and where that is wrong the right answer and the first wrong step."""
+    if said == answer:
+        return f"{said} holds"
+    pairs = zip(steps, truth, strict=False)
+    topic, _, result = next((true for step, true in pairs if (step[0], step[2]) != (true[0], true[2])), truth[-1])
+    return f"{said} not {answer} from {topic} {result}"

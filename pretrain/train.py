@@ -28,6 +28,7 @@ from corpus import (
     WORDS,
     drill_arithmetic,
     drill_chain,
+    drill_compare,
     drill_copy,
     drill_lookup,
     drill_reading,
@@ -147,7 +148,7 @@ def learning_rate(step: int, steps: int) -> float:
 def measure(model: Qwen2ForCausalLM, tokenizer: Qwen2Tokenizer, seed: int, count: int = 200) -> dict[str, float]:
     """Return greedy accuracy on drills, on fresh cases of the little offices, and on the verdicts in them."""
     rng, known, model = random.Random(f"measure:{seed}"), known_offices(seed), model.eval()
-    drills = [drill_arithmetic, drill_chain, drill_lookup, drill_reading, drill_copy]
+    drills = [drill_arithmetic, drill_chain, drill_lookup, drill_reading, drill_copy, drill_compare]
     sets = {drill.__name__.removeprefix("drill_"): [drill(rng) for _ in range(count)] for drill in drills}
     sets |= {name: [task(rng, known) for _ in range(count)] for name, task in (("solve", solve_office), ("judge", judge_office))}
     figures = {}

@@ -33,13 +33,9 @@ class Graded:
 class Grader:
     """Offers TRL the reward terms as functions of their own; all of them read a batch once."""
 
-    def __init__(
-        self, domain: Domain, config: Config, *, read: Callable[[list[int]], str], samples_path: Path, samples: int
-    ) -> None:
-        """Grade with `domain`; `read` turns token ids into text, and `samples` completions a step go to `samples_path`."""
-        self.domain, self.config, self.read = domain, config, read
-        self.samples_path, self.samples = samples_path, samples
-        self._step, self._left = 0, 0
+    def __init__(self, domain: Domain, config: Config, *, read: Callable[[list[int]], str], samples_path: Path) -> None:
+        """Grade with `domain`; `read` turns token ids into text, and samples of each generation go to `samples_path`."""
+        self.domain, self.config, self.read, self.samples_path = domain, config, read, samples_path
         self._batch: list[list[int]] | None = None
         self._graded: list[Graded] = []
 
@@ -103,13 +99,10 @@ class Grader:
         )
 
     def _write_samples(self, prompts: Sequence[Any], problem_ids: Sequence[str], *, step: int) -> None:
-        """Append the first completion of the first few prompts; a step may take several generations."""
-        if step != self._step:
-            self._step, self._left = step, self.samples
-        first = {problem_id: index for index, problem_id in reversed(list(enumerate(problem_ids)))}
+        """Append the first assisted and the first autonomous completion of the generation."""
+        first = {bool(graded.labels): index for index, graded in reversed(list(enumerate(self._graded)))}
         with append_jsonl(self.samples_path) as append:
-            for index in sorted(first.values())[: self._left]:
-                self._left -= 1
+            for index in sorted(first.values()):
                 graded, prompt = self._graded[index], prompts[index]
                 append(
                     {

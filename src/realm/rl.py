@@ -42,7 +42,6 @@ from realm.training import (
     train,
 )
 
-ROLLOUTS_PER_STEP = 4
 ROLLOUTS = "rollouts/samples.jsonl"
 
 
@@ -176,7 +175,7 @@ def run(config: Config, run: Run) -> None:
         advice="lower train.grpo.max_completion_length, show fewer routes (train.fade.routes), or take a longer context.",
     )
     report_headroom(policy, problems, domain, config, run, new_tokens=arguments.max_completion_length)
-    grader = Grader(domain, config, read=policy.read, samples_path=run.path(ROLLOUTS), samples=ROLLOUTS_PER_STEP)
+    grader = Grader(domain, config, read=policy.read, samples_path=run.path(ROLLOUTS))
     tokenizer, policy.model = policy.tokenizer, None
     gc.collect()
     torch.cuda.empty_cache()

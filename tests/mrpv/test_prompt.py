@@ -71,5 +71,5 @@ def test_own_templates_take_the_place_of_ours():
 def test_completions_are_written_in_the_blocks_we_parse():
     assert render_reasoning(" 30 - 8 = 22 ", "22") == "<reason>\n30 - 8 = 22\n</reason>\n<answer>22</answer>"
     assert render_judgement([("30 + 8\n= 38", False)], "c", "22") == (
-        "<verify>\nRoute 1: 30 + 8 = 38 flawed\n</verify>\n<reason>\nc\n</reason>\n<answer>22</answer>"
+        "<verify>\nc\nRoute 1: 30 + 8 = 38 flawed\n</verify>\n<reason>\nc\n</reason>\n<answer>22</answer>"
     )
