@@ -137,4 +137,5 @@ def test_settings_survive_a_round_trip(small_config):
 def test_every_shipped_config_loads(path):
     config = load_config(path)
     if config.model.startswith("."):
-        config.resolve_model()
+        assert (Path(config.resolve_model()) / "config.json").is_file()
+    assert Config.model_validate(config.dump()).dump() == config.dump()

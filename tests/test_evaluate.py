@@ -188,8 +188,10 @@ def test_a_real_model_killed_and_continued_gives_the_same_answers(make_run):
 def test_a_finished_evaluation_loads_no_model(make_run, monkeypatch):
     config, run = make_run()
     evaluate.run(config, run)
+    answers = run.path("answers.jsonl").read_text()
     monkeypatch.setattr(Policy, "__init__", lambda *_, **__: pytest.fail("a model was loaded"))
     evaluate.run(config, run)
+    assert run.path("answers.jsonl").read_text() == answers
 
 
 def test_the_limit_takes_the_first_problems_of_a_split(make_run, monkeypatch):
