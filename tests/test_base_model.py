@@ -50,7 +50,10 @@ def test_its_pretraining_text_holds_no_rule_of_claims(monkeypatch):
     monkeypatch.setattr(sys, "path", [str(ROOT / "pretrain"), *sys.path])
     from corpus import examples
 
-    text = "\n".join(f"{prompt}\n{completion}" for prompt, completion in itertools.islice(examples(0, 0.45), 3000))
+    drawn = itertools.islice(examples(0, 0.45), 6000)
+    lists = ("Copy: ", "Reverse: ", "How many words: ")  # words and numbers at random, where anything may meet anything
+    text = "\n".join(f"{prompt}\n{completion}" for prompt, completion in drawn if not prompt.startswith(lists))
+    assert len(text) > 10**6
     assert not re.search(rf"deny (?:{'|'.join(CODES)})\b", text)
     assert not re.search(rf"(?:service|fee) (?:{'|'.join(FEES)}|\d+ allows)", text)
-    assert not re.search(r"copay \d+ leaves|approval (?:given|missing|emergency|not needed)|filing \d+ of", text)
+    assert not re.search(r"copay \d+ for|approval (?:given|missing|emergency|not needed)|filing \d+ of", text)
