@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     NonNegativeFloat,
     NonNegativeInt,
@@ -19,68 +16,14 @@ from pydantic import (
     model_validator,
 )
 
+from realm.config_domain import ClaimsDomain, FilesDomain
+from realm.config_routes import CollectedRoutes, ImportedRoutes, ScriptedRoutes
 from realm.errors import ConfigError
 from realm.mrpv.prompt import ASSISTED, AUTONOMOUS
-from realm.settings import describe_mistakes, read_settings
+from realm.settings import Section, Share, describe_mistakes, read_settings
 
-Share = Annotated[float, Field(ge=0, le=1)]
 TrlSettings = dict[str, Any]
 """Settings that go to a class of TRL or PEFT untouched; that class says what it allows."""
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Sizes(Section):
-    train: PositiveInt = 8000
-    validation: NonNegativeInt = 400
-    test: PositiveInt = 2000
-    test_rules: NonNegativeInt = 500
-    """Problems whose rule combinations are held out of the other splits."""
-
-
-class ClaimsDomain(Section):
-    kind: Literal["claims"] = "claims"
-    sizes: Sizes = Sizes()
-
-
-class ProblemColumns(Section):
-    """Which column of the files holds what; `null` where there is none."""
-
-    id: str | None = "id"
-    """A column, or a template over columns as "{table} {question}", whose hash is the id; null: the hash of the question."""
-    question: str = "question"
-    answer: str = "answer"
-    choices: str | None = None
-    split: str | None = None
-    """Without one, `splits` draws the split."""
-
-
-class FilesDomain(Section):
-    kind: Literal["files"]
-    path: str | list[str]
-    """One or more of .jsonl, .jsonl.gz, .csv, .csv.gz."""
-    columns: ProblemColumns = ProblemColumns()
-    question_template: str | None = None
-    """Builds the question from the row's columns, as "{table_in_csv}\\n{question}"."""
-    answer: Literal["text", "number", "label", "set"] = "text"
-    rules: str | None = None
-    """The rule book, a Markdown file."""
-    splits: dict[Literal["train", "validation", "test", "test_rules"], Share] = {"train": 0.6, "validation": 0.1, "test": 0.3}
-    """Share of each split, drawn by the hash of seed and id; used where there is no split column."""
-
-    @property
-    def paths(self) -> list[str]:
-        """Return the files of problems, as the config writes them."""
-        return [self.path] if isinstance(self.path, str) else self.path
-
-    @field_validator("splits")
-    @classmethod
-    def _shares_add_up(cls, splits: dict[str, float]) -> dict[str, float]:
-        if not math.isclose(sum(splits.values()), 1, abs_tol=1e-6):
-            raise ValueError(f"the shares add up to {sum(splits.values()):g}; they must add up to 1")
-        return splits
 
 
 class PromptConfig(Section):
@@ -98,64 +41,6 @@ class PromptConfig(Section):
         if missing:
             raise ValueError(f"the template lacks {' and '.join(missing)}; it needs {' and '.join(needed)}")
         return template
-
-
-class ScriptedRoutes(Section):
-    """A scripted expert in the teacher's place; it knows the bundled domain only."""
-
-    kind: Literal["scripted"] = "scripted"
-    guided_problems: NonNegativeInt = 2000
-    """For how many training problems the teacher writes guided chains."""
-    sources: list[str] = ["hasty", "frugal", "dated", "careless"]
-    held_out: list[str] = ["outsider"]
-    """Sources whose routes are shown in evaluation only."""
-    per_source: PositiveInt = 2
-    """Routes per training problem and source."""
-    eval_routes: PositiveInt = 4
-    """Routes per evaluation problem and held-out source."""
-
-    @model_validator(mode="after")
-    def _sources_are_apart(self) -> Self:
-        both = sorted(set(self.sources) & set(self.held_out))
-        if both:
-            raise ValueError(f"{', '.join(both)} in both `sources` and `held_out`; a held-out source must be unseen in training")
-        return self
-
-
-class RouteFile(Section):
-    path: str
-    source: str
-
-
-class RouteColumns(Section):
-    """Which column of the files holds what. A route finds its problem by `id`, or by `question` where `id` is null."""
-
-    id: str | None = "id"
-    question: str | None = None
-    outputs: str = "outputs"
-    """A text, or a list of texts; a null or empty one is a route that states no answer."""
-
-
-class ImportedRoutes(Section):
-    """Answers that models already wrote."""
-
-    kind: Literal["import"]
-    files: list[RouteFile] = Field(min_length=1)
-    columns: RouteColumns = RouteColumns()
-    held_out: list[str] = []
-    """Sources whose routes are shown in evaluation only."""
-    max_chars: PositiveInt | None = None
-    """Of a longer output only so much of its end is kept, for a model with a short context; it is labelled by the whole of it."""
-    strict: bool = False
-    """A row that cannot be used is an error; else it is reported and the others are kept."""
-
-    @model_validator(mode="after")
-    def _held_out_exist(self) -> Self:
-        sources = {file.source for file in self.files}
-        unknown = [name for name in self.held_out if name not in sources]
-        if unknown:
-            raise ValueError(f"held_out names {unknown[0]!r}, the source of no file; allowed: {', '.join(sorted(sources))}")
-        return self
 
 
 class DistillConfig(Section):
@@ -240,7 +125,7 @@ class Config(Section):
     """r1: distil, then reinforcement learning; zero: reinforcement learning straight on `model`."""
     domain: ClaimsDomain | FilesDomain = Field(discriminator="kind")
     prompt: PromptConfig = PromptConfig()
-    routes: ScriptedRoutes | ImportedRoutes = Field(default=ScriptedRoutes(), discriminator="kind")
+    routes: ScriptedRoutes | ImportedRoutes | CollectedRoutes = Field(default=ScriptedRoutes(), discriminator="kind")
     distill: DistillConfig = DistillConfig()
     train: TrainConfig = TrainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()

@@ -87,8 +87,9 @@ def check(config: Config) -> None:
 
 
 def usable_routes(routes: Sequence[Route], problems: Mapping[str, Problem], held_out: Sequence[str]) -> list[Route]:
-    """Return the routes of the training `problems` that may be taught or shown: none of a held-out source."""
-    return [route for route in routes if route.problem_id in problems and route.source not in held_out]
+    """Return the routes of the training `problems` that may be taught or shown: labelled, and none of a held-out source."""
+    here = [route for route in routes if route.problem_id in problems and route.source not in held_out]
+    return [route for route in here if route.correct is not None]
 
 
 def choose_chains(routes: Sequence[Route], length: Callable[[str], int], limit: int | None) -> list[Route]:

@@ -28,11 +28,15 @@ class Route:
     text: str
     answer: Any
     """What the verifier extracted from `text`; `None` when the route does not say."""
-    correct: bool
-    """The outcome label: the route reached the gold answer."""
+    correct: bool | None
+    """The outcome label: the route reached the gold answer. `None` where the verifier could not tell in its time; such a
+    route is neither shown nor taught."""
     guided: bool = False
     """The author had the rule book at hand: a chain to distil, never a route to show."""
     rationalized: bool = False
+    """The author was shown the gold answer."""
+    guide: tuple[str, ...] = ()
+    """Which units of the guide were in the prompt, by the hash of their text."""
     process: bool | None = None
     """The process label: every step holds. `None` where nobody knows."""
     check: str | None = None
@@ -80,4 +84,4 @@ class Score:
 
 def to_row(record: Any) -> dict[str, Any]:
     """Return `record` as a JSON-ready dict, without the fields that are `None` or empty."""
-    return {key: value for key, value in asdict(record).items() if value is not None and value != {}}
+    return {key: value for key, value in asdict(record).items() if value not in (None, {}, ())}

@@ -285,10 +285,10 @@ def row_order(builder: RowBuilder, arguments: GRPOConfig) -> list[str]:
 
 
 def route_bank(routes: Sequence[Route], config: Config) -> dict[str, list[Route]]:
-    """Return the routes that training may show, by problem: no guided chains and no held-out source."""
+    """Return the routes that training may show, by problem: labelled, no guided chains and no held-out source."""
     bank: dict[str, list[Route]] = defaultdict(list)
     for route in routes:
-        if not route.guided and route.source not in config.routes.held_out:
+        if route.correct is not None and not route.guided and route.source not in config.routes.held_out:
             bank[route.problem_id].append(route)
     return dict(bank)
 

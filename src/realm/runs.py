@@ -121,6 +121,7 @@ class Run:
         self.folder = Path(folder)
         self.config = config
         self._cost_usd = 0.0
+        self._figures: dict[str, Any] = {}
 
     def path(self, name: str) -> Path:
         """Return the path of a file or folder of the run."""
@@ -135,6 +136,10 @@ class Run:
     def spend(self, usd: float) -> None:
         """Add to what the stage at work has cost."""
         self._cost_usd += usd
+
+    def record_figures(self, figures: dict[str, Any]) -> None:
+        """Let the manifest hold `figures` in the entry of the stage at work."""
+        self._figures |= figures
 
     def part_of(self, stage: str) -> bool:
         """Tell whether the recipe has this stage: `zero` does not distil."""
@@ -187,7 +192,7 @@ class Run:
         with self._alone():
             self._forget(stage)
             seconds_before = self._open_work(stage, present)
-            started, clock, self._cost_usd = _now(), time.monotonic(), 0.0
+            started, clock, self._cost_usd, self._figures = _now(), time.monotonic(), 0.0, {}
             try:
                 yield
             except BaseException:
@@ -196,7 +201,8 @@ class Run:
             outputs = self._written(stage)
             seconds = round(seconds_before + time.monotonic() - clock, 1)
             times = {"seconds": seconds, "started": started, "finished": _now()}
-            self._record(stage, {**present, "outputs": outputs, **times, "cost_usd": self._cost_usd})
+            spent = {"cost_usd": self._cost_usd, **({"figures": self._figures} if self._figures else {})}
+            self._record(stage, {**present, "outputs": outputs, **times, **spent})
             shutil.rmtree(self.work(stage), ignore_errors=True)
 
     def manifest(self) -> dict[str, Any]:

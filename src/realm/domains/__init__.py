@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from realm.config import Config
@@ -22,8 +22,11 @@ class Domain(Protocol):
     def extract(self, text: str) -> Any | None:
         """Return the final answer in `text`; `None` when it is not said."""
 
-    def same(self, answer: Any, gold: Any) -> bool:
-        """Tell whether an extracted answer is the gold answer; `None` never is."""
+    def same(self, answer: Any, gold: Any) -> bool | None:
+        """Tell whether an extracted answer is the gold answer, which `None` never is; `None` where it could not be told."""
+
+    def same_all(self, pairs: Sequence[tuple[Any, Any]]) -> list[bool | None]:
+        """Return `same` of many pairs, side by side where one takes long."""
 
     def show(self, answer: Any) -> str:
         """Return the canonical text of an answer, as a completion writes it."""

@@ -28,7 +28,7 @@ class FilesDomain:
     def __init__(self, settings: config.FilesDomain, resolve: Callable[[str], Path] = Path) -> None:
         """Keep `settings`, whose paths `resolve` makes absolute; the files are read by `problems`."""
         self.settings, self.resolve = settings, resolve
-        answers = get_answers(settings.answer)
+        answers = get_answers(settings.answer.kind)
         self.extract, self.same, self.show = answers.extract, answers.same, answers.show
         self.rules = _read_rules(resolve(settings.rules)) if settings.rules else None
 
@@ -50,10 +50,10 @@ class FilesDomain:
         columns = self.settings.columns
         asked = _text(cell(row, columns.question, place, "domain.columns.question"))
         answer = cell(row, columns.answer, place, "domain.columns.answer")
-        if self.settings.answer != "set" and isinstance(answer, list) and len(answer) == 1:
+        if self.settings.answer.kind != "set" and isinstance(answer, list) and len(answer) == 1:
             answer = answer[0]
         if not asked or not self.same(answer, answer):
-            what = "question is empty" if not asked else f"answer {answer!r} is no {self.settings.answer}"
+            what = "question is empty" if not asked else f"answer {answer!r} is no {self.settings.answer.kind}"
             raise DataError(f"{place}: the {what}. Correct or remove the row.")
         choices = _list(cell(row, columns.choices, place, "domain.columns.choices")) if columns.choices else None
         template = self.settings.question_template
