@@ -79,7 +79,8 @@ class ProblemColumns(Section):
 class FilesDomain(Section):
     kind: Literal["files"]
     path: str | list[str]
-    """One or more of .jsonl and .csv (either with .gz), .parquet, or `hub:owner/name` for a dataset of the hub."""
+    """One or more of .jsonl and .csv (either with .gz), .parquet, or `hub:owner/name:split` for a data set of the hub; the split
+    may be left out where there is one only, and is `subset/split` where there are subsets."""
     columns: ProblemColumns = ProblemColumns()
     question_template: str | None = None
     """Builds the question from the row's columns, as "{table_in_csv}\\n{question}"."""
@@ -89,6 +90,8 @@ class FilesDomain(Section):
     """The rule book, a Markdown file."""
     splits: dict[Literal["train", "validation", "test", "test_rules"], Share] = {"train": 0.6, "validation": 0.1, "test": 0.3}
     """Share of each split, drawn by the hash of seed and id; used where there is no split column."""
+    strict: bool = True
+    """A row that cannot be used is an error; else it is reported and the others are kept."""
 
     @property
     def paths(self) -> list[str]:

@@ -75,7 +75,7 @@ class Grader:
         if completion_ids is self._batch:
             return self._graded
         texts = [self.read(ids) for ids in completion_ids]
-        self._graded = [self._grade(*one) for one in zip(texts, gold, map(tuple, labels), majority, strict=True)]
+        self._graded = self._grade(texts, gold, [tuple(one) for one in labels], majority)
         self._batch = completion_ids
         for name, value in metrics(self._graded).items():
             log_metric(name, value)
@@ -85,18 +85,25 @@ class Grader:
             self._write_samples(prompts, problem_id, step=trainer_state.global_step + 1)
         return self._graded
 
-    def _grade(self, text: str, gold: Any, labels: tuple[bool, ...], majority: Any) -> Graded:
-        judgement = parse_completion(text, len(labels), think_end=self.config.prompt.think_end)
-        said = None if judgement.answer is None else self.domain.extract(judgement.answer)
-        correct = said is not None and self.domain.same(said, gold)
-        copied = None if majority is None else said is not None and self.domain.same(said, majority)
-        return Graded(
-            text=text,
-            judgement=judgement,
-            labels=labels,
-            copied=copied,
-            score=score(judgement, labels, correct, self.config.train.reward),
-        )
+    def _grade(
+        self, texts: list[str], gold: Sequence[Any], labels: list[tuple[bool, ...]], majority: Sequence[Any]
+    ) -> list[Graded]:
+        """Return each completion, read and scored; the answers are compared all at once."""
+        think_end = self.config.prompt.think_end
+        judgements = [parse_completion(text, len(shown), think_end=think_end) for text, shown in zip(texts, labels, strict=True)]
+        said = [None if one.answer is None else self.domain.extract(one.answer) for one in judgements]
+        correct = self.domain.same_all(list(zip(said, gold, strict=True)))
+        copied = self.domain.same_all(list(zip(said, majority, strict=True)))
+        return [
+            Graded(
+                text=texts[index],
+                judgement=judgements[index],
+                labels=labels[index],
+                copied=None if majority[index] is None else bool(copied[index]),
+                score=score(judgements[index], labels[index], bool(correct[index]), self.config.train.reward),
+            )
+            for index in range(len(texts))
+        ]
 
     def _write_samples(self, prompts: Sequence[Any], problem_ids: Sequence[str], *, step: int) -> None:
         """Append the first assisted and the first autonomous completion of the generation."""

@@ -1,6 +1,10 @@
 import pytest
 
-from realm.answers import KINDS, get_answers
+from realm.answers import sets, text
+from realm.answers.choice import LabelAnswers
+from realm.answers.number import NumberAnswers
+
+KINDS = {"label": LabelAnswers(), "number": NumberAnswers(1e-6), "set": sets, "text": text}
 
 
 @pytest.mark.parametrize(
@@ -33,11 +37,18 @@ from realm.answers import KINDS, get_answers
         pytest.param("set", "twice", ["2"], True, id="set: words for numbers"),
         pytest.param("set", "above 50", ["above"], True, id="set: a comparison and its object"),
         pytest.param("set", '"Ironic"', ["Ironic"], True, id="set: quotes"),
+        pytest.param("set", "1914-1915", ["1914-15"], True, id="set: seasons"),
+        pytest.param("set", "5 hours, 29 minutes, and 10 seconds", ["5h 29' 10\""], True, id="set: durations"),
+        pytest.param("set", ["Ann Lee"], ["Lee"], True, id="set: a fuller name"),
+        pytest.param("set", ["Ann", "3"], ["3"], False, id="set: a short list is no sentence"),
+        pytest.param("set", ["Ann won 3 games"], ["3"], True, id="set: a sentence"),
+        pytest.param("set", ["Ann is in Newbury, Ohio"], ["Newbury, Ohio"], True, id="set: a sentence with a comma"),
+        pytest.param("set", ["Ann won 3 games"], ["4"], False, id="set: a sentence that says something else"),
         pytest.param("set", "", ["Ironic"], False, id="set: nothing"),
     ],
 )
 def test_same(kind, left, right, equal):
-    answers = get_answers(kind)
+    answers = KINDS[kind]
     assert answers.same(left, right) is equal
     assert answers.same(right, left) is equal
 
@@ -53,16 +64,17 @@ def test_same(kind, left, right, equal):
         ("set", "The answer is Japan and South Korea.", ["Japan", "South Korea"]),
         ("set", "The answer is December 6, 2010.", ["December 6, 2010"]),
         ("set", "Hm", ["Hm"]),
+        ("set", "So far, so good. Ann and Bo scored above 3 goals, as we see.", ["Ann and Bo scored above 3 goals"]),
         ("set", "It is not known, they say, and I cannot tell.", None),
     ],
 )
 def test_extract(kind, text, value):
-    assert get_answers(kind).extract(text) == value
+    assert KINDS[kind].extract(text) == value
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_none_equals_nothing_and_what_is_shown_reads_back(kind):
-    answers = get_answers(kind)
+    answers = KINDS[kind]
     assert not answers.same(None, "7") and not answers.same("7", None) and not answers.same(None, None)
     shown = answers.show(answers.extract("The answer is 7."))
     assert answers.same(answers.extract(f"<answer>{shown}</answer>"), "7") and shown == "7"

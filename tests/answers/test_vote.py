@@ -1,15 +1,32 @@
-from realm.answers import get_answers
-from realm.answers.vote import majority
+from realm.answers import text
+from realm.answers.number import NumberAnswers
+from realm.answers.vote import majorities, majority
+
+NUMBERS = NumberAnswers(1e-6)
 
 
 def test_the_most_frequent_answer_wins_and_the_earlier_of_equals():
-    same = get_answers("number").same
-    assert majority([7, "8", "7.0", 8, 7], same) == 7
-    assert majority([9, 8, 8, 9], same) == 9
+    assert majority([7, "8", "7.0", 8, 7], NUMBERS.same) == 7
+    assert majority([9, 8, 8, 9], NUMBERS.same) == 9
 
 
 def test_who_says_nothing_has_no_vote():
-    same = get_answers("text").same
-    assert majority([None, None, "a"], same) == "a"
-    assert majority([None, None], same) is None
-    assert majority([], same) is None
+    assert majority([None, None, "a"], text.same) == "a"
+    assert majority([None, None], text.same) is None
+    assert majority([], text.same) is None
+
+
+def test_many_sets_are_counted_in_as_many_rounds_as_the_longest_takes():
+    sets = [[7, "8", "7.0", 8, 7], [None], [9, 8, 8, 9], []]
+    rounds = []
+
+    def same_all(pairs):
+        rounds.append(len(pairs))
+        return NUMBERS.same_all(pairs)
+
+    assert majorities(sets, same_all) == [majority(answers, NUMBERS.same) for answers in sets] == [7, None, 9, None]
+    assert rounds == [2, 4, 4, 2]
+
+
+def test_answers_that_could_not_be_compared_are_apart():
+    assert majority(["a", "b", "b"], lambda a, b: None) == "a"

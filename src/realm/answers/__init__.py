@@ -2,30 +2,46 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
 
-from realm.answers import label, number, sets, text
+from realm.answers import sets, text
+from realm.answers.choice import LabelAnswers
+from realm.answers.fields import JsonAnswers
 from realm.answers.final import final_answer
+from realm.answers.hook import HookAnswers
+from realm.answers.kind import AnswerKind
+from realm.answers.math import MathAnswers
+from realm.answers.number import NumberAnswers
 
-__all__ = ["KINDS", "AnswerKind", "final_answer", "get_answers"]
+if TYPE_CHECKING:
+    from realm.config_domain import AnswerSettings
 
-
-class AnswerKind(Protocol):
-    """What each module of this package offers. None of it raises on model text."""
-
-    def extract(self, text: str) -> Any | None:
-        """Return the final answer in `text`; `None` when it is not said."""
-
-    def same(self, answer: Any, gold: Any) -> bool:
-        """Tell whether `answer` means `gold`; `None` never does."""
-
-    def show(self, answer: Any) -> str:
-        """Return the text of `answer`, as a completion writes it."""
+__all__ = ["AnswerKind", "final_answer", "get_answers"]
 
 
-KINDS: dict[str, AnswerKind] = {"label": label, "number": number, "set": sets, "text": text}
+class _PlainAnswers(AnswerKind):
+    """A kind without settings: the functions of a module."""
+
+    def __init__(self, module: ModuleType) -> None:
+        self.extract, self.same, self.show = module.extract, module.same, module.show
 
 
-def get_answers(kind: str) -> AnswerKind:
-    """Return the answer kind called `kind`; the config has already refused an unknown one."""
-    return KINDS[kind]
+def get_answers(settings: AnswerSettings, folder: Path = Path()) -> AnswerKind:
+    """Return the kind of answers that `settings` ask for; `folder` is where a user's own code is looked for."""
+    match settings.kind:
+        case "text":
+            return _PlainAnswers(text)
+        case "set":
+            return _PlainAnswers(sets)
+        case "label":
+            return LabelAnswers()
+        case "number":
+            return NumberAnswers(settings.tolerance)
+        case "math":
+            return MathAnswers(settings.seconds)
+        case "json":
+            return JsonAnswers(settings.fields)
+        case "python":
+            return HookAnswers(settings.hook, folder)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from typing import Literal, NamedTuple
 
-from realm.answers.normal import NUMBER_WORDS, find_numbers
+from realm.answers.statement import mentions
 
 _TAG = re.compile(r"<(/?)answer>", re.IGNORECASE)
 _MARK = re.compile(
@@ -17,80 +19,81 @@ _BULLET = re.compile(r"^\s*(?:[-*•]|\d{1,2}[.)])\s+")
 _SENTENCE_END = re.compile(r"(?<=[^\s.])[.!?][\"'”’*)]*\s+(?=[\"'“‘*(]*[A-Z0-9])")
 _ABBREVIATION = re.compile(r"(?:^|[\s.(])(?:[A-Z]|[A-Za-z]\.[A-Za-z]|Jr|Sr|Dr|Mr|Mrs|Ms|St|Mt|Rt|No|Nos|vs|Ph|etc)$")
 _REST = re.compile(
-    r"(?:,|;|\s[-–—])\s+(?:and\s+)?(?:which|who|whose|where|when|with|as|because|since|but|so|based|according|indicated|indicating|"
-    r"making|having|being|meaning|representing|achieved|given|not|while|although|specifically|namely|followed|it|this|he|she|they|"
-    r"selected|picked|held|(?-i:[a-z]+ing)(?=\s))\b"
-    r"|\s+(?:because|since|according to|based on|as (?:it|he|she|they|shown|indicated|seen|per|the)|with an? (?:total|count|time|"
-    r"score|number|rank|record|date)\b|with \d+|which (?:is|was|has|are))\b",
+    r"(?:,|;|\s[-–—])\s+(?:and\s+)?(?:who|which|where|when|while|with|as|because|since|but|so|not|therefore|thus|hence|it|this|he|"
+    r"she|they|given|held|(?-i:[a-z]+(?:ing|ed)(?=\s)))\b|"
+    r"\s+(?:because|since|according to|based on|as (?:shown|indicated|seen|per))\b",
     re.IGNORECASE,
 )
 _OPENING = re.compile(
-    r"^(?:(?:therefore|thus|hence|so|overall|in (?:summary|conclusion)|based on [^,]*|according to [^,]*|from [^,]*|"
-    r"in conclusion|finally|upon [^,]*|looking at [^,]*),?\s+)+",
+    r"^(?:(?:therefore|thus|hence|so|overall|finally|"
+    r"(?:in (?:summary|conclusion)|based|according|from|upon|since|as|after|\w+ing)\b(?:[^,]|,(?=\d))*(?=,)|"
+    r"(?:we|i|it|this)\b[^,.]{0,40}?\bthat(?= )),?\s+)+|^that\s+",
     re.IGNORECASE,
 )
-_THERE = re.compile(r"\bthere (?:is|are|was|were|have been|has been)(?: a total of| only| exactly)*\s+(\S+)", re.IGNORECASE)
-_COPULA = re.compile(r"\b(?:is|are|was|were)\b(?!\s+(?:not|also)\b)", re.IGNORECASE)
-_SPEAKS = re.compile(r"(?:i|it|we|you|he|she|they|this|that|there|let|so|then|to)\b(?=\s+\S+)", re.IGNORECASE)
-_PLACED = re.compile(
-    r"^(?:(?:actually|therefore|thus|indeed|also|only|exactly|a total of)\s+|"
-    r"(?:located|held|situated|based|born|found|won|scored)\s+(?:in|at|on|by)\s+|(?:in|at|on|by)\s+)+",
-    re.IGNORECASE,
-)
-_DESCRIBES = re.compile(r"^(?:the|an?|one)\b.*\b(?:with|who|that|which|whose|to|in|of|for)\b", re.IGNORECASE)
+_SHOWN = r"(?:indicated|shown|represented|considered|listed|used|calculated)"
+_COPULA = re.compile(rf"(?<!\bthat )(?<!\bwho )(?<!\bwhich )\b(?:is|are|was|were)\b(?!\s+(?:not|also|{_SHOWN})\b)", re.IGNORECASE)
 _UNSAID = re.compile(
-    r"^(?:not\b|no(?:ne|thing)? (?:of|in|clear|information|data)|unknown|unclear|cannot|can't|impossible|n/a\b|undetermined|"
-    r"there (?:is|are) no\b|insufficient|(?:indicated|shown|represented|considered|listed|followed|used|calculated|evident)\b)|"
-    r"\b(?:cannot|can't|could not) be (?:determined|found|answered)",
+    r"^(?:not|no(?:ne|thing)? (?:of|in|clear|information|data)|unknown|unclear|undetermined|impossible|insufficient|n/a|"
+    rf"there (?:is|are) no|{_SHOWN})\b|\b(?:cannot|can't|could not) be (?:determined|found|answered)",
     re.IGNORECASE,
 )
-_SEEN_IN = re.compile(
-    r"(?:the one|earlier|later|higher|lower|first|last|"
-    r"(?:\w+ed|drawn|won|born)\b(?: \w+)? (?:first|last|earlier|later|higher|lower|more|most))\b",
-    re.IGNORECASE,
-)
-_SIDE = re.compile(r"(?:above|below|more|less|before|after|over|under)\b", re.IGNORECASE)
-_LEADS = re.compile(
-    r"^(?:that )?((?:\S+ ){1,5}?)(?:had|has|have|scored|won|achieved|received|got|came|ranked|finished)\s+"
-    r"(?:in )?(?:(?:the|an?) )?(?:first|last|more|most|fewer|less|least|greater|greatest|higher|highest|better|best|top)\b",
-    re.IGNORECASE,
-)
+_SPEAKS = re.compile(r"(?:i|we|it|let|please|note)\b(?=\s+\S)", re.IGNORECASE)
+_STATES_NOTHING = re.compile(r"\b(?:cannot|can't|could not|unable|no (?:information|data))\b|[?:]$", re.IGNORECASE)
+_YES_OR_NO = re.compile(r"[\"'*]*(yes|no)[\"'*]*(?=[,.;:]|\s+-)", re.IGNORECASE)
+_RANKED = re.compile(r"(?:\w+ ){0,2}(?:the one|first|last|earlier|later|higher|lower|more|most)\b", re.IGNORECASE)
 _DID = re.compile(
-    r"^(?:[\w.'-]+ ){1,4}(?:has|have|had|scored|won|placed|finished|received|played|competed|earned|made)\b", re.IGNORECASE
+    r"^(?:\S+ ){1,4}(?:is|are|was|were|has|have|had|scored|won|placed|finished|received|played|competed|earned|made)\b",
+    re.IGNORECASE,
 )
 _BOXES_TRIED = 4
 _LONGEST = 2000
 """Characters of an answer; what is longer is no answer."""
 _LONGEST_BARE = 120
 """Characters of a text that is taken for an answer though nothing in it says so."""
-_LONGEST_STATED = 12
-"""Words that a closing sentence may say of its subject."""
+
+
+_Form = Literal["exact", "marked", "closing"]
+
+
+class Conclusion(NamedTuple):
+    """What a text finally says."""
+
+    text: str
+    form: _Form
+    """Set apart (a tag, a box, all of the text), behind a mark such as "the answer is", or a sentence that closes the text."""
 
 
 def final_answer(text: str) -> str | None:
     """Return the span of `text` that states its final answer, without markup, quotes or a trailing explanation.
-
-    Explicit forms come first (an answer tag, a box, "#### 7", "the answer is 7", "Answer: 7"; of several the last), then a
-    text that is nothing but an answer, then a closing sentence that states one ("The tallest of them is Ann.").
 
     >>> final_answer("Ann is 7 and Bo is 8. So the answer is **Bo**, because 8 > 7.")
     'Bo'
     >>> final_answer("It cannot be said.") is None
     True
     """
+    said = conclude(text)
+    if said is None:
+        return None
+    if said.form == "closing":
+        return _told(said.text)
+    return (_told(said.text) if said.form == "marked" and _DID.match(said.text) else None) or said.text
+
+
+def conclude(text: str) -> Conclusion | None:
+    """Return the final answer of `text`, or its closing sentence where that states one in other words.
+
+    Explicit forms come first (an answer tag, a box, "#### 7", "the answer is 7", "Answer: 7"; of several the last), then a
+    text that is nothing but an answer, then a closing sentence ("The tallest of them is Ann.", "Ann won 7 games.").
+    """
     text = text.replace("\r", "\n").strip()
     tagged = _tagged(text)
-    if tagged is not None:
-        text = tagged
-    span = _boxed(text)
-    if span is None:
-        span = _marked(text)
-    if span is None:
-        span = _bare(text)
-    if span is None:
-        span = _stated(text) if tagged is None else text
-    cleaned = clean(span) if span is not None and len(span) <= _LONGEST else ""
-    return None if not cleaned or _UNSAID.search(cleaned) else cleaned
+    inside = text if tagged is None else tagged
+    explicit: list[tuple[Callable[[str], str | None], _Form]] = [(_boxed, "exact"), (_marked, "marked"), (_bare, "exact")]
+    for find, form in explicit:
+        span = find(inside)
+        if span is not None:
+            return _conclusion(span, form)
+    return _closing(text) if tagged is None else _conclusion(tagged, "exact")
 
 
 def clean(span: str) -> str:
@@ -153,8 +156,8 @@ def _first_statement(text: str) -> str:
                 break
             items.append(clean(_BULLET.sub("", line)))
         return ", ".join(items)
-    yes_or_no = re.match(r"[\"'*]*(yes|no)[\"'*]*(?=[,.;:]|\s+-)", lines[0], re.IGNORECASE)
-    return yes_or_no[1] if yes_or_no else _without_sentence(_without_rest(_sentences(lines[0])[0]))
+    statement = _statement(_sentences(lines[0])[0])
+    return _complement(statement) or statement
 
 
 def _sentences(line: str) -> list[str]:
@@ -167,32 +170,19 @@ def _sentences(line: str) -> list[str]:
     return [*sentences, line[start:].strip()]
 
 
+def _statement(sentence: str) -> str:
+    """Return what `sentence` states: "yes" or "no", or all of it but an opening such as "Therefore," and what explains it."""
+    statement = _OPENING.sub("", sentence)
+    yes_or_no = _YES_OR_NO.match(statement)
+    return yes_or_no[1] if yes_or_no else _without_rest(statement)
+
+
 def _without_rest(statement: str) -> str:
     """Return `statement` up to where it begins to explain itself."""
     rest = _REST.search(statement, 1)
     statement = statement[: rest.start()] if rest else statement
     quoted = re.match(r"\s*(\"[^\"]+\")\s+(?!and\b|or\b|&)\w", statement)
     return quoted[1] if quoted else statement
-
-
-def _without_sentence(statement: str) -> str:
-    """Return the answer inside "the answer is 5 titles were sold", "... the gap is 5", "... Ann was drawn first"."""
-    copula = _COPULA.search(statement)
-    if copula is None:
-        counted = re.match(r"[\d,.]*\d(?=(?: [a-z]+){4})", statement)
-        leads = _LEADS.match(statement)
-        if counted or leads:
-            return counted[0] if counted else leads[1].strip()
-        return (_only_number(statement) if _DID.search(statement) else None) or statement
-    subject, complement = statement[: copula.start()].strip(), statement[copula.end() :].strip()
-    counted = re.match(r"[\d,.]*\d(?=\s+[a-z])", subject)
-    if counted:
-        return counted[0]
-    if _SEEN_IN.match(complement):
-        return subject
-    if subject.lower().startswith(("the ", "there")) or _SIDE.match(complement):
-        return complement
-    return statement
 
 
 def _bare(text: str) -> str | None:
@@ -208,28 +198,35 @@ def _bare(text: str) -> str | None:
     return None if sentence or len(text) > _LONGEST_BARE or "<" in text else text
 
 
-def _stated(text: str) -> str | None:
-    """Return what the last sentence says its subject is; a guess about a sentence of another form is not made."""
-    lines = [line for line in text.split("\n") if line.strip()]
-    if not lines:
+def _closing(text: str) -> Conclusion | None:
+    """Return what the last sentence of `text` states; an unfinished one only what it says something "is"."""
+    line = next((line for line in reversed(text.split("\n")) if line.strip()), "")
+    sentence = _statement(_sentences(line)[-1])
+    complement = _complement(sentence)
+    finished = text.endswith((".", "!", "*", '"'))
+    if complement is not None:
+        return _conclusion(complement, "exact") if finished or len(complement) <= _LONGEST_BARE else None
+    states = finished and not _SPEAKS.match(sentence) and not _STATES_NOTHING.search(sentence)
+    return _conclusion(sentence, "closing") if states else None
+
+
+def _conclusion(span: str, form: _Form) -> Conclusion | None:
+    """Return `span` as what a text finally says; `None` where it is too long, or says that nothing can be said."""
+    said = clean(span) if len(span) <= _LONGEST else ""
+    return None if not said or _UNSAID.search(said) else Conclusion(said, form)
+
+
+def _complement(sentence: str) -> str | None:
+    """Return "Ann" of "the tallest of them is Ann"; `None` where the sentence does not end in what it defines."""
+    copula = _COPULA.search(sentence)
+    if copula is None or not sentence.lower().startswith("the ") or _RANKED.match(sentence, copula.end() + 1):
         return None
-    sentence = _without_rest(_OPENING.sub("", _sentences(lines[-1])[-1]))
-    counted = _THERE.search(sentence)
-    if counted:
-        return counted[1]
-    copulas = list(_COPULA.finditer(sentence))
-    if not copulas:
-        return _only_number(sentence) if lines[-1].rstrip(' *"').endswith((".", "!")) else None
-    subject, complement = sentence[: copulas[-1].start()], sentence[copulas[-1].end() :].strip()
-    complement = _PLACED.sub("", complement)
-    if _DESCRIBES.match(complement) and subject.count(" ") <= 4:
-        complement = re.sub(r"^.*\bthat\b", "", subject)
-    complement = _without_rest(complement)
-    return complement if complement.count(" ") < _LONGEST_STATED else None
+    return _without_rest(sentence[copula.end() :].strip())
 
 
-def _only_number(sentence: str) -> str | None:
-    """Return the one number that a sentence such as "Ann won 7 games" holds; of several, none."""
-    words = [word.strip(" ,.;*") for word in sentence.split()]
-    numbers = [word for word in words[1:] if word in find_numbers(word) or word in NUMBER_WORDS]
-    return numbers[0] if len(numbers) == 1 else None
+def _told(sentence: str) -> str | None:
+    """Return the one count that a sentence such as "Ann won 7 games" holds, or its subject where that "was first"."""
+    counts, copula = mentions(sentence), _COPULA.search(sentence)
+    if len(counts) == 1:
+        return counts[0]
+    return sentence[: copula.start()].strip() if copula and _RANKED.match(sentence, copula.end() + 1) else None

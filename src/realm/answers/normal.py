@@ -13,6 +13,9 @@ _MONTH_NAMES = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "
 _MONTHS = {name: number for number, name in enumerate(_MONTH_NAMES, 1)}
 _MONTH = rf"({'|'.join(_MONTH_NAMES)})[a-z]*\.?"
 _DAY = r"(\d{1,2})(?:st|nd|rd|th)?"
+_DURATION = re.compile(
+    r"\b(\d+) ?h(?:ours?)?,? (\d+) ?(?:'|m(?:in(?:ute)?s?)?),? (?:and )?(\d+) ?(?:''|\"|s(?:ec(?:ond)?s?)?(?!\w))", re.IGNORECASE
+)
 _NUMBER = re.compile(r"[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|[-+]?\.\d+")
 
 
@@ -22,8 +25,7 @@ def plain(text: str) -> str:
     >>> plain("Samuel  SÁNCHEZ – ‘x’")
     "samuel sanchez - 'x'"
     """
-    letters = unicodedata.normalize("NFKD", text.translate(_QUOTES))
-    return " ".join("".join(c for c in letters if not unicodedata.combining(c)).casefold().split())
+    return _unaccented(text).casefold()
 
 
 def read_number(text: str) -> float | None:
@@ -50,17 +52,23 @@ def find_numbers(text: str) -> list[str]:
     return [match[0] for match in re.finditer(r"(?<![\w.])" + f"(?:{_NUMBER.pattern})" + r"(?!\w)", text)]
 
 
-def with_iso_dates(text: str) -> str:
-    """Return the plain form of `text` with its dates written as 1983-11-13, or 1983-11 where there is no day.
+def with_iso_times(text: str) -> str:
+    """Return `text` without accents, with plain quotes, dashes and spaces, and with its dates and durations in digits.
 
-    >>> with_iso_dates("November 13, 1983 and 16 May 2013 and February 1795")
-    '1983-11-13 and 2013-05-16 and 1795-02'
+    >>> with_iso_times("November 13, 1983 and 16 May 2013 and February 1795 and 1914-1915 and 5 h, 29 min and 10 s")
+    '1983-11-13 and 2013-05-16 and 1795-02 and 1914-15 and 5:29:10'
     """
-    text = plain(text)
-    text = re.sub(rf"\b{_MONTH} {_DAY},? (\d{{4}})\b", lambda m: _iso(m[3], m[1], m[2]), text)
-    text = re.sub(rf"\b{_DAY} (?:of )?{_MONTH},? (\d{{4}})\b", lambda m: _iso(m[3], m[2], m[1]), text)
-    return re.sub(rf"\b{_MONTH},? (\d{{4}})\b", lambda m: _iso(m[2], m[1], None), text)
+    text = _DURATION.sub(r"\1:\2:\3", _unaccented(text))
+    text = re.sub(rf"\b{_MONTH} {_DAY},? (\d{{4}})\b", lambda m: _iso(m[3], m[1], m[2]), text, flags=re.IGNORECASE)
+    text = re.sub(rf"\b{_DAY} (?:of )?{_MONTH},? (\d{{4}})\b", lambda m: _iso(m[3], m[2], m[1]), text, flags=re.IGNORECASE)
+    text = re.sub(r"\b(\d\d)(\d\d)-\1(\d\d)\b", r"\1\2-\3", text)
+    return re.sub(rf"\b{_MONTH},? (\d{{4}})\b", lambda m: _iso(m[2], m[1], None), text, flags=re.IGNORECASE)
 
 
 def _iso(year: str, month: str, day: str | None) -> str:
-    return f"{year}-{_MONTHS[month]:02d}" + (f"-{int(day):02d}" if day else "")
+    return f"{year}-{_MONTHS[month.casefold()]:02d}" + (f"-{int(day):02d}" if day else "")
+
+
+def _unaccented(text: str) -> str:
+    letters = unicodedata.normalize("NFKD", text.translate(_QUOTES))
+    return " ".join("".join(c for c in letters if not unicodedata.combining(c)).split())
