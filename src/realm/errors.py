@@ -15,18 +15,29 @@ import os
 import re
 
 _SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD", re.IGNORECASE)
-_SECRET_TEXT = re.compile(r"\b(?:sk-|hf_)[A-Za-z0-9_-]{16,}")
+_SECRET_TEXT = re.compile(
+    r"\b(?:sk-|hf_)(?:[A-Za-z0-9_-]{16,}|[\w-]*\.{3}[\w-]*)|(?<=Bearer )[^\s\"',]{6,}|\b[\w-]{2,}\*{3,}[\w*-]*"
+)
+"""What reads like a key: the usual prefixes, an authorization header, a key that a server has starred out in part."""
+_known: set[str] = set()
+"""Secrets of this process that the environment does not name like one."""
+
+
+def keep_secret(value: str) -> None:
+    """Let every message of this process mask `value`, a key in use; one that is too short to be a key would mask words."""
+    if len(value) >= 6:
+        _known.add(value)
 
 
 def mask_secrets(text: str) -> str:
-    """Return `text` with API keys, and the values of environment variables named like one, replaced by `***`.
+    """Return `text` with API keys, those in use and the values of environment variables named like one replaced by `***`.
 
     >>> mask_secrets("the key was hf_abcdefghijklmnopqrstuv")
     'the key was ***'
     """
-    for name, value in os.environ.items():
-        if _SECRET_NAME.search(name) and len(value) >= 8:
-            text = text.replace(value, "***")
+    named = {value for name, value in os.environ.items() if _SECRET_NAME.search(name) and len(value) >= 8}
+    for value in sorted(_known | named, key=len, reverse=True):  # a key may begin with another
+        text = re.sub(f"{re.escape(value)}|{re.escape(value[:6])}[\\w-]*\\.{{2,}}[\\w-]*", "***", text)
     return _SECRET_TEXT.sub("***", text)
 
 

@@ -11,8 +11,8 @@ SECONDS_BETWEEN_LINES = 10.0
 
 
 @contextmanager
-def progress(description: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Give a function that tells the user that so many more of `total` are done."""
+def progress(description: str, total: int) -> Iterator[Callable[..., None]]:
+    """Give a function that tells the user that so many more of `total` are done, and how it goes: `advance(count, note)`."""
     if sys.stderr.isatty():
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -23,10 +23,11 @@ def progress(description: str, total: int) -> Iterator[Callable[[int], None]]:
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
         )
         with Progress(*columns, console=Console(stderr=True)) as bar:
-            task = bar.add_task(description, total=total)
-            yield lambda count: bar.advance(task, count)
+            task = bar.add_task(description, total=total, note="")
+            yield lambda count, note="": bar.update(task, advance=count, note=note)
         return
     lines = _Lines(description, total)
     yield lines.advance
@@ -37,11 +38,12 @@ class _Lines:
     """Progress as lines of a log; work that is over in a moment prints nothing."""
 
     def __init__(self, description: str, total: int) -> None:
-        self.description, self.total, self.done = description, total, 0
+        self.description, self.total, self.done, self.note = description, total, 0, ""
         self.started = self.printed = time.monotonic()
 
-    def advance(self, count: int) -> None:
+    def advance(self, count: int, note: str = "") -> None:
         self.done += count
+        self.note = note and f", {note}"
         if time.monotonic() - self.printed >= SECONDS_BETWEEN_LINES:
             self._print()
 
@@ -51,4 +53,5 @@ class _Lines:
 
     def _print(self) -> None:
         self.printed = time.monotonic()
-        print(f"{self.description}: {self.done}/{self.total}, {self.printed - self.started:.0f} s", file=sys.stderr, flush=True)
+        seconds = f"{self.printed - self.started:.0f} s"
+        print(f"{self.description}: {self.done}/{self.total}, {seconds}{self.note}", file=sys.stderr, flush=True)

@@ -1,12 +1,16 @@
 """The scripted expert: guided chains are right, routes err as their source errs, checks name the first flaw."""
 
+import asyncio
 from collections import Counter, defaultdict
 
 import pytest
 
+from realm.config_routes import ScriptedTeacher as Settings
 from realm.domains.claims import ClaimsDomain
 from realm.domains.claims.adjudicate import Decision, Step
-from realm.teacher.scripted import MISCONCEPTIONS, guided_chain, verify, write_routes
+from realm.errors import ConfigError
+from realm.teacher import Request
+from realm.teacher.scripted import MISCONCEPTIONS, ScriptedTeacher, guided_chain, verify, write_routes
 
 PROBLEMS = ClaimsDomain({"test": 1500}).problems(11)
 
@@ -60,3 +64,30 @@ def test_a_check_says_what_the_route_says_what_it_should_say_and_the_first_step_
     assert verify(route, truth) == "pay 21 not pay 24 from copay 24"
     assert verify(truth, truth) == "pay 24 holds"
     assert verify(decision("deny network", ("network", "out", "denied")), truth) == "deny network not pay 24 from network ok"
+
+
+def teacher(**settings):
+    return ScriptedTeacher(Settings(**{"kind": "scripted", "name": "dated", "routes": 1, **settings}), seed=5)
+
+
+@pytest.mark.parametrize("kind", ["guided", "unguided"])
+def test_the_verifier_reads_what_the_expert_decided(kind):
+    requests = [Request(problem=problem, kind=kind, sample=0, messages=()) for problem in PROBLEMS[:200]]
+    answers = [ClaimsDomain({}).extract(reply.text) for reply in asyncio.run(teacher().ask(requests))]
+    right = [answer == problem.answer for answer, problem in zip(answers, PROBLEMS, strict=False)]
+    assert None not in answers and all(right) == (kind == "guided") and sum(right) > 60
+
+
+def test_the_samples_of_a_problem_differ():
+    texts = {
+        asyncio.run(teacher().ask([Request(problem=problem, kind="unguided", sample=sample, messages=())]))[0].text
+        for problem in PROBLEMS[:1]
+        for sample in range(20)
+    }
+    assert len(texts) > 1
+
+
+def test_a_name_that_is_no_source_can_only_be_guided():
+    teacher(name="expert", routes=0, guided=1)
+    with pytest.raises(ConfigError, match=r"'expert' is none. Allowed: hasty, frugal"):
+        teacher(name="expert")

@@ -10,8 +10,11 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from realm.config_routes import ScriptedTeacher as Settings
 from realm.domains.claims.adjudicate import FEES, Claim, Decision, Rules, Step, adjudicate
+from realm.errors import ConfigError
 from realm.records import Problem, Route
+from realm.teacher import Reply, Request
 
 FOLLOWS_MISCONCEPTION = 0.55
 """Chance that a route follows each of its source's misconceptions; a source is not wrong every time."""
@@ -48,6 +51,38 @@ MISCONCEPTIONS: dict[str, tuple[dict, ...]] = {
         {"limits": {"bronze": 15, "silver": 20, "gold": 25}},
     ),
 }
+
+
+class ScriptedTeacher:
+    """The expert as a teacher among others: guided it never errs, unguided it writes as the source of its name."""
+
+    fields = None
+    at_once = 1024
+    price = None
+    max_tokens = 0
+
+    def __init__(self, settings: Settings, seed: int) -> None:
+        """Refuse a name that is no source, where routes are asked for."""
+        self.name, self._seed = settings.name, seed
+        if self.name not in MISCONCEPTIONS and (settings.routes or settings.eval_routes):
+            raise ConfigError(
+                f"routes.teachers: the scripted expert writes routes as one of its sources, and {self.name!r} is none. "
+                f"Allowed: {', '.join(MISCONCEPTIONS)}."
+            )
+
+    async def ask(self, requests: Sequence[Request]) -> list[Reply | None]:
+        """Return a chain for each request."""
+        return [Reply(text=self._write(request)) for request in requests]
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+    def _write(self, request: Request) -> str:
+        if request.kind == "unguided":
+            rng = random.Random(f"routes:{self._seed}:{request.problem.id}:{self.name}:{request.sample}")
+            return unguided_chain(request.problem, self.name, rng).text
+        chain = guided_chain(request.problem)
+        return f"{chain.text}\n{chain.answer}"
 
 
 def guided_chain(problem: Problem) -> Route:
