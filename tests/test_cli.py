@@ -15,7 +15,7 @@ from realm.runs import STAGES
 from tiny import make_tiny
 
 ROOT = Path(__file__).parents[1]
-ALL = ["data", "routes", "check distill", "check train", "distill", "train", "eval", "report"]
+ALL = ["data", "routes", "check routes", "check distill", "check train", "distill", "train", "eval", "report"]
 """What a run does: the long stages look at their settings before the first of them begins."""
 ROWS = [{"id": str(number), "question": f"{number} + 1?", "answer": number + 1} for number in range(40)]
 
@@ -55,6 +55,12 @@ def stand_ins(monkeypatch):
 
         def check(self, config):
             ran.append(f"check {self.stage.name}")
+
+        def require_routes(self, config, run):
+            ran.append("check routes")
+
+        def estimate(self, config, run):
+            return "about nothing"
 
         def print_results(self, run):
             print(f"the results of {run.folder.name}")
@@ -117,13 +123,15 @@ def test_a_single_verb_warns_that_an_earlier_stage_is_out_of_date(config, stand_
     assert "realm: train: done with other settings or inputs; `realm run` brings all up to date." in result.stderr
 
 
-def test_import_collects_routes_and_refuses_a_config_that_has_none_to_import(config, stand_ins, write_config, tmp_path):
+def test_without_a_model_the_long_stages_are_no_part_of_a_run_and_a_mistake_by_themselves(config, stand_ins, tmp_path):
     write_jsonl(tmp_path / "answers.jsonl", [])
-    assert realm("import", config).exit_code == 0
-    assert stand_ins == ["data", "routes"]
-    result = realm("import", write_config())
-    assert result.exit_code == 2
-    assert "routes.kind: found 'scripted'; `realm import` needs 'import'" in result.stderr
+    result = realm("run", config, "--set", "model=null")
+    assert stand_ins == ["data", "routes", "eval", "report"]
+    assert result.stdout.count("not part of a run without a model") == 2
+    for verb in ("distill", "train"):
+        result = realm(verb, config, "--set", "model=null")
+        assert result.exit_code == 2 and result.stderr.count("\n") == 1
+        assert f"{config}: model: there is none, and this needs one." in result.stderr and "--set model=" in result.stderr
 
 
 def test_an_unknown_key_is_one_message(config):
@@ -131,7 +139,7 @@ def test_an_unknown_key_is_one_message(config):
     assert result.exit_code == 2
     assert result.stderr == (
         "realm: --set domain.anwser=text: unknown key. Allowed here: kind, path, columns, question_template, answer, rules, "
-        "splits. Did you mean 'answer'?\n"
+        "splits, strict. Did you mean 'answer'?\n"
     )
 
 
@@ -182,7 +190,7 @@ def test_a_mistake_of_the_long_stages_shows_before_the_first_of_them(config, tmp
     assert result.exit_code == 2
     assert message in result.stderr and result.stderr.count("\n") == 1
     assert "distill  running" not in result.stdout
-    assert files_of(tmp_path / "run") == ["manifest.json", "problems.jsonl", "routes.jsonl"]
+    assert files_of(tmp_path / "run") == ["bank.json", "manifest.json", "problems.jsonl", "routes.jsonl"]
 
 
 def test_an_empty_split_is_named_and_nothing_is_half_written(config, tmp_path):
@@ -264,7 +272,7 @@ def test_help_is_quick_because_it_loads_no_model_library():
 @pytest.mark.parametrize("verb", HELP)
 def test_the_help_of_a_verb_says_what_it_reads_writes_and_costs(verb):
     shown = realm(verb, "--help").stdout
-    assert all(word in shown for word in ("reads", "writes", "costs", f"example:  realm {verb} configs/"))
+    assert all(word in shown for word in ("reads", "writes", "costs", f"example:  realm {verb} "))
 
 
 def test_the_example_of_each_verb_holds_for_a_shipped_config():

@@ -63,7 +63,7 @@ def test_all_mistakes_are_told_at_once(write_config):
             "domain.kind=fils", "domain: kind: found 'fils'; allowed: 'claims', 'files'. Did you mean 'files'?", id="tag"
         ),
         pytest.param("domain={}", "the key 'kind' is needed and missing; allowed: 'claims', 'files'.", id="no tag"),
-        pytest.param("model=null", "--set model=null: found None; input should be a valid string.", id="null"),
+        pytest.param("seed=null", "--set seed=null: found None; input should be a valid integer.", id="null"),
         pytest.param("train.fade.hold=0.9", "hold = 0.9 and gone_by = 0.8: need 0 <= hold < gone_by <= 1", id="fade"),
         pytest.param(
             "prompt.assisted='{question}'", "the template lacks {routes}; it needs {question} and {routes}", id="placeholder"

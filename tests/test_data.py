@@ -27,6 +27,39 @@ def test_a_split_column_leaves_only_the_needed_splits(write_config):
     assert wanted_splits(config) == ["train", "test"]
 
 
+def test_without_a_model_any_split_will_do(write_config):
+    assert wanted_splits(load_config(write_config(), ["model=null"])) == []
+
+
+def files_config(write_config, tmp_path, content, **settings):
+    (tmp_path / "a.jsonl").write_text(content)
+    config = write_config(
+        domain={"kind": "files", "path": "a.jsonl", "splits": {"train": 1.0}, **settings},
+        routes={"kind": "import", "files": [{"path": "b.jsonl", "source": "b"}]},
+        model=None,
+    )
+    return load_config(config)
+
+
+def test_bad_rows_are_told_and_left_out_where_the_config_says_so(write_config, tmp_path, capsys):
+    config = files_config(write_config, tmp_path, '{"id": 1, "question": "q", "answer": "x"}\n{"id": 2,\n', strict=False)
+    run = Run(tmp_path / "run", config)
+    with run.recording("data"):
+        data.run(config, run)
+    assert capsys.readouterr().out.startswith(f"1 row left out:\n  {tmp_path / 'a.jsonl'}:2: not valid JSON")
+    assert run.manifest()["stages"]["data"]["figures"] == {"problems": 1, "rows_left_out": 1}
+
+
+@pytest.mark.parametrize(
+    ("content", "why"), [("", "there are no rows."), ("[]\n", ".*a.jsonl:1: not a JSON object")], ids=["empty", "bad"]
+)
+@pytest.mark.parametrize("strict", [True, False])
+def test_a_file_without_a_single_problem_is_an_error_that_says_why(write_config, tmp_path, content, why, strict):
+    config = files_config(write_config, tmp_path, content, strict=strict)
+    with pytest.raises(DataError, match=why):
+        data.run(config, Run(tmp_path / "run", config))
+
+
 def test_an_empty_split_is_named_with_what_was_found():
     with pytest.raises(DataError) as caught:
         check_problems([problem("a", "train"), problem("b", "train")], ["train", "test"], "my.yaml")

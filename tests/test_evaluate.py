@@ -1,6 +1,5 @@
 import json
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 
@@ -8,6 +7,7 @@ import realm.evaluate as evaluate
 from realm.answers import get_answers
 from realm.baselines.route_bank import evaluate_bank, shown_routes
 from realm.config import Config
+from realm.config_domain import LabelAnswer
 from realm.errors import DataError, ModelError
 from realm.jsonl import read_jsonl, write_jsonl
 from realm.policy import Completion, Policy
@@ -16,7 +16,7 @@ from realm.results import NO_EVIDENCE, UNSOLVED, print_results
 from realm.runs import Run
 from tiny import make_tiny
 
-SAME = get_answers("label").same
+LABEL = get_answers(LabelAnswer(kind="label"))
 
 
 def route(problem, answer, correct, source="outsider", **more):
@@ -39,9 +39,7 @@ def chain(number):
 @pytest.fixture
 def make_run(tmp_path, monkeypatch):
     """Give a function that makes a run folder with `count` test problems, four routes each, and a tiny base model."""
-    label = get_answers("label")
-    domain = SimpleNamespace(name="fake", rules=None, extract=label.extract, same=label.same, show=label.show)
-    monkeypatch.setattr(evaluate, "load_domain", lambda config: domain)
+    monkeypatch.setattr(evaluate, "load_domain", lambda config: LABEL)
     make_tiny(tmp_path / "base", "qwen2")
 
     def make(count=6, held_out=("outsider",), routes=None, problems=None, **settings):
@@ -208,11 +206,40 @@ def test_an_empty_test_split_is_refused(make_run):
         evaluate.run(config, run)
 
 
-def test_a_problem_without_routes_of_a_held_out_source_is_named(make_run):
-    config, run = make_run(routes=[one for i in (0, 2, 3, 4, 5) for one in chain(i)] + [route("p1", "x", False, source="hasty")])
-    with pytest.raises(DataError, match=r"2 of 7 evaluation problems have no route.*outsider.*the first is p1"):
+def test_a_problem_without_routes_of_a_held_out_source_is_asked_of_nobody_and_counted(make_run, monkeypatch, capsys):
+    routes = [one for i in (0, 2, 3, 4, 5) for one in chain(i)]
+    routes += [route("p1", "x", False, source="hasty"), replace(route("r0", "pay 0", True), correct=None)]
+    config, run = make_run(routes=[*routes, route("r0", "pay 0", True)])
+    script(monkeypatch, expert)
+    evaluate.run(config, run)
+    assert {row["problem_id"] for row in read_jsonl(run.path("answers.jsonl"))} == {"p0", "p2", "p3", "p4", "p5", "r0"}
+    results = json.loads(run.path("results.json").read_text())
+    assert results["left_out"] == {"test": 1}
+    assert {row["n"] for row in results["evaluations"] if row["split"] == "test" and "source" not in row} == {5}
+    print_results(run)
+    assert "Problems without a route to show are left out: 1 of test." in capsys.readouterr().out
+
+
+def test_a_split_none_of_whose_problems_has_a_route_to_show_is_refused(make_run):
+    config, run = make_run(routes=[one for i in range(6) for one in chain(i)] + [route("r0", "x", False, source="hasty")])
+    with pytest.raises(DataError, match=r"no problem of the split test_rules has a route of the held-out sources \(outsider\)"):
         evaluate.run(config, run)
     assert not run.path("results.json").exists()
+
+
+def test_without_a_model_the_routes_of_all_problems_are_evaluated(make_run, monkeypatch):
+    problems = [Problem(id=f"p{i}", split=split, question="?", answer=f"pay {i}") for i, split in enumerate(["train", "test"])]
+    routes = [*chain(0), *chain(1), replace(route("p1", "odd", False), correct=None)]
+    config, run = make_run(problems=problems, routes=routes)
+    config = config.model_copy(update={"model": None})
+    monkeypatch.setattr(Policy, "__init__", lambda *_, **__: pytest.fail("a model was loaded"))
+    evaluate.run(config, run)
+    assert run.path("answers.jsonl").read_text() == ""
+    results = json.loads(run.path("results.json").read_text())
+    assert {row["split"] for row in results["evaluations"]} == {"all"} and results["comparisons"] == []
+    figures = {(row["method"], row["source"]): (row["n"], row["accuracy"]) for row in results["evaluations"]}
+    assert figures["one route", "outsider"] == (2, pytest.approx((1 / 3 + 1 / 4) / 2)), "what has no label is not right"
+    assert figures["one route", "hasty"] == (2, 1.0) and figures["majority", "all"] == (2, 1.0)
 
 
 def test_a_context_too_short_for_the_prompts_is_refused_and_nothing_is_written(make_run):
@@ -231,8 +258,9 @@ def test_the_order_of_routes_does_not_depend_on_their_labels():
     assert [one.text for one in shown_routes("p", routes, **(choice | {"seed": 8})).routes] != [one.text for one in first.routes]
 
 
-def test_guided_chains_and_training_sources_are_never_shown():
+def test_guided_chains_training_sources_and_routes_without_a_label_are_never_shown():
     routes = [route("p", "a", True, guided=True), route("p", "b", True, source="hasty"), route("p", "c", False)]
+    routes.append(replace(route("p", "d", True), correct=None))
     shown = shown_routes("p", routes, held_out=["outsider"], count=4, seed=1)
     assert [one.answer for one in shown.routes] == ["c"]
 
@@ -250,8 +278,8 @@ def test_guided_chains_and_training_sources_are_never_shown():
 )
 def test_the_majority_is_a_plurality_of_extracted_answers(answers, right):
     problem = Problem(id="p", split="test", question="?", answer="pay 1")
-    routes = [route("p", answer, SAME(answer, "pay 1")) for answer in answers]
-    figures = evaluate_bank([problem], {"p": RouteSet(problem_id="p", routes=tuple(routes))}, {"p": routes}, SAME)
+    routes = [route("p", answer, LABEL.same(answer, "pay 1")) for answer in answers]
+    figures = evaluate_bank([problem], {"p": RouteSet(problem_id="p", routes=tuple(routes))}, {"p": routes}, LABEL.same_all)
     [shown] = [figure for figure in figures if figure.method == "majority" and figure.source is None]
     assert shown.outcomes == {"p": right}
 
@@ -260,7 +288,7 @@ def test_the_bank_reports_what_is_shown_each_source_and_all_together():
     problems = [Problem(id=f"p{i}", split="test", question="?", answer=f"pay {i}") for i in range(4)]
     routes = {f"p{i}": chain(i) for i in range(4)}
     shown = {id_: RouteSet(problem_id=id_, routes=tuple(bank[:3])) for id_, bank in routes.items()}
-    figures = {(one.method, one.source): one for one in evaluate_bank(problems, shown, routes, SAME)}
+    figures = {(one.method, one.source): one for one in evaluate_bank(problems, shown, routes, LABEL.same_all)}
     assert {source for _, source in figures} == {None, "outsider", "hasty", "all"}
     one = figures["one route", None]
     assert sum(one.outcomes.values()) / 4 == pytest.approx(1 / 3) and one.tokens_per_problem == 10

@@ -1,76 +1,60 @@
+import json
+from dataclasses import replace
+
 import pytest
 
 from realm import routes
-from realm.answers import get_answers
 from realm.config import load_config
 from realm.domains import load_domain
 from realm.errors import ConfigError, DataError
 from realm.jsonl import read_routes, write_jsonl
 from realm.records import Problem, Route
-from realm.routes import bank_summary, refuse_problems_without_routes
+from realm.routes import gaps
 from realm.runs import Run
-
-SAME = get_answers("text").same
 
 
 def problem(identity, split="test", answer="x"):
     return Problem(id=identity, split=split, question=f"q {identity}", answer=answer)
 
 
-def route(identity, answer, source="m", text=None, guided=False):
-    text = f"{source} says {answer}" if text is None else text
+def route(identity, answer, source="m", guided=False):
+    text = f"{source} says {answer}"
     return Route(problem_id=identity, source=source, text=text, answer=answer, correct=answer == "x", guided=guided)
 
 
-def test_the_bank_is_summed_up_per_group_and_source():
+def everything(*missing):
+    """Return a training problem, two evaluation problems and a route of each by each of two sources, but for the `missing`."""
     problems = [problem("a"), problem("b"), problem("t", "train")]
-    bank = [route("a", answer, text=f"{n} says so") for n, answer in enumerate(["x", "y", "x", None])]
-    bank += [route("b", answer) for answer in ["y", "y", "y", "x"]]
-    bank += [route("b", "x", source="n"), route("t", "x"), route("t", "x", source="expert", guided=True)]
-    train, m, n, everyone = bank_summary(problems, bank, SAME)
-    assert [(row.group, row.source) for row in (train, m, n, everyone)] == [
-        ("train", "m"), ("evaluation", "m"), ("evaluation", "n"), ("evaluation", routes.ALL_SOURCES),
-    ]  # fmt: skip
-    assert (m.problems, m.routes, m.one, m.majority, m.any, m.mixed) == (2, 8, 0.375, 0.5, 1, 1)
-    assert (m.duplicates, m.unsaid, m.words) == (0.25, 0.125, 3)
-    assert (n.problems, n.one, n.mixed) == (1, 1, 0)
-    assert (train.routes, train.one) == (1, 1)
-    assert everyone.one == pytest.approx((2 / 4 + 2 / 5) / 2)
-
-
-def test_the_table_fits_into_a_narrow_terminal(monkeypatch, capsys):
-    monkeypatch.setenv("COLUMNS", "80")
-    problems = [problem("a"), problem("t", "train")]
-    bank = [route(identity, "x", source) for identity in "at" for source in ("qwen2.5-14b", "llama3.1-8b")]
-    routes._print_table(bank_summary(problems, bank, SAME), ["qwen2.5-14b"])
-    printed = capsys.readouterr().out
-    assert "…" not in printed and printed.count("qwen2.5-14b * ") == 2
-
-
-def test_an_empty_bank_has_no_rows():
-    assert bank_summary([problem("a")], [], SAME) == []
+    pairs = [(identity, source) for identity in "abt" for source in ("m", "out")]
+    return problems, [route(identity, "x", source) for identity, source in pairs if (identity, source) not in missing]
 
 
 @pytest.mark.parametrize(
-    ("missing", "held_out", "message"),
+    ("missing", "line"),
     [
-        (("b", "out"), ["out"], "1 of 2 evaluation problems have no route by a source that is held out, the first is 'b'"),
-        (("t", "m"), ["out"], "1 of 1 training problems have no route by a source that is not held out, the first is 't'"),
+        (("b", "out"), "1 of 2 evaluation problems have no route by a source that is held out, the first is 'b'"),
+        (("t", "m"), "1 of 1 training problems have no route by a source that is not held out, the first is 't'"),
     ],
 )
-def test_problems_without_the_routes_they_need_are_counted_and_the_first_is_named(missing, held_out, message):
-    problems = [problem("a"), problem("b"), problem("t", "train")]
-    everything = [route(identity, "x", source) for identity in "abt" for source in ("m", "out")]
-    refuse_problems_without_routes(problems, everything, held_out)
-    with pytest.raises(DataError, match=message):
-        refuse_problems_without_routes(problems, [r for r in everything if (r.problem_id, r.source) != missing], held_out)
+def test_problems_without_the_routes_they_need_are_counted_and_the_first_is_named(missing, line):
+    assert gaps(*everything(), ["out"]) == []
+    assert gaps(*everything(missing), ["out"]) == [line]
 
 
-def test_without_held_out_sources_any_route_will_do_but_a_guided_chain_is_none():
-    problems = [problem("a"), problem("t", "train")]
-    refuse_problems_without_routes(problems, [route("a", "x"), route("t", "x")], [])
-    with pytest.raises(DataError, match="1 of 1 training problems have no route by any source"):
-        refuse_problems_without_routes(problems, [route("a", "x"), route("t", "x", guided=True)], [])
+def test_without_held_out_sources_any_route_will_do_but_a_guided_chain_or_one_without_a_label_is_none():
+    assert gaps(*everything(("b", "out"), ("t", "m")), []) == []
+    problems, lacking = [problem("t", "train")], "1 of 1 training problems have no route by any source, the first is 't'"
+    assert gaps(problems, [route("t", "x", guided=True)], []) == [lacking]
+    assert gaps(problems, [replace(route("t", "x"), correct=None)], []) == [lacking]
+
+
+def test_a_group_without_any_route_stops_before_the_long_stages(scripted_run):
+    config = load_config(scripted_run.config.source, ["routes.held_out=[outsider]"])
+    problems, routes_ = everything(("a", "out"), ("b", "out"))
+    write_jsonl(scripted_run.path("problems.jsonl"), problems)
+    write_jsonl(scripted_run.path("routes.jsonl"), routes_)
+    with pytest.raises(DataError, match=r"none of the 2 evaluation problems has a route by a source that is held out"):
+        routes.require_routes(config, scripted_run)
 
 
 @pytest.fixture
@@ -93,6 +77,9 @@ def test_the_scripted_expert_guides_some_training_problems_and_keeps_a_source_fo
     assert sum(one.source in ("hasty", "frugal", "dated", "careless") for one in written) == 6 * 4 * 2
     assert sum(one.source == "outsider" for one in written) == 8 * 3
     assert "Route bank" in capsys.readouterr().out
+    bank = json.loads(scripted_run.path("bank.json").read_text())
+    assert bank["schema"] == "realm.bank/1"
+    assert {(row["group"], row["source"]) for row in bank["sources"]} >= {("train", "hasty"), ("evaluation", "outsider")}
 
 
 def test_the_same_seed_gives_the_same_bytes(scripted_run):

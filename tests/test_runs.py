@@ -162,6 +162,7 @@ def test_half_done_work_of_other_inputs_is_thrown_away(run):
     with run.recording("routes"):
         assert not (run.work("routes") / "half.txt").exists()
         write_jsonl(run.path("routes.jsonl"), [])
+        write_json(run.path("bank.json"), {})
 
 
 def test_a_stage_that_fails_at_once_leaves_nothing_behind(run):

@@ -1,10 +1,11 @@
-"""The command line: each verb reads the config, runs one stage or all of them, and prints what came of it."""
+"""The command line: a verb reads the config, runs one stage or all of them, and prints what came of it."""
 
 from __future__ import annotations
 
 import os
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
@@ -14,94 +15,22 @@ from typing import Annotated
 import typer
 
 from realm.config import load_config
-from realm.errors import ConfigError, RealmError
+from realm.errors import RealmError, mask_secrets
+from realm.import_plan import Wishes, default_folder, plan_import, write_config
 from realm.runs import STAGES, Run
+from realm.scaffold import write_scaffold
+from realm.verbs import HELP
 
 app = typer.Typer(
     name="realm",
     help="Teach a small language model to reason in your domain by itself.\n\n"
     "`realm run CONFIG` does all stages in order: data, routes, distill, train, eval, report. Each is also a verb of its own. "
-    "What is done is skipped; what was interrupted continues.",
+    "What is done is skipped; what was interrupted continues. `realm init` and `realm import` write a config to start from.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-
-HELP = {
-    "data": (
-        "Write the domain's problems, split and with their gold answers.",
-        {
-            "reads": "the config; the files of domain.path where domain.kind is files",
-            "writes": "RUN/problems.jsonl, and RUN/rules.md where the domain has a rule book",
-            "costs": "seconds",
-        },
-        "realm data configs/demo.yaml --set domain.sizes.train=500",
-    ),
-    "routes": (
-        "Collect routes for each problem, outside chains of thought, and mark each one right or wrong.",
-        {
-            "reads": "RUN/problems.jsonl; the files of routes.files where routes.kind is import",
-            "writes": "RUN/routes.jsonl",
-            "costs": "seconds; no calls of a model",
-        },
-        "realm routes configs/demo.yaml",
-    ),
-    "import": (
-        "Take answers that models already wrote as the routes: the stage `routes` for a config with routes.kind import.",
-        {
-            "reads": "RUN/problems.jsonl (made first where missing), the files of routes.files",
-            "writes": "RUN/routes.jsonl",
-            "costs": "seconds; no calls of a model",
-        },
-        "realm import configs/wikitq.yaml",
-    ),
-    "distill": (
-        "Teach the model the teacher's checked chains, without the rules in the prompt (TRL's SFTTrainer).",
-        {
-            "reads": "RUN/problems.jsonl, RUN/routes.jsonl, the model that the config names",
-            "writes": "RUN/sft.jsonl, RUN/distilled/",
-            "costs": "fine-tuning: minutes for the bundled model on a CPU, a GPU for a real one",
-        },
-        "realm distill configs/demo.yaml --set distill.sft.learning_rate=1e-3",
-    ),
-    "train": (
-        "Train with reinforcement learning on prompts whose routes fade out (TRL's GRPOTrainer).",
-        {
-            "reads": "RUN/problems.jsonl, RUN/routes.jsonl, RUN/distilled/ (the config's model where recipe is zero)",
-            "writes": "RUN/model/, RUN/fade.jsonl, RUN/headroom.json, RUN/rollouts/",
-            "costs": "the longest stage: minutes for the bundled model on a CPU, GPU hours for a real one",
-        },
-        "realm train configs/demo.yaml --set train.fade.kind=cosine",
-    ),
-    "eval": (
-        "Measure the models and the routes themselves, with and without routes in the prompt, and print the table.",
-        {
-            "reads": "RUN/problems.jsonl, RUN/routes.jsonl, the model, RUN/distilled/ and RUN/model/ where they are there",
-            "writes": "RUN/results.json, RUN/answers.jsonl",
-            "costs": "one answer per model, mode and problem",
-        },
-        "realm eval configs/demo.yaml --set evaluate.limit.test=200",
-    ),
-    "report": (
-        "Put the results, the fade curve and side-by-side transcripts on one page that opens offline.",
-        {
-            "reads": "RUN/results.json, RUN/answers.jsonl, RUN/fade.jsonl and RUN/headroom.json where they are there",
-            "writes": "RUN/report.html",
-            "costs": "seconds",
-        },
-        "realm report configs/demo.yaml",
-    ),
-    "run": (
-        "Do all stages in order, each skipped when its settings and inputs have not changed, and print the results.",
-        {
-            "reads": "the config and what it names",
-            "writes": "all files of the run folder",
-            "costs": "what the stages cost; --dry-run shows which of them are left",
-        },
-        "realm run configs/demo.yaml",
-    ),
-}
 
 LONG_STAGES = ("distill", "train")
 
@@ -118,9 +47,27 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done,
 Force = Annotated[bool, typer.Option("--force", help="Do it again even where it is done.")]
 
 
+def _column(what: str, default: str) -> typer.models.OptionInfo:
+    """Return the option that names a column."""
+    return typer.Option(metavar="COL", help=f"Which column holds {what}.  [default: {default}]")
+
+
+IDENTITY = typer.Option(
+    "--id",
+    metavar="COL",
+    help='What tells problems apart: a column, or several as "{table} {question}".  [default: the question]',
+)
+IMPORT_FOLDER = typer.Option(
+    "--run", metavar="DIR", file_okay=False, help="The run folder.  [default: runs/ and what the files' names have in common]"
+)
+
+
 def main() -> None:
-    """Run the command line."""
-    app(prog_name="realm")
+    """Run the command line. An error of ours shows its whole traceback, but no key that an exception's text may hold."""
+    try:
+        app(prog_name="realm")
+    except Exception:
+        sys.exit(mask_secrets(traceback.format_exc()))
 
 
 @contextmanager
@@ -151,6 +98,10 @@ def _add_verb(verb: str, body: Callable[[Run, bool, bool], None]) -> None:
             settings = load_config(config, set_ or [])
             body(Run(run or settings.run_folder(), settings), dry_run, force)
 
+    _register(verb, command)
+
+
+def _register(verb: str, command: Callable[..., None]) -> None:
     what, facts, example = HELP[verb]
     table = "\n".join(f"  {name:<7} {text}" for name, text in facts.items())
     app.command(verb, help=f"{what}\n\n\b\n{table}\n\nexample:  {example}", short_help=what)(command)
@@ -159,11 +110,14 @@ def _add_verb(verb: str, body: Callable[[Run, bool, bool], None]) -> None:
 def run_stage(run: Run, stage: str, *, dry_run: bool, force: bool) -> None:
     """Do one stage unless it is done, and say so in one line."""
     if not run.part_of(stage):
-        _say(stage, f"not part of the recipe {run.config.recipe!r}")
+        without = "a run without a model" if run.config.model is None else f"the recipe {run.config.recipe!r}"
+        _say(stage, f"not part of {without}")
     elif not force and run.is_done(stage):
         _say(stage, "done before; settings and inputs unchanged")
     elif dry_run:
         _say(stage, f"would run: {_listed(run.reads(stage)) or 'the config'} -> {_listed(STAGES[stage].outputs)}")
+        if stage == "routes" and (cost := import_module(STAGES[stage].module).estimate(run.config, run)):
+            typer.echo(cost)
     else:
         started = time.monotonic()
         with run.recording(stage):
@@ -175,6 +129,8 @@ def run_stage(run: Run, stage: str, *, dry_run: bool, force: bool) -> None:
 
 def _one_stage(stage: str) -> Callable[[Run, bool, bool], None]:
     def body(run: Run, dry_run: bool, force: bool) -> None:
+        if stage in LONG_STAGES:
+            run.config.resolve_model()
         _warn_of_outdated(run, stage)
         run_stage(run, stage, dry_run=dry_run, force=force)
         if stage == "eval" and not dry_run:
@@ -189,7 +145,8 @@ def _all_stages(run: Run, dry_run: bool, force: bool) -> None:
             _check_long_stages(run, force)
         run_stage(run, stage, dry_run=dry_run, force=force)
     if not dry_run:
-        typer.echo(f"\nrun folder  {run.folder}\nmodel       {run.path('model')}\nreport      {run.path('report.html')}\n")
+        made = {"run folder": run.folder, "model": run.path("model"), "report": run.path("report.html")}
+        typer.echo("\n" + "".join(f"{name:<11} {path}\n" for name, path in made.items() if path.exists()))
         _print_results(run)
 
 
@@ -197,19 +154,63 @@ def _check_long_stages(run: Run, force: bool) -> None:
     """Let the long stages that are left look at their settings and the model: a mistake must not show after hours."""
     left = [stage for stage in LONG_STAGES if run.part_of(stage) and (force or not run.is_done(stage))]
     if left:
-        _say("check", f"model and settings of {' and '.join(left)}")
+        _say("check", f"model, routes and settings of {' and '.join(left)}")
+        import_module(STAGES["routes"].module).require_routes(run.config, run)
     for stage in left:
         import_module(STAGES[stage].module).check(run.config)
 
 
-def _import_routes(run: Run, dry_run: bool, force: bool) -> None:
-    if run.config.routes.kind != "import":
-        raise ConfigError(
-            f"{run.config.source}: routes.kind: found {run.config.routes.kind!r}; `realm import` needs 'import' and the files "
-            "in routes.files. See configs/wikitq.yaml for an example."
-        )
-    run_stage(run, "data", dry_run=dry_run, force=False)
-    run_stage(run, "routes", dry_run=dry_run, force=force)
+def _init(
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", file_okay=False, help="Where to.", show_default="this folder")
+    ] = Path(),
+) -> None:
+    with told_plainly():
+        write_scaffold(folder)
+    typer.echo(f"wrote the files of a small domain to {folder}; next:\n")
+    config = folder / "config.yaml"
+    typer.echo(f"  realm run {config}                  what the outputs are worth, in seconds")
+    typer.echo(f"  realm run {config} --set model=...  a small model taught by them; a folder or a hub id")
+
+
+def _import(
+    files: Annotated[
+        list[str],
+        typer.Argument(metavar="FILE", help="Files or data sets; NAME=FILE says who wrote the outputs.", show_default=False),
+    ],
+    question: Annotated[str | None, _column("the question", "its usual names")] = None,
+    answer: Annotated[str | None, _column("the gold answer", "its usual names")] = None,
+    outputs: Annotated[str | None, _column("a model's output, or a list of outputs", "its usual names")] = None,
+    source: Annotated[str | None, _column("who wrote the output", "none: NAME, or the file's name")] = None,
+    id_: Annotated[str | None, IDENTITY] = None,
+    kind: Annotated[
+        str, typer.Option(metavar="KIND", help="How answers are compared: text, label, number, math, set or json.")
+    ] = "text",
+    run: Annotated[Path | None, IMPORT_FOLDER] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="A row that cannot be used is an error, exit code 2.")] = False,
+    dry_run: DryRun = False,
+    force: Annotated[bool, typer.Option("--force", help="Write the config anew where it says something else.")] = False,
+) -> None:
+    with told_plainly():
+        _be_quiet()
+        folder = run or default_folder(files)
+        wishes = Wishes(question=question, answer=answer, outputs=outputs, source=source, id=id_, kind=kind, strict=strict)
+        plan, path = plan_import(files, wishes, folder), folder / "config.yaml"
+        _say("columns", plan.taken)
+        if dry_run:
+            _say("config", f"would write {path}:\n\n{plan.text()}")
+            return
+        is_new = write_config(plan, path, force=force)
+        try:
+            imported = Run(folder, load_config(path))
+            _say("config", str(path))
+            for stage in ("data", "routes"):
+                run_stage(imported, stage, dry_run=False, force=False)
+        except RealmError:
+            if is_new:
+                path.unlink()
+            raise
+    typer.echo(f"\nnext:  realm eval {path}")
 
 
 def _print_results(run: Run) -> None:
@@ -237,5 +238,8 @@ def _say(stage: str, text: str) -> None:
     sys.stdout.flush()
 
 
-for _verb in HELP:
-    _add_verb(_verb, {"run": _all_stages, "import": _import_routes}.get(_verb) or _one_stage(_verb))
+_register("init", _init)
+_register("import", _import)
+for _stage in STAGES:
+    _add_verb(_stage, _one_stage(_stage))
+_add_verb("run", _all_stages)

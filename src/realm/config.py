@@ -119,8 +119,8 @@ class Config(Section):
     run: str | None = None
     """The run folder; null: runs/<name of the config file>."""
     seed: NonNegativeInt = 7
-    model: str
-    """A folder or a hub id: any causal language model of Transformers."""
+    model: str | None = None
+    """A folder or a hub id: any causal language model of Transformers; null: none, the route bank is all there is to evaluate."""
     recipe: Literal["r1", "zero"] = "r1"
     """r1: distil, then reinforcement learning; zero: reinforcement learning straight on `model`."""
     domain: ClaimsDomain | FilesDomain = Field(discriminator="kind")
@@ -141,6 +141,21 @@ class Config(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _teachers_suit_the_domain(self) -> Self:
+        for teacher in self.routes.teachers if self.routes.kind == "collect" else ():
+            if teacher.kind == "scripted" and self.domain.kind != "claims":
+                raise ValueError(
+                    f"the teacher {teacher.name!r} is the scripted expert, which knows the claims domain only, not domain.kind = "
+                    f"{self.domain.kind}; take a teacher of kind api, local or replay"
+                )
+            if teacher.guided and self.domain.kind == "files" and not (self.domain.rules or self.routes.guide.path):
+                raise ValueError(
+                    f"the teacher {teacher.name!r} is asked for guided chains, and there is no guide; name a rule book in "
+                    "domain.rules or a reference text in routes.guide.path, or set its guided: 0"
+                )
+        return self
+
     @property
     def source(self) -> Path:
         """Return the config file's path."""
@@ -151,7 +166,12 @@ class Config(Section):
         return self._source.parent / Path(path).expanduser()
 
     def resolve_model(self) -> str:
-        """Return the model's folder where there is one, else the hub id; an error where `model` reads as a missing folder."""
+        """Return the model's folder where there is one, else the hub id; an error where there is neither."""
+        if self.model is None:
+            raise ConfigError(
+                f"{self._source}: model: there is none, and this needs one. Name any causal language model of Transformers, a "
+                "folder or a hub id, in the config or by --set model=Qwen/Qwen2.5-1.5B-Instruct"
+            )
         folder = self.resolve(self.model)
         if folder.is_dir():
             return str(folder)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter
 
 from realm.config import Config
-from realm.domains import load_domain
+from realm.domains import Domain, load_domain
 from realm.errors import DataError
 from realm.records import Problem
 from realm.runs import Run, write_jsonl, write_text
+from realm.tables import describe_bad, refuse
 
 NEEDED_SPLITS = ("train", "test")
 
@@ -16,17 +17,37 @@ NEEDED_SPLITS = ("train", "test")
 def run(config: Config, run: Run) -> None:
     """Write problems.jsonl, and rules.md where the domain has a rule book."""
     domain = load_domain(config)
-    problems = domain.problems(config.seed)
+    problems, bad = read_domain(domain, config)
+    if bad:
+        print(describe_bad(bad))
     check_problems(problems, wanted_splits(config), str(config.source))
     if domain.rules is None:
         run.path("rules.md").unlink(missing_ok=True)
     else:
         write_text(run.path("rules.md"), domain.rules)
     write_jsonl(run.path("problems.jsonl"), problems)
+    run.record_figures({"problems": len(problems), "rows_left_out": len(bad)})
+
+
+def read_domain(domain: Domain, config: Config) -> tuple[list[Problem], list[DataError]]:
+    """Return the problems, and what was wrong with the rows left out; `DataError` where that leaves nothing."""
+    if config.domain.kind == "claims":
+        return domain.problems(config.seed), []
+    bad: list[DataError] = []
+    problems = domain.problems(config.seed, refuse if config.domain.strict else bad.append)
+    if not problems:
+        why = str(bad[0]) if bad else "there are no rows."
+        raise DataError(f"{', '.join(config.domain.paths)}: no row could be used as a problem: {why}")
+    return problems, bad
 
 
 def wanted_splits(config: Config) -> list[str]:
-    """Return the splits that must hold a problem: the needed ones, and those that the config gives a size or a share."""
+    """Return the splits that must hold a problem: the needed ones, and those that the config gives a size or a share.
+
+    Without a model nothing is trained and all problems are evaluated, so that any split will do.
+    """
+    if config.model is None:
+        return []
     if config.domain.kind == "claims":
         asked: dict[str, float] = config.domain.sizes.model_dump()
     else:

@@ -24,6 +24,8 @@ __all__ = ["print_results", "run"]
 
 SCHEMA = "realm.results/1"
 SPLITS = ("test", "test_rules")
+EVERYTHING = "all"
+"""The split that a run without a model evaluates: there is nothing to train, so that no problem need be kept back."""
 COMPARISONS = (
     ("realm", "autonomous", "distilled", "autonomous"),
     ("distilled", "autonomous", "base", "autonomous"),
@@ -55,26 +57,38 @@ class Exam:
     """What every method is asked: the problems of each split and the routes that an assisted prompt shows."""
 
     splits: dict[str, list[Problem]]
-    shown: dict[str, RouteSet]
+    shown: dict[str, RouteSet] | None
+    """`None` where there is no model to show them to."""
     routes: dict[str, list[Route]]
     domain: Domain
+    left_out: dict[str, int]
+    """How many problems of a split have no route to show; no method is asked them."""
 
 
 def run(config: Config, run: Run) -> None:
     """Answer every evaluation problem with every model there is, and write answers.jsonl and results.json.
 
-    Answers are kept a batch at a time, so that what was interrupted continues where it stopped.
+    Answers are kept a batch at a time, so that what was interrupted continues where it stopped. Without a model the routes
+    themselves are all there is to evaluate.
     """
     exam = _set_exam(config, run)
     answers = _answer_all(config, run, exam)
-    bank = {split: evaluate_bank(problems, exam.shown, exam.routes, exam.domain.same) for split, problems in exam.splits.items()}
+    bank = {
+        split: evaluate_bank(problems, exam.shown, exam.routes, exam.domain.same_all) for split, problems in exam.splits.items()
+    }
     write_jsonl(run.path("answers.jsonl"), (row for rows in answers.values() for row in rows))
-    write_json(run.path("results.json"), _results(answers, bank, seed=config.seed))
+    left_out = {"left_out": exam.left_out} if exam.left_out else {}
+    write_json(run.path("results.json"), _results(answers, bank, seed=config.seed) | left_out)
 
 
 def _set_exam(config: Config, run: Run) -> Exam:
-    """Return the problems and the routes shown; `DataError` where a split or the routes of a problem are missing."""
-    problems = read_problems(run.path("problems.jsonl"))
+    """Return the problems and the routes shown; `DataError` where there is no problem to ask, or no route to show."""
+    problems, routes = read_problems(run.path("problems.jsonl")), defaultdict(list)
+    for route in read_routes(run.path("routes.jsonl")):
+        routes[route.problem_id].append(route)
+    domain = load_domain(config)
+    if config.model is None:
+        return Exam(splits={EVERYTHING: problems}, shown=None, routes=routes, domain=domain, left_out={})
     splits = {}
     for split in SPLITS:
         if chosen := [problem for problem in problems if problem.split == split][: config.evaluate.limit.get(split)]:
@@ -85,24 +99,24 @@ def _set_exam(config: Config, run: Run) -> Exam:
             f"{run.path('problems.jsonl')}: the split test is empty, and evaluation reads it. Found: {found or 'no problems'}. "
             f"Give some problems the split test, by a split column or by the shares in domain.splits."
         )
-    routes = defaultdict(list)
-    for route in read_routes(run.path("routes.jsonl")):
-        routes[route.problem_id].append(route)
     choice = {"held_out": config.routes.held_out, "count": config.evaluate.routes, "seed": config.seed}
     asked = [problem.id for chosen in splits.values() for problem in chosen]
     shown = {problem_id: shown_routes(problem_id, routes[problem_id], **choice) for problem_id in asked}
-    if without := [problem_id for problem_id in asked if not shown[problem_id].routes]:
+    with_routes = {split: [problem for problem in chosen if shown[problem.id].routes] for split, chosen in splits.items()}
+    if bare := [split for split, chosen in with_routes.items() if not chosen]:
         raise DataError(
-            f"{run.path('routes.jsonl')}: {len(without)} of {len(asked)} evaluation problems have no route of the held-out "
-            f"sources ({', '.join(config.routes.held_out) or 'any source'}), so that no assisted prompt can be shown; the first "
-            f"is {without[0]}. Add routes for them, hold out a source that covers them (routes.held_out), or leave them out of "
-            f"the test splits."
+            f"{run.path('routes.jsonl')}: no problem of the split {bare[0]} has a route of the held-out sources "
+            f"({', '.join(config.routes.held_out) or 'any source'}), so that no assisted prompt can be shown. Add routes, or "
+            "hold out a source that covers the split (routes.held_out)."
         )
-    return Exam(splits=splits, shown=shown, routes=routes, domain=load_domain(config))
+    left_out = {split: count for split in splits if (count := len(splits[split]) - len(with_routes[split]))}
+    return Exam(splits=with_routes, shown=shown, routes=routes, domain=domain, left_out=left_out)
 
 
 def _models(config: Config, run: Run) -> dict[str, str]:
-    """Return the models to evaluate: the base, and what distillation and RL have written so far."""
+    """Return the models to evaluate: the base, and what distillation and RL have written so far; none without a base."""
+    if config.model is None:
+        return {}
     models = {"base": config.resolve_model()}
     if config.recipe == "r1" and run.path("distilled").is_dir():
         models["distilled"] = str(run.path("distilled"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -10,15 +9,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from realm.config import ImportedRoutes
+from realm.config_routes import ImportedRoutes, RouteFile
 from realm.domains import Domain, files
 from realm.errors import DataError
-from realm.jsonl import numbered_rows
 from realm.progress import progress
 from realm.records import Problem, Route
+from realm.tables import OnBad, describe_bad, read_rows, refuse
 
-NAMED = 5
-"""How many mistakes of one kind are named in full."""
+
+@dataclass(frozen=True)
+class Output:
+    """One text that a model wrote to a problem, not yet read."""
+
+    problem: Problem
+    source: str
+    text: str
 
 
 @dataclass
@@ -26,22 +31,18 @@ class Imported:
     """What an import found."""
 
     routes: list[Route] = field(default_factory=list)
-    bad: list[str] = field(default_factory=list)
+    bad: list[DataError] = field(default_factory=list)
     """One message per row that could not be used, with file and line."""
     unmatched: list[str] = field(default_factory=list)
     """The places of rows whose problem is not in the problem set."""
 
     def describe(self) -> str:
         """Return what was read and what was left out, a line each."""
-        unsaid = sum(route.answer is None for route in self.routes)
         sources = {route.source for route in self.routes}
-        lines = [f"{len(self.routes)} routes of {len(sources)} sources; {unsaid} state no answer"]
+        lines = [f"{len(self.routes)} routes of {len(sources)} {'source' if len(sources) == 1 else 'sources'}"]
         if self.unmatched:
             lines.append(f"{len(self.unmatched)} rows are of no problem in the set, the first at {self.unmatched[0]}")
-        if self.bad:
-            more = f"\n  and {len(self.bad) - NAMED} more" if len(self.bad) > NAMED else ""
-            lines.append(f"{len(self.bad)} rows left out:\n  " + "\n  ".join(self.bad[:NAMED]) + more)
-        return "\n".join(lines)
+        return "\n".join([*lines, *([describe_bad(self.bad)] if self.bad else [])])
 
 
 def import_outputs(
@@ -56,81 +57,92 @@ def import_outputs(
     A bad row is reported and the others are kept; with `routes.strict` it is an error.
     """
     found = Imported()
-    known = {problem.id: problem for problem in problems}
-    by_question = {files.hash_text(problem.meta.get("question", problem.question)): problem for problem in problems}
-    on_bad = None if settings.strict else lambda error: found.bad.append(str(error))
+    on_bad = refuse if settings.strict else found.bad.append
+    known = _by_name(problems)
     with progress("labelling outputs", len(settings.files)) as advance:
         for file in settings.files:
-            path = resolve(file.path)
-            for number, row in _rows(path, on_bad):
-                place = f"{path}:{number}"
-                try:
-                    identity, texts = _read_row(row, settings, place)
-                except DataError as error:
-                    if on_bad is None:
-                        raise
-                    on_bad(error)
-                    continue
-                problem = known.get(identity) or by_question.get(identity)
-                if problem is None:
-                    found.unmatched.append(place)
-                    continue
-                found.routes += [_label(problem, file.source, text, domain, settings.max_chars) for text in texts]
+            outputs = list(_outputs(file, known, settings, resolve, on_bad, found.unmatched))
+            found.routes += _label(outputs, domain, settings.max_chars)
             advance(1)
     _refuse_nothing(found, settings)
     return found
 
 
-def _rows(path: Path, on_bad: Callable[[DataError], None] | None) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield (line number, row) of a file; a line that is no JSON object goes to `on_bad` and the rest is still read.
-
-    A malformed CSV ends the reading in any case: nobody can tell where its next row begins.
-    """
-    if on_bad is None or not path.name.removesuffix(".gz").endswith(".jsonl") or not path.is_file():
-        yield from numbered_rows(path)
-        return
-    try:
-        with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8-sig") as file:
-            for number, line in enumerate(file, 1):
-                try:
-                    row = json.loads(line) if line.strip() else None
-                except (ValueError, RecursionError) as error:
-                    on_bad(DataError(f"{path}:{number}: not valid JSON: {error}. Each line is one JSON object."))
-                    continue
-                if isinstance(row, dict):
-                    yield number, row
-                elif line.strip():
-                    on_bad(DataError(f"{path}:{number}: not a JSON object. Each line is one JSON object."))
-    except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read: {error}. Allowed: UTF-8 text, or its .gz.") from None
+def _by_name(problems: Sequence[Problem]) -> dict[str, Problem]:
+    """Return the problems by all that a row may call them: the hash of their question, and their id, which comes first."""
+    by_question = {files.hash_text(problem.meta.get("question", problem.question)): problem for problem in problems}
+    return by_question | {problem.id: problem for problem in problems}
 
 
-def _read_row(row: Mapping[str, Any], settings: ImportedRoutes, place: str) -> tuple[str, list[str]]:
-    """Return the id of the row's problem and its outputs, an empty text for one that is null."""
-    columns = settings.columns
-    question = "" if columns.id else files.cell(row, columns.question or "question", place, "routes.columns.question")
-    identity = files.identify(row, columns.id, str(question), place, "routes.columns.id")
-    outputs = files.cell(row, columns.outputs, place, "routes.columns.outputs")
-    if isinstance(outputs, str) and outputs.lstrip().startswith("["):
+def _outputs(
+    file: RouteFile,
+    problems: Mapping[str, Problem],
+    settings: ImportedRoutes,
+    resolve: Callable[[str], Path],
+    on_bad: OnBad,
+    unmatched: list[str],
+) -> Iterator[Output]:
+    """Yield the outputs of one file; the places of rows of no problem go to `unmatched`."""
+    columns, in_cells = settings.columns, ".csv" in Path(file.path).suffixes
+    for place, row in read_rows(file.path, resolve, on_bad):
+        try:
+            question = "" if columns.id else files.cell(row, columns.question or "question", place, "routes.columns.question")
+            identity = files.identify(row, columns.id, str(question), place, "routes.columns.id")
+            source = file.source or _source(row, str(columns.source), place)
+            texts = _texts(files.cell(row, columns.outputs, place, "routes.columns.outputs"), columns.outputs, place, in_cells)
+        except DataError as error:
+            on_bad(error)
+            continue
+        if identity in problems:
+            yield from (Output(problems[identity], source, text) for text in texts)
+        else:
+            unmatched.append(place)
+
+
+def _source(row: Mapping[str, Any], column: str, place: str) -> str:
+    source = str(files.cell(row, column, place, "routes.columns.source") or "").strip()
+    if not source:
+        raise DataError(f"{place}: column {column!r}, which says who wrote the output, is empty. Fill it in or remove the row.")
+    return source
+
+
+def _texts(value: Any, column: str, place: str, in_cells: bool) -> list[str]:
+    """Return the outputs that a value is, an empty text for one that is null; a cell may write a list as JSON."""
+    if in_cells and isinstance(value, str) and value.lstrip().startswith("["):
         with suppress(ValueError):
-            outputs = json.loads(outputs)
-    outputs = outputs if isinstance(outputs, list) else [outputs]
+            value = json.loads(value)
+    outputs = value if isinstance(value, list) else [value]
     for output in outputs:
-        if not (output is None or isinstance(output, str)):
+        if isinstance(output, bool) or not isinstance(output, str | int | float | None):
             raise DataError(
-                f"{place}: column {columns.outputs!r} holds {type(output).__name__} {str(output)[:40]!r}. Allowed: a text, null, "
-                "or a list of them."
+                f"{place}: column {column!r} holds {type(output).__name__} {str(output)[:40]!r}. Allowed: a text, null, or a "
+                "list of them."
             )
-    return identity, [output or "" for output in outputs]
+    return ["" if output is None else str(output) for output in outputs]
 
 
-def _label(problem: Problem, source: str, text: str, domain: Domain, max_chars: int | None) -> Route:
-    """Return the route, labelled by the whole of `text` and cut to its last `max_chars` after that."""
-    answer = domain.extract(text) if text.strip() else None
-    correct = answer is not None and domain.same(answer, problem.answer)
-    if max_chars is not None and len(text) > max_chars:
-        text = "... " + text[-max_chars:].partition(" ")[2]
-    return Route(problem_id=problem.id, source=source, text=text, answer=answer, correct=correct)
+def _label(outputs: Sequence[Output], domain: Domain, max_chars: int | None) -> list[Route]:
+    """Return the routes, each labelled by the whole of its text and cut to the last `max_chars` of it after that."""
+    answers = [domain.extract(output.text) if output.text.strip() else None for output in outputs]
+    said = [place for place, answer in enumerate(answers) if answer is not None]
+    verdicts = domain.same_all([(answers[place], outputs[place].problem.answer) for place in said])
+    correct: dict[int, bool | None] = dict(zip(said, verdicts, strict=True))
+    return [
+        Route(
+            problem_id=output.problem.id,
+            source=output.source,
+            text=_ending(output.text, max_chars),
+            answer=answers[place],
+            correct=correct.get(place, False),
+        )
+        for place, output in enumerate(outputs)
+    ]
+
+
+def _ending(text: str, max_chars: int | None) -> str:
+    if max_chars is None or len(text) <= max_chars:
+        return text
+    return "... " + text[-max_chars:].partition(" ")[2]
 
 
 def _refuse_nothing(found: Imported, settings: ImportedRoutes) -> None:
@@ -139,11 +151,16 @@ def _refuse_nothing(found: Imported, settings: ImportedRoutes) -> None:
             f"{found.unmatched[0]}: its problem is not in the problem set. Correct routes.columns, or set routes.strict: false "
             "to leave such rows out."
         )
+    sources = {route.source for route in found.routes}
+    if unknown := [source for source in settings.held_out if found.routes and source not in sources]:
+        raise DataError(
+            f"routes.held_out names {unknown[0]!r}, who wrote none of the outputs. Found: {', '.join(sorted(sources))}."
+        )
     if found.routes:
         return
     why = "they hold no rows"
     if found.bad:
-        why = found.bad[0]
+        why = str(found.bad[0])
     elif found.unmatched:
         why = f"the row at {found.unmatched[0]} is of no problem in the set"
     raise DataError(

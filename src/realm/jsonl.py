@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import gzip
 import json
 import os
@@ -11,15 +10,13 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import Any, TypeVar
 
 from realm.errors import DataError
 from realm.records import Problem, Route, to_row
 
 Record = TypeVar("Record", Problem, Route)
 _TEXTS = {"id", "split", "question", "problem_id", "source", "text"}
-
-csv.field_size_limit(2**31 - 1)  # a cell may hold a whole table; the default stops at 128 KiB
 
 
 @contextmanager
@@ -82,17 +79,28 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
 
 
 def numbered_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield (line number, row) of a .jsonl, .jsonl.gz, .csv or .csv.gz file; empty lines are passed over."""
-    name = path.name.removesuffix(".gz")
-    if not name.endswith((".jsonl", ".csv")):
-        raise DataError(f"{path}: an unknown kind of file. Allowed: .jsonl, .csv, and either with .gz.")
+    """Yield (line number, row) of a .jsonl or .jsonl.gz file; empty lines are passed over."""
     try:
-        with _open_text(path) as file:
-            yield from _csv_rows(path, file) if name.endswith(".csv") else _json_rows(path, file)
+        with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
+            for number, line in enumerate(file, 1):
+                if line.strip():
+                    yield number, parse_row(line, f"{path}:{number}")
     except FileNotFoundError:
-        raise DataError(f"{path}: there is no such file. Paths in a config are relative to the config file.") from None
+        raise DataError(f"{path}: there is no such file.") from None
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read: {error}. Allowed: UTF-8 text, or its .gz.") from None
+
+
+def parse_row(line: str, place: str) -> dict[str, Any]:
+    """Return the JSON object that `line` is; NaN, which is no value, becomes `None`. `DataError` names `place`."""
+    try:
+        row = json.loads(line, parse_constant=lambda _: None)
+    except (ValueError, RecursionError) as error:
+        reason = f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else error
+        raise DataError(f"{place}: not valid JSON: {reason}. {_found(line)}") from None
+    if not isinstance(row, dict):
+        raise DataError(f"{place}: not a JSON object. {_found(line)}")
+    return row
 
 
 def read_problems(path: Path) -> list[Problem]:
@@ -105,45 +113,11 @@ def read_routes(path: Path) -> list[Route]:
     return _read_records(path, Route)
 
 
-def _open_text(path: Path) -> IO[str]:
-    if path.suffix == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
-    return path.open(encoding="utf-8-sig", newline="")
-
-
-def _json_rows(path: Path, file: IO[str]) -> Iterator[tuple[int, dict[str, Any]]]:
-    for number, line in enumerate(file, 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            reason = f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else error
-            raise DataError(f"{path}:{number}: not valid JSON: {reason}. {_found(line)}") from None
-        if not isinstance(row, dict):
-            raise DataError(f"{path}:{number}: not a JSON object. {_found(line)}")
-        yield number, row
-
-
-def _csv_rows(path: Path, file: IO[str]) -> Iterator[tuple[int, dict[str, Any]]]:
-    reader = csv.DictReader(file, strict=True)
-    try:
-        for row in reader:
-            if None in row or None in row.values():
-                wanted = len(reader.fieldnames or [])
-                raise DataError(f"{path}:{reader.line_num}: more or fewer cells than the {wanted} columns of the first line.")
-            yield reader.line_num, row
-    except csv.Error as error:
-        raise DataError(f"{path}:{reader.line_num}: not valid CSV: {error}.") from None
-
-
 def _read_records(path: Path, kind: type[Record]) -> list[Record]:
     known = {field.name for field in fields(kind)}
     needed = [field.name for field in fields(kind) if field.default is MISSING and field.default_factory is MISSING]
     records = []
     for number, row in numbered_rows(path):
-        if kind is Route:
-            row.setdefault("answer", None)
         missing = [name for name in needed if name not in row]
         unknown = sorted(set(row) - known)
         no_text = sorted(name for name in _TEXTS & set(row) if not isinstance(row[name], str))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any
 
 
@@ -83,5 +83,6 @@ class Score:
 
 
 def to_row(record: Any) -> dict[str, Any]:
-    """Return `record` as a JSON-ready dict, without the fields that are `None` or empty."""
-    return {key: value for key, value in asdict(record).items() if value not in (None, {}, ())}
+    """Return `record` as a JSON-ready dict, without the optional fields that are `None` or empty."""
+    needed = {field.name for field in fields(record) if field.default is MISSING and field.default_factory is MISSING}
+    return {key: value for key, value in asdict(record).items() if key in needed or value not in (None, {}, ())}

@@ -119,8 +119,16 @@ def unsolved(results: Figures) -> str | None:
     return UNSOLVED if best is not None and best < NEAR_ZERO else None
 
 
+def left_out(results: Figures) -> str | None:
+    """Return how many problems no method was asked, for want of a route to show; `None` where all were."""
+    counts = [f"{count} of {split}" for split, count in results.get("left_out", {}).items()]
+    return f"Problems without a route to show are left out: {', '.join(counts)}." if counts else None
+
+
 def headline(results: Figures) -> str:
-    """Return the outcome on `test` in a sentence or two."""
+    """Return the outcome on `test`, or of the routes where there is no model, in a sentence or two."""
+    if all(row["mode"] == "routes" for row in results["evaluations"]):
+        return _headline_of_routes(results)
     parts = []
     for method, name in (("realm", "the ReaLM model"), ("distilled", "the distilled model"), ("base", "the base model")):
         alone, assisted = find(results, method, "autonomous"), find(results, method, "assisted")
@@ -138,6 +146,17 @@ def headline(results: Figures) -> str:
         if key == ("realm", "distilled", "autonomous", "test", "greedy"):
             text += f" Against distilled, each alone: {percent(comparison['difference'], True)} points, {finding(comparison)}."
     return text
+
+
+def _headline_of_routes(results: Figures) -> str:
+    """Return what the routes of all sources together are worth: they come last."""
+    last = results["evaluations"][-1]
+    rows = {row["method"]: row for row in results["evaluations"] if row["source"] == last["source"]}
+    text = f"On {last['n']:,} problems, one route is right in {percent(rows['one route']['accuracy'])}% of the cases"
+    if "majority" in rows:
+        text += f", the majority of up to {last['k']} in {percent(rows['majority']['accuracy'])}%"
+        text += f", and any of them in {percent(rows['any of K']['accuracy'])}%"
+    return f"{text}. No model was evaluated."
 
 
 def verdicts(row: Figures) -> str:
@@ -164,8 +183,9 @@ def print_results(run: Run) -> None:
             console.print(_comparison_table(results, split, wide=console.width >= WIDE), "")
     for split in splits_of(results):
         console.print(_accuracy_table(results, split), "")
-    if warning := unsolved(results):
-        console.print(warning, style="yellow")
+    for warning in (left_out(results), unsolved(results)):
+        if warning:
+            console.print(warning, style="yellow")
 
 
 def _comparison_table(results: Figures, split: str, *, wide: bool) -> Table:
@@ -186,13 +206,17 @@ def _comparison_table(results: Figures, split: str, *, wide: bool) -> Table:
 
 
 def _accuracy_table(results: Figures, split: str) -> Table:
+    """Return the accuracies on a split; what no row has gets no column."""
+    rows = ordered(results, split)
+    more = {"tokens /\nproblem": tokens, "verdicts\nsound / flawed": verdicts}
+    more = {name: text for name, text in more.items() if any(text(row) for row in rows)}
     table = _table(f"{split}: accuracy in percent, with 95% intervals", "method")
-    for name in ("n", "accuracy", "tokens /\nproblem", "verdicts\nsound / flawed"):
+    for name in ("n", "accuracy", *more):
         table.add_column(name, justify="right", no_wrap=True)
-    for row in ordered(results, split):
+    for row in rows:
         name = label(row) if row["mode"] == "routes" else f"{label(row)}, {row['mode']}"
         accuracy = f"{percent(row['accuracy'])} {interval(row['ci95'])}"
-        table.add_row(name, str(row["n"]), accuracy, tokens(row), verdicts(row))
+        table.add_row(name, str(row["n"]), accuracy, *(text(row) for text in more.values()))
     return table
 
 

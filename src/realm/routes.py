@@ -1,103 +1,92 @@
-"""Stage `routes`: the route bank, by the scripted expert or by import, and a table of what it is worth."""
+"""Stage `routes`: the route bank, by the scripted expert, by import or from teachers, and what it is worth."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from statistics import mean
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
 
-from realm.answers.vote import majority
+from realm import collecting
+from realm.bank import SCHEMA, bank_summary, print_bank
 from realm.config import Config, ScriptedRoutes
 from realm.domains import load_domain
 from realm.errors import ConfigError, DataError
 from realm.importing import import_outputs
-from realm.jsonl import read_problems, write_jsonl
+from realm.jsonl import read_problems, read_routes, write_json, write_jsonl
 from realm.progress import progress
 from realm.records import Problem, Route
 from realm.runs import Run
 
-ALL_SOURCES = "all sources"
-
-
-@dataclass(frozen=True, kw_only=True)
-class SourceSummary:
-    """What the routes of one source are worth on one group of problems."""
-
-    group: str
-    """`train`, or `evaluation` for the problems of every other split."""
-    source: str
-    problems: int
-    routes: int
-    one: float
-    """Accuracy of one route: the mean over problems of the share of right routes."""
-    majority: float
-    """Accuracy of the answer given most often."""
-    any: float
-    """Share of problems that at least one route gets right."""
-    mixed: float
-    """Share of problems with right and wrong routes: those that can teach a verdict."""
-    duplicates: float
-    """Share of routes that repeat another route of the same problem and source."""
-    unsaid: float
-    """Share of routes that state no answer."""
-    words: float
-
 
 def run(config: Config, run: Run) -> None:
-    """Write routes.jsonl and print what the bank is worth."""
+    """Write routes.jsonl and bank.json, and print what the bank is worth."""
     problems, domain = read_problems(run.path("problems.jsonl")), load_domain(config)
     if config.routes.kind == "import":
         imported = import_outputs(problems, domain, config.routes, resolve=config.resolve)
         print(imported.describe())
+        run.record_figures({"rows_left_out": len(imported.bad), "rows_of_no_problem": len(imported.unmatched)})
         routes = imported.routes
+    elif config.routes.kind == "collect":
+        routes = collecting.collect_routes(config, run, problems, domain)
     else:
         routes = list(_scripted(problems, config.routes, config.seed))
-    refuse_problems_without_routes(problems, routes, config.routes.held_out)
     write_jsonl(run.path("routes.jsonl"), routes)
-    _print_table(bank_summary(problems, routes, domain.same), config.routes.held_out)
+    summaries = bank_summary(problems, routes, domain.same_all, held_out=config.routes.held_out)
+    write_json(run.path("bank.json"), {"schema": SCHEMA, "sources": [asdict(summary) for summary in summaries]})
+    for gap in gaps(problems, routes, config.routes.held_out):
+        print(gap)
+    print_bank(summaries, config.routes.held_out)
 
 
-def bank_summary(problems: Iterable[Problem], routes: Iterable[Route], same: Callable[[Any, Any], bool]) -> list[SourceSummary]:
-    """Return a summary per group of problems and source, and one over all sources where there are several.
-
-    Guided chains do not count: they are taught, never shown.
-    """
-    by_id = {problem.id: problem for problem in problems}
-    bank: dict[tuple[str, str], dict[str, list[Route]]] = defaultdict(lambda: defaultdict(list))
-    for route in routes:
-        if not route.guided:
-            group = "train" if by_id[route.problem_id].split == "train" else "evaluation"
-            for source in (route.source, ALL_SOURCES):
-                bank[group, source][route.problem_id].append(route)
-    summaries = []
-    for group in ("train", "evaluation"):
-        sources = sorted(source for there, source in bank if there == group and source != ALL_SOURCES)
-        for source in [*sources, *([ALL_SOURCES] if len(sources) > 1 else [])]:
-            summaries.append(_summarize(group, source, bank[group, source], by_id, same))
-    return summaries
+def estimate(config: Config, run: Run) -> str | None:
+    """Return what the stage would cost; `None` where it asks no teacher."""
+    return collecting.estimate(config, run) if config.routes.kind == "collect" else None
 
 
-def refuse_problems_without_routes(problems: Sequence[Problem], routes: Iterable[Route], held_out: Sequence[str]) -> None:
-    """Raise `DataError` where a training problem has no route to show, or an evaluation problem none of a held-out source."""
+def require_routes(config: Config, run: Run) -> None:
+    """Raise `DataError` where no training or no evaluation problem has a route, before a long stage finds out."""
+    problems, shown = read_problems(run.path("problems.jsonl")), read_routes(run.path("routes.jsonl"))
+    for group, here, with_routes in _groups(problems, shown, config.routes.held_out):
+        if not with_routes:
+            raise DataError(
+                f"{run.path('routes.jsonl')}: none of the {len(here)} {group} problems has a route by "
+                f"{_whose(group, config.routes.held_out)}, so that no prompt could show any. Add routes or problems, change "
+                f"routes.held_out ({', '.join(config.routes.held_out) or 'none'}), or change the splits."
+            )
+
+
+def gaps(problems: Sequence[Problem], routes: Iterable[Route], held_out: Sequence[str]) -> list[str]:
+    """Return a line for each group of problems some of which have no route to show; such problems are not evaluated."""
+    lines = []
+    for group, here, with_routes in _groups(problems, routes, held_out):
+        if lacking := [problem.id for problem in here if problem.id not in with_routes]:
+            what = f"{len(lacking)} of {len(here)} {group} problems have no route by {_whose(group, held_out)}"
+            lines.append(f"{what}, the first is {lacking[0]!r}")
+    return lines
+
+
+def _groups(
+    problems: Sequence[Problem], routes: Iterable[Route], held_out: Sequence[str]
+) -> Iterator[tuple[str, list[Problem], set[str]]]:
+    """Yield the training and the evaluation problems, each with the ids of those that have a route to show."""
     sources: dict[str, set[str]] = defaultdict(set)
     for route in routes:
-        if not route.guided:
+        if not route.guided and route.correct is not None:
             sources[route.problem_id].add(route.source)
     for group in ("training", "evaluation"):
         here = [problem for problem in problems if (problem.split == "train") == (group == "training")]
-        if group == "training":
-            lacking = [problem for problem in here if not sources[problem.id] - set(held_out)]
-        else:
-            lacking = [problem for problem in here if not sources[problem.id] & (set(held_out) or sources[problem.id])]
-        if lacking:
-            who = f"a source that is {'' if group == 'evaluation' else 'not '}held out" if held_out else "any source"
-            raise DataError(
-                f"problems.jsonl: {len(lacking)} of {len(here)} {group} problems have no route by {who}, the first is "
-                f"{lacking[0].id!r}. Add routes for them, change routes.held_out ({', '.join(held_out) or 'none'}), or take the "
-                "problems out."
-            )
+        yield group, here, {problem.id for problem in here if _shows(sources[problem.id], group, held_out)}
+
+
+def _shows(sources: set[str], group: str, held_out: Sequence[str]) -> bool:
+    """Tell whether routes of `sources` may be shown in a group of problems."""
+    if group == "evaluation" and held_out:
+        return bool(sources & set(held_out))
+    return bool(sources - set(held_out))
+
+
+def _whose(group: str, held_out: Sequence[str]) -> str:
+    return f"a source that is {'' if group == 'evaluation' else 'not '}held out" if held_out else "any source"
 
 
 def _scripted(problems: Sequence[Problem], settings: ScriptedRoutes, seed: int) -> Iterator[Route]:
@@ -118,49 +107,3 @@ def _scripted(problems: Sequence[Problem], settings: ScriptedRoutes, seed: int) 
         ):
             yield from write_routes(part, sources=sources, per_source=count, guided=with_guide, seed=seed)
             advance(len(part))
-
-
-def _summarize(
-    group: str, source: str, bank: dict[str, list[Route]], by_id: dict[str, Problem], same: Callable[[Any, Any], bool]
-) -> SourceSummary:
-    sets = list(bank.values())
-    routes = [route for routes in sets for route in routes]
-    votes = [
-        same(vote, by_id[identity].answer)
-        for identity, routes_here in bank.items()
-        for vote in [majority([route.answer for route in routes_here], same)]
-    ]
-    return SourceSummary(
-        group=group,
-        source=source,
-        problems=len(sets),
-        routes=len(routes),
-        one=mean(mean(route.correct for route in routes) for routes in sets),
-        majority=mean(votes),
-        any=mean(any(route.correct for route in routes) for routes in sets),
-        mixed=mean(len({route.correct for route in routes}) == 2 for routes in sets),
-        duplicates=1 - sum(len({(route.source, route.text) for route in routes}) for routes in sets) / len(routes),
-        unsaid=mean(route.answer is None for route in routes),
-        words=mean(len(route.text.split()) for route in routes),
-    )
-
-
-def _print_table(summaries: Sequence[SourceSummary], held_out: Sequence[str]) -> None:
-    """Print a table per group of problems that fits into 80 columns."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    heads = ["problems", "routes", "one", "major-\nity", "any", "mixed", "re-\npeated", "no\nanswer", "words"]
-    for group in dict.fromkeys(row.group for row in summaries):
-        title = f"Route bank, {group} problems (percent; held-out sources marked *)"
-        table = Table("source", title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
-        for head in heads:
-            table.add_column(head, justify="right", no_wrap=True)
-        for row in summaries:
-            if row.group == group:
-                shares = (row.one, row.majority, row.any, row.mixed, row.duplicates, row.unsaid)
-                name = row.source + " *" * (row.source in held_out)
-                percents = [f"{100 * share:.1f}" for share in shares]
-                table.add_row(name, str(row.problems), str(row.routes), *percents, f"{row.words:.0f}")
-        Console().print(table)

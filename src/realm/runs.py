@@ -22,6 +22,7 @@ from realm.config import Config
 from realm.errors import DataError, RealmError, RunError
 from realm.jsonl import append_jsonl, read_jsonl, read_problems, read_routes, write_json, write_jsonl, write_text
 from realm.progress import progress
+from realm.tables import local_path
 
 __all__ = [
     "STAGES",
@@ -59,8 +60,8 @@ STAGES: dict[str, Stage] = {
             name="routes",
             module="realm.routes",
             settings=("seed", "domain", "routes"),
-            inputs=("problems.jsonl",),
-            outputs=("routes.jsonl",),
+            inputs=("problems.jsonl", "rules.md?"),
+            outputs=("routes.jsonl", "bank.json"),
         ),
         Stage(
             name="distill",
@@ -107,7 +108,15 @@ STAGES: dict[str, Stage] = {
             name="report",
             module="realm.report",
             settings=("report",),
-            inputs=("problems.jsonl", "routes.jsonl", "results.json", "answers.jsonl", "fade.jsonl?", "headroom.json?"),
+            inputs=(
+                "problems.jsonl",
+                "routes.jsonl",
+                "bank.json",
+                "results.json",
+                "answers.jsonl",
+                "fade.jsonl?",
+                "headroom.json?",
+            ),
             outputs=("report.html",),
         ),
     )
@@ -142,7 +151,9 @@ class Run:
         self._figures |= figures
 
     def part_of(self, stage: str) -> bool:
-        """Tell whether the recipe has this stage: `zero` does not distil."""
+        """Tell whether the run has this stage: without a model nothing is trained, and the recipe `zero` does not distil."""
+        if self.config.model is None:
+            return stage not in ("distill", "train")
         return not (stage == "distill" and self.config.recipe == "zero")
 
     def reads(self, stage: str) -> list[str]:
@@ -227,21 +238,29 @@ class Run:
         return {"settings": hashlib.sha256(text.encode()).hexdigest(), "inputs": inputs}
 
     def _outside_inputs(self, stage: str) -> dict[str, Path]:
-        """Return the files and folders that the config names and `stage` reads, by the name that the config gives them."""
+        """Return the files and folders that the config names and `stage` reads, by the name that the config gives them.
+
+        A data set or a model of the hub is none of them: it is taken to stay as it was.
+        """
         config, names = self.config, []
         if stage == "data" and config.domain.kind == "files":
             names = [*config.domain.paths, *([config.domain.rules] if config.domain.rules else [])]
         elif stage == "routes" and config.routes.kind == "import":
             names = [file.path for file in config.routes.files]
-        elif stage in ("distill", "train", "eval") and Path(config.resolve_model()).is_dir():
+        elif stage == "routes" and config.routes.kind == "collect":
+            files = [config.routes.guide.path, *(teacher.path for teacher in config.routes.teachers if teacher.kind == "replay")]
+            models = [teacher.model for teacher in config.routes.teachers if teacher.kind == "local"]
+            names = [*filter(None, files), *(model for model in models if config.resolve(model).is_dir())]
+        elif stage in ("distill", "train", "eval") and config.model and Path(config.resolve_model()).is_dir():
             names = [config.model]
-        for name in names:
-            if not config.resolve(name).exists():
+        paths = {name: path for name in names if (path := local_path(name, config.resolve))}
+        for path in paths.values():
+            if not path.exists():
                 raise DataError(
-                    f"{config.resolve(name)}: there is no such file, but {config.source} names it. "
+                    f"{path}: there is no such file, but {config.source} names it. "
                     "Paths in a config are relative to the config file."
                 )
-        return {f"config:{name}": config.resolve(name) for name in names}
+        return {f"config:{name}": path for name, path in paths.items()}
 
     @contextmanager
     def _alone(self) -> Iterator[None]:

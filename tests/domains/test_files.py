@@ -82,6 +82,28 @@ def test_a_row_that_cannot_be_used_is_named_by_file_and_line(tmp_path, rows, set
         load(write_rows(tmp_path / "a.jsonl", rows), **settings)
 
 
+def test_a_problem_that_two_rows_tell_differently_is_left_out_where_bad_rows_are(tmp_path):
+    rows = [*ROWS[:3], ROWS[1] | {"answer": "9"}, ROWS[2] | {"question": "And 2?"}, {"id": "x"}, ROWS[0] | {"answer": "1.0"}]
+    bad, domain = [], FilesDomain(Settings(kind="files", path=str(write_rows(tmp_path / "a.jsonl", rows)), answer="number"))
+    assert [problem.id for problem in domain.problems(7, bad.append)] == ["0"]
+    assert [str(error).partition("a.jsonl:")[2].partition(". ")[0] for error in bad] == [
+        f"4: the problem '1' is also at {tmp_path / 'a.jsonl'}:2, with another answer",
+        f"5: the problem '2' is also at {tmp_path / 'a.jsonl'}:3, with another question",
+        "6: there is no column 'question', which domain.columns.question names",
+    ]
+
+
+def test_a_cell_may_hold_a_set_as_json_or_between_bars(tmp_path):
+    (tmp_path / "a.csv").write_text('id,question,answer\n1,q 1,"[""Ann"", ""Bo""]"\n2,q 2,Ann | Bo\n3,q 3,Ann\n')
+    assert [problem.answer for problem in load(tmp_path / "a.csv", answer="set")] == [["Ann", "Bo"], ["Ann", "Bo"], ["Ann"]]
+
+
+def test_a_column_with_a_space_may_stand_in_a_template(tmp_path):
+    rows = [{"table name": name, "question": "Who won?", "answer": "Bo"} for name in ("t1", "t2")]
+    file = write_rows(tmp_path / "a.jsonl", rows)
+    assert len(load(file, columns={"id": "{table name} {question}"})) == 2
+
+
 def test_a_malformed_line_is_named_by_file_and_line(tmp_path):
     file = write_rows(tmp_path / "a.jsonl", ROWS[:2])
     file.write_text(file.read_text() + '{"id": "3", \n')
@@ -96,3 +118,13 @@ def test_the_rule_book_is_optional_but_must_be_there_when_named(tmp_path):
     assert FilesDomain(Settings(**settings, rules="rules.md"), lambda path: tmp_path / path).rules == "1. No refunds.\n"
     with pytest.raises(ConfigError, match=r"other\.md: the rule book \(domain\.rules\) cannot be read"):
         FilesDomain(Settings(**settings, rules="other.md"), lambda path: tmp_path / path)
+
+
+def test_a_gold_letter_of_a_choice_shows_the_letters_and_may_be_answered_by_the_text(tmp_path):
+    row = {"id": 1, "question": "Which?", "answer": "B", "options": ["red", "blue"]}
+    path = write_rows(tmp_path / "a.jsonl", [row])
+    domain = FilesDomain(Settings(kind="files", path=str(path), columns={"choices": "options"}, answer="label"))
+    [problem] = domain.problems(seed=7)
+    assert problem.question == "Which?\nOne of: (A) red, (B) blue" and problem.answer == ["B", "blue"]
+    assert domain.same_all([("(b)", problem.answer), ("blue", problem.answer), ("red", problem.answer)]) == [True, True, False]
+    assert domain.show(problem.answer) == "B"

@@ -58,6 +58,11 @@ def fill(folder, *, trained=True, count=20):
     }  # fmt: skip
     write_jsonl(folder / "problems.jsonl", problems)
     write_jsonl(folder / "routes.jsonl", routes)
+    words = {"p10": 2, "p25": 3, "p50": 4, "p75": 6, "p90": 9}
+    shares = {"one": 0.5, "majority": 0.55, "any": 0.8, "mixed": 0.4, "majority_wrong": 0.35, "repeated": 0.1}
+    counts = {"group": "all", "problems": count, "routes": count, "no_answer": 0.025, "undecided": 0.0125, "words": words}
+    bank = [counts | shares | {"source": source} for source in (f"src{ATTACK}", "outsider")]
+    write_json(folder / "bank.json", {"schema": "realm.bank/1", "sources": bank})
     rows = [answer_row(i, method, mode, i % 3 > 0) for mode in ("assisted", "autonomous") for i in range(count)]
     write_jsonl(folder / "answers.jsonl", rows)
     results = {"schema": "realm.results/1", "evaluations": evaluations, "comparisons": [comparison] if trained else []}
@@ -109,6 +114,7 @@ def test_the_report_shows_results_comparisons_and_transcripts(page):
     assert "majority of 2" in text and "75.0 [65.0, 85.0]" in text and "80.0 / 90.0" in text
     assert "realm assisted − majority" in text and "no evidence of a difference" in text
     assert "pass@8" in text and "93.0%" in text
+    assert "Route bank" in text and "50.055.080.040.035.010.02.51.2" in text
     assert text.count("Assisted answer") == 10 and text.count("Autonomous answer") == 10
     assert "is sound" in text and "model gave no verdict" in text and "right answer by a step that does not hold" in text
 
@@ -120,7 +126,7 @@ def test_the_report_needs_no_network(page):
 def test_text_of_models_and_users_is_shown_and_never_run(page):
     assert page.text.count(ATTACK) >= 40
     scripts = page.tags.count("script")
-    assert scripts == 4, "plotly itself and three charts"
+    assert scripts == 5, "plotly itself and four charts"
 
 
 def test_plotly_is_there_once(tmp_path):
@@ -135,6 +141,24 @@ def test_a_run_without_training_has_a_report_without_its_curves(tmp_path):
     page = Page(run.path("report.html").read_text(encoding="utf-8"))
     assert "the base model answers 60.0% by itself" in page.text
     assert "Fading guidance" not in page.text and "Headroom" not in page.text and "Paired comparisons" not in page.text
+
+
+def test_without_a_model_the_report_is_about_the_routes(tmp_path):
+    config, run = fill(tmp_path)
+    rows = [
+        evaluation(method, "routes", accuracy, k=2, source=source, split="all", tokens_per_problem=None)
+        for source in ("outsider", f"src{ATTACK}", "all")
+        for method, accuracy in (("one route", 0.4), ("majority", 0.5), ("any of K", 0.8))
+    ]
+    write_json(run.path("results.json"), {"schema": "realm.results/1", "evaluations": rows, "comparisons": []})
+    for name in ("answers.jsonl", "fade.jsonl"):
+        write_jsonl(run.path(name), [])
+    run.path("headroom.json").unlink()
+    report.run(config.model_copy(update={"model": None}), run)
+    text = " ".join(Page(run.path("report.html").read_text(encoding="utf-8")).text.split())
+    assert "one route is right in 40.0% of the cases, the majority of up to 2 in 50.0%, and any of them in 80.0%" in text
+    assert "No model was evaluated." in text and "What the routes of each source are worth" in text and "Route bank" in text
+    assert "Transcripts" not in text and "Verdicts" not in text and "tokens per problem" not in text
 
 
 def test_the_same_run_gives_the_same_report(tmp_path):

@@ -8,10 +8,15 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from realm.answers.vote import majority
+from realm.answers.vote import majorities
 from realm.records import Problem, Route, RouteSet
 
 ONE, MAJORITY, ANY = "one route", "majority", "any of K"
+SameAll = Callable[[Sequence[tuple[Any, Any]]], Sequence[bool | None]]
+_LABELS_TELL = {(True, True): True, (True, False): False, (False, True): False}
+"""What the labels of two answers to one problem say of their being the same; nothing of two wrong ones."""
+POOLED = "all"
+"""The source that stands for all sources together."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,9 +39,11 @@ def shown_routes(problem_id: str, routes: Sequence[Route], *, held_out: Sequence
     """Return the routes that an assisted prompt shows in evaluation: up to `count` of the held-out sources.
 
     Which ones, and in which order, is drawn by a hash of seed, problem and text, never by label. Where no source is held
-    out, all of them count. Guided chains are never shown.
+    out, all of them count. Guided chains are never shown, nor are routes that the verifier could not label.
     """
-    pool = [route for route in routes if not route.guided and (route.source in held_out or not held_out)]
+    pool = [
+        route for route in routes if not route.guided and route.correct is not None and (route.source in held_out or not held_out)
+    ]
 
     def draw(route: Route) -> bytes:
         return hashlib.sha256(f"{seed}\n{problem_id}\n{route.source}\n{route.text}".encode(errors="replace")).digest()
@@ -44,50 +51,72 @@ def shown_routes(problem_id: str, routes: Sequence[Route], *, held_out: Sequence
     return RouteSet(problem_id=problem_id, routes=tuple(sorted(pool, key=draw)[:count]))
 
 
+def majority_labels(sets: Sequence[Sequence[Route]], same_all: SameAll) -> list[bool | None]:
+    """Return for each set of routes the label of the answer that most of them give.
+
+    It is `None` where none gives any, or the label is unknown. Labels spare most comparisons, which can be slow: right
+    answers are the same, a right and a wrong one are not, and where all have one label nobody need be asked.
+    """
+    said = [[route for route in routes if route.answer is not None] for routes in sets]
+    mixed = [len({route.correct for route in routes}) > 1 for routes in said]
+    votes = iter(majorities([routes for routes, is_mixed in zip(said, mixed, strict=True) if is_mixed], _by_label(same_all)))
+    chosen = [next(votes) if is_mixed else next(iter(routes), None) for routes, is_mixed in zip(said, mixed, strict=True)]
+    return [None if route is None else route.correct for route in chosen]
+
+
+def _by_label(same_all: SameAll) -> Callable[[Sequence[tuple[Route, Route]]], list[bool | None]]:
+    """Return a comparison of many pairs of routes by their answers, which asks `same_all` only what no label tells."""
+
+    def compare(pairs: Sequence[tuple[Route, Route]]) -> list[bool | None]:
+        told = [_LABELS_TELL.get((a.correct, b.correct)) for a, b in pairs]
+        asked = [(a.answer, b.answer) for (a, b), verdict in zip(pairs, told, strict=True) if verdict is None]
+        answers = iter(same_all(asked) if asked else ())
+        return [next(answers) if verdict is None else verdict for verdict in told]
+
+    return compare
+
+
 def evaluate_bank(
     problems: Sequence[Problem],
-    shown: Mapping[str, RouteSet],
+    shown: Mapping[str, RouteSet] | None,
     routes: Mapping[str, Sequence[Route]],
-    same: Callable[[Any, Any], bool],
+    same_all: SameAll,
 ) -> list[BankResult]:
     """Return the figures of the routes shown, then of each source and of all together, where those are others.
 
-    The majority is the answer given most often, of equals the one shown first; routes that give no answer do not vote.
+    `shown` is `None` where no model is shown any. The majority is the answer given most often, of equals the one shown
+    first; routes that give no answer do not vote. A route without a label is not right.
     """
     written = {problem.id: [route for route in routes.get(problem.id, ()) if not route.guided] for problem in problems}
     sources = sorted({route.source for group in written.values() for route in group})
-    groups: dict[str | None, Mapping[str, Sequence[Route]]] = {
-        None: {problem.id: shown[problem.id].routes for problem in problems}
-    }
-    if len(sources) > 1 or any(len(group) > len(shown[id_].routes) for id_, group in written.items()):
+    groups: dict[str | None, Mapping[str, Sequence[Route]]] = {}
+    if shown is not None:
+        groups[None] = {problem.id: shown[problem.id].routes for problem in problems}
+    if shown is None or len(sources) > 1 or any(len(group) > len(shown[id_].routes) for id_, group in written.items()):
         for source in sources:
             groups[source] = {id_: [route for route in group if route.source == source] for id_, group in written.items()}
     if len(sources) > 1:
-        groups["all"] = written
-    return [result for source, group in groups.items() for result in _figures(problems, source, group, same)]
+        groups[POOLED] = written
+    return [result for source, group in groups.items() for result in _figures(source, group, same_all)]
 
 
-def _figures(
-    problems: Sequence[Problem], source: str | None, group: Mapping[str, Sequence[Route]], same: Callable[[Any, Any], bool]
-) -> list[BankResult]:
-    counted = [problem for problem in problems if group[problem.id]]
-    if not counted:
+def _figures(source: str | None, group: Mapping[str, Sequence[Route]], same_all: SameAll) -> list[BankResult]:
+    bank = {id_: routes for id_, routes in group.items() if routes}
+    if not bank:
         return []
-    k = max(len(group[problem.id]) for problem in counted)
-    tokens = [[route.usage.get("completion_tokens") for route in group[problem.id]] for problem in counted]
+    k = max(map(len, bank.values()))
+    tokens = [[route.usage.get("completion_tokens") for route in routes] for routes in bank.values()]
     known = all(count is not None for counts in tokens for count in counts)
-    one, any_, voted = {}, {}, {}
-    for problem in counted:
-        chains = group[problem.id]
-        one[problem.id] = fmean(chain.correct for chain in chains)
-        any_[problem.id] = float(any(chain.correct for chain in chains))
-        voted[problem.id] = float(same(majority([chain.answer for chain in chains], same), problem.answer))
+    one = {id_: fmean(route.correct is True for route in routes) for id_, routes in bank.items()}
     tokens_one = fmean(fmean(counts) for counts in tokens) if known else None
-    tokens_all = fmean(sum(counts) for counts in tokens) if known else None
     figures = [BankResult(method=ONE, source=source, k=k, outcomes=one, tokens_per_problem=tokens_one)]
     if k > 1:
+        labels = majority_labels(list(bank.values()), same_all)
+        voted = {id_: float(label is True) for id_, label in zip(bank, labels, strict=True)}
+        best = {id_: float(any(route.correct for route in routes)) for id_, routes in bank.items()}
+        tokens_all = fmean(sum(counts) for counts in tokens) if known else None
         figures += [
-            BankResult(method=MAJORITY, source=source, k=k, outcomes=voted, tokens_per_problem=tokens_all),
-            BankResult(method=ANY, source=source, k=k, outcomes=any_, tokens_per_problem=tokens_all),
+            BankResult(method=method, source=source, k=k, outcomes=outcomes, tokens_per_problem=tokens_all)
+            for method, outcomes in ((MAJORITY, voted), (ANY, best))
         ]
     return figures

@@ -1,4 +1,4 @@
-"""Problems from files: JSON Lines or CSV, either with .gz, one file or several, with the columns that the config names."""
+"""Problems from a user's own files or data sets, one or several, with the columns that the config names."""
 
 from __future__ import annotations
 
@@ -8,16 +8,18 @@ import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from string import ascii_uppercase
 from typing import Any
 
 from realm import config
 from realm.answers import get_answers
+from realm.answers.choice import with_choice
 from realm.errors import ConfigError, DataError
-from realm.jsonl import numbered_rows
 from realm.records import Problem
+from realm.tables import OnBad, read_rows, refuse
 
 SPLITS = ("train", "validation", "test", "test_rules")
-_FIELD = re.compile(r"\{(\w+)\}")
+_FIELD = re.compile(r"\{([^{}]+)\}")
 
 
 class FilesDomain:
@@ -28,38 +30,47 @@ class FilesDomain:
     def __init__(self, settings: config.FilesDomain, resolve: Callable[[str], Path] = Path) -> None:
         """Keep `settings`, whose paths `resolve` makes absolute; the files are read by `problems`."""
         self.settings, self.resolve = settings, resolve
-        answers = get_answers(settings.answer.kind)
-        self.extract, self.same, self.show = answers.extract, answers.same, answers.show
+        self.answers = get_answers(settings.answer, resolve("."))
+        self.extract, self.same, self.same_all = self.answers.extract, self.answers.same, self.answers.same_all
+        self.show = self.answers.show
         self.rules = _read_rules(resolve(settings.rules)) if settings.rules else None
 
-    def problems(self, seed: int) -> list[Problem]:
-        """Return the problems in the order of the files; one that several files hold comes once."""
+    def problems(self, seed: int, on_bad: OnBad = refuse) -> list[Problem]:
+        """Return the problems in the order of the files; one that several rows hold comes once.
+
+        What is wrong with a row goes to `on_bad`, and the others are read. A problem that two rows tell differently is left
+        out: which of them is right, nobody can tell.
+        """
         found: dict[str, Problem] = {}
         places: dict[str, str] = {}
+        unclear = set()
         for name in self.settings.paths:
-            path = self.resolve(name)
-            for number, row in numbered_rows(path):
-                place = f"{path}:{number}"
-                problem = self._problem(row, seed, place)
-                _refuse_contradiction(problem, found.get(problem.id), place, places, self.same)
-                found.setdefault(problem.id, problem)
+            for place, row in read_rows(name, self.resolve, on_bad):
+                try:
+                    problem = self._problem(row, seed, place)
+                except DataError as error:
+                    on_bad(error)
+                    continue
+                known = found.setdefault(problem.id, problem)
+                if known is not problem and (difference := self._difference(problem, known)):
+                    unclear.add(problem.id)
+                    on_bad(_contradiction(problem, difference, place, places[problem.id]))
                 places.setdefault(problem.id, place)
-        return list(found.values())
+        return [problem for problem in found.values() if problem.id not in unclear]
 
     def _problem(self, row: Mapping[str, Any], seed: int, place: str) -> Problem:
         columns = self.settings.columns
         asked = _text(cell(row, columns.question, place, "domain.columns.question"))
-        answer = cell(row, columns.answer, place, "domain.columns.answer")
-        if self.settings.answer.kind != "set" and isinstance(answer, list) and len(answer) == 1:
-            answer = answer[0]
+        answer = _gold(cell(row, columns.answer, place, "domain.columns.answer"), self.settings.answer.kind)
         if not asked or not self.same(answer, answer):
             what = "question is empty" if not asked else f"answer {answer!r} is no {self.settings.answer.kind}"
             raise DataError(f"{place}: the {what}. Correct or remove the row.")
         choices = _list(cell(row, columns.choices, place, "domain.columns.choices")) if columns.choices else None
+        answer = with_choice(answer, choices) if self.settings.answer.kind == "label" else answer
         template = self.settings.question_template
         question = fill(template, row, place, "domain.question_template") if template else asked
         if choices and not (template and "{" + str(columns.choices) + "}" in template):
-            question += "\nOne of: " + ", ".join(choices)
+            question += "\nOne of: " + _listed(choices, answer)
         identity = identify(row, columns.id, asked, place, "domain.columns.id")
         return Problem(
             id=identity,
@@ -69,6 +80,14 @@ class FilesDomain:
             choices=choices,
             meta={} if question == asked else {"question": asked},
         )
+
+    def _difference(self, problem: Problem, known: Problem) -> str | None:
+        """Return in what two tellings of one problem differ; `None` where they agree."""
+        if problem.question != known.question:
+            return "question"
+        if problem.split != known.split:
+            return "split"
+        return "answer" if self.same(problem.answer, known.answer) is False else None
 
     def _split(self, row: Mapping[str, Any], identity: str, seed: int, place: str) -> str:
         column = self.settings.columns.split
@@ -122,21 +141,18 @@ def draw_split(identity: str, shares: Mapping[str, float], seed: int) -> str:
     return next(split for split, share in reversed(shares.items()) if share > 0)
 
 
-def _refuse_contradiction(
-    problem: Problem, known: Problem | None, place: str, places: Mapping[str, str], same: Callable[[Any, Any], bool]
-) -> None:
-    if known is None:
-        return
-    if problem.question != known.question or problem.split != known.split:
-        differing = "question" if problem.question != known.question else "split"
-    elif same(problem.answer, known.answer):
-        return
-    else:
-        differing = "answer"
-    raise DataError(
-        f"{place}: the problem {problem.id!r} is also at {places[problem.id]}, with another {differing}. One id is one problem: "
-        'correct a row, or build the id from more columns, as domain.columns.id: "{table} {question}".'
+def _contradiction(problem: Problem, difference: str, place: str, before: str) -> DataError:
+    return DataError(
+        f"{place}: the problem {problem.id!r} is also at {before}, with another {difference}. One id is one problem: correct a "
+        'row, or build the id from more columns, as "{table} {question}" (domain.columns.id, or --id of `realm import`).'
     )
+
+
+def _gold(answer: Any, kind: str) -> Any:
+    """Return the gold answer as the kind holds it: for sets a list, which a cell writes as JSON or as `a | b`."""
+    if kind == "set":
+        return _list(answer) if isinstance(answer, str) else answer
+    return answer[0] if isinstance(answer, list) and len(answer) == 1 else answer
 
 
 def _read_rules(path: Path) -> str:
@@ -152,6 +168,13 @@ def _text(value: Any) -> str:
     if value is None:
         return ""
     return ", ".join(map(_text, value)) if isinstance(value, list) else str(value).strip()
+
+
+def _listed(choices: list[str], answer: Any) -> str:
+    """Return the choices as the question shows them, with letters where the gold answer is one."""
+    if not isinstance(answer, list):
+        return ", ".join(choices)
+    return ", ".join(f"({letter}) {choice}" for letter, choice in zip(ascii_uppercase, choices, strict=False))
 
 
 def _list(value: Any) -> list[str] | None:

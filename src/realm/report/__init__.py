@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from realm import results as words
 from realm.config import Config
-from realm.report.figures import accuracy_figure, fade_figure, plotly_script, verdict_figure
+from realm.report.figures import accuracy_figure, fade_figure, length_figure, plotly_script, verdict_figure
 from realm.report.transcripts import pick_transcripts
 from realm.runs import Run, read_jsonl, read_problems, read_routes, write_text
 
@@ -21,6 +21,7 @@ __all__ = ["run"]
 def run(config: Config, run: Run) -> None:
     """Render results, training curves and transcripts of `run` to report.html; parts that the run does not have are left out."""
     results = words.read_results(run)
+    bank = json.loads(run.path("bank.json").read_text(encoding="utf-8"))["sources"]
     fade = read_jsonl(run.path("fade.jsonl")) if run.path("fade.jsonl").exists() else []
     headroom = json.loads(run.path("headroom.json").read_text(encoding="utf-8")) if run.path("headroom.json").exists() else {}
     transcripts = pick_transcripts(
@@ -32,14 +33,18 @@ def run(config: Config, run: Run) -> None:
     page = _template().render(
         words=words,
         results=results,
-        warning=words.unsolved(results),
+        warnings=[warning for warning in (words.unsolved(results), words.left_out(results)) if warning],
         tables=[(split, words.ordered(results, split)) for split in words.splits_of(results)],
         assisted=[row for row in results["evaluations"] if row["mode"] == "assisted"],
         figures={
             "accuracy": Markup(accuracy_figure(results)),
             "fade": Markup(fade_figure(fade)) if fade else None,
             "verdicts": Markup(verdict_figure(results)),
+            "lengths": Markup(length_figure(bank)),
         },
+        has_model=config.model is not None,
+        bank=bank,
+        held_out=config.routes.held_out,
         headroom=list(_headroom_rows(headroom)),
         transcripts=transcripts,
         settings=_settings(config, run),
@@ -75,12 +80,13 @@ def _settings(config: Config, run: Run) -> list[tuple[str, str]]:
     rows = [
         ("run", run.folder.resolve().name),
         ("command", f"realm run {config.source}"),
-        ("model", config.model),
+        ("model", config.model or "none"),
         ("recipe", config.recipe),
         ("domain", config.domain.kind),
         ("seed", str(config.seed)),
-        ("decoding", f"greedy, up to {config.evaluate.max_new_tokens} new tokens"),
     ]
+    if config.model:
+        rows.append(("decoding", f"greedy, up to {config.evaluate.max_new_tokens} new tokens"))
     if manifest.get("commit"):
         rows.append(("commit", manifest["commit"][:12]))
     rows += [(name, versions[name]) for name in ("torch", "transformers", "trl") if name in versions]

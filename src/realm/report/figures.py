@@ -23,20 +23,39 @@ def plotly_script() -> str:
 
 
 def accuracy_figure(results: Mapping[str, Any]) -> str:
-    """Return accuracy on `test` with its interval, one line per method and mode; routes per source are in the table only."""
-    rows = [row for row in ordered(results, "test") if "source" not in row][::-1]
+    """Return accuracy on `test` with its interval, one line per method and mode; routes by source are in the table only.
+
+    Without a model the routes are all there is: one line per source.
+    """
+    rows = [row for row in ordered(results, "test") if "source" not in row]
+    if not rows:
+        return _bank_figure(results)
     names = [label(row) if row["mode"] == "routes" else f"{label(row)}, {row['mode']}" for row in rows]
+    return _intervals([(row["mode"], name, row) for name, row in zip(names, rows, strict=True)], _COLOURS)
+
+
+def _bank_figure(results: Mapping[str, Any]) -> str:
+    """Return the accuracy of one route, of the majority and of any route, one line per source."""
+    rows = results["evaluations"]
+    colours = dict(zip(dict.fromkeys(row["method"] for row in rows), (ROUTES, ASSISTED, SOUND), strict=False))
+    return _intervals([(row["method"], row["source"], row) for row in rows], colours)
+
+
+def _intervals(points: Sequence[tuple[str, str, Mapping[str, Any]]], colours: Mapping[str, str]) -> str:
+    """Return a chart of (colour's name, line, evaluation): a point at the accuracy and its interval."""
     figure = go.Figure()
-    for mode, colour in _COLOURS.items():
-        chosen = [(name, row) for name, row in zip(names, rows, strict=True) if row["mode"] == mode]
+    lines = list(dict.fromkeys(line for _, line, _ in points))[::-1]
+    for name, colour in colours.items():
+        chosen = [(line, row) for which, line, row in points if which == name]
         if not chosen:
             continue
         accuracy = [100 * row["accuracy"] for _, row in chosen]
         figure.add_scatter(
             x=accuracy,
-            y=[name for name, _ in chosen],
-            name=mode,
+            y=[line for line, _ in chosen],
+            name=name,
             mode="markers",
+            orientation="h",
             marker={"color": colour, "size": 11},
             error_x={
                 "type": "data",
@@ -47,11 +66,13 @@ def accuracy_figure(results: Mapping[str, Any]) -> str:
                 "thickness": 2,
                 "width": 4,
             },
-            hovertemplate="%{y}: %{x:.1f}%<extra></extra>",
+            hovertemplate=f"%{{y}}, {name}: %{{x:.1f}}%<extra></extra>",
         )
     figure.update_xaxes(range=[0, 101], ticksuffix="%")
-    figure.update_yaxes(categoryorder="array", categoryarray=names)
-    return _fragment(figure, "accuracy", height=110 + 34 * len(rows))
+    figure.update_yaxes(categoryorder="array", categoryarray=lines)
+    if len(points) > len(lines):
+        figure.update_layout(scattermode="group", scattergap=0.4)
+    return _fragment(figure, "accuracy", height=110 + 34 * max(len(lines), len(points) // 2))
 
 
 def fade_figure(fade: Sequence[Mapping[str, Any]]) -> str:
@@ -122,6 +143,31 @@ def verdict_figure(results: Mapping[str, Any]) -> str:
     figure.update_layout(barmode="group", bargap=0.45, bargroupgap=0.08)
     figure.update_yaxes(range=[0, 108], tickvals=[0, 25, 50, 75, 100], ticksuffix="%")
     return _fragment(figure, "verdicts", height=320)
+
+
+def length_figure(bank: Sequence[Mapping[str, Any]]) -> str:
+    """Return how many words the routes of each source have: half of them in the box, 80% between the whiskers."""
+    figure = go.Figure()
+    groups = list(dict.fromkeys(row["group"] for row in bank))
+    for group, colour in zip(groups, (SHARE, ASSISTED), strict=False):
+        rows = [row for row in bank if row["group"] == group][::-1]
+        words = {point: [row["words"][point] for row in rows] for point in ("p10", "p25", "p50", "p75", "p90")}
+        figure.add_box(
+            y=[row["source"] for row in rows],
+            lowerfence=words["p10"],
+            q1=words["p25"],
+            median=words["p50"],
+            q3=words["p75"],
+            upperfence=words["p90"],
+            orientation="h",
+            name=f"{group} problems",
+            marker_color=colour,
+            line_width=1.5,
+            showlegend=len(groups) > 1,
+        )
+    figure.update_layout(boxmode="group")
+    figure.update_xaxes(title_text="words of a route", rangemode="tozero")
+    return _fragment(figure, "lengths", height=110 + 34 * len(bank))
 
 
 def _fragment(figure: go.Figure, name: str, *, height: int) -> str:

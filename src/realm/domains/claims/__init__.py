@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 
 from realm.domains.claims.generate import generate
@@ -37,6 +37,10 @@ class ClaimsDomain:
     def same(self, answer: str | None, gold: str) -> bool:
         """Tell whether an extracted answer is the gold answer."""
         return answer == gold
+
+    def same_all(self, pairs: Sequence[tuple[str | None, str]]) -> list[bool]:
+        """Return `same` of each pair."""
+        return [self.same(answer, gold) for answer, gold in pairs]
 
     def show(self, answer: str) -> str:
         """Return the answer as a completion writes it."""
