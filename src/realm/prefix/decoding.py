@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from realm.prefix.attention import PackedAttention
-from realm.prefix.kernels import Rules, attend_all, merge
+from realm.prefix.kernels import Rules, attend_all, go_on
 from realm.prefix.layout import Layout
 
 _FIRST_ROOM = 64
@@ -74,11 +74,10 @@ class Decoding:
         keys, values = self._write(module, key, value)
         repeats = query.shape[1] // key.shape[1]
         own = query.squeeze(2).unflatten(1, (-1, repeats))
-        out, sums = attend_all(own, keys, values, rules, self._own_bias(rules, keys))
         prefix_keys, prefix_values = self.prefixes.layers[module]
-        folded = self._fold(own)
-        found, found_sums = attend_all(folded, prefix_keys, prefix_values, rules, self._prefix_bias(rules, prefix_keys))
-        out, _ = merge(out, sums, self._unfold(found, repeats), self._unfold(found_sums, repeats))
+        found, sums = attend_all(self._fold(own), prefix_keys, prefix_values, rules, self._prefix_bias(rules, prefix_keys))
+        found, sums = self._unfold(found, repeats), self._unfold(sums, repeats)
+        out = go_on(own, keys, values, rules, self._own_bias(rules, keys), found, sums)
         return out.flatten(1, 2)[:, None]
 
     def _group(self, counts: Tensor) -> None:

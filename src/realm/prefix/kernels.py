@@ -99,10 +99,25 @@ def attend_all(query: Tensor, key: Tensor, value: Tensor, rules: Rules, bias: Te
         return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
             query, key, value, 0.0, False, attn_mask=mask, scale=rules.scale
         )
-    scores, _ = _bent(query, key, rules)
-    scores = scores if bias is None else scores + bias
+    scores = _biased(query, key, rules, bias)
     sums = scores.logsumexp(-1).clamp_min(_LOWEST)
     return (scores - sums[..., None]).exp().to(value.dtype) @ value, sums
+
+
+def go_on(
+    query: Tensor, key: Tensor, value: Tensor, rules: Rules, bias: Tensor | None, output: Tensor, sums: Tensor
+) -> Tensor:
+    """Return the output over all keys and those that `output` and `sums` already count: these weigh as one more score."""
+    scores = torch.cat([sums[..., None], _biased(query, key, rules, bias)], -1)
+    weights = torch.softmax(scores, -1).to(value.dtype)
+    return (weights[..., 1:] @ value).addcmul_(output, weights[..., :1])
+
+
+def _biased(query: Tensor, key: Tensor, rules: Rules, bias: Tensor | None) -> Tensor:
+    scores = (query @ key.transpose(-1, -2)).to(torch.promote_types(query.dtype, torch.float32)) * rules.scale
+    if rules.softcap is not None:
+        scores = torch.tanh(scores / rules.softcap) * rules.softcap
+    return scores if bias is None else scores + bias
 
 
 def merge(output: Tensor, sums: Tensor, other: Tensor, other_sums: Tensor) -> tuple[Tensor, Tensor]:
@@ -135,18 +150,12 @@ def _parts(query: Tensor, key: Tensor, rules: Rules, places: Places) -> Iterator
 
 
 def _scores(query: Tensor, key: Tensor, rules: Rules, queries: Tensor, keys: Tensor) -> tuple[Tensor, Tensor | None]:
-    """Return the scores, minus infinity where a key is not seen, and the slope of the soft cap."""
-    scores, slope = _bent(query, key, rules)
+    """Return the scores in at least float32, minus infinity where a key is not seen, and the slope of the soft cap."""
+    exact = torch.promote_types(query.dtype, torch.float32)
+    scores, slope = query.to(exact) @ key.to(exact).transpose(-1, -2) * rules.scale, None
+    if rules.softcap is not None:
+        bent = torch.tanh(scores / rules.softcap)
+        scores, slope = bent * rules.softcap, 1 - bent * bent
     distance = queries[:, None] - keys
     seen = distance >= 0 if rules.window is None else (distance >= 0) & (distance < rules.window)
     return scores.masked_fill(~seen, -torch.inf), slope
-
-
-def _bent(query: Tensor, key: Tensor, rules: Rules) -> tuple[Tensor, Tensor | None]:
-    """Return the scores in at least float32 with the soft cap, and its slope where there is one."""
-    exact = torch.promote_types(query.dtype, torch.float32)
-    scores = query.to(exact) @ key.to(exact).transpose(-1, -2) * rules.scale
-    if rules.softcap is None:
-        return scores, None
-    bent = torch.tanh(scores / rules.softcap)
-    return bent * rules.softcap, 1 - bent * bent

@@ -92,7 +92,7 @@ class Layout:
         rows = torch.repeat_interleave(torch.arange(len(self.lengths)), torch.tensor(self.lengths))
         places = torch.cat([torch.arange(length) for length in self.lengths])
         slots = (rows * width + places).to(values.device)
-        return values.new_zeros(len(self.lengths) * width).index_copy(0, slots, values).view(-1, width)
+        return values.new_zeros(len(self.lengths) * width).index_copy(0, slots, values).view(len(self.lengths), width)
 
 
 def pack(prompts: Sequence[Sequence[int]], completions: Sequence[Sequence[Sequence[int]]], device: torch.device | str) -> Layout:

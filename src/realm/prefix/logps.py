@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from functools import wraps
 from typing import Any
 
 import torch
@@ -46,6 +47,20 @@ def group_logps(
         return stock_logps(causal_lm(model), rows, completions, temperature=temperature)
     width = max(layout.lengths, default=0)
     return layout.pad(logps, width), layout.pad(entropies, width)
+
+
+def serve_packed_logps(model: PreTrainedModel) -> None:
+    """Let calls of the model with a `packed` keyword return `packed_logps(model, *packed)`.
+
+    So the pass goes through whatever wraps the model, which a wrapper for distributed training has to see.
+    """
+    usual = model.forward
+
+    @wraps(usual)
+    def forward(*args: Any, packed: tuple[Layout, float] | None = None, **kwargs: Any) -> Any:
+        return usual(*args, **kwargs) if packed is None else packed_logps(model, *packed)
+
+    model.forward = forward
 
 
 def packed_logps(model: PreTrainedModel, layout: Layout, temperature: float) -> tuple[Tensor, Tensor]:

@@ -97,7 +97,12 @@ class Sampler:
     def __call__(self, logits: Tensor) -> Tensor:
         if self.greedy:
             return logits.argmax(-1)
-        return torch.multinomial(torch.softmax(self.warp(None, logits), -1), 1)[:, 0]
+        chances = torch.softmax(self.warp(None, logits), -1)
+        if not chances.is_cpu:
+            return torch.multinomial(chances, 1)[:, 0]
+        reached = chances.double().cumsum(-1)  # one number a row, where `multinomial` would draw one for each token
+        drawn = torch.rand(len(chances), 1, dtype=torch.double) * reached[:, -1:]
+        return torch.searchsorted(reached, drawn, right=True)[:, 0]
 
 
 def _encode(model: PreTrainedModel, prompts: Sequence[Sequence[int]]) -> tuple[Prefixes, Tensor]:
