@@ -49,7 +49,7 @@ def make_model(name: str = "qwen2", *, seed: int = 0, **changes: Any) -> PreTrai
 def make_rows(
     *, group_size: int = 3, prompts: tuple[int, ...] = (11, 5), longest: int = 20, even: bool = False, seed: int = 0
 ) -> tuple[list[list[int]], list[list[int]]]:
-    """Return prompts of the given lengths and `group_size` completions for each: ragged ones, an empty and a one-token one too."""
+    """Return prompts of the given lengths and `group_size` completions for each: ragged, an empty and a one-token one too."""
     draw = random.Random(seed)
 
     def ids(length: int) -> list[int]:

@@ -113,9 +113,7 @@ class SharedPrefixTrainer(GRPOTrainer):
         if self._shares_passes and plain and not self._checked:
             self._check(usual, model, input_ids, attention_mask, logits_to_keep)
         if not self._shares_passes or not plain:
-            return usual(
-                model, input_ids, attention_mask, logits_to_keep, batch_size, compute_entropy, compute_aux_loss, **more
-            )
+            return usual(model, input_ids, attention_mask, logits_to_keep, batch_size, compute_entropy, compute_aux_loss, **more)
         size = batch_size or len(input_ids)
         found = [
             self._packed(model, *rows, logits_to_keep)

@@ -5,10 +5,10 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from architectures import ARCHITECTURES, make_model, make_rows
 from peft import LoraConfig, get_peft_model
 from torch import Tensor, nn
 
+from architectures import ARCHITECTURES, make_model, make_rows
 from realm.prefix import group_logps, logps
 from realm.prefix.stock import stock_logps
 

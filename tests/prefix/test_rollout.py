@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from architectures import ARCHITECTURES, make_model, make_rows
 from scipy.stats import chisquare
 from transformers import GenerationConfig
 
+from architectures import ARCHITECTURES, make_model, make_rows
 from realm.prefix import group_rollout
 from realm.prefix.rollout import Sampler
 from realm.prefix.stock import stock_rollout

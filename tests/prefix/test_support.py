@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from architectures import ARCHITECTURES, make_model, make_rows
 from peft import LoraConfig, PromptTuningConfig, get_peft_model
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
 
+from architectures import ARCHITECTURES, make_model, make_rows
 from realm.prefix import Unshareable, group_logps, group_rollout
 from realm.prefix.stock import stock_logps
 from realm.prefix.support import causal_lm, require_known, require_shareable

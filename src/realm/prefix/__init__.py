@@ -1,4 +1,4 @@
-"""Encode each prompt once for all of its completions: in rollouts, and in passes with gradients. Needs torch and Transformers only."""
+"""Encode each prompt once for all of its completions, in rollouts and in passes with gradients; torch and Transformers only."""
 
 from realm.prefix.logps import group_logps
 from realm.prefix.rollout import group_rollout

@@ -84,7 +84,8 @@ def _dispatch(
         raise Unshareable("its attention is not causal")
     if unknown := sorted(name for name, given in kwargs.items() if given is not None and name not in _HARMLESS):
         raise Unshareable(f"its attention takes {unknown[0]}, which sharing does not know")
-    return shared_prefix.attend(module, query, key, value, rules), None
+    rounded = (x.to(value.dtype) for x in (query, key))  # under autocast rotary embeddings widen them, which SDPA undoes too
+    return shared_prefix.attend(module, *rounded, value, rules), None
 
 
 class PackedAttention:
@@ -157,9 +158,7 @@ class _Packed(torch.autograd.Function):
                 seen = _seen(group, rules)
                 toward, queries, outputs, totals = (_folded(x[:, own], repeats) for x in (grad, query, out, sums))
                 places = _cross_places(layout, group, seen, repeats)
-                found = attend_backward(
-                    toward, queries, key[None, :, seen], value[None, :, seen], outputs, totals, rules, places
-                )
+                found = attend_backward(toward, queries, key[None, :, seen], value[None, :, seen], outputs, totals, rules, places)
                 grads[0][:, own] += _unfolded(found[0], repeats)
                 for whole, part in zip(grads[1:], found[1:], strict=True):
                     whole[:, seen] += part[0]

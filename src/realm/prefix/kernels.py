@@ -104,9 +104,7 @@ def attend_all(query: Tensor, key: Tensor, value: Tensor, rules: Rules, bias: Te
     return (scores - sums[..., None]).exp().to(value.dtype) @ value, sums
 
 
-def go_on(
-    query: Tensor, key: Tensor, value: Tensor, rules: Rules, bias: Tensor | None, output: Tensor, sums: Tensor
-) -> Tensor:
+def go_on(query: Tensor, key: Tensor, value: Tensor, rules: Rules, bias: Tensor | None, output: Tensor, sums: Tensor) -> Tensor:
     """Return the output over all keys and those that `output` and `sums` already count: these weigh as one more score."""
     scores = torch.cat([sums[..., None], _biased(query, key, rules, bias)], -1)
     weights = torch.softmax(scores, -1).to(value.dtype)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +17,7 @@ from transformers import (
     TopPLogitsWarper,
 )
 
-from realm.prefix.attention import PackedAttention, install, run_backbone
+from realm.prefix.attention import install, run_backbone
 from realm.prefix.decoding import Decoding, Prefixes
 from realm.prefix.layout import pack
 from realm.prefix.logps import logits_of
