@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import json
 import random
-import resource
 import subprocess
 import sys
 import tempfile
@@ -85,7 +84,12 @@ def make_trainer(engine: str, shape: Shape, device: str) -> tuple[GRPOTrainer, C
     sizes = SMALL if device == "cpu" else QWEN_05B
     torch.manual_seed(0)
     config = Qwen2Config(
-        **sizes, num_key_value_heads=KEY_HEADS[device], max_position_embeddings=8192, tie_word_embeddings=True, pad_token_id=0
+        **sizes,
+        num_key_value_heads=KEY_HEADS[device],
+        max_position_embeddings=8192,
+        tie_word_embeddings=True,
+        pad_token_id=0,
+        eos_token_id=1,
     )
     model = Qwen2ForCausalLM(config).to(torch.float32 if device == "cpu" else torch.bfloat16)
     words = {f"t{number}": number for number in range(sizes["vocab_size"])}
@@ -144,26 +148,34 @@ def time_steps(shape: Shape, device: str, repeats: int) -> dict[str, dict[str, f
 
 
 def measure_alone(engine: str, shape: Shape, device: str) -> dict[str, float]:
-    """Return the seconds of a second step and the peak memory of two, in MB, of this process."""
+    """Return the seconds of a second step and the peak memory of two, in MB, of this process.
+
+    A small training before them loads what the libraries load on first use.
+    """
+    make_trainer(engine, Shape(P=8, C=2, G=2, prompts=1), device)[0].train()
     trainer, clock = make_trainer(engine, shape, device)
+    before = forget_peak(device)
+    trainer.train()
+    trainer.train()
+    return {"step": clock.step, "peak_mb": (peak(device) - before) / 2**20}
+
+
+def forget_peak(device: str) -> int:
+    """Let the peak begin anew, and return the memory in use."""
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-    else:
-        before = resident()
-    trainer.train()
-    trainer.train()
-    after = torch.cuda.max_memory_allocated() if device == "cuda" else peak_resident()
-    return {"step": clock.step, "peak_mb": (after - before) / 2**20}
+        return torch.cuda.memory_allocated()
+    with open("/proc/self/clear_refs", "w", encoding="utf-8") as file:
+        file.write("5")
+    return peak(device)
 
 
-def resident() -> int:
-    with open("/proc/self/statm", encoding="utf-8") as file:
-        return int(file.read().split()[1]) * resource.getpagesize()
-
-
-def peak_resident() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+def peak(device: str) -> int:
+    """Return the most memory that was in use: on the CPU the resident memory of this process, as Linux tells it."""
+    if device == "cuda":
+        return torch.cuda.max_memory_allocated()
+    with open("/proc/self/status", encoding="utf-8") as file:
+        return next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmHWM"))
 
 
 def in_own_process(engine: str, shape: Shape, device: str) -> dict[str, float]:
