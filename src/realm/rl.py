@@ -104,11 +104,7 @@ class RowBuilder:
 
 
 class ReaLMTrainer(SharedPrefixTrainer):
-    """TRL's GRPO trainer, each prompt encoded once, and written at the moment of generation.
-
-    The method wrapped here has had the same signature since TRL 0.20; it runs exactly when completions are generated, in
-    evaluation too, so that no prompt is ever stale. Rewards, logs and extra columns all see the rewritten rows.
-    """
+    """Writes the prompts when completions are generated, in evaluation too: none is ever stale, and rewards see what is shown."""
 
     def __init__(self, *args: Any, builder: RowBuilder, **kwargs: Any) -> None:
         self._builder = builder

@@ -118,8 +118,8 @@ class _Packed(torch.autograd.Function):
             keys, values = (x[:, prefix].expand(repeats, -1, -1, -1) for x in (key, value))
             found, found_sums = attend(_by_repeat(query[:, prefix], repeats), keys, values, rules, _prefix_places(layout, group))
             out[:, prefix], sums[:, prefix] = _by_head(found), _by_head(found_sums)
-            if own.start < own.stop:
-                seen = _seen(group, rules)
+            seen = _seen(group, rules)
+            if own.start < own.stop and seen.start < seen.stop:
                 places = _cross_places(layout, group, seen, repeats)
                 found, found_sums = attend(
                     _folded(query[:, own], repeats), key[None, :, seen], value[None, :, seen], rules, places
@@ -154,8 +154,8 @@ class _Packed(torch.autograd.Function):
             grads[0][:, prefix] = _by_head(found[0])
             for whole, part in zip(grads[1:], found[1:], strict=True):
                 whole[:, prefix] = part.sum(0)
-            if own.start < own.stop:
-                seen = _seen(group, rules)
+            seen = _seen(group, rules)
+            if own.start < own.stop and seen.start < seen.stop:
                 toward, queries, outputs, totals = (_folded(x[:, own], repeats) for x in (grad, query, out, sums))
                 places = _cross_places(layout, group, seen, repeats)
                 found = attend_backward(toward, queries, key[None, :, seen], value[None, :, seen], outputs, totals, rules, places)

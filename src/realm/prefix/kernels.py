@@ -71,7 +71,7 @@ def attend_backward(
             )
         unused = torch.zeros((), dtype=torch.long, device=query.device)
         return torch.ops.aten._scaled_dot_product_flash_attention_backward(
-            grad, query, key, value, output, sums, None, None, query.shape[-2], key.shape[-2], 0.0, places.causal,
+            grad, query, key, value, output, sums.contiguous(), None, None, query.shape[-2], key.shape[-2], 0.0, places.causal,
             unused, unused, scale=rules.scale,
         )  # fmt: skip
     exact = torch.promote_types(query.dtype, torch.float32)
