@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -39,12 +39,12 @@ class SharedPrefixTrainer(GRPOTrainer):
             try:
                 self._require_shareable()
             except Unshareable as reason:
-                self._stop_sharing(str(reason), rollouts=True)
+                self._stop_sharing(str(reason))
         if self._shares_rollouts and self._transformers_generates:
             try:
                 require_known(self.generation_config)
             except Unshareable as reason:
-                self._stop_sharing(str(reason), rollouts=True, passes=False)
+                self._stop_sharing(str(reason), passes=False)
         if self._shares_passes:
             for model in filter(None, (self.model, self.ref_model)):
                 serve_packed_logps(causal_lm(model))
@@ -62,15 +62,15 @@ class SharedPrefixTrainer(GRPOTrainer):
         if self.is_deepspeed_enabled or self.is_fsdp_enabled:
             raise Unshareable("the weights are spread over several devices")
 
-    def _stop_sharing(self, reason: str, *, rollouts: bool = False, passes: bool = True) -> None:
-        """Go on without sharing, after a warning; an error where the config insists on it."""
+    def _stop_sharing(self, reason: str, *, passes: bool = True) -> None:
+        """Go on without sharing in rollouts and, unless said otherwise, in passes, after a warning; an error where it must be."""
         if self._mode == "on":
             raise ConfigError(f"train.shared_prefix: on, but prompts cannot be shared: {reason}. Try auto or off.")
-        self._shares_passes &= not passes
-        self._shares_rollouts &= not rollouts
+        self._shares_rollouts, self._shares_passes = False, self._shares_passes and not passes
         if self.accelerator.is_main_process:
-            where = "Rollouts encode" if not passes else "Training encodes" if not rollouts else "Rollouts and training encode"
-            print(f"Warning: {where} every prompt once per completion: {reason}.")
+            print(
+                f"Warning: {'Rollouts and training' if passes else 'Rollouts'} encode every prompt once per completion: {reason}."
+            )
 
     def _prepare_inputs(self, generation_batch: Any) -> Any:
         if not self._shares_passes:
@@ -83,9 +83,12 @@ class SharedPrefixTrainer(GRPOTrainer):
     ) -> Any:
         if self._shares_rollouts and self._transformers_generates and images is None and not multimodal_fields:
             try:
-                return self._rollout(prompt_ids), None
+                found = self._rollout(prompt_ids)
+                self._check(self.model, *_padded(prompt_ids, found, self.accelerator.device))
             except Unshareable as reason:
-                self._stop_sharing(str(reason), rollouts=True)
+                self._stop_sharing(str(reason))
+            if self._shares_rollouts:
+                return found, None
         return super()._generate_single_turn(prompt_ids, images, multimodal_fields, num_generations, has_tool_images)
 
     def _rollout(self, prompt_ids: Sequence[Sequence[int]]) -> list[list[int]]:
@@ -108,12 +111,13 @@ class SharedPrefixTrainer(GRPOTrainer):
         compute_aux_loss: bool = False,
         **more: Any,
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        usual = super()._get_per_token_logps_and_entropies
         plain = not compute_aux_loss and all(value is None for value in more.values())
-        if self._shares_passes and plain and not self._checked:
-            self._check(usual, model, input_ids, attention_mask, logits_to_keep)
+        if self._shares_passes and plain:
+            self._check(model, input_ids, attention_mask, logits_to_keep)
         if not self._shares_passes or not plain:
-            return usual(model, input_ids, attention_mask, logits_to_keep, batch_size, compute_entropy, compute_aux_loss, **more)
+            return super()._get_per_token_logps_and_entropies(
+                model, input_ids, attention_mask, logits_to_keep, batch_size, compute_entropy, compute_aux_loss, **more
+            )
         size = batch_size or len(input_ids)
         found = [
             self._packed(model, *rows, logits_to_keep)
@@ -130,26 +134,28 @@ class SharedPrefixTrainer(GRPOTrainer):
         return layout.pad(logps, keep)[order], layout.pad(entropies, keep)[order]
 
     @torch.no_grad()
-    def _check(self, usual: Callable[..., Any], model: Any, input_ids: Tensor, mask: Tensor, keep: int) -> None:
+    def _check(self, model: Any, input_ids: Tensor, mask: Tensor, keep: int) -> None:
         """Hold the shared log-probabilities of a few rows against TRL's, once, and stop sharing where they differ."""
-        self._checked = True
         padding = (mask[:, :-keep] == 0).sum(1)
         rows, start = (padding == padding[0]).nonzero()[:_CHECKED_ROWS, 0], int(padding[0])
         input_ids, mask = input_ids[rows, start:], mask[rows, start:]
-        half = self.accelerator.mixed_precision != "no" or causal_lm(model).dtype in (torch.bfloat16, torch.float16)
-        training = model.training
+        real = mask[:, -keep:] == 1
+        if self._checked or not real.any():
+            return
+        self._checked, training = True, model.training
         model.eval()
         try:
-            theirs, _, _ = usual(model, input_ids, mask, keep)
+            theirs, _, _ = super()._get_per_token_logps_and_entropies(model, input_ids, mask, keep)
             ours, _ = self._packed(model, input_ids, mask, keep)
         except Unshareable as reason:
-            self._stop_sharing(str(reason), rollouts=True)
+            self._stop_sharing(str(reason))
             return
         finally:
             model.train(training)
-        gap = ((ours - theirs).abs() / (1 + theirs.abs()))[mask[:, -keep:] == 1].mean()
-        if gap > (2e-2 if half else 1e-4):
-            self._stop_sharing(f"its log-probabilities differ from the usual way's by {gap:.1e} on average", rollouts=True)
+        half = self.accelerator.mixed_precision != "no" or causal_lm(model).dtype in (torch.bfloat16, torch.float16)
+        gap = ((ours - theirs).abs() / (1 + theirs.abs()))[real].mean()
+        if not gap <= (2e-2 if half else 1e-4):
+            self._stop_sharing(f"its log-probabilities differ from the usual way's by {gap:.1e} on average")
 
 
 @contextmanager
@@ -186,6 +192,18 @@ def _layout(input_ids: Tensor, attention_mask: Tensor, keep: int) -> tuple[Layou
     completions = [[ids[row][begin : begin + lengths[row]] for row in rows] for rows in members]
     order = torch.tensor([row for rows in members for row in rows], device=input_ids.device)
     return pack(prompts, completions, input_ids.device), order.argsort()
+
+
+def _padded(prompts: Sequence[Sequence[int]], completions: Sequence[Sequence[int]], device: Any) -> tuple[Tensor, Tensor, int]:
+    """Return the first prompt's rows as TRL pads them, their mask, and the number of columns that are completions."""
+    rows = [row for row, prompt in enumerate(prompts) if prompt == prompts[0]][:_CHECKED_ROWS]
+    begin, width = len(prompts[0]), max(len(completions[row]) for row in rows)
+    ids = torch.zeros(len(rows), begin + width, dtype=torch.long, device=device)
+    mask = torch.zeros_like(ids)
+    for place, row in enumerate(rows):
+        whole = [*prompts[row], *completions[row]]
+        ids[place, : len(whole)], mask[place, : len(whole)] = torch.tensor(whole, device=device), 1
+    return ids, mask, width
 
 
 def _group(prompts: Sequence[Sequence[int]]) -> tuple[list[Sequence[int]], list[list[int]]]:
