@@ -7,6 +7,7 @@
 A shape is PxCxG: prompt tokens, completion tokens (all completions run to full length) and completions a prompt. On the CPU the
 model is a random Qwen2 of hidden size 128. Steps of both engines alternate and medians count; the first step of each is thrown
 away. Peak memory is each engine's own, measured in a process of its own, less what that process held before training.
+On a machine that others use too, set OMP_WAIT_POLICY=PASSIVE, as `realm` does: threads that spin while they wait cost seconds.
 The floor is the arithmetic that the step needs, each prompt encoded once, at the rate of this machine's matrix products.
 """
 
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import subprocess
 import sys
@@ -213,7 +215,9 @@ def matmul_rate(device: str) -> float:
 def compare(shapes: list[Shape], device: str, repeats: int) -> list[dict[str, float]]:
     """Measure and print both engines at each shape, and return the rows of the last line."""
     rate = matmul_rate(device)
-    print(f"\n{device}, {torch.get_num_threads()} threads, torch {torch.__version__}, matrix products {rate / 1e9:.0f} GFLOP/s\n")
+    waiting = os.environ.get("OMP_WAIT_POLICY", "not set")
+    print(f"\n{device}, {torch.get_num_threads()} threads, OMP_WAIT_POLICY {waiting}, torch {torch.__version__}")
+    print(f"matrix products {rate / 1e9:.0f} GFLOP/s, {shapes[0].prompts} prompts a step\n")
     print("| P | C | G | ours s | generating | TRL s | generating | speedup | training alone | floor s | ours/floor"
           " | MFU of training | ours MB | TRL MB |")  # fmt: skip
     print("|" + "--:|" * 14)

@@ -80,6 +80,13 @@ def test_twenty_steps_end_at_the_same_weights_with_and_without_sharing(checkpoin
         assert (shared[name] - weight).norm() <= 1e-4 * weight.norm(), name
 
 
+@pytest.mark.parametrize("architecture", ["qwen3", "llama", "gemma3"])
+def test_the_check_of_the_first_batch_finds_no_difference(tmp_path, architecture) -> None:
+    trainer = make_trainer(make_tiny(tmp_path / "model", architecture, chat=False), tmp_path, shared_prefix="on")
+    trainer.train()
+    assert trainer._checked and trainer._shares_passes and trainer._shares_rollouts
+
+
 def test_training_with_its_own_rollouts_runs_and_reproduces(checkpoint, tmp_path) -> None:
     losses = []
     for _ in range(2):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +27,8 @@ from realm.prefix.support import Unshareable, causal_lm, require_known, require_
 
 _PREFILL_TOKENS = 16384
 """Prompt tokens that are encoded at once."""
+_LITTLE_WORK = 5e8
+"""Operations of a decoding step that one thread does in a few milliseconds."""
 _COMPACT = 0.8
 """Finished rows leave the batch when at most this share of it goes on."""
 
@@ -53,12 +56,18 @@ def sample_groups(
     """Return `sizes[i]` completions for prompt i, prompt after prompt; `Unshareable` for what sharing does not know."""
     require_known(settings)
     install(model)
-    device, stops = model.device, torch.tensor(stop_tokens(settings), device=model.device)
-    counts = torch.tensor(sizes, device=device)
+    counts = torch.tensor(sizes, device=model.device)
     prefixes, logits = _encode(model, prompts)
     logits = logits.repeat_interleave(counts, 0)
-    decoding = Decoding(prefixes, counts)
-    choose = Sampler(settings)
+    with _threads(model, rows=len(logits)):
+        drawn = _decode(model, Decoding(prefixes, counts), logits, settings)
+    return [until_stop(ids, stop_tokens(settings)) for ids in drawn.tolist()]
+
+
+def _decode(model: PreTrainedModel, decoding: Decoding, logits: Tensor, settings: GenerationConfig) -> Tensor:
+    """Return the tokens of all rows up to the last that was needed; what follows a stop token means nothing."""
+    choose, device = Sampler(settings), logits.device
+    stops = torch.tensor(stop_tokens(settings), device=device)
     drawn = torch.zeros((len(logits), settings.max_new_tokens), dtype=torch.long, device=device)
     rows, running = torch.arange(len(logits), device=device), torch.ones(len(logits), dtype=torch.bool, device=device)
     for place in range(settings.max_new_tokens):
@@ -76,7 +85,23 @@ def sample_groups(
         hidden = run_backbone(model, tokens[:, None], decoding.positions, decoding)
         decoding.advance()
         logits = logits_of(model, hidden[:, -1])
-    return [until_stop(ids, stop_tokens(settings)) for ids in drawn[:, : place + 1].tolist()]
+    return drawn[:, : place + 1]
+
+
+@contextmanager
+def _threads(model: PreTrainedModel, *, rows: int) -> Iterator[None]:
+    """Take one thread where a decoding step is little work: its many small products gain less than meeting costs them.
+
+    On two idle cores a second thread saves a third of the time; where another process wants a core, waiting for it costs much
+    more. The choice goes by sizes alone, so that a run can be repeated to the last bit.
+    """
+    before = torch.get_num_threads()
+    little = model.device.type == "cpu" and 2 * rows * model.num_parameters() < _LITTLE_WORK
+    torch.set_num_threads(1 if little else before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class Sampler:
