@@ -20,6 +20,12 @@ def test_defaults_fill_what_the_file_leaves_out(write_config):
     assert config.domain.sizes.test == 8
 
 
+def test_on_and_off_may_stand_bare_though_yaml_reads_them_as_truth(write_config):
+    for said in ("on", "off", "auto"):
+        config = load_config(write_config(), [f"train.shared_prefix={said}"])
+        assert config.train.shared_prefix == said
+
+
 def test_an_override_is_read_as_yaml_and_wins(write_config):
     config = load_config(
         write_config(),

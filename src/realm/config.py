@@ -93,8 +93,15 @@ class TrainConfig(Section):
     reward: Reward = Reward()
     fade: Fade = Fade()
     headroom: Headroom = Headroom()
+    shared_prefix: Literal["auto", "on", "off"] = "auto"
+    """Encode each prompt once for all of its completions: where the model allows it, always (else an error), never."""
     lora: TrlSettings | None = None
     grpo: TrlSettings = {}
+
+    @field_validator("shared_prefix", mode="before")
+    @classmethod
+    def _words_that_yaml_reads_as_truth(cls, said: Any) -> Any:
+        return {True: "on", False: "off"}.get(said, said) if isinstance(said, bool) else said
 
 
 class EvaluateConfig(Section):

@@ -1,4 +1,4 @@
-"""Reinforcement learning with routes that fade: `ReaLMTrainer` and its stage. The only file that knows TRL's batches."""
+"""Reinforcement learning with routes that fade: `ReaLMTrainer` and its stage."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase, TrainerCallback
-from trl import GRPOConfig, GRPOTrainer
+from trl import GRPOConfig
 
 from realm.answers.vote import majority
 from realm.config import Config
@@ -29,6 +29,7 @@ from realm.mrpv.sets import draw_routes
 from realm.policy import Policy, require_model
 from realm.records import Problem, Route, RouteSet
 from realm.runs import Run, append_jsonl, read_jsonl, read_problems, read_routes, write_json, write_jsonl
+from realm.shared_prefix import SharedPrefixTrainer
 from realm.training import (
     as_trl_prompt,
     context_of,
@@ -102,12 +103,8 @@ class RowBuilder:
         return [self.prompt(problem_id, shown) for shown in sets]
 
 
-class ReaLMTrainer(GRPOTrainer):
-    """TRL's GRPO trainer, with the prompts written at the moment of generation.
-
-    The one method wrapped has had the same signature since TRL 0.20; it runs exactly when completions are generated, in
-    evaluation too, so that no prompt is ever stale. Rewards, logs and extra columns all see the rewritten rows.
-    """
+class ReaLMTrainer(SharedPrefixTrainer):
+    """Writes the prompts when completions are generated, in evaluation too: none is ever stale, and rewards see what is shown."""
 
     def __init__(self, *args: Any, builder: RowBuilder, **kwargs: Any) -> None:
         self._builder = builder
@@ -202,6 +199,7 @@ def make_trainer(
             forget_after(run.path(name), step)
     return ReaLMTrainer(
         builder=builder,
+        shared_prefix=builder.config.train.shared_prefix,
         model=start,
         reward_funcs=grader.reward_functions(),
         args=arguments,

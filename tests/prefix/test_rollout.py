@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from scipy.stats import chisquare
+from transformers import GenerationConfig
+
+from architectures import ARCHITECTURES, make_model, make_rows
+from realm.prefix import group_rollout
+from realm.prefix.rollout import Sampler
+from realm.prefix.stock import stock_rollout
+
+PROMPTS = [[5, 6, 7, 8, 9, 10, 11], [12, 13], [14, 15, 16, 17]]
+
+
+def greedy(**more: object) -> GenerationConfig:
+    return GenerationConfig(**{"max_new_tokens": 40, "do_sample": False, "pad_token_id": 0} | more)
+
+
+def sampled(**more: object) -> GenerationConfig:
+    return GenerationConfig(**{"max_new_tokens": 12, "do_sample": True, "pad_token_id": 0} | more)
+
+
+@pytest.mark.parametrize("even", [True, False], ids=["equally long", "of different lengths"])
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_greedy_completions_equal_generate_token_for_token(name: str, even: bool) -> None:
+    model, prompts = make_model(name).eval(), [prompt[:2] for prompt in PROMPTS] if even else PROMPTS
+    settings = greedy(eos_token_id=[2, 7, 21])
+    expected = stock_rollout(model, [prompt for prompt in prompts for _ in range(2)], settings)
+    assert group_rollout(model, prompts, 2, settings) == expected
+
+
+def test_greedy_completions_go_on_past_the_first_buffer() -> None:
+    model, settings = make_model().eval(), greedy(max_new_tokens=150)
+    assert group_rollout(model, PROMPTS, 1, settings) == stock_rollout(model, PROMPTS, settings)
+
+
+@pytest.mark.parametrize("name", ["qwen2", "gemma3"])
+def test_rows_that_end_early_change_no_other_row(name: str) -> None:
+    model = make_model(name).eval()
+    whole = group_rollout(model, PROMPTS, 1, greedy())
+    stops = [whole[0][3], whole[1][8]]
+    expected = [ids[: min((ids.index(stop) + 1 for stop in stops if stop in ids), default=40)] for ids in whole]
+    assert group_rollout(model, PROMPTS, 1, greedy(eos_token_id=stops)) == expected
+
+
+def test_finished_rows_are_no_longer_computed() -> None:
+    model, rows = make_model().eval(), []
+    model.base_model.layers[0].register_forward_pre_hook(lambda module, inputs: rows.append(inputs[0].shape[0]))
+    torch.manual_seed(0)
+    group_rollout(model, PROMPTS, 16, sampled(max_new_tokens=60, eos_token_id=list(range(3, 12))))
+    steps = rows[1:]
+    assert steps[0] <= 48 and steps[-1] <= 4 and steps == sorted(steps, reverse=True)
+
+
+def test_every_stop_token_ends_a_completion_and_nothing_follows() -> None:
+    torch.manual_seed(0)
+    stops = [3, 4, 30]
+    completions = group_rollout(make_model().eval(), PROMPTS, 64, sampled(max_new_tokens=30, eos_token_id=stops))
+    ended = [ids for ids in completions if ids[-1] in stops]
+    assert {ids[-1] for ids in ended} == set(stops)
+    assert not any(set(ids[:-1]) & set(stops) for ids in completions)
+    assert all(len(ids) == 30 for ids in completions if ids not in ended)
+
+
+def test_a_seed_gives_the_same_completions_again() -> None:
+    model, settings = make_model().eval(), sampled(top_p=0.9, eos_token_id=[3, 4, 5])
+    found = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        found.append(group_rollout(model, PROMPTS, 8, settings))
+    assert found[0] == found[1] != found[2]
+
+
+WARPED = {
+    "temperature": {"temperature": 0.6},
+    "top-k": {"top_k": 5},
+    "top-p": {"top_p": 0.7, "temperature": 1.3},
+    "min-p": {"min_p": 0.1},
+    "all": {"temperature": 0.8, "top_k": 9, "top_p": 0.8, "min_p": 0.05},
+}
+
+
+@pytest.mark.parametrize("more", WARPED.values(), ids=WARPED.keys())
+def test_two_tokens_are_distributed_as_transformers_samples_them(more: dict[str, float]) -> None:
+    """The exact distribution of the first two tokens comes from the usual forward pass and `generate`'s own warpers."""
+    model, prompt, draws = make_model(vocab_size=12).eval(), [5, 6, 7, 8], 4000
+    settings = sampled(max_new_tokens=2, **more)
+    torch.manual_seed(3)
+    completions = torch.tensor(group_rollout(model, [prompt, [4, 9]], draws, settings)[:draws])
+
+    processors = model._get_logits_processor(generation_config=settings, input_ids_seq_length=4)
+
+    def next_token(rows: list[list[int]]) -> torch.Tensor:
+        ids = torch.tensor(rows)
+        with torch.no_grad():
+            return torch.softmax(processors(ids, model(ids).logits[:, -1]), -1)
+
+    first = next_token([prompt])[0]
+    joint = (first[:, None] * next_token([[*prompt, token] for token in range(12)])).flatten()
+    counts = torch.bincount(completions[:, 0] * 12 + completions[:, 1], minlength=144)
+    assert not counts[joint == 0].any()
+    common = joint * draws >= 5
+    expected = torch.cat([joint[common], joint[~common].sum()[None]]).double() * draws
+    seen = torch.cat([counts[common], counts[~common].sum()[None]]).double()
+    if expected[-1] < 1:
+        expected, seen = expected[:-1], seen[:-1]
+    assert chisquare(seen.numpy(), (expected * seen.sum() / expected.sum()).numpy()).pvalue > 1e-3
+
+
+def test_the_warpers_are_those_of_generate() -> None:
+    settings = sampled(temperature=0.8, top_k=9, top_p=0.8, min_p=0.05)
+    theirs = make_model()._get_logits_processor(generation_config=settings, input_ids_seq_length=4)
+    assert [type(warper) for warper in Sampler(settings).warp] == [type(warper) for warper in theirs]
+
+
+def test_sampling_survives_bfloat16() -> None:
+    prompts, _ = make_rows()
+    completions = group_rollout(make_model("gemma2").bfloat16().eval(), prompts, 3, sampled())
+    assert [len(ids) for ids in completions] == [12] * 6
