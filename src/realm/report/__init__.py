@@ -40,6 +40,7 @@ def run(config: Config, run: Run) -> None:
             "fade": Markup(fade_figure(fade)) if fade else None,
             "verdicts": Markup(verdict_figure(results)),
         },
+        alarms=[(row["step"], alarm) for row in fade for alarm in row.get("alarms", [])],
         headroom=list(_headroom_rows(headroom)),
         transcripts=transcripts,
         settings=_settings(config, run),
