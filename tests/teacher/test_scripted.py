@@ -6,7 +6,8 @@ import pytest
 
 from realm.domains.claims import ClaimsDomain
 from realm.domains.claims.adjudicate import Decision, Step
-from realm.teacher.scripted import MISCONCEPTIONS, guided_chain, verify, write_routes
+from realm.mrpv.divergence import find_flaw, names_flaw
+from realm.teacher.scripted import MISCONCEPTIONS, first_flaw, guided_chain, verify, write_routes
 
 PROBLEMS = ClaimsDomain({"test": 1500}).problems(11)
 
@@ -60,3 +61,17 @@ def test_a_check_says_what_the_route_says_what_it_should_say_and_the_first_step_
     assert verify(route, truth) == "pay 21 not pay 24 from copay 24"
     assert verify(truth, truth) == "pay 24 holds"
     assert verify(decision("deny network", ("network", "out", "denied")), truth) == "deny network not pay 24 from network ok"
+
+
+def test_a_route_says_which_of_its_steps_is_the_first_that_does_not_hold():
+    truth = Decision((Step("network", "in", "ok"), Step("fee", "42", "30"), Step("copay", "6", "24")), "pay 24")
+    route = Decision((Step("network", "in", "ok"), Step("fee", "50", "30"), Step("copay", "9", "21")), "pay 21")
+    assert first_flaw(route, truth) == "copay 9 leaves 21" and first_flaw(truth, truth) is None
+
+
+@pytest.mark.parametrize("source", MISCONCEPTIONS)
+def test_the_teachers_own_check_names_the_flaw_of_every_wrong_route(source):
+    gold = {problem.id: problem.answer for problem in PROBLEMS}
+    wrong = [route for routes in routes_of(source, PROBLEMS[:300]).values() for route in routes if not route.correct]
+    assert wrong and all(route.flaw in route.text.splitlines() for route in wrong)
+    assert all(names_flaw(route.check, find_flaw(route, gold[route.problem_id], ())) == 1.0 for route in wrong)
