@@ -1,4 +1,5 @@
 import json
+from itertools import pairwise
 
 import pytest
 
@@ -50,7 +51,7 @@ def test_nothing_is_left_in_the_last_phase_and_no_step_moves_much(accuracies):
     shares = run_gate(accuracies)
     assert shares[80:] == [0.0] * 20
     most = 1 / (STEPS * 0.7 / 3)
-    assert all(abs(after - before) <= most + 1e-9 for before, after in zip(shares, shares[1:], strict=False))
+    assert all(abs(after - before) <= most + 1e-9 for before, after in pairwise(shares))
 
 
 def test_guidance_returns_when_accuracy_alone_breaks_down():

@@ -21,6 +21,7 @@ from tiny_rl import GRPO, PROBLEMS, ROUTES, TRAIN, make_config, make_run
 
 torch.set_num_threads(1)
 
+
 @pytest.fixture
 def prompts_seen(monkeypatch):
     """Give the prompts of every generation, by step, as TRL's own method receives them."""
@@ -35,9 +36,12 @@ def prompts_seen(monkeypatch):
     return seen
 
 
-def test_the_method_of_trl_that_we_wrap_has_the_signature_we_know():
+def test_the_methods_of_trl_that_we_wrap_have_the_signatures_we_know():
     assert list(inspect.signature(GRPOTrainer._generate_and_score_completions).parameters) == ["self", "inputs"]
     assert list(inspect.signature(rl.ReaLMTrainer._generate_and_score_completions).parameters) == ["self", "inputs"]
+    for trainer in (GRPOTrainer, rl.ReaLMTrainer):
+        parameters = ["self", "model", "inputs", "return_outputs", "num_items_in_batch"]
+        assert list(inspect.signature(trainer.compute_loss).parameters) == parameters
 
 
 @pytest.mark.parametrize("architecture", ["llama", "qwen3", "gemma3"])

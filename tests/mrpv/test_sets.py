@@ -93,7 +93,10 @@ def test_wrong_majorities_come_as_often_as_asked_for_and_classes_stay_balanced(s
 
 
 def test_every_set_may_have_a_wrong_majority():
-    drawn = [draw_routes(bank([True] * 4 + [False] * 4), 4, seed=7, row_id="p", step=step, mix=RouteMix(wrong_majority=1.0)) for step in range(50)]
+    drawn = [
+        draw_routes(bank([True] * 4 + [False] * 4), 4, seed=7, row_id="p", step=step, mix=RouteMix(wrong_majority=1.0))
+        for step in range(50)
+    ]
     assert {sum(one.labels()) for one in drawn} == {1}
 
 

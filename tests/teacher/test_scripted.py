@@ -6,7 +6,7 @@ import pytest
 
 from realm.domains.claims import ClaimsDomain
 from realm.domains.claims.adjudicate import Decision, Step
-from realm.mrpv.divergence import find_flaw, names_flaw
+from realm.mrpv.divergence import departure, find_flaw, names_flaw
 from realm.teacher.scripted import MISCONCEPTIONS, first_flaw, guided_chain, verify, write_routes
 
 PROBLEMS = ClaimsDomain({"test": 1500}).problems(11)
@@ -75,3 +75,13 @@ def test_the_teachers_own_check_names_the_flaw_of_every_wrong_route(source):
     wrong = [route for routes in routes_of(source, PROBLEMS[:300]).values() for route in routes if not route.correct]
     assert wrong and all(route.flaw in route.text.splitlines() for route in wrong)
     assert all(names_flaw(route.check, find_flaw(route, gold[route.problem_id], ())) == 1.0 for route in wrong)
+
+
+@pytest.mark.parametrize("source", MISCONCEPTIONS)
+def test_where_a_route_departs_from_the_nearest_right_one_is_mostly_its_flaw(source):
+    pairs = []
+    for routes in routes_of(source, PROBLEMS[:300]).values():
+        right = [route for route in routes if route.correct]
+        wrong = [(departure(route, right), find_flaw(route, "", ())) for route in routes if not route.correct]
+        pairs += [(found, known.index) for found, known in wrong if found is not None]
+    assert len(pairs) > 150 and sum(found == known for found, known in pairs) / len(pairs) > 0.65
