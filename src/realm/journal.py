@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,15 +37,14 @@ class Keeper(TrainerCallback, ExportableState):
 
     def __init__(self, gate: Gate | None, alone: Alone | None) -> None:
         self.gate, self.alone = gate, alone
+        self.watchers = [watcher for watcher in (gate, alone) if watcher is not None]
         self.figures: dict[str, Any] = {}
         """The gate's figures as they were in the last step."""
 
-    def observe(self, outcomes: Iterable[Outcome]) -> None:
+    def observe(self, outcomes: Sequence[Outcome]) -> None:
         """Take in one generation's completions, of all processes."""
-        outcomes = list(outcomes)
-        for watcher in (self.gate, self.alone):
-            if watcher is not None:
-                watcher.observe(outcomes)
+        for watcher in self.watchers:
+            watcher.observe(outcomes)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if self.gate is not None:

@@ -60,7 +60,7 @@ class ReaLMTrainer(GRPOTrainer):
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         rows = self._write_rows(inputs)
         batch = super()._generate_and_score_completions(rows)
-        if self.model.training:
+        if self.model.training and self._keeper.watchers:
             self._keeper.observe(gather_object(self._grader.outcomes))
             if self._transfer is not None:
                 with self.compute_loss_context_manager():
