@@ -38,7 +38,7 @@ def test_an_override_is_read_as_yaml_and_wins(write_config):
 def test_an_unknown_key_names_file_key_allowed_keys_and_the_nearest(write_config):
     path = write_config(train={"fade": {"gone_bye": 0.7}})
     assert message_of(path) == (
-        f"{path}: train.fade.gone_bye: unknown key. Allowed here: kind, routes, hold, gone_by, dropout, dial. "
+        f"{path}: train.fade.gone_bye: unknown key. Allowed here: kind, routes, hold, gone_by, dropout, dial, gate, transfer. "
         "Did you mean 'gone_by'?"
     )
 

@@ -90,3 +90,36 @@ def test_the_plan_of_a_seed_is_the_same_everywhere():
 
 
 GOLDEN_PLAN = [3, 0, 0, 3, 0, 3, 3, 0, 0, 0, 3, 3]
+
+
+def test_what_the_gate_leaves_counts_for_the_gated_fade_alone_and_is_gone_in_time():
+    gated = Fade(kind="gated", hold=0.1, gone_by=0.8)
+    assert gated.dial == "chance"
+    assert [share(t, gated, 0.4) for t in (0.0, 0.1, 0.5, 0.8, 1.0)] == [1.0, 0.4, 0.4, 0.0, 0.0]
+    assert share(0.7999, gated, 1.0) < 0.001
+    assert share(0.45, Fade(), 0.1) == share(0.45, Fade())
+
+
+def test_the_gated_fade_keeps_the_number_of_routes_and_measures_both_modes():
+    with pytest.raises(ValueError, match="dial = both: with kind: gated the number of routes must not fade"):
+        Fade(kind="gated", dial="both")
+    with pytest.raises(ValueError, match="dropout = 0: kind: gated must measure accuracy without routes"):
+        Fade(kind="gated", dropout=0.0)
+    with pytest.raises(ValueError, match=r"need near < far"):
+        Fade(kind="gated", gate={"near": 0.2, "far": 0.1})
+
+
+def test_a_gated_row_shows_routes_as_often_as_the_gate_leaves():
+    fade = Fade(kind="gated", routes=4, dropout=0.2)
+    shown = [plan_row(7, f"problem-{i}", 3, 0.3, fade, left=0.3) for i in range(6000)]
+    assert set(shown) == {0, 4} and sum(shown) / 6000 / 4 == pytest.approx(0.8 * 0.3, abs=0.02)
+
+
+def test_in_group_guides_the_first_copies_and_as_many_as_the_share_says_on_average():
+    fade = Fade(routes=4, dial="in_group", dropout=0.2, hold=0.0, gone_by=0.8)
+    groups = [[plan_row(7, f"p{i}", 0, 0.5, fade, copy=copy, copies=8) for copy in range(8)] for i in range(3000)]
+    assert all(group == sorted(group, reverse=True) and set(group) <= {0, 4} for group in groups)
+    counts = {sum(map(bool, group)) for group in groups}
+    assert counts == {0, 3}, "none where hint dropout says so, else 3/8, which is what is left"
+    drawn = [sum(plan_row(7, f"p{i}", 0, 0.3, fade, copy=copy, copies=4) > 0 for copy in range(4)) for i in range(4000)]
+    assert set(drawn) == {0, 2, 3} and sum(drawn) / 4000 / 4 == pytest.approx(expected_share(0.3, fade), abs=0.01)

@@ -1,16 +1,13 @@
 import inspect
 import json
 from collections import defaultdict
-from pathlib import Path
 
 import pytest
 import torch
-import yaml
 from transformers import AutoModelForCausalLM, pipeline
 from trl import GRPOTrainer
 
 from realm import rl
-from realm.config import load_config
 from realm.domains import load_domain
 from realm.errors import ConfigError, DataError, ModelError
 from realm.grader import Graded, metrics
@@ -18,52 +15,11 @@ from realm.headroom import summarize
 from realm.mrpv.parse import parse_completion
 from realm.mrpv.rewards import score
 from realm.policy import Policy
-from realm.records import Problem, Route
-from realm.runs import Run, read_jsonl, write_jsonl
+from realm.runs import read_jsonl, write_jsonl
 from tiny import make_tiny
+from tiny_rl import GRPO, PROBLEMS, ROUTES, TRAIN, make_config, make_run
 
 torch.set_num_threads(1)
-
-GRPO = {
-    "max_steps": 3,
-    "per_device_train_batch_size": 4,
-    "num_generations": 2,
-    "max_completion_length": 6,
-    "save_steps": 1,
-    "learning_rate": 1e-3,
-}
-TRAIN = {
-    "grpo": GRPO,
-    "headroom": {"problems": 2, "samples": 2},
-    "fade": {"routes": 3, "dropout": 0.2, "hold": 0.5, "gone_by": 0.9, "dial": "chance"},
-}
-SOURCES = ("hasty", "frugal", "outsider")
-PROBLEMS = [Problem(id=f"p{i}", split="train", question=f"Ann pays {i} of 9. Left?", answer=str(9 - i)) for i in range(6)]
-ROUTES = [
-    Route(problem_id=f"p{i}", source=source, text=f"{source}: 9 - {i} = {said}.", answer=str(said), correct=said == 9 - i)
-    for i in range(6)
-    for source, said in zip(SOURCES, (9 - i, 8 - i, 7 - i), strict=True)
-]
-
-
-def make_config(folder: Path, **sections):
-    path = folder / "small.yaml"
-    settings = {
-        "model": "model",
-        "recipe": "zero",
-        "domain": {"kind": "files", "path": "none.jsonl", "answer": "number"},
-        "routes": {"kind": "import", "files": [{"path": "x", "source": source} for source in SOURCES], "held_out": ["outsider"]},
-        "train": TRAIN,
-    }
-    path.write_text(yaml.safe_dump(settings | sections))
-    return load_config(path)
-
-
-def make_run(folder: Path, config, *, name="run", routes=ROUTES) -> Run:
-    run = Run(folder / name, config)
-    write_jsonl(run.path("problems.jsonl"), PROBLEMS)
-    write_jsonl(run.path("routes.jsonl"), routes)
-    return run
 
 
 @pytest.fixture
@@ -80,9 +36,12 @@ def prompts_seen(monkeypatch):
     return seen
 
 
-def test_the_method_of_trl_that_we_wrap_has_the_signature_we_know():
+def test_the_methods_of_trl_that_we_wrap_have_the_signatures_we_know():
     assert list(inspect.signature(GRPOTrainer._generate_and_score_completions).parameters) == ["self", "inputs"]
     assert list(inspect.signature(rl.ReaLMTrainer._generate_and_score_completions).parameters) == ["self", "inputs"]
+    for trainer in (GRPOTrainer, rl.ReaLMTrainer):
+        parameters = ["self", "model", "inputs", "return_outputs", "num_items_in_batch"]
+        assert list(inspect.signature(trainer.compute_loss).parameters) == parameters
 
 
 @pytest.mark.parametrize("architecture", ["llama", "qwen3", "gemma3"])

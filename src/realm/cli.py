@@ -196,7 +196,7 @@ def _import(
     force: Annotated[bool, typer.Option("--force", help="Write the config anew where it says something else.")] = False,
 ) -> None:
     with told_plainly():
-        _be_quiet()
+        _set_environment()
         folder = run or default_folder(files)
         wishes = Wishes(question=question, answer=answer, outputs=outputs, source=source, id=id_, kind=kind, strict=strict)
         plan, path = plan_import(files, wishes, folder), folder / "config.yaml"

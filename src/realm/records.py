@@ -41,6 +41,8 @@ class Route:
     """The process label: every step holds. `None` where nobody knows."""
     check: str | None = None
     """A verification of this route by the guided teacher, up to the first step that does not hold; without a verdict."""
+    flaw: str | None = None
+    """The first step of the text that does not hold, as the text has it. `None` where there is none, or nobody knows."""
     usage: dict[str, int] = field(default_factory=dict)
     cost_usd: float | None = None
 
@@ -80,6 +82,17 @@ class Score:
     verdict: float | None
     format: float
     total: float
+    localization: float | None = None
+    """`None` where the first flawed step of no route shown is known."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What came of one completion in training, for those who watch accuracy with and without routes."""
+
+    problem_id: str
+    guided: bool
+    right: bool
 
 
 def to_row(record: Any) -> dict[str, Any]:

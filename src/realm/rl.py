@@ -6,32 +6,29 @@ import gc
 import json
 import math
 import random
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils import gather_object
 from datasets import Dataset
-from transformers import PreTrainedTokenizerBase, TrainerCallback
+from transformers import PreTrainedTokenizerBase
 from trl import GRPOConfig
 
-from realm.answers.vote import majority
 from realm.config import Config
 from realm.domains import Domain, load_domain
-from realm.eaai import expected_share, plan_row
 from realm.errors import ConfigError, DataError
-from realm.grader import Grader
+from realm.grader import Grader, reward_weights
 from realm.headroom import measure_headroom
-from realm.mrpv.prompt import render_prompt
-from realm.mrpv.sets import draw_routes
+from realm.journal import Journal, Keeper, forget_after
 from realm.policy import Policy, require_model
-from realm.records import Problem, Route, RouteSet
-from realm.runs import Run, append_jsonl, read_jsonl, read_problems, read_routes, write_json, write_jsonl
+from realm.records import Problem, RouteSet
+from realm.rows import RowBuilder, require_routes
+from realm.runs import Run, read_problems, read_routes, write_json
 from realm.shared_prefix import SharedPrefixTrainer
 from realm.training import (
-    as_trl_prompt,
     context_of,
     encode_prompts,
     last_checkpoint,
@@ -42,111 +39,70 @@ from realm.training import (
     save_policy,
     train,
 )
+from realm.transfer import Alone, Transfer
 
 ROLLOUTS = "rollouts/samples.jsonl"
 
 
-class RowBuilder:
-    """Writes the prompt that a training row shows at one step: a pure function of (seed, problem, step, progress)."""
+class ReaLMTrainer(SharedPrefixTrainer):
+    """Writes the prompts when completions are generated, in evaluation too: none is ever stale, and rewards see what is shown.
+
+    Afterwards the `keeper` is told what came of them. With `transfer` its loss is added to TRL's.
+    """
 
     def __init__(
-        self,
-        problems: Sequence[Problem],
-        routes: Sequence[Route],
-        domain: Domain,
-        config: Config,
-        tokenizer: PreTrainedTokenizerBase,
+        self, *args: Any, builder: RowBuilder, grader: Grader, keeper: Keeper, transfer: Transfer | None = None, **kwargs: Any
     ) -> None:
-        self.problems = {problem.id: problem for problem in problems}
-        self.bank = route_bank(routes, config)
-        self.domain, self.config, self.tokenizer = domain, config, tokenizer
-
-    def routes(self, problem_id: str, step: int, progress: float) -> RouteSet:
-        """Return the routes shown for one problem: none where it has none, or where the fade says so."""
-        seed, bank = self.config.seed, self.bank.get(problem_id, [])
-        k = plan_row(seed, problem_id, step, progress, self.config.train.fade)
-        return draw_routes(bank, k, seed=seed, row_id=problem_id, step=step)
-
-    def prompt(self, problem_id: str, shown: RouteSet) -> str | list[dict[str, str]]:
-        """Return the prompt in TRL's form: messages, or text where the tokenizer has no chat template."""
-        templates = self.config.prompt
-        text = render_prompt(
-            self.problems[problem_id].question, shown, autonomous=templates.autonomous, assisted=templates.assisted
-        )
-        return as_trl_prompt(self.tokenizer, text, templates.system)
-
-    def row(self, problem_id: str, step: int, progress: float) -> dict[str, Any]:
-        """Return the row that takes a bare one's place: the prompt, and what the rewards must know of the routes it shows."""
-        shown = self.routes(problem_id, step, progress)
-        return {
-            "prompt": self.prompt(problem_id, shown),
-            "problem_id": problem_id,
-            "gold": self.problems[problem_id].answer,
-            "labels": shown.labels(self.config.train.reward.label),
-            "majority": majority([route.answer for route in shown.routes], self.domain.same),
-            "share": expected_share(progress, self.config.train.fade),
-            "progress": progress,
-        }
-
-    def size(self, problem_id: str, step: int, progress: float) -> int:
-        """Return how long the prompt of a row is, in characters of its question and routes."""
-        shown = self.routes(problem_id, step, progress).routes
-        return len(self.problems[problem_id].question) + sum(len(route.text) for route in shown)
-
-    def longest(self, problem_id: str) -> list[str | list[dict[str, str]]]:
-        """Return the longest prompts that a problem may get: its autonomous one, and the one with its longest routes."""
-        fade, bank = self.config.train.fade, self.bank.get(problem_id, [])
-        sets = [RouteSet(problem_id=problem_id)]
-        if bank and fade.kind != "none":
-            longest = sorted(bank, key=lambda route: len(route.text), reverse=True)[: fade.routes]
-            sets.append(RouteSet(problem_id=problem_id, routes=tuple(longest)))
-        return [self.prompt(problem_id, shown) for shown in sets]
-
-
-class ReaLMTrainer(SharedPrefixTrainer):
-    """Writes the prompts when completions are generated, in evaluation too: none is ever stale, and rewards see what is shown."""
-
-    def __init__(self, *args: Any, builder: RowBuilder, **kwargs: Any) -> None:
-        self._builder = builder
+        self._builder, self._grader, self._keeper, self._transfer = builder, grader, keeper, transfer
         super().__init__(*args, **kwargs)
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        rows = self._write_rows(inputs)
+        batch = super()._generate_and_score_completions(rows)
+        if self.model.training and self._keeper.watchers:
+            self._keeper.observe(gather_object(self._grader.outcomes))
+            if self._transfer is not None:
+                with self.compute_loss_context_manager():
+                    figures = self._transfer.collect(self.model, self._tried(rows, batch), self.accelerator.device)
+                self._log_figures(figures)
+        return batch
+
+    def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
+        loss = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        if self._transfer is None or not self.model.training:
+            return loss
+        more, figures = self._transfer.loss(model, self.accelerator.device)
+        self._log_figures(figures)
+        return loss + more
+
+    def _write_rows(self, inputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Return the rows with today's prompts; the copies of one stand together, over the processes in their order."""
         step = self.state.global_step
         progress = step / max(1, self.state.max_steps)
-        built = {
-            problem_id: self._builder.row(problem_id, step, progress) for problem_id in {row["problem_id"] for row in inputs}
-        }
-        rows = [{**row, **built[row["problem_id"]]} for row in inputs]
+        in_group = self.model.training and self._builder.config.train.fade.dial == "in_group"
+        copies, before = self.num_generations if in_group else 1, self.accelerator.process_index * len(inputs)
+        keys = [(row["problem_id"], (before + place) % copies) for place, row in enumerate(inputs)]
+        built = {key: self._builder.row(key[0], step, progress, copy=key[1], copies=copies) for key in set(keys)}
+        rows = [{**row, **built[key]} for row, key in zip(inputs, keys, strict=True)]
         if self.model.training:
-            size = self.num_generations
-            assert all(row["prompt"] == rows[i - i % size]["prompt"] for i, row in enumerate(rows)), (
+            same, size = "problem_id" if in_group else "prompt", self.num_generations
+            firsts = [max(0, place - (before + place) % size) for place in range(len(rows))]
+            assert all(row[same] == rows[first][same] for row, first in zip(rows, firsts, strict=True)), (
                 "the copies of a prompt differ"
             )
-        return super()._generate_and_score_completions(rows)
+        return rows
 
-
-class Journal(TrainerCallback):
-    """Writes RUN/fade.jsonl: one row per logged step; `None` where a step had no prompt of a mode."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
-        if not state.is_world_process_zero or not logs or "share" not in logs:
-            return
-        names = ("progress", "share", "routes_shown", "assisted_reward", "autonomous_reward")
-        others = {
-            name: value
-            for name, value in logs.items()
-            if name.startswith(("verdict_", "always_", "position_", "copy_", "rewards/"))
-        }
-        others |= {name: logs[name] for name in ("reward", "reward_std", "frac_reward_zero_std", "entropy") if name in logs}
-        with append_jsonl(self.path) as append:
-            append(
-                {"step": state.global_step}
-                | {name: logs.get(name) for name in names}
-                | {k: v for k, v in others.items() if v is not None}
+    def _tried(self, rows: Sequence[dict[str, Any]], batch: Mapping[str, Any]) -> Iterator[Any]:
+        """Yield (problem id, graded completion, ids of its prompt, its own ids) for each row."""
+        for place, (row, graded) in enumerate(zip(rows, self._grader.graded, strict=True)):
+            prompt, completion = (
+                batch[f"{part}_ids"][place][batch[f"{part}_mask"][place].bool()].tolist() for part in ("prompt", "completion")
             )
+            yield row["problem_id"], graded, prompt, completion
+
+    def _log_figures(self, figures: Mapping[str, float]) -> None:
+        for name, value in figures.items():
+            self._metrics["train"][name].append(value)
 
 
 def run(config: Config, run: Run) -> None:
@@ -197,15 +153,32 @@ def make_trainer(
     if arguments.process_index == 0:
         for name in ("fade.jsonl", ROLLOUTS):
             forget_after(run.path(name), step)
+    fade = builder.config.train.fade
+    alone = Alone() if fade.transfer else None
+    keeper = Keeper(builder.gate, alone)
+    if checkpoint:
+        keeper.load(checkpoint)
+    transfer = alone and Transfer(
+        fade.transfer,
+        alone,
+        read=grader.read,
+        encode=lambda problem_id: encode_prompts(tokenizer, [builder.prompt(problem_id, RouteSet(problem_id=problem_id))])[0],
+        temperature=arguments.temperature,
+        parts=arguments.steps_per_generation,
+        completions=arguments.per_device_train_batch_size,
+    )
     return ReaLMTrainer(
         builder=builder,
         shared_prefix=builder.config.train.shared_prefix,
+        grader=grader,
+        keeper=keeper,
+        transfer=transfer,
         model=start,
         reward_funcs=grader.reward_functions(),
         args=arguments,
         train_dataset=Dataset.from_dict({"problem_id": row_order(builder, arguments)}),
         processing_class=tokenizer,
-        callbacks=[Journal(run.path("fade.jsonl"))],
+        callbacks=[keeper, Journal(run.path("fade.jsonl"), keeper)],
         peft_config=lora_config(builder.config.train.lora),
     )
 
@@ -216,13 +189,13 @@ def grpo_arguments(config: Config, work: Path, *, num_problems: int) -> GRPOConf
     The number of steps is always explicit, since the fade needs to know the end. Checkpoints fall on the start of a
     generation: elsewhere a resumed run would sample anew in the middle of one.
     """
-    settings, weights = config.train.grpo, config.train.reward
+    settings, fade = config.train.grpo, config.train.fade
     presets = {"logging_steps": 1, "seed": config.seed}
     required = {
         "output_dir": str(work),
         "remove_unused_columns": False,
         "shuffle_dataset": False,
-        "reward_weights": [weights.answer, weights.verdict, weights.format],
+        "reward_weights": reward_weights(config.train.reward),
     }
     try:
         arguments = make_arguments(GRPOConfig, "train.grpo", settings, presets=presets, required=required)
@@ -233,6 +206,16 @@ def grpo_arguments(config: Config, work: Path, *, num_problems: int) -> GRPOConf
             f"{error} A generation has per_device_train_batch_size x gradient_accumulation_steps x processes completions, "
             "num_generations for each prompt. Try a multiple of num_generations as per_device_train_batch_size."
         ) from None
+    if fade.dial == "in_group" and arguments.use_vllm and arguments.vllm_mode == "server":
+        raise ConfigError(
+            "train.fade.dial: found in_group with train.grpo.vllm_mode: server, which sends one prompt per group, while in_group "
+            "shows routes to some of its copies only. Allowed with a server: routes, chance, both. Or set vllm_mode: colocate."
+        )
+    if fade.transfer and config.prompt.think_end:
+        raise ConfigError(
+            f"train.fade.transfer: found {fade.transfer:g} with prompt.think_end. What a model thinks in private over routes "
+            "cannot be credited to a prompt without them, and without it the model would learn not to think. Set it to 0."
+        )
     if arguments.max_steps <= 0:
         generations = arguments.num_train_epochs * num_problems / prompts_per_generation(arguments)
         arguments.max_steps = max(1, math.ceil(generations * _steps_per_generation(arguments)))
@@ -282,30 +265,6 @@ def row_order(builder: RowBuilder, arguments: GRPOConfig) -> list[str]:
     ]
 
 
-def route_bank(routes: Sequence[Route], config: Config) -> dict[str, list[Route]]:
-    """Return the routes that training may show, by problem: labelled, no guided chains and no held-out source."""
-    bank: dict[str, list[Route]] = defaultdict(list)
-    for route in routes:
-        if route.correct is not None and not route.guided and route.source not in config.routes.held_out:
-            bank[route.problem_id].append(route)
-    return dict(bank)
-
-
-def require_routes(builder: RowBuilder, run: Run) -> None:
-    """Raise `DataError` where the fade wants to show routes and no training problem has any."""
-    with_routes = sum(problem_id in builder.bank for problem_id in builder.problems)
-    if builder.config.train.fade.kind == "none":
-        return
-    if not with_routes:
-        raise DataError(
-            f"{run.path('routes.jsonl')}: none of the {len(builder.problems)} training problems has a route to show, and "
-            f"train.fade asks for {builder.config.train.fade.routes}. Guided chains and held-out sources are not "
-            "shown. Collect or import routes for the training problems, or set train.fade.kind: none for plain GRPO."
-        )
-    if with_routes < len(builder.problems):
-        print(f"{len(builder.problems) - with_routes} of {len(builder.problems)} training problems have no routes: shown alone.")
-
-
 def report_headroom(
     policy: Policy, problems: Sequence[Problem], domain: Domain, config: Config, run: Run, *, new_tokens: int
 ) -> None:
@@ -324,13 +283,6 @@ def report_headroom(
         print(f"Warning: {warning}")
     write_json(kept, found.to_json())
     write_json(path, found.to_json())
-
-
-def forget_after(path: Path, step: int) -> None:
-    """Remove the rows after `step` from a file of the run; a file that is not there becomes an empty one."""
-    with append_jsonl(path):
-        pass
-    write_jsonl(path, [row for row in read_jsonl(path) if row["step"] <= step])
 
 
 def _card(config: Config, run: Run, trainer: ReaLMTrainer, num_problems: int) -> str:

@@ -2,6 +2,7 @@ from collections import Counter
 
 import pytest
 
+from realm.config import RouteMix
 from realm.mrpv.sets import draw_routes
 from realm.records import Route
 
@@ -77,3 +78,48 @@ def test_a_set_is_a_pure_function_of_seed_row_and_step():
     assert draws(routes, 4) == draws(routes, 4)
     assert draw_routes(routes, 4, seed=7, row_id="p", step=1) != draw_routes(routes, 4, seed=7, row_id="p", step=2)
     assert draw_routes(routes, 4, seed=7, row_id="p", step=1) != draw_routes(routes, 4, seed=8, row_id="p", step=1)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.2, 1 / 3, 0.5])
+@pytest.mark.parametrize("k", [3, 4, 6])
+def test_wrong_majorities_come_as_often_as_asked_for_and_classes_stay_balanced(share, k):
+    routes = bank([True] * 6 + [False] * 6)
+    drawn = [draw_routes(routes, k, seed=7, row_id="p", step=step, mix=RouteMix(wrong_majority=share)) for step in range(2000)]
+    rights = [sum(one.labels()) for one in drawn]
+    assert sum(right < k / 2 for right in rights) / 2000 == pytest.approx(share, abs=0.04)
+    assert set(rights) <= set(range(1, k))
+    if k % 2 == 0:
+        assert sum(rights) / 2000 / k == pytest.approx(0.5, abs=0.04 if share else 0.01)
+
+
+def test_every_set_may_have_a_wrong_majority():
+    drawn = [
+        draw_routes(bank([True] * 4 + [False] * 4), 4, seed=7, row_id="p", step=step, mix=RouteMix(wrong_majority=1.0))
+        for step in range(50)
+    ]
+    assert {sum(one.labels()) for one in drawn} == {1}
+
+
+def test_a_bank_that_does_not_allow_the_share_gives_what_it_can():
+    mix = RouteMix(wrong_majority=1.0)
+    drawn = [draw_routes(bank([True] * 6 + [False]), 4, seed=7, row_id="p", step=step, mix=mix) for step in range(50)]
+    assert {sum(one.labels()) for one in drawn} == {3}
+
+
+def test_the_most_plausible_wrong_routes_come_first_and_equal_ones_by_lot():
+    labels = [True, False, False, False, False]
+    texts = ["a b c d e f g h i j", "a b c d e f g h i x", "a b c d e f g h y j", "k l m n", "o p q r"]
+    drawn = [
+        draw_routes(bank(labels, texts), 2, seed=7, row_id="p", step=step, mix=RouteMix(plausible=True)) for step in range(60)
+    ]
+    assert {route.text for one in drawn for route in one.routes} == set(texts[:3])
+    every = draw_routes(bank(labels, texts), 5, seed=7, row_id="p", mix=RouteMix(plausible=True))
+    assert {route.text for route in every.routes} == set(texts)
+
+
+def test_a_mixed_set_is_a_pure_function_of_its_arguments_too():
+    mix = RouteMix(wrong_majority=0.4, plausible=True)
+    routes = bank([True] * 4 + [False] * 4)
+    sets = [[draw_routes(routes, 4, seed=7, row_id="p", step=step, mix=mix) for step in range(50)] for _ in range(2)]
+    assert sets[0] == sets[1]
+    assert draws(routes, 4) == [draw_routes(routes, 4, seed=7, row_id="p", step=step, mix=RouteMix()) for step in range(300)]

@@ -5,7 +5,7 @@ import pytest
 from realm import report
 from realm.config import Config
 from realm.errors import RunError
-from realm.jsonl import write_json, write_jsonl
+from realm.jsonl import read_jsonl, write_json, write_jsonl
 from realm.records import Problem, Route
 from realm.report.transcripts import pick_transcripts
 from realm.runs import Run
@@ -133,6 +133,21 @@ def test_plotly_is_there_once(tmp_path):
     config, run = fill(tmp_path)
     report.run(config, run)
     assert 4_000_000 < run.path("report.html").stat().st_size < 8_000_000
+
+
+def test_the_gap_the_buckets_of_a_gated_fade_and_its_alarms_are_shown(tmp_path):
+    config, run = fill(tmp_path)
+    rows = [
+        row | {"assisted_answer": 0.7, "autonomous_answer": 0.5, "bucket_share": [0.8, 0.4], "bucket_assisted": [0.7, None],
+               "bucket_autonomous": [0.4, 0.9]}
+        for row in read_jsonl(run.path("fade.jsonl"))
+    ]  # fmt: skip
+    rows[7]["alarms"] = [f"position bias: {ATTACK}"]
+    write_jsonl(run.path("fade.jsonl"), rows)
+    report.run(config, run)
+    page = run.path("report.html").read_text(encoding="utf-8")
+    assert f"step 7: position bias: {ATTACK}" in Page(page).text
+    assert '"autonomy gap"' in page and '"bucket 1 of 2"' in page and '"bucket 2 of 2"' in page
 
 
 def test_a_run_without_training_has_a_report_without_its_curves(tmp_path):

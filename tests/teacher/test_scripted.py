@@ -9,8 +9,9 @@ from realm.config_routes import ScriptedTeacher as Settings
 from realm.domains.claims import ClaimsDomain
 from realm.domains.claims.adjudicate import Decision, Step
 from realm.errors import ConfigError
+from realm.mrpv.divergence import departure, find_flaw, names_flaw
 from realm.teacher import Request
-from realm.teacher.scripted import MISCONCEPTIONS, ScriptedTeacher, guided_chain, verify, write_routes
+from realm.teacher.scripted import MISCONCEPTIONS, ScriptedTeacher, first_flaw, guided_chain, verify, write_routes
 
 PROBLEMS = ClaimsDomain({"test": 1500}).problems(11)
 
@@ -91,3 +92,27 @@ def test_a_name_that_is_no_source_can_only_be_guided():
     teacher(name="expert", routes=0, guided=1)
     with pytest.raises(ConfigError, match=r"'expert' is none. Allowed: hasty, frugal"):
         teacher(name="expert")
+
+
+def test_a_route_says_which_of_its_steps_is_the_first_that_does_not_hold():
+    truth = Decision((Step("network", "in", "ok"), Step("fee", "42", "30"), Step("copay", "6", "24")), "pay 24")
+    route = Decision((Step("network", "in", "ok"), Step("fee", "50", "30"), Step("copay", "9", "21")), "pay 21")
+    assert first_flaw(route, truth) == "copay 9 leaves 21" and first_flaw(truth, truth) is None
+
+
+@pytest.mark.parametrize("source", MISCONCEPTIONS)
+def test_the_teachers_own_check_names_the_flaw_of_every_wrong_route(source):
+    gold = {problem.id: problem.answer for problem in PROBLEMS}
+    wrong = [route for routes in routes_of(source, PROBLEMS[:300]).values() for route in routes if not route.correct]
+    assert wrong and all(route.flaw in route.text.splitlines() for route in wrong)
+    assert all(names_flaw(route.check, find_flaw(route, gold[route.problem_id], ())) == 1.0 for route in wrong)
+
+
+@pytest.mark.parametrize("source", MISCONCEPTIONS)
+def test_where_a_route_departs_from_the_nearest_right_one_is_mostly_its_flaw(source):
+    pairs = []
+    for routes in routes_of(source, PROBLEMS[:300]).values():
+        right = [route for route in routes if route.correct]
+        wrong = [(departure(route, right), find_flaw(route, "", ())) for route in routes if not route.correct]
+        pairs += [(found, known.index) for found, known in wrong if found is not None]
+    assert len(pairs) > 150 and sum(found == known for found, known in pairs) / len(pairs) > 0.65

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from realm.records import Judgement
 
@@ -37,6 +38,24 @@ def parse_completion(text: str, num_routes: int, *, think_end: str | None = None
     )
 
 
+def parse_checks(text: str, num_routes: int, *, think_end: str | None = None) -> tuple[str | None, ...]:
+    """Return what the verification says of each route, verdict included; `None` where it says nothing of one.
+
+    What is said last counts, as with the verdicts.
+
+    >>> parse_checks("<verify>Route 1: 3 + 4 is 7, not 8. flawed</verify>", 2)
+    ('3 + 4 is 7, not 8. flawed', None)
+    """
+    if think_end is not None:
+        text = text.rpartition(think_end)[2] if think_end in text else ""
+    verification, _ = _split_verification(text)
+    checks: list[str | None] = [None] * num_routes
+    for number, start, end in _parts(verification):
+        if 1 <= number <= num_routes:
+            checks[number - 1] = verification[start:end].strip()
+    return tuple(checks)
+
+
 def _split_verification(text: str) -> tuple[str, str]:
     """Return (inside, outside) of the verification block; one that is opened and never closed swallows the rest."""
     before, opened, rest = text.partition("<verify>")
@@ -55,15 +74,20 @@ def _last_block(text: str, tag: str) -> str | None:
 
 def _verdicts(verification: str, num_routes: int) -> tuple[bool | None, ...]:
     verdicts: list[bool | None] = [None] * num_routes
-    heads = list(_ROUTE_HEAD.finditer(verification))
-    ends = [head.start() for head in heads[1:]] + [len(verification)]
-    for head, end in zip(heads, ends, strict=False):
-        number = int(head[1])
-        said = _VERDICT.findall(verification, head.end(), end)
+    for number, start, end in _parts(verification):
+        said = _VERDICT.findall(verification, start, end)
         if said and 1 <= number <= num_routes:
             negated, word = said[-1]
             verdicts[number - 1] = (word.lower() == "sound") != bool(negated)
     return tuple(verdicts)
+
+
+def _parts(verification: str) -> Iterator[tuple[int, int, int]]:
+    """Yield (route number, start, end) of what is said under each head."""
+    heads = list(_ROUTE_HEAD.finditer(verification))
+    ends = [head.start() for head in heads[1:]] + [len(verification)]
+    for head, end in zip(heads, ends, strict=False):
+        yield int(head[1]), head.end(), end
 
 
 def _well_formed(text: str, num_routes: int) -> bool:

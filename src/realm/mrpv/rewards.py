@@ -1,6 +1,7 @@
-"""The reward of one completion: answer, verdicts and format, each in [0, 1] and each logged by itself.
+"""The reward of one completion: answer, verdicts, format and localization, each in [0, 1] and each logged by itself.
 
 R = w_answer * [answer correct] + w_verdict * balanced(verdicts) + w_format * [all blocks present, once, in order]
+    + w_localization * localization(checks), see `realm.mrpv.divergence`
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ def balanced_verdicts(verdicts: Sequence[bool | None], labels: Sequence[bool]) -
     return (sum(on_sound) / len(on_sound) + sum(on_flawed) / len(on_flawed)) / 2
 
 
-def score(judgement: Judgement, labels: Sequence[bool], correct: bool, weights: Reward) -> Score:
+def score(
+    judgement: Judgement, labels: Sequence[bool], correct: bool, weights: Reward, *, localization: float | None = None
+) -> Score:
     """Return the reward terms of one completion and their weighted sum.
 
     `labels` are the true verdicts of the routes that its prompt showed (none: an autonomous prompt), `correct` tells
@@ -38,4 +41,5 @@ def score(judgement: Judgement, labels: Sequence[bool], correct: bool, weights: 
     answer, form = float(correct), float(judgement.well_formed)
     verdict = balanced_verdicts(judgement.verdicts, labels)
     total = weights.answer * answer + weights.verdict * (verdict or 0.0) + weights.format * form
-    return Score(answer=answer, verdict=verdict, format=form, total=total)
+    total += weights.localization * (localization or 0.0)
+    return Score(answer=answer, verdict=verdict, format=form, localization=localization, total=total)

@@ -45,6 +45,7 @@ def run(config: Config, run: Run) -> None:
         has_model=config.model is not None,
         bank=bank,
         held_out=config.routes.held_out,
+        alarms=[(row["step"], alarm) for row in fade for alarm in row.get("alarms", [])],
         headroom=list(_headroom_rows(headroom)),
         transcripts=transcripts,
         settings=_settings(config, run),

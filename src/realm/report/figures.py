@@ -13,7 +13,7 @@ from plotly.subplots import make_subplots
 from realm.results import label, ordered
 
 ASSISTED, AUTONOMOUS, ROUTES = "#2563eb", "#d97706", "#94a3b8"
-SOUND, FLAWED, SHARE = "#0f766e", "#be185d", "#475569"
+SOUND, FLAWED, SHARE, GAP = "#0f766e", "#be185d", "#475569", "#7c3aed"
 _COLOURS = {"assisted": ASSISTED, "autonomous": AUTONOMOUS, "routes": ROUTES}
 
 
@@ -76,9 +76,17 @@ def _intervals(points: Sequence[tuple[str, str, Mapping[str, Any]]], colours: Ma
 
 
 def fade_figure(fade: Sequence[Mapping[str, Any]]) -> str:
-    """Return the fade of guidance over training and, below it, the reward with and without routes."""
+    """Return the fade of guidance over training and, below it, the reward with and without routes, and the autonomy gap.
+
+    Under the gated fade guidance and gap are also those of each bucket of problems.
+    """
     figure = make_subplots(
-        rows=2, cols=1, shared_xaxes=True, row_heights=[0.36, 0.64], vertical_spacing=0.09, specs=[[{"secondary_y": True}], [{}]]
+        rows=3,
+        cols=1,
+        shared_xaxes=True,
+        row_heights=[0.3, 0.4, 0.3],
+        vertical_spacing=0.07,
+        specs=[[{"secondary_y": True}], [{}], [{}]],
     )
     steps = [row["step"] for row in fade]
     line = {"color": SHARE, "width": 2}
@@ -106,12 +114,43 @@ def fade_figure(fade: Sequence[Mapping[str, Any]]) -> str:
         faint = {"color": colour, "size": 4, "opacity": 0.25}
         figure.add_scatter(x=x, y=y, mode="markers", marker=faint, showlegend=False, hoverinfo="skip", row=2, col=1)
         figure.add_scatter(x=x, y=smooth(y), name=name, line={"color": colour, "width": 2.5}, row=2, col=1)
+    _add_gap(figure, fade)
+    _add_buckets(figure, fade)
     figure.update_yaxes(title_text="share", range=[0, 1.05], row=1, col=1, secondary_y=False)
     most = max(*shown, 1)
     figure.update_yaxes(title_text="routes", range=[0, 1.05 * most], showgrid=False, nticks=4, row=1, col=1, secondary_y=True)
     figure.update_yaxes(title_text="reward", row=2, col=1)
-    figure.update_xaxes(title_text="training step", row=2, col=1)
-    return _fragment(figure, "fade", height=480)
+    figure.update_yaxes(title_text="gap, points", zeroline=True, row=3, col=1)
+    figure.update_xaxes(title_text="training step", row=3, col=1)
+    return _fragment(figure, "fade", height=640)
+
+
+def _add_gap(figure: go.Figure, fade: Sequence[Mapping[str, Any]]) -> None:
+    """Draw assisted minus autonomous accuracy, in points, of the steps that had prompts of both modes."""
+    pairs = [(row["step"], row.get("assisted_answer"), row.get("autonomous_answer")) for row in fade]
+    points = [(step, 100 * (assisted - alone)) for step, assisted, alone in pairs if None not in (assisted, alone)]
+    if points:
+        x, y = zip(*points, strict=True)
+        faint = {"color": GAP, "size": 4, "opacity": 0.25}
+        figure.add_scatter(x=x, y=y, mode="markers", marker=faint, showlegend=False, hoverinfo="skip", row=3, col=1)
+        figure.add_scatter(x=x, y=smooth(y), name="autonomy gap", line={"color": GAP, "width": 2.5}, row=3, col=1)
+
+
+def _add_buckets(figure: go.Figure, fade: Sequence[Mapping[str, Any]]) -> None:
+    """Draw share and gap of each bucket of the gated fade, the hardest in the darkest line; nothing for the other kinds."""
+    rows = [row for row in fade if row.get("bucket_share")]
+    count = len(rows[0]["bucket_share"]) if rows else 0
+    for number in range(count):
+        line = {"color": f"rgba(13,148,136,{1 - 0.7 * number / count:.2f})", "width": 1.5}
+        name = f"bucket {number + 1} of {count}"
+        steps = [row["step"] for row in rows]
+        shares = [row["bucket_share"][number] for row in rows]
+        figure.add_scatter(x=steps, y=shares, name=name, legendgroup=name, line=line, row=1, col=1)
+        known = [(row["step"], row["bucket_assisted"][number], row["bucket_autonomous"][number]) for row in rows]
+        gaps = [(step, 100 * (assisted - alone)) for step, assisted, alone in known if None not in (assisted, alone)]
+        if gaps:
+            x, y = zip(*gaps, strict=True)
+            figure.add_scatter(x=x, y=y, name=name, legendgroup=name, showlegend=False, line=line, row=3, col=1)
 
 
 def smooth(values: Sequence[float]) -> list[float]:

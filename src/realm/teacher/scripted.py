@@ -130,6 +130,12 @@ def verify(decision: Decision, truth: Decision) -> str:
     return f"{decision.answer} not {truth.answer} from {first.topic} {first.result}"
 
 
+def first_flaw(decision: Decision, truth: Decision) -> str | None:
+    """Return the text of the first step of a route that does not hold; `None` where every step does."""
+    pairs = zip(decision.steps, truth.steps, strict=False)
+    return next((step.text for step, true in pairs if not _holds(step, true)), None)
+
+
 def _holds(step: Step, true: Step) -> bool:
     return (step.topic, step.result) == (true.topic, true.result)
 
@@ -184,4 +190,5 @@ def _route(problem: Problem, source: str, decision: Decision, *, guided: bool) -
         guided=guided,
         process=len(decision.steps) == len(truth.steps) and all(map(_holds, decision.steps, truth.steps)),
         check=None if guided else verify(decision, truth),
+        flaw=first_flaw(decision, truth),
     )
