@@ -70,7 +70,7 @@ def test_the_teacher_reads_the_rules_and_then_the_prompt(tmp_path):
 
 
 def test_a_domain_without_rules_has_no_privileged_context(tmp_path):
-    config, run = make_run(tmp_path)
+    config, _ = make_run(tmp_path)
     bare = config.model_copy(update={"domain": config.domain.model_copy(update={"rules": None})})
     with pytest.raises(ConfigError, match=r"distill.kind: self needs a rule book.*domain.rules"):
         distill.check(bare)
@@ -85,5 +85,7 @@ def test_rules_too_long_for_the_context_are_refused_and_nothing_is_cut(tmp_path)
 
 def test_an_unknown_setting_of_trl_is_named(tmp_path):
     config, _ = make_run(tmp_path, sdft={"max_step": 2})
-    with pytest.raises(ConfigError, match=r"distill.sdft.max_step: SDFTConfig of TRL has no such setting. Did you mean max_steps"):
+    with pytest.raises(
+        ConfigError, match=r"distill.sdft.max_step: SDFTConfig of TRL has no such setting. Did you mean max_steps"
+    ):
         distill.check(config)

@@ -110,17 +110,21 @@ def test_a_mistake_in_the_tasks_is_named_with_what_is_allowed(tasks, message):
 
 
 def test_harder_tasks_are_checked_as_well():
-    with pytest.raises(ConfigError, match="domain.harder.chain_sum.terms: the task has no such field"):
+    with pytest.raises(ConfigError, match=r"domain.harder.chain_sum.terms: the task has no such field"):
         make_domain(harder={"chain_sum": {"terms": 9}}, test_rules=1)
 
 
 def test_a_task_with_too_few_questions_says_so():
-    with pytest.raises(DataError, match="domain.tasks.chain_sum: not enough problems for the split train: the last 1000 items repeat"):
+    with pytest.raises(
+        DataError, match=r"domain.tasks.chain_sum: not enough problems for the split train: the last 1000 items repeat"
+    ):
         make_domain({"chain_sum": {"min_terms": 2, "max_terms": 2, "max_digits": 1}}, train=500).problems(0)
 
 
 def test_a_task_that_states_no_answer_of_its_own_says_so():
-    with pytest.raises(DataError, match="graph_color: not enough problems .*its scorer rejects the task's own answer to 20 items"):
+    with pytest.raises(
+        DataError, match=r"graph_color: not enough problems .*its scorer rejects the task's own answer to 20 items"
+    ):
         make_domain({"graph_color": {}}).problems(0)
 
 
@@ -139,7 +143,10 @@ def test_settings_that_do_not_fit_together_are_refused(write_config):
         (tasks | {"harder": {"chain_sum": {}}}, "give both or neither"),
         (tasks | {"sizes": {"test_rules": 5}}, "give both or neither"),
         (tasks | {"harder": {"gcd": {}}, "sizes": {"test_rules": 5}}, "harder names 'gcd', which is not in tasks"),
-        (tasks | {"tasks": {"gcd": {}}}, "the scripted expert knows the claims domain and, of reasoning_gym, chain_sum, .*not the task gcd"),
+        (
+            tasks | {"tasks": {"gcd": {}}},
+            "the scripted expert knows the claims domain and, of reasoning_gym, chain_sum, .*not the task gcd",
+        ),
     ):
         with pytest.raises(ConfigError, match=message):
             load_config(write_config(domain=domain))
