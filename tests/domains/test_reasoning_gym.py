@@ -85,7 +85,7 @@ def test_answers_that_were_said_are_compared_as_texts():
         pytest.param("7 + 1 = 8. So the answer is 8.", "8", id="a sentence that says where the answer is"),
         pytest.param("I think <answer>olleh</answer>", "olleh", id="a tag"),
         pytest.param("  \n", None, id="nothing"),
-        pytest.param("x" * 5000, None, id="too long for an answer"),
+        pytest.param("x" * 30000, None, id="too long for an answer"),
     ],
 )
 def test_an_answer_is_read_as_it_stands_unless_the_text_says_where_it_is(text, answer):
@@ -150,6 +150,11 @@ def test_settings_that_do_not_fit_together_are_refused(write_config):
     ):
         with pytest.raises(ConfigError, match=message):
             load_config(write_config(domain=domain))
+
+
+def test_a_problem_of_a_task_that_the_config_no_longer_names_is_an_error_and_not_a_wrong_answer():
+    with pytest.raises(DataError, match=r"holds a problem of the task gcd, and domain.tasks names spell_backward, chain_sum"):
+        make_domain().same("4", {"task": "gcd", "answer": "4", "metadata": {}})
 
 
 def test_the_gold_answer_is_json(tmp_path):

@@ -28,7 +28,7 @@ CHUNK = 1000
 """Items of one of the package's datasets; the next one goes on where it ends. Some tasks lay out a whole dataset at once."""
 DRAWN = ("test_rules", "test", "validation", "train")
 """The order in which splits are drawn: what is evaluated does not change with the size of `train`."""
-_LONGEST = 4000
+_LONGEST = 20000
 """Characters of an answer; what is longer is no answer."""
 _SAYS_SO = re.compile(r"<answer>|\\boxed|^#### |\banswers?\b", re.IGNORECASE | re.MULTILINE)
 
@@ -65,8 +65,14 @@ class ReasoningGymDomain:
             return False
         if not isinstance(gold, dict):
             return " ".join(str(answer).split()) == " ".join(str(gold).split())
+        scorer = self._scorers.get(gold["task"])
+        if scorer is None:
+            raise DataError(
+                f"problems.jsonl: holds a problem of the task {gold['task']}, and domain.tasks names {', '.join(self._scorers)}. "
+                "Run `realm data` again, or `realm run` for all that follows from it."
+            )
         try:
-            return bool(self._scorers[gold["task"]].score_answer(answer, gold) >= 1.0)
+            return bool(scorer.score_answer(answer, gold) >= 1.0)
         except Exception:  # a foreign scorer on text that a model wrote: what it cannot read is not the answer
             return False
 

@@ -225,7 +225,7 @@ def _filter(
             relation = "smaller" if relation == "larger" else "larger"
         stays = (relation == side) == (verb == "keep")
         kept += [number] * stays
-        steps.append(Step(f"{number} {relation} {'keep' if stays else 'out'}", f"{number} {stays}"))
+        steps.append(Step(f"{number} and {limit} {relation} {'keep' if stays else 'out'}", f"{number} {stays}"))
     return Worked(tuple(steps), str(kept))
 
 
