@@ -48,7 +48,7 @@ def wanted_splits(config: Config) -> list[str]:
     """
     if config.model is None:
         return []
-    if config.domain.kind == "claims":
+    if config.domain.kind != "files":
         asked: dict[str, float] = config.domain.sizes.model_dump()
     else:
         asked = config.domain.splits if config.domain.columns.split is None else {}

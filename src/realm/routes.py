@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
+from importlib import import_module
 
 from realm import collecting
 from realm.bank import SCHEMA, bank_summary, print_bank
@@ -29,7 +30,7 @@ def run(config: Config, run: Run) -> None:
     elif config.routes.kind == "collect":
         routes = collecting.collect_routes(config, run, problems, domain)
     else:
-        routes = list(_scripted(problems, config.routes, config.seed))
+        routes = list(_scripted(problems, config))
     write_jsonl(run.path("routes.jsonl"), routes)
     summaries = bank_summary(problems, routes, domain.same_all, held_out=config.routes.held_out)
     write_json(run.path("bank.json"), {"schema": SCHEMA, "sources": [asdict(summary) for summary in summaries]})
@@ -89,13 +90,13 @@ def _whose(group: str, held_out: Sequence[str]) -> str:
     return f"a source that is {'' if group == 'evaluation' else 'not '}held out" if held_out else "any source"
 
 
-def _scripted(problems: Sequence[Problem], settings: ScriptedRoutes, seed: int) -> Iterator[Route]:
+def _scripted(problems: Sequence[Problem], config: Config) -> Iterator[Route]:
     """Yield guided chains for the first training problems, routes for all of them, and held-out routes for the others."""
-    from realm.teacher.scripted import MISCONCEPTIONS, write_routes
-
-    unknown = [source for source in [*settings.sources, *settings.held_out] if source not in MISCONCEPTIONS]
+    expert = import_module(f"realm.teacher.{'gym_expert' if config.domain.kind == 'reasoning_gym' else 'scripted'}")
+    settings: ScriptedRoutes = config.routes
+    unknown = [source for source in [*settings.sources, *settings.held_out] if source not in expert.SLIPS]
     if unknown:
-        raise ConfigError(f"routes: the scripted expert knows no source {unknown[0]!r}. Allowed: {', '.join(MISCONCEPTIONS)}.")
+        raise ConfigError(f"routes: the scripted expert knows no source {unknown[0]!r}. Allowed: {', '.join(expert.SLIPS)}.")
     train = [problem for problem in problems if problem.split == "train"]
     guided, others = train[: settings.guided_problems], train[settings.guided_problems :]
     evaluation = [problem for problem in problems if problem.split != "train"]
@@ -105,5 +106,5 @@ def _scripted(problems: Sequence[Problem], settings: ScriptedRoutes, seed: int) 
             (others, settings.sources, settings.per_source, False),
             (evaluation, settings.held_out, settings.eval_routes, False),
         ):
-            yield from write_routes(part, sources=sources, per_source=count, guided=with_guide, seed=seed)
+            yield from expert.write_routes(part, sources=sources, per_source=count, guided=with_guide, seed=config.seed)
             advance(len(part))

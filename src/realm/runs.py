@@ -11,7 +11,6 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from importlib import metadata
@@ -22,6 +21,7 @@ from realm.config import Config
 from realm.errors import DataError, RealmError, RunError
 from realm.jsonl import append_jsonl, read_jsonl, read_problems, read_routes, write_json, write_jsonl, write_text
 from realm.progress import progress
+from realm.stages import STAGES, Stage
 from realm.tables import local_path
 
 __all__ = [
@@ -39,88 +39,6 @@ __all__ = [
 ]
 
 SCHEMA = "realm.run/1"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Stage:
-    """What one stage depends on and writes. A name that ends in `/` is a folder, one that ends in `?` need not be there."""
-
-    name: str
-    module: str
-    settings: tuple[str, ...]
-    inputs: tuple[str, ...] = ()
-    outputs: tuple[str, ...]
-
-
-STAGES: dict[str, Stage] = {
-    stage.name: stage
-    for stage in (
-        Stage(name="data", module="realm.data", settings=("seed", "domain"), outputs=("problems.jsonl", "rules.md?")),
-        Stage(
-            name="routes",
-            module="realm.routes",
-            settings=("seed", "domain", "routes"),
-            inputs=("problems.jsonl", "rules.md?"),
-            outputs=("routes.jsonl", "bank.json"),
-        ),
-        Stage(
-            name="distill",
-            module="realm.distill",
-            settings=(
-                "seed",
-                "model",
-                "recipe",
-                "domain.kind",
-                "domain.answer",
-                "prompt",
-                "routes.held_out",
-                "distill",
-                "train.lora",
-                "train.fade.routes",
-            ),
-            inputs=("problems.jsonl", "routes.jsonl"),
-            outputs=("sft.jsonl", "sft_stats.json?", "distilled/"),
-        ),
-        Stage(
-            name="train",
-            module="realm.rl",
-            settings=(
-                "seed",
-                "model",
-                "recipe",
-                "domain.kind",
-                "domain.answer",
-                "prompt",
-                "routes.held_out",
-                "train",
-            ),
-            inputs=("problems.jsonl", "routes.jsonl", "distilled/"),
-            outputs=("model/", "fade.jsonl", "headroom.json", "rollouts/?"),
-        ),
-        Stage(
-            name="eval",
-            module="realm.evaluate",
-            settings=("seed", "model", "recipe", "domain.kind", "domain.answer", "prompt", "routes.held_out", "evaluate"),
-            inputs=("problems.jsonl", "routes.jsonl", "distilled/?", "model/?"),
-            outputs=("results.json", "answers.jsonl"),
-        ),
-        Stage(
-            name="report",
-            module="realm.report",
-            settings=("report",),
-            inputs=(
-                "problems.jsonl",
-                "routes.jsonl",
-                "bank.json",
-                "results.json",
-                "answers.jsonl",
-                "fade.jsonl?",
-                "headroom.json?",
-            ),
-            outputs=("report.html",),
-        ),
-    )
-}
 
 
 class Run:
@@ -353,7 +271,18 @@ def _look_up(settings: dict[str, Any], dotted: str) -> Any:
 
 
 def _versions() -> dict[str, str]:
-    names = ("realm-slm", "torch", "transformers", "trl", "peft", "accelerate", "datasets", "tokenizers", "numpy")
+    names = (
+        "realm-slm",
+        "torch",
+        "transformers",
+        "trl",
+        "peft",
+        "accelerate",
+        "datasets",
+        "tokenizers",
+        "numpy",
+        "reasoning-gym",
+    )
     versions = {"python": platform.python_version()}
     for name in names:
         with suppress(metadata.PackageNotFoundError):
