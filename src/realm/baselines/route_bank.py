@@ -13,8 +13,6 @@ from realm.records import Problem, Route, RouteSet
 
 ONE, MAJORITY, ANY = "one route", "majority", "any of K"
 SameAll = Callable[[Sequence[tuple[Any, Any]]], Sequence[bool | None]]
-_LABELS_TELL = {(True, True): True, (True, False): False, (False, True): False}
-"""What the labels of two answers to one problem say of their being the same; nothing of two wrong ones."""
 POOLED = "all"
 """The source that stands for all sources together."""
 
@@ -54,26 +52,18 @@ def shown_routes(problem_id: str, routes: Sequence[Route], *, held_out: Sequence
 def majority_labels(sets: Sequence[Sequence[Route]], same_all: SameAll) -> list[bool | None]:
     """Return for each set of routes the label of the answer that most of them give.
 
-    It is `None` where none gives any, or the label is unknown. Labels spare most comparisons, which can be slow: right
-    answers are the same, a right and a wrong one are not, and where all have one label nobody need be asked.
+    It is `None` where none gives any, or the label is unknown. Where all have one label that is it: comparing is slow.
     """
     said = [[route for route in routes if route.answer is not None] for routes in sets]
-    mixed = [len({route.correct for route in routes}) > 1 for routes in said]
-    votes = iter(majorities([routes for routes, is_mixed in zip(said, mixed, strict=True) if is_mixed], _by_label(same_all)))
-    chosen = [next(votes) if is_mixed else next(iter(routes), None) for routes, is_mixed in zip(said, mixed, strict=True)]
-    return [None if route is None else route.correct for route in chosen]
-
-
-def _by_label(same_all: SameAll) -> Callable[[Sequence[tuple[Route, Route]]], list[bool | None]]:
-    """Return a comparison of many pairs of routes by their answers, which asks `same_all` only what no label tells."""
-
-    def compare(pairs: Sequence[tuple[Route, Route]]) -> list[bool | None]:
-        told = [_LABELS_TELL.get((a.correct, b.correct)) for a, b in pairs]
-        asked = [(a.answer, b.answer) for (a, b), verdict in zip(pairs, told, strict=True) if verdict is None]
-        answers = iter(same_all(asked) if asked else ())
-        return [next(answers) if verdict is None else verdict for verdict in told]
-
-    return compare
+    mixed = [routes for routes in said if len({route.correct for route in routes}) > 1]
+    votes = iter(majorities([[route.answer for route in routes] for routes in mixed], same_all))
+    labels: list[bool | None] = []
+    for routes in said:
+        if len({route.correct for route in routes}) > 1:
+            voted = next(votes)
+            routes = [route for route in routes if route.answer is voted]
+        labels.append(routes[0].correct if routes else None)
+    return labels
 
 
 def evaluate_bank(
