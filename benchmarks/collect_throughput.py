@@ -78,7 +78,7 @@ def measure(problems: int, latency: float, concurrency: int, share: float) -> di
 def main() -> None:
     """Measure both cases, print a table, and all figures as one JSON object in the last line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--problems", type=int, default=3200)
+    parser.add_argument("--problems", type=int, default=8000)
     parser.add_argument("--latency", type=float, default=0.5, help="seconds that each answer takes")
     parser.add_argument("--concurrency", type=int, default=64)
     options = parser.parse_args()
