@@ -60,16 +60,20 @@ def test_all_mistakes_are_told_at_once(write_config):
     ("override", "part"),
     [
         pytest.param(
-            "domain.kind=fils", "domain: kind: found 'fils'; allowed: 'claims', 'files'. Did you mean 'files'?", id="tag"
+            "domain.kind=fils",
+            "domain: kind: found 'fils'; allowed: 'claims', 'files', 'reasoning_gym'. Did you mean 'files'?",
+            id="tag",
         ),
-        pytest.param("domain={}", "the key 'kind' is needed and missing; allowed: 'claims', 'files'.", id="no tag"),
+        pytest.param(
+            "domain={}", "the key 'kind' is needed and missing; allowed: 'claims', 'files', 'reasoning_gym'.", id="no tag"
+        ),
         pytest.param("model=null", "--set model=null: found None; input should be a valid string.", id="null"),
         pytest.param("train.fade.hold=0.9", "hold = 0.9 and gone_by = 0.8: need 0 <= hold < gone_by <= 1", id="fade"),
         pytest.param(
             "prompt.assisted='{question}'", "the template lacks {routes}; it needs {question} and {routes}", id="placeholder"
         ),
         pytest.param("routes.held_out=[hasty]", "hasty in both `sources` and `held_out`", id="held out"),
-        pytest.param("domain={kind: files, path: a.csv}", "the scripted expert knows the claims domain only", id="expert"),
+        pytest.param("domain={kind: files, path: a.csv}", "the scripted expert knows the claims domain and", id="expert"),
         pytest.param(
             "evaluate.limit.tset=3", "found 'tset'; allowed: 'test' or 'test_rules'. Did you mean 'test'?", id="dict key"
         ),

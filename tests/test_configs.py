@@ -34,6 +34,18 @@ def test_the_deepseek_config_hides_thinking_and_trains_an_adapter():
     assert config.prompt.think_end == "</think>" and config.train.lora["r"] == 32 and config.recipe == "zero"
 
 
+def test_the_general_reasoning_config_gives_three_tasks_their_problems_and_routes(tmp_path):
+    config = load_config(CONFIGS / "gym.yaml", ["domain.sizes.train=30", "routes.guided_problems=20"])
+    run = Run(tmp_path, config)
+    data.run(config, run)
+    routes.run(config, run)
+    problems = {problem.id: problem for problem in read_problems(run.path("problems.jsonl"))}
+    assert {problem.meta["task"] for problem in problems.values()} == {"chain_sum", "leg_counting", "number_filtering"}
+    assert {problem.split for problem in problems.values()} == {"train", "validation", "test", "test_rules"}
+    domain, bank = load_domain(config), read_routes(run.path("routes.jsonl"))
+    assert all(domain.same(route.answer, problems[route.problem_id].answer) == route.correct for route in bank)
+
+
 @pytest.fixture(scope="module")
 def wikitq():
     config = load_config(CONFIGS / "wikitq.yaml", [])

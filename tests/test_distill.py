@@ -8,7 +8,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline
 
 from realm import distill
 from realm.config import load_config
-from realm.distill import choose_chains, leak_score, sft_rows
+from realm.distill import sft_rows
 from realm.errors import ConfigError, DataError, ModelError
 from realm.mrpv.parse import parse_completion
 from realm.policy import Policy
@@ -65,23 +65,6 @@ def rows_of(config):
     return sft_rows(problems, routes, CHAINS, show=str, config=config)
 
 
-def test_guided_positives_are_taught_and_wrong_or_repeated_ones_are_not():
-    wrong = route(0, "teacher", "9 - 0 = 1.", "1", guided=True)
-    twice = route(0, "teacher", "9 - 0  = 9. ", "9", guided=True)
-    assert choose_chains([wrong, *SHOWN, *CHAINS, twice], len, None) == CHAINS
-
-
-def test_without_guided_chains_the_positives_are_taught():
-    chains = choose_chains(SHOWN, len, None)
-    assert chains and all(chain.correct for chain in chains)
-
-
-def test_chains_far_over_the_median_length_or_over_the_limit_are_left_out():
-    longer = route(0, "teacher", "so " * 40 + "9", "9", guided=True)
-    assert longer not in choose_chains([*CHAINS, longer], len, None)
-    assert choose_chains([*CHAINS, longer], len, 5) == []
-
-
 def test_half_of_the_rows_are_assisted_and_all_chains_are_taught_alone(tmp_path):
     rows = rows_of(make_config(tmp_path))
     alone = [row for row in rows if "<route 1>" not in row["prompt"]]
@@ -115,18 +98,46 @@ def test_the_share_of_assisted_rows_is_as_asked(tmp_path, share, expected):
     assert len(rows_of(make_config(tmp_path, distill={"assisted_share": share}))) == expected
 
 
-@pytest.mark.parametrize(
-    ("text", "leaks"),
-    [
-        ("According to rule 3, nothing is paid.", True),
-        ("R12 applies first.", True),
-        ("As the rule book says.", True),
-        ("9 - 3 = 6. As a rule of thumb, check twice.", False),
-        ("Ruler 3 is long.", False),
-    ],
-)
-def test_completions_that_talk_about_the_rule_list_are_counted(text, leaks):
-    assert leak_score([text]) == float(leaks)
+def test_unguided_and_answer_only_rows_hold_nothing_that_the_guided_teacher_wrote(tmp_path):
+    alone = rows_of(make_config(tmp_path, distill={"kind": "unguided"}))
+    assert len(alone) == 8 and not any("<route 1>" in row["prompt"] for row in alone)
+    answers = rows_of(make_config(tmp_path, distill={"kind": "answer_only"}))
+    assert [row["completion"] for row in answers] == [f"<answer>{9 - i}</answer>" for i in range(8)]
+
+
+@pytest.mark.parametrize(("kind", "rows"), [("guided", 16), ("unguided", 8), ("answer_only", 8)])
+def test_each_kind_of_distillation_ends_with_a_checkpoint_and_its_figures(tmp_path, kind, rows):
+    make_tiny(tmp_path / "model", "qwen2")
+    config = make_config(tmp_path, distill={"kind": kind, "per_problem": 1, "sft": SFT})
+    run = make_run(tmp_path, config)
+    distill.run(config, run)
+    stats = json.loads(run.path("sft_stats.json").read_text())
+    assert (stats["kind"], stats["rows"], stats["guided_share"]) == (kind, rows, float(kind != "unguided"))
+    assert run.path("distilled/model.safetensors").exists()
+    assert ("likelihood_chosen" in stats) == (kind == "unguided")  # two or three of hasty, dated and frugal are right: a choice
+
+
+def test_a_choice_by_likelihood_takes_the_chain_that_the_student_finds_likelier(tmp_path):
+    make_tiny(tmp_path / "model", "qwen2")
+    strange = [route(i, "teacher", "\u4e8c\u5341\u4e8c\u5341 zq" * 3, str(9 - i), guided=True) for i in range(8)]
+    config = make_config(tmp_path, distill={"per_problem": 1, "max_chain_tokens": 400, "sft": SFT})
+    run = make_run(tmp_path, config, routes=[*CHAINS, *strange])
+    distill.run(config, run)
+    stats = json.loads(run.path("sft_stats.json").read_text())
+    assert stats["left_out"] == {"not chosen": 8} and stats["chains"] == 8
+    assert stats["likelihood_chosen"] > stats["likelihood_rivals"]
+
+
+def test_rules_that_no_chain_uses_are_printed_and_written_down(tmp_path, capsys):
+    make_tiny(tmp_path / "model", "qwen2")
+    (tmp_path / "rules.md").write_text("1. Subtract what Ann pays: 9 - 1 = 8.\n2. Rounding is forbidden on Sundays.\n")
+    domain = {"kind": "files", "path": "none.jsonl", "answer": "number", "rules": "rules.md"}
+    config = make_config(tmp_path, domain=domain)
+    run = make_run(tmp_path, config)
+    distill.run(config, run)
+    stats = json.loads(run.path("sft_stats.json").read_text())
+    assert (stats["rules"], stats["rules_unused"]) == (2, [2])
+    assert "No chain uses 1 of the 2 rules, as far as its text tells: 2." in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("architecture", ["llama", "qwen3", "gemma3"])

@@ -16,25 +16,35 @@ from realm.cli import app
 from realm.runs import read_jsonl
 from tiny import make_tiny
 
-FILES = {
-    "manifest.json",
-    "problems.jsonl",
-    "rules.md",
-    "routes.jsonl",
-    "sft.jsonl",
-    "distilled",
-    "model",
-    "fade.jsonl",
-    "headroom.json",
-    "results.json",
-    "answers.jsonl",
-    "report.html",
-}
+FILES = frozenset(
+    {
+        "manifest.json",
+        "problems.jsonl",
+        "rules.md",
+        "routes.jsonl",
+        "sft.jsonl",
+        "distilled",
+        "model",
+        "fade.jsonl",
+        "headroom.json",
+        "results.json",
+        "answers.jsonl",
+        "report.html",
+    }
+)
 EVALUATION = {"method", "mode", "split", "seed", "n", "accuracy", "ci95", "tokens_per_problem"}
 COMPARISON = {"a", "b", "mode", "split", "n", "difference", "ci95", "p_mcnemar", "smallest_detectable"}
 
 
-def write_config(folder: Path, *, distill_steps: int = 2, train_steps: int = 2, test: int = 8) -> Path:
+GYM = {
+    "kind": "reasoning_gym",
+    "tasks": {"chain_sum": {"max_terms": 3}, "number_filtering": {"max_numbers": 4}},
+    "harder": {"chain_sum": {"min_terms": 4, "max_terms": 5}},
+    "sizes": {"train": 16, "validation": 4, "test": 8, "test_rules": 4},
+}
+
+
+def write_config(folder: Path, *, distill_steps: int = 2, train_steps: int = 2, test: int = 8, **sections: object) -> Path:
     make_tiny(folder / "model", "qwen2")
     config = {
         "model": "model",
@@ -56,6 +66,7 @@ def write_config(folder: Path, *, distill_steps: int = 2, train_steps: int = 2, 
         },
         "evaluate": {"routes": 2, "max_new_tokens": 8, "batch_tokens": 4000},
         "report": {"transcripts": 2},
+        **sections,
     }  # fmt: skip
     path = folder / "tiny.yaml"
     path.write_text(yaml.safe_dump(config), encoding="utf-8")
@@ -68,8 +79,8 @@ def realm(*args: str) -> str:
     return result.output
 
 
-def assert_complete(folder: Path, test: int = 8) -> None:
-    assert {path.name for path in folder.iterdir()} >= FILES
+def assert_complete(folder: Path, test: int = 8, files: frozenset[str] = FILES) -> None:
+    assert {path.name for path in folder.iterdir()} >= files
     results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
     assert results["schema"] == "realm.results/1"
     assert all(set(row) >= EVALUATION for row in results["evaluations"]) and all(
@@ -155,3 +166,12 @@ def test_a_run_killed_in_the_middle_of_each_long_stage_continues_and_ends_comple
     assert not (run / "results.json").exists()
     assert start(config).wait() == 0
     assert_complete(run, test=60)
+
+
+def test_tasks_with_scorers_of_their_own_go_through_every_stage(tmp_path):
+    realm("run", str(write_config(tmp_path, domain=GYM)))
+    assert_complete(tmp_path / "run", files=FILES - {"rules.md"})
+    problems = {row["id"]: row for row in read_jsonl(tmp_path / "run/problems.jsonl")}
+    page = (tmp_path / "run/report.html").read_text(encoding="utf-8")
+    shown = [problem for problem in problems.values() if problem["question"].splitlines()[0].replace("'", "&#39;") in page]
+    assert shown and "source_dataset" not in page

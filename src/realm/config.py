@@ -16,7 +16,7 @@ from pydantic import (
     model_validator,
 )
 
-from realm.config_domain import ClaimsDomain, FilesDomain
+from realm.config_domain import SCRIPTED_TASKS, ClaimsDomain, FilesDomain, GymDomain
 from realm.config_routes import CollectedRoutes, ImportedRoutes, ScriptedRoutes
 from realm.errors import ConfigError
 from realm.mrpv.prompt import ASSISTED, AUTONOMOUS
@@ -44,11 +44,23 @@ class PromptConfig(Section):
 
 
 class DistillConfig(Section):
+    kind: Literal["guided", "unguided", "answer_only", "self"] = "guided"
+    """guided: chains written with the rules at hand; unguided: chains written without; answer_only: no chains; self: TRL's
+    on-policy self-distillation, in which the model itself with the rules in its prompt teaches the model without."""
+    choose: Literal["likelihood", "length", "all"] = "likelihood"
+    """Which chains of a problem with more than `per_problem`: the likeliest under the student, those nearest to the median
+    length, or all. The student is asked only where there is a choice."""
+    per_problem: PositiveInt = 4
+    """More chains of one problem teach less than chains of another problem would."""
+    drop_leaks: bool = False
+    """Leave out chains that talk about a rule list, which the student never sees."""
     assisted_share: Share = 0.5
-    """Share of the rows that teach the assisted format, with the teacher's check of each route shown."""
+    """Share of the rows that teach the assisted format, with the guided teacher's check of each route shown; kind guided only."""
     max_chain_tokens: PositiveInt | None = None
     """Longer chains are left out: long chains of a big teacher hurt a small student."""
     sft: TrlSettings = {}
+    sdft: TrlSettings = {}
+    """For kind self: settings of TRL's SDFTConfig, in the place of `sft`."""
 
 
 class Reward(Section):
@@ -182,7 +194,7 @@ class Config(Section):
     """A folder or a hub id: any causal language model of Transformers."""
     recipe: Literal["r1", "zero"] = "r1"
     """r1: distil, then reinforcement learning; zero: reinforcement learning straight on `model`."""
-    domain: ClaimsDomain | FilesDomain = Field(discriminator="kind")
+    domain: ClaimsDomain | FilesDomain | GymDomain = Field(discriminator="kind")
     prompt: PromptConfig = PromptConfig()
     routes: ScriptedRoutes | ImportedRoutes | CollectedRoutes = Field(default=ScriptedRoutes(), discriminator="kind")
     distill: DistillConfig = DistillConfig()
@@ -193,9 +205,13 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _expert_knows_the_domain(self) -> Self:
-        if self.domain.kind != "claims" and self.routes.kind == "scripted":
+        unknown = [f"domain.kind = {self.domain.kind}"] if self.domain.kind == "files" else []
+        if self.domain.kind == "reasoning_gym":
+            unknown = [f"the task {task}" for task in self.domain.tasks if task not in SCRIPTED_TASKS]
+        if unknown and self.routes.kind == "scripted":
             raise ValueError(
-                f"the scripted expert knows the claims domain only, not domain.kind = {self.domain.kind}; "
+                f"the scripted expert knows the claims domain and, of reasoning_gym, {', '.join(SCRIPTED_TASKS)}, "
+                f"not {unknown[0]}; "
                 "set routes.kind: import and name the files that hold your models' answers in routes.files"
             )
         return self

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from realm.settings import Section, Share
 
@@ -62,6 +62,43 @@ class Sizes(Section):
 class ClaimsDomain(Section):
     kind: Literal["claims"] = "claims"
     sizes: Sizes = Sizes()
+
+
+SCRIPTED_TASKS = ("chain_sum", "leg_counting", "number_filtering")
+"""The tasks of reasoning-gym that the scripted expert knows."""
+
+
+class GymSizes(Sizes):
+    train: PositiveInt = 2000
+    test: PositiveInt = 600
+    test_rules: NonNegativeInt = 0
+    """Problems of `harder`."""
+
+
+class GymDomain(Section):
+    """Tasks of the package reasoning-gym, in equal parts."""
+
+    kind: Literal["reasoning_gym"]
+    tasks: dict[str, dict[str, Any]] = Field(min_length=1)
+    """Task to its own fields, as `{chain_sum: {min_terms: 2, max_terms: 4}, spell_backward: {}}`."""
+    harder: dict[str, dict[str, Any]] = {}
+    """Fields that make tasks of `tasks` harder in the split test_rules, over those that `tasks` gives them."""
+    sizes: GymSizes = GymSizes()
+
+    def fields(self, task: str, split: str) -> dict[str, Any]:
+        """Return the fields of `task` in `split`."""
+        return self.tasks[task] | (self.harder[task] if split == "test_rules" else {})
+
+    @model_validator(mode="after")
+    def _harder_has_a_size(self) -> Self:
+        if unknown := sorted(set(self.harder) - set(self.tasks)):
+            raise ValueError(f"harder names {unknown[0]!r}, which is not in tasks; allowed: {', '.join(self.tasks)}")
+        if bool(self.harder) != bool(self.sizes.test_rules):
+            raise ValueError(
+                f"harder names {len(self.harder)} tasks and sizes.test_rules is {self.sizes.test_rules}: the split test_rules "
+                "holds the problems of `harder`, so give both or neither"
+            )
+        return self
 
 
 class ProblemColumns(Section):

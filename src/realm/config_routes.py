@@ -10,7 +10,7 @@ from realm.settings import Section
 
 
 class ScriptedRoutes(Section):
-    """A scripted expert in the teacher's place; it knows the bundled domain only."""
+    """A scripted expert in the teacher's place; it knows the bundled domain and three tasks of reasoning-gym."""
 
     kind: Literal["scripted"] = "scripted"
     guided_problems: NonNegativeInt = 2000

@@ -27,7 +27,7 @@ def run(config: Config, run: Run) -> None:
 
 def wanted_splits(config: Config) -> list[str]:
     """Return the splits that must hold a problem: the needed ones, and those that the config gives a size or a share."""
-    if config.domain.kind == "claims":
+    if config.domain.kind != "files":
         asked: dict[str, float] = config.domain.sizes.model_dump()
     else:
         asked = config.domain.splits if config.domain.columns.split is None else {}

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import re
 import statistics
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -14,10 +15,12 @@ from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 from trl import SFTConfig, SFTTrainer
 
-from realm.config import Config
+from realm.choosing import choose_chains, crowded, distance_from_median, eligible_chains, leak_score, mean_log_likelihoods
+from realm.config import Config, DistillConfig
+from realm.coverage import rule_coverage
 from realm.domains import load_domain
 from realm.errors import DataError, ModelError
-from realm.mrpv.prompt import render_judgement, render_prompt, render_reasoning
+from realm.mrpv.prompt import render_answer, render_judgement, render_prompt, render_reasoning
 from realm.mrpv.sets import draw_routes
 from realm.policy import load_checkpoint, require_model
 from realm.records import Problem, Route, RouteSet
@@ -34,55 +37,63 @@ from realm.training import (
     train,
 )
 
-CHAINS_PER_PROBLEM = 4
-"""More chains of one problem teach less than chains of another problem would."""
-LONG = 2.0
-"""Where the config sets no limit, a chain over this many times the median length is left out."""
-
-_LEAK = re.compile(
-    r"\brules?\s*(?:no\.?|number|#|§)?\s*\d+|\bR\d{1,3}\b|\brule\s*book\b"
-    r"|\b(?:according to|as per|by|under|per) the (?:rules?|guide|handbook)\b",
-    re.IGNORECASE,
-)
 _SLOT = "the-completion-goes-here"
 
 
 def run(config: Config, run: Run) -> None:
     """Write RUN/sft.jsonl and RUN/distilled from RUN/problems.jsonl and RUN/routes.jsonl."""
     problems = {problem.id: problem for problem in read_problems(run.path("problems.jsonl")) if problem.split == "train"}
+    if config.distill.kind == "self":
+        import_module("realm.self_distillation").run(config, run, list(problems.values()))
+        return
+    arguments = sft_arguments(config, run.work("distill"))
+    dataset, tokenizer = write_rows(config, run, problems, arguments)
+    train_on_rows(config, run, dataset, tokenizer, arguments)
+
+
+def write_rows(
+    config: Config, run: Run, problems: Mapping[str, Problem], arguments: SFTConfig
+) -> tuple[Dataset, PreTrainedTokenizerBase]:
+    """Choose what to teach and write RUN/sft.jsonl and RUN/sft_stats.json; return the rows as token ids, and the tokenizer."""
     routes = usable_routes(read_routes(run.path("routes.jsonl")), problems, config.routes.held_out)
-    name, arguments = config.resolve_model(), sft_arguments(config, run.work("distill"))
+    name, domain = config.resolve_model(), load_domain(config)
     network, tokenizer = load_checkpoint(name)
-    context, stops = context_of(network.config), _stop_tokens(network.generation_config.eos_token_id, tokenizer)
-    del network
-    chains = choose_chains(routes, lambda text: len(tokenizer(text)["input_ids"]), config.distill.max_chain_tokens)
+    opening, closing = _frame(tokenizer, config, _stop_tokens(network.generation_config.eos_token_id, tokenizer))
+    rows_of = partial(sft_rows, problems, show=domain.show, config=config, opening=opening)
+    encode = partial(tokenize_rows, tokenizer=tokenizer, system=config.prompt.system, closing=closing)
+
+    def length(text: str) -> int:
+        return len(tokenizer(text)["input_ids"])
+
+    def likelihood(chains: Sequence[Route]) -> list[float]:
+        pad = next(token for token in (tokenizer.pad_token_id, tokenizer.eos_token_id) if token is not None)
+        encoded = encode(rows_of((), chains)).to_list()
+        return mean_log_likelihoods(network, encoded, run.work("distill") / "likelihood.jsonl", pad)
+
+    chains, stats = pick_chains(routes, length, likelihood, config.distill)
     if not chains:
         raise DataError(
             f"{run.path('routes.jsonl')}: no route of a training problem reaches the gold answer, so there is nothing to distil. "
-            f"Found {len(routes)} routes for {len(problems)} training problems. Collect more routes, or set recipe: zero."
+            f"Found {len(routes)} routes for {len(problems)} training problems; left out: {stats['left_out'] or 'none'}. "
+            f"Collect more routes, try another distill.kind than {config.distill.kind}, or set recipe: zero."
         )
-    opening, closing = _frame(tokenizer, config, stops)
-    rows = sft_rows(problems, routes, chains, show=load_domain(config).show, config=config, opening=opening)
-    dataset = tokenize_rows(rows, tokenizer, system=config.prompt.system, closing=closing)
-    require_room(name, context, arguments, rows, dataset)
+    rows = rows_of(routes, chains)
+    dataset = encode(rows)
+    require_room(name, context_of(network.config), arguments, rows, dataset)
     write_jsonl(run.path("sft.jsonl"), rows)
-    stats = describe(rows, chains)
+    stats = describe(rows, chains) | stats | rule_coverage(chains, routes, problems, domain.rules)
     write_json(run.path("sft_stats.json"), stats)
-    print(
-        f"{stats['rows']} rows teach {stats['chains']} chains of {stats['problems']} problems; {stats['assisted_rows']} rows "
-        f"are assisted. Leak score {stats['leak_score']:.1%} (completions that talk about a rule list the student never saw)."
-    )
-    if config.distill.assisted_share > 0 and not stats["assisted_rows"]:
-        print(
-            "No assisted rows: no route of a chain's problem has a teacher's check, so RL must find the verdict format by itself."
-        )
-    train_on_rows(config, run, dataset, tokenizer, arguments)
+    print(summary(stats, config))
+    return dataset, tokenizer
 
 
 def check(config: Config) -> None:
     """Raise a user's mistake in the settings of this stage, before any stage has spent time."""
     require_model(config.resolve_model())
-    sft_arguments(config, Path("unused"))
+    if config.distill.kind == "self":
+        import_module("realm.self_distillation").check(config)
+    else:
+        sft_arguments(config, Path("unused"))
     lora_config(config.train.lora)
 
 
@@ -92,31 +103,27 @@ def usable_routes(routes: Sequence[Route], problems: Mapping[str, Problem], held
     return [route for route in here if route.correct is not None]
 
 
-def choose_chains(routes: Sequence[Route], length: Callable[[str], int], limit: int | None) -> list[Route]:
-    """Return the chains to teach: guided positives, positives where there is no guided one; no text twice, none too long.
-
-    Without a `limit` chains of more than twice the median length are left out. At most four chains of one problem,
-    those nearest to the median length.
-    """
-    positives = [route for route in routes if route.correct]
-    wanted = [route for route in positives if route.guided] or positives
-    distinct: dict[tuple[str, str], Route] = {}
-    for route in wanted:
-        distinct.setdefault((route.problem_id, " ".join(route.text.split())), route)
-    lengths = [(length(route.text), route) for route in distinct.values()]
-    if not lengths:
-        return []
-    median = statistics.median(tokens for tokens, _ in lengths)
-    longest = limit if limit is not None else LONG * median
-    by_problem: dict[str, list[tuple[int, Route]]] = defaultdict(list)
-    for tokens, route in lengths:
-        if tokens <= longest:
-            by_problem[route.problem_id].append((tokens, route))
-    return [
-        route
-        for pairs in by_problem.values()
-        for _, route in sorted(pairs, key=lambda pair: abs(pair[0] - median))[:CHAINS_PER_PROBLEM]
-    ]
+def pick_chains(
+    routes: Sequence[Route],
+    length: Callable[[str], int],
+    likelihood: Callable[[Sequence[Route]], list[float]],
+    settings: DistillConfig,
+) -> tuple[list[Route], dict[str, Any]]:
+    """Return the chains to teach and what there is to say of the choice; one chain a problem where only its answer is taught."""
+    if settings.kind == "answer_only":
+        settings = settings.model_copy(update={"choose": "length", "per_problem": 1})
+    chains, left_out = eligible_chains(routes, length, settings)
+    rivals = crowded(chains, settings)
+    stats: dict[str, Any] = {"kind": settings.kind, "choose": settings.choose}
+    if rivals and settings.choose == "likelihood":
+        likelihoods = dict(zip(map(id, rivals), likelihood(rivals), strict=True))
+        chosen = choose_chains(chains, lambda chain: -likelihoods[id(chain)], settings)
+        kept = [likelihoods[id(chain)] for chain in chosen if id(chain) in likelihoods]
+        stats |= {"likelihood_rivals": statistics.fmean(likelihoods.values()), "likelihood_chosen": statistics.fmean(kept)}
+    else:
+        chosen = choose_chains(chains, distance_from_median(chains, length), settings)
+    left_out |= {"not chosen": len(chains) - len(chosen)} if len(chains) > len(chosen) else {}
+    return chosen, stats | {"left_out": left_out}
 
 
 def sft_rows(
@@ -142,7 +149,12 @@ def sft_rows(
     def answer(chain: Route) -> str:
         return show(problems[chain.problem_id].answer)
 
-    alone = [row(chain, RouteSet(problem_id=chain.problem_id), render_reasoning(chain.text, answer(chain))) for chain in chains]
+    def completion(chain: Route) -> str:
+        if config.distill.kind == "answer_only":
+            return render_answer(answer(chain))
+        return render_reasoning(chain.text, answer(chain))
+
+    alone = [row(chain, RouteSet(problem_id=chain.problem_id), completion(chain)) for chain in chains]
     assisted = [
         row(
             chain,
@@ -163,7 +175,7 @@ def _assisted_sets(
         if route.check is not None and not route.guided:
             bank[route.problem_id].append(route)
     share, eligible = config.distill.assisted_share, [chain for chain in chains if bank[chain.problem_id]]
-    if not eligible or share == 0:
+    if not eligible or share == 0 or config.distill.kind != "guided":
         return []
     num_rows = len(eligible) if share == 1 else round(num_alone * share / (1 - share))
     rng = Random(config.seed)
@@ -177,11 +189,6 @@ def _assisted_sets(
     return pairs
 
 
-def leak_score(completions: Sequence[str]) -> float:
-    """Return the share of completions that talk about a rule list, as "according to rule 3"."""
-    return sum(bool(_LEAK.search(text)) for text in completions) / len(completions) if completions else 0.0
-
-
 def describe(rows: Sequence[Mapping[str, Any]], chains: Sequence[Route]) -> dict[str, Any]:
     """Return the figures of RUN/sft_stats.json."""
     return {
@@ -193,6 +200,28 @@ def describe(rows: Sequence[Mapping[str, Any]], chains: Sequence[Route]) -> dict
         "rationalized_share": sum(chain.rationalized for chain in chains) / len(chains),
         "leak_score": leak_score([row["completion"] for row in rows]),
     }
+
+
+def summary(stats: Mapping[str, Any], config: Config) -> str:
+    """Return what the figures of RUN/sft_stats.json say, in a few lines."""
+    lines = [
+        f"{stats['rows']} rows teach {stats['chains']} chains of {stats['problems']} problems; {stats['assisted_rows']} rows "
+        f"are assisted. Leak score {stats['leak_score']:.1%} (completions that talk about a rule list the student never saw)."
+    ]
+    if stats["left_out"]:
+        lines.append("Right chains left out: " + ", ".join(f"{count} {why}" for why, count in stats["left_out"].items()) + ".")
+    if stats["rationalized_share"]:
+        lines.append(f"{stats['rationalized_share']:.1%} of the chains were written by an author who saw the gold answer.")
+    if stats.get("rules_unused"):
+        unused = ", ".join(map(str, stats["rules_unused"]))
+        lines.append(
+            f"No chain uses {len(stats['rules_unused'])} of the {stats['rules']} rules, as far as its text tells: {unused}."
+        )
+    if config.distill.kind == "guided" and config.distill.assisted_share > 0 and not stats["assisted_rows"]:
+        lines.append(
+            "No assisted rows: no route of a chain's problem has a teacher's check, so RL must find the verdict format by itself."
+        )
+    return "\n".join(lines)
 
 
 def sft_arguments(config: Config, work: Path) -> SFTConfig:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import sys
 import warnings
@@ -22,6 +23,8 @@ NOTES = {
 by its own settings, checks every length, and says when the hub was not reached."""
 OLD_NAMES = ("gradient_checkpointing", "activation_checkpointing")
 """Settings that TRL still calls by the old name; transformers' warning about it is not the user's business."""
+
+os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # read when trl.experimental is imported
 
 
 def quiet_libraries() -> None:

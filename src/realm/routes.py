@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from statistics import mean
 from typing import Any
 
@@ -53,7 +54,7 @@ def run(config: Config, run: Run) -> None:
         print(imported.describe())
         routes = imported.routes
     else:
-        routes = list(_scripted(problems, config.routes, config.seed))
+        routes = list(_scripted(problems, config))
     refuse_problems_without_routes(problems, routes, config.routes.held_out)
     write_jsonl(run.path("routes.jsonl"), routes)
     _print_table(bank_summary(problems, routes, domain.same), config.routes.held_out)
@@ -100,13 +101,13 @@ def refuse_problems_without_routes(problems: Sequence[Problem], routes: Iterable
             )
 
 
-def _scripted(problems: Sequence[Problem], settings: ScriptedRoutes, seed: int) -> Iterator[Route]:
+def _scripted(problems: Sequence[Problem], config: Config) -> Iterator[Route]:
     """Yield guided chains for the first training problems, routes for all of them, and held-out routes for the others."""
-    from realm.teacher.scripted import MISCONCEPTIONS, write_routes
-
-    unknown = [source for source in [*settings.sources, *settings.held_out] if source not in MISCONCEPTIONS]
+    expert = import_module(f"realm.teacher.{'gym_expert' if config.domain.kind == 'reasoning_gym' else 'scripted'}")
+    settings: ScriptedRoutes = config.routes
+    unknown = [source for source in [*settings.sources, *settings.held_out] if source not in expert.SLIPS]
     if unknown:
-        raise ConfigError(f"routes: the scripted expert knows no source {unknown[0]!r}. Allowed: {', '.join(MISCONCEPTIONS)}.")
+        raise ConfigError(f"routes: the scripted expert knows no source {unknown[0]!r}. Allowed: {', '.join(expert.SLIPS)}.")
     train = [problem for problem in problems if problem.split == "train"]
     guided, others = train[: settings.guided_problems], train[settings.guided_problems :]
     evaluation = [problem for problem in problems if problem.split != "train"]
@@ -116,7 +117,7 @@ def _scripted(problems: Sequence[Problem], settings: ScriptedRoutes, seed: int) 
             (others, settings.sources, settings.per_source, False),
             (evaluation, settings.held_out, settings.eval_routes, False),
         ):
-            yield from write_routes(part, sources=sources, per_source=count, guided=with_guide, seed=seed)
+            yield from expert.write_routes(part, sources=sources, per_source=count, guided=with_guide, seed=config.seed)
             advance(len(part))
 
 

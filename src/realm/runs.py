@@ -334,7 +334,18 @@ def _look_up(settings: dict[str, Any], dotted: str) -> Any:
 
 
 def _versions() -> dict[str, str]:
-    names = ("realm-slm", "torch", "transformers", "trl", "peft", "accelerate", "datasets", "tokenizers", "numpy")
+    names = (
+        "realm-slm",
+        "torch",
+        "transformers",
+        "trl",
+        "peft",
+        "accelerate",
+        "datasets",
+        "tokenizers",
+        "numpy",
+        "reasoning-gym",
+    )
     versions = {"python": platform.python_version()}
     for name in names:
         with suppress(metadata.PackageNotFoundError):

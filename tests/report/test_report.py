@@ -3,6 +3,7 @@ from html.parser import HTMLParser
 import pytest
 
 from realm import report
+from realm.answers import sets
 from realm.config import Config
 from realm.errors import RunError
 from realm.jsonl import read_jsonl, write_json, write_jsonl
@@ -171,7 +172,7 @@ def pick(rights, count):
     rows = [answer_row(i, "realm", "assisted", right) for i, right in enumerate(rights)]
     problems = {f"p{i}": Problem(id=f"p{i}", split="test", question="?", answer=["a", 2]) for i in range(len(rights))}
     routes = [Route(problem_id=id_, source="s", text=text, answer=None, correct=False) for id_ in problems for text in "ab"]
-    return pick_transcripts(rows, problems, routes, count=count)
+    return pick_transcripts(rows, problems, routes, count=count, show=sets.show)
 
 
 @pytest.mark.parametrize(

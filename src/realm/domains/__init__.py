@@ -49,4 +49,10 @@ def _files(config: Config) -> Domain:
     return FilesDomain(config.domain, config.resolve)
 
 
-_DOMAINS: dict[str, Callable[[Config], Domain]] = {"claims": _claims, "files": _files}
+def _gym(config: Config) -> Domain:
+    from realm.domains.reasoning_gym import ReasoningGymDomain
+
+    return ReasoningGymDomain(config.domain)
+
+
+_DOMAINS: dict[str, Callable[[Config], Domain]] = {"claims": _claims, "files": _files, "reasoning_gym": _gym}

@@ -49,7 +49,12 @@ def render_prompt(question: str, routes: RouteSet, *, autonomous: str = AUTONOMO
 
 def render_reasoning(chain: str, answer: str) -> str:
     """Return a completion for an autonomous prompt: a chain of thought and its answer, in the blocks we parse."""
-    return f"<reason>\n{defuse(chain).strip()}\n</reason>\n<answer>{defuse(answer)}</answer>"
+    return f"<reason>\n{defuse(chain).strip()}\n</reason>\n{render_answer(answer)}"
+
+
+def render_answer(answer: str) -> str:
+    """Return a completion that is an answer and nothing else."""
+    return f"<answer>{defuse(answer)}</answer>"
 
 
 def render_judgement(checks: list[tuple[str, bool]], chain: str, answer: str) -> str:

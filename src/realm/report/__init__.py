@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from realm import results as words
 from realm.config import Config
+from realm.domains import load_domain
 from realm.report.figures import accuracy_figure, fade_figure, plotly_script, verdict_figure
 from realm.report.transcripts import pick_transcripts
 from realm.runs import Run, read_jsonl, read_problems, read_routes, write_text
@@ -28,6 +29,7 @@ def run(config: Config, run: Run) -> None:
         {problem.id: problem for problem in read_problems(run.path("problems.jsonl"))},
         read_routes(run.path("routes.jsonl")),
         count=config.report.transcripts,
+        show=load_domain(config).show,
     )
     page = _template().render(
         words=words,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,9 +33,16 @@ class Transcript:
 
 
 def pick_transcripts(
-    answers: Sequence[Mapping[str, Any]], problems: Mapping[str, Problem], routes: Sequence[Route], *, count: int
+    answers: Sequence[Mapping[str, Any]],
+    problems: Mapping[str, Problem],
+    routes: Sequence[Route],
+    *,
+    count: int,
+    show: Callable[[Any], str],
 ) -> list[Transcript]:
     """Return up to `count` assisted answers on `test` of the furthest trained model, right and wrong ones in turn.
+
+    `show` gives the text of a gold answer.
 
     Which ones is drawn by the hash of the problem's id, so that neither a good nor a bad light is chosen.
     """
@@ -56,7 +63,7 @@ def pick_transcripts(
             Transcript(
                 method=row["method"],
                 problem=problem,
-                gold=", ".join(map(str, problem.answer)) if isinstance(problem.answer, list) else str(problem.answer),
+                gold=show(problem.answer),
                 routes=[ShownRoute(route=route, verdict=verdict) for route, verdict in zip(shown, verdicts, strict=True)],
                 assisted=row,
                 autonomous=alone.get(problem.id),
