@@ -101,6 +101,15 @@ HELP = {
         },
         "realm run configs/demo.yaml",
     ),
+    "compare": (
+        "Compare methods over several seeds at equal budgets, and test the claims.",
+        {
+            "reads": "the config, its section `compare`; docs/compare.md says which methods there are",
+            "writes": "RUN/cells/METHOD-SEED/, RUN/results.json, RUN/report.html",
+            "costs": "seeds x methods trainings; done cells are kept, and the time left is printed after each",
+        },
+        "realm compare configs/compare.yaml --set compare.seeds=2",
+    ),
 }
 
 LONG_STAGES = ("distill", "train")
@@ -212,6 +221,10 @@ def _import_routes(run: Run, dry_run: bool, force: bool) -> None:
     run_stage(run, "routes", dry_run=dry_run, force=force)
 
 
+def _compare(run: Run, dry_run: bool, force: bool) -> None:
+    import_module("realm.compare.running").compare(run.config, run.folder, dry_run=dry_run, force=force)
+
+
 def _print_results(run: Run) -> None:
     import_module("realm.evaluate").print_results(run)
 
@@ -238,4 +251,4 @@ def _say(stage: str, text: str) -> None:
 
 
 for _verb in HELP:
-    _add_verb(_verb, {"run": _all_stages, "import": _import_routes}.get(_verb) or _one_stage(_verb))
+    _add_verb(_verb, {"run": _all_stages, "import": _import_routes, "compare": _compare}.get(_verb) or _one_stage(_verb))

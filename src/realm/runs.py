@@ -9,7 +9,7 @@ import platform
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -117,9 +117,10 @@ STAGES: dict[str, Stage] = {
 class Run:
     """A run folder. A stage reads and writes its files; the manifest says which stages are done, and from what."""
 
-    def __init__(self, folder: Path, config: Config) -> None:
+    def __init__(self, folder: Path, config: Config, stages: Mapping[str, Stage] = STAGES) -> None:
         self.folder = Path(folder)
         self.config = config
+        self.stages = stages
         self._cost_usd = 0.0
         self._figures: dict[str, Any] = {}
 
@@ -147,7 +148,7 @@ class Run:
 
     def reads(self, stage: str) -> list[str]:
         """Return the names of what `stage` reads in the run folder: the recipe `zero` has no distilled model."""
-        return [name for name in STAGES[stage].inputs if self.config.recipe == "r1" or not name.startswith("distilled/")]
+        return [name for name in self.stages[stage].inputs if self.config.recipe == "r1" or not name.startswith("distilled/")]
 
     def inputs(self, stage: str) -> dict[str, Path]:
         """Return what `stage` reads and is there, by its name in the manifest; `RunError` where something is missing."""
@@ -157,7 +158,7 @@ class Run:
             if path.exists():
                 found[name.rstrip("?")] = path
             elif not name.endswith("?"):
-                maker = next(other.name for other in STAGES.values() if name in other.outputs)
+                maker = next(other.name for other in self.stages.values() if name in other.outputs)
                 raise RunError(
                     f"{path}: `realm {stage}` reads it, and it is not there. Run `realm {maker}` first, "
                     "or `realm run` for all stages in order."
@@ -221,7 +222,7 @@ class Run:
     def _present(self, stage: str) -> dict[str, Any]:
         """Return the hashes that a finished stage must still match."""
         dump = self.config.dump()
-        settings = {name: _look_up(dump, name) for name in STAGES[stage].settings}
+        settings = {name: _look_up(dump, name) for name in self.stages[stage].settings}
         text = json.dumps(settings, sort_keys=True, ensure_ascii=False)
         inputs = {name: hash_of(path) for name, path in self.inputs(stage).items()}
         return {"settings": hashlib.sha256(text.encode()).hexdigest(), "inputs": inputs}
@@ -233,7 +234,7 @@ class Run:
             names = [*config.domain.paths, *([config.domain.rules] if config.domain.rules else [])]
         elif stage == "routes" and config.routes.kind == "import":
             names = [file.path for file in config.routes.files]
-        elif stage in ("distill", "train", "eval") and Path(config.resolve_model()).is_dir():
+        elif "model" in self.stages[stage].settings and Path(config.resolve_model()).is_dir():
             names = [config.model]
         for name in names:
             if not config.resolve(name).exists():
@@ -289,7 +290,7 @@ class Run:
 
     def _written(self, stage: str) -> dict[str, str]:
         hashes = {}
-        for name in STAGES[stage].outputs:
+        for name in self.stages[stage].outputs:
             path = self.path(name.rstrip("?/"))
             assert path.exists() or name.endswith("?"), f"stage {stage} ended without writing {path}"
             if path.exists():
@@ -304,7 +305,7 @@ class Run:
             "seed": self.config.seed,
             "versions": _versions(),
             "commit": _commit(),
-            "stages": {name: stages[name] for name in STAGES if name in stages},
+            "stages": {name: stages[name] for name in self.stages if name in stages},
         }
         write_json(self.path("manifest.json"), manifest)
 

@@ -51,7 +51,7 @@ def accuracy_figure(results: Mapping[str, Any]) -> str:
         )
     figure.update_xaxes(range=[0, 101], ticksuffix="%")
     figure.update_yaxes(categoryorder="array", categoryarray=names)
-    return _fragment(figure, "accuracy", height=110 + 34 * len(rows))
+    return fragment(figure, "accuracy", height=110 + 34 * len(rows))
 
 
 def fade_figure(fade: Sequence[Mapping[str, Any]]) -> str:
@@ -101,7 +101,7 @@ def fade_figure(fade: Sequence[Mapping[str, Any]]) -> str:
     figure.update_yaxes(title_text="reward", row=2, col=1)
     figure.update_yaxes(title_text="gap, points", zeroline=True, row=3, col=1)
     figure.update_xaxes(title_text="training step", row=3, col=1)
-    return _fragment(figure, "fade", height=640)
+    return fragment(figure, "fade", height=640)
 
 
 def _add_gap(figure: go.Figure, fade: Sequence[Mapping[str, Any]]) -> None:
@@ -160,10 +160,10 @@ def verdict_figure(results: Mapping[str, Any]) -> str:
         )
     figure.update_layout(barmode="group", bargap=0.45, bargroupgap=0.08)
     figure.update_yaxes(range=[0, 108], tickvals=[0, 25, 50, 75, 100], ticksuffix="%")
-    return _fragment(figure, "verdicts", height=320)
+    return fragment(figure, "verdicts", height=320)
 
 
-def _fragment(figure: go.Figure, name: str, *, height: int) -> str:
+def fragment(figure: go.Figure, name: str, *, height: int) -> str:
     figure.update_layout(
         template="plotly_white",
         height=height,
