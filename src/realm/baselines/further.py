@@ -7,13 +7,13 @@ none of longer training.
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from realm.config import Config
 from realm.distill import frame, require_room, sft_arguments, stop_tokens, tokenize_rows, train_on_rows
-from realm.errors import DataError
 from realm.policy import load_checkpoint
 from realm.records import Problem
 from realm.rl import grpo_arguments, num_rollouts
@@ -44,9 +44,16 @@ def completion_opening(config: Config, run: Run) -> str:
 
 
 def train_further(config: Config, run: Run, stage: str, rows: Sequence[Mapping[str, Any]], how: str) -> None:
-    """Train RUN/distilled on `rows` (problem_id, prompt, completion) for ReaLM's number of completions, and write RUN/model."""
+    """Train RUN/distilled on `rows` (problem_id, prompt, completion) for ReaLM's number of completions, and write RUN/model.
+
+    Without any row there is nothing to learn, and the model stays what it was.
+    """
+    write_jsonl(run.path("taught.jsonl"), map(dict, rows))
     if not rows:
-        raise DataError(f"{run.folder}: {how}: there is no row to train on, so this method has no model here.")
+        print(f"{how}: there is no row to train on; the model stays what it was.")
+        shutil.rmtree(run.path("model"), ignore_errors=True)
+        shutil.copytree(run.path("distilled"), run.path("model"))
+        return
     network, tokenizer, _, closing = _load(config, run)
     arguments = sft_arguments(config, run.work(stage))
     per_step = arguments.per_device_train_batch_size * arguments.gradient_accumulation_steps * arguments.world_size
@@ -56,7 +63,6 @@ def train_further(config: Config, run: Run, stage: str, rows: Sequence[Mapping[s
     dataset = tokenize_rows(rows, tokenizer, system=config.prompt.system, closing=closing)
     start = str(run.path("distilled"))
     require_room(start, context_of(network.config), arguments, rows, dataset)
-    write_jsonl(run.path("taught.jsonl"), map(dict, rows))
     train_on_rows(settings, run, dataset, tokenizer, arguments, start=start, output="model", how=how)
 
 

@@ -76,10 +76,10 @@ def sentences(found: dict[str, Any], *, n: int, seeds: int, claims: int) -> list
         pairs = n * seeds
         alone = smallest_detectable(pairs, pilot["discordant"])
         corrected = smallest_detectable(pairs, pilot["discordant"], level=0.05 / max(1, claims))
-        points = [f"{100 * value:.1f}" if value is not None else "nothing" for value in (alone, corrected)]
+        shown = [f"one of {100 * value:.1f} points" if value is not None else "none" for value in (alone, corrected)]
         lines.append(
             f"Pilot, {mode}: on {pilot['problems']} validation problems the start is right in {pilot['accuracy']:.1%} of its "
-            f"samples, and two samples differ on {pilot['discordant']:.1%}. {seeds} x {n} test problems show a difference of "
-            f"{points[0]} points with 80% power ({points[1]} as the first of {claims} claims), seeds not counted."
+            f"samples, and two samples differ on {pilot['discordant']:.1%}. The smallest difference that {seeds} x {n} test "
+            f"problems show with 80% power: {shown[0]}; as the first of {claims} claims: {shown[1]}. Seeds may add to that."
         )
     return lines
