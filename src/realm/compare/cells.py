@@ -68,6 +68,7 @@ CELL_STAGES: dict[str, Stage] = {
         _asking("universal_routes", "compare.prompts.choose"),
     )
 }
+_MAKES_SHARED = ("data", "routes", "distill")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,8 +86,8 @@ class Cell:
         return self.run.folder.name
 
     def left(self) -> list[str]:
-        """Return the stages that are not done: all of them where its parent is not."""
-        if self.parent is not None and self.parent.left():
+        """Return the stages that are not done: all of them where what they start from is not."""
+        if self.parent is not None and any(stage in _MAKES_SHARED for stage in self.parent.left()):
             return list(self.stages)
         return [stage for stage in self.stages if not self.run.is_done(stage)]
 

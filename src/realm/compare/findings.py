@@ -160,6 +160,8 @@ def _evaluations(key: tuple[str, str, str], seeds: Mapping[int, Mapping[str, Any
     }
     together = {"method": method, "mode": mode, "split": split, "seed": None, "seeds": sorted(seeds), "n": over.n}
     together |= {"accuracy": over.difference, "ci95": over.ci95, "per_seed": over.per_seed}
+    if over.difference in (0, 1):  # nothing varies that could be resampled
+        together["ci95"] = wilson_interval(round(over.difference * over.n), over.n)
     return [*rows, together | figures]
 
 

@@ -80,6 +80,8 @@ def built_in(config: Config) -> dict[str, Method]:
                **ablation),
         Method(name="no_eaai", what="without EAAI: routes never fade", settings={"train.fade.kind": "constant",
                "train.fade.dial": "both"}, **ablation),
+        Method(name="zero", what="without distillation: the same RL straight on the model", settings={"recipe": "zero"},
+               **ablation | {"after": "data"}),
         Method(name="no_guidance", what="without guidance: chains written without the rules are distilled, then the same RL",
                **ablation | {"after": "unguided_start"}),
         Method(name="no_negatives", what="without negatives: RL shows right routes only", settings={"train.mix.wrong": False},
