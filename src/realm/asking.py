@@ -100,14 +100,18 @@ def _ask(
 
 
 def own_route(problem: Problem, completion: str, domain: Domain, think_end: str | None = None) -> Route:
-    """Return a completion of the policy as a route: its answer, then its reasoning, and the verifier's label."""
+    """Return a completion of the policy as a route, with the verifier's label."""
     judgement = parse_completion(completion, 0, think_end=think_end)
     answer = None if judgement.answer is None else domain.extract(judgement.answer)
-    said = judgement.reasoning if judgement.reasoning and answer is not None else None
     return Route(
         problem_id=problem.id,
         source="self",
-        text=f"{domain.show(answer)}\n{said}" if said else defuse(completion).strip(),
+        text=own_text(completion, judgement.reasoning, None if answer is None else domain.show(answer)),
         answer=answer,
         correct=answer is not None and bool(domain.same(answer, problem.answer)),
     )
+
+
+def own_text(completion: str, reasoning: str | None, answer: str | None) -> str:
+    """Return the text of a route from a completion: its answer, then its reasoning; all of it where one of them is not said."""
+    return f"{answer}\n{reasoning}" if answer and reasoning else defuse(completion).strip()

@@ -110,6 +110,15 @@ HELP = {
         },
         "realm compare configs/compare.yaml --set compare.seeds=2",
     ),
+    "ask": (
+        "Ask a model one question, by itself or with its own samples as routes.",
+        {
+            "reads": "a run folder (its model/), a model folder in it, or any other model",
+            "writes": "nothing; the answer goes to standard output",
+            "costs": "one completion, and K more with --self-routes K",
+        },
+        'realm ask runs/demo "A gold member had a scan. ..." --self-routes 4',
+    ),
 }
 
 LONG_STAGES = ("distill", "train")
@@ -160,6 +169,10 @@ def _add_verb(verb: str, body: Callable[[Run, bool, bool], None]) -> None:
             settings = load_config(config, set_ or [])
             body(Run(run or settings.run_folder(), settings), dry_run, force)
 
+    _register(verb, command)
+
+
+def _register(verb: str, command: Callable[..., None]) -> None:
     what, facts, example = HELP[verb]
     table = "\n".join(f"  {name:<7} {text}" for name, text in facts.items())
     app.command(verb, help=f"{what}\n\n\b\n{table}\n\nexample:  {example}", short_help=what)(command)
@@ -221,6 +234,20 @@ def _import_routes(run: Run, dry_run: bool, force: bool) -> None:
     run_stage(run, "routes", dry_run=dry_run, force=force)
 
 
+def _ask(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A run folder, a model folder or a hub id.", show_default=False)],
+    question: Annotated[str, typer.Argument(metavar="QUESTION", help="The question; - reads it.", show_default=False)],
+    self_routes: Annotated[int, typer.Option(metavar="K", min=0, help="Judge so many own samples first.")] = 0,
+    max_new_tokens: Annotated[int, typer.Option(metavar="N", min=1, help="Length of a completion at most.")] = 512,
+    seed: Annotated[int, typer.Option(metavar="N", help="Of the samples.")] = 7,
+) -> None:
+    with told_plainly():
+        _be_quiet()
+        text = sys.stdin.read() if question == "-" else question
+        reply = import_module("realm.ask").ask(model, text, self_routes=self_routes, max_new_tokens=max_new_tokens, seed=seed)
+        typer.echo(reply.describe())
+
+
 def _compare(run: Run, dry_run: bool, force: bool) -> None:
     import_module("realm.compare.running").compare(run.config, run.folder, dry_run=dry_run, force=force)
 
@@ -250,5 +277,9 @@ def _say(stage: str, text: str) -> None:
     sys.stdout.flush()
 
 
-for _verb in HELP:
-    _add_verb(_verb, {"run": _all_stages, "import": _import_routes, "compare": _compare}.get(_verb) or _one_stage(_verb))
+_add_verb("import", _import_routes)
+for _stage in STAGES:
+    _add_verb(_stage, _one_stage(_stage))
+_add_verb("run", _all_stages)
+_add_verb("compare", _compare)
+_register("ask", _ask)
