@@ -15,6 +15,7 @@ import typer
 
 from realm.config import load_config
 from realm.errors import ConfigError, RealmError
+from realm.rounds import next_round
 from realm.runs import STAGES, Run
 
 app = typer.Typer(
@@ -185,12 +186,12 @@ def run_stage(run: Run, stage: str, *, dry_run: bool, force: bool) -> None:
     elif not force and run.is_done(stage):
         _say(stage, "done before; settings and inputs unchanged")
     elif dry_run:
-        _say(stage, f"would run: {_listed(run.reads(stage)) or 'the config'} -> {_listed(STAGES[stage].outputs)}")
+        _say(stage, f"would run: {_listed(run.reads(stage)) or 'the config'} -> {_listed(run.stages[stage].outputs)}")
     else:
         started = time.monotonic()
         with run.recording(stage):
             _say(stage, "running")
-            import_module(STAGES[stage].module).run(run.config, run)
+            import_module(run.stages[stage].module).run(run.config, run)
         outputs = ", ".join(run.manifest()["stages"][stage]["outputs"])
         _say(stage, f"done in {time.monotonic() - started:.0f} s: {outputs}")
 
@@ -210,6 +211,11 @@ def _all_stages(run: Run, dry_run: bool, force: bool) -> None:
         if stage == LONG_STAGES[0] and not dry_run:
             _check_long_stages(run, force)
         run_stage(run, stage, dry_run=dry_run, force=force)
+    for number in range(2, run.config.rounds + 1):
+        run = next_round(run, number)
+        typer.echo(f"round {number} of {run.config.rounds}, in {run.folder}: routes of the policy's own")
+        for stage in run.stages:
+            run_stage(run, stage, dry_run=dry_run, force=force)
     if not dry_run:
         typer.echo(f"\nrun folder  {run.folder}\nmodel       {run.path('model')}\nreport      {run.path('report.html')}\n")
         _print_results(run)

@@ -198,6 +198,8 @@ class Config(Section):
     """A folder or a hub id: any causal language model of Transformers."""
     recipe: Literal["r1", "zero"] = "r1"
     """r1: distil, then reinforcement learning; zero: reinforcement learning straight on `model`."""
+    rounds: PositiveInt = 1
+    """How often the recipe's reinforcement learning is done; from the second time on with routes that the policy wrote itself."""
     domain: ClaimsDomain | FilesDomain | GymDomain = Field(discriminator="kind")
     prompt: PromptConfig = PromptConfig()
     routes: ScriptedRoutes | ImportedRoutes | CollectedRoutes = Field(default=ScriptedRoutes(), discriminator="kind")

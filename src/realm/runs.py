@@ -134,6 +134,14 @@ class Run:
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
+    def adopt(self, path: Path, name: str) -> None:
+        """Let the run show what is at `path` as its own `name`, without a copy."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        temporary = self.path(f".{name}.link")
+        temporary.unlink(missing_ok=True)
+        temporary.symlink_to(os.path.relpath(path.resolve(), self.folder.resolve()))
+        os.replace(temporary, self.path(name))
+
     def spend(self, usd: float) -> None:
         """Add to what the stage at work has cost."""
         self._cost_usd += usd

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -93,8 +92,9 @@ class Cell:
 
     def work(self, *, force: bool = False) -> None:
         """Do what is left."""
-        if self.parent is not None:
-            link_shared(self.parent.run.folder, self.run.folder)
+        for name in SHARED if self.parent is not None else ():
+            if self.parent.run.path(name).exists():
+                self.run.adopt(self.parent.run.path(name), name)
         for stage in self.stages:
             if force or not self.run.is_done(stage):
                 with self.run.recording(stage):
@@ -147,17 +147,6 @@ def stages_of(method: Method, *, pilot: bool = False) -> tuple[str, ...]:
     asked = [stage for mode in method.modes for stage in STAGES_OF_MODE[mode]]
     made = [method.stage] if method.stage else []
     return tuple(dict.fromkeys([*made, *(["pilot"] if pilot else []), *asked]))
-
-
-def link_shared(parent: Path, folder: Path) -> None:
-    """Let `folder` show the files and the start of `parent` as its own."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in SHARED:
-        if (parent / name).exists():
-            temporary = folder / f".{name}.link"
-            temporary.unlink(missing_ok=True)
-            temporary.symlink_to(os.path.relpath((parent / name).resolve(), folder.resolve()))
-            os.replace(temporary, folder / name)
 
 
 def function_of(stage: Stage) -> Callable[[Config, Run], Any]:
