@@ -48,6 +48,7 @@ def built_in(config: Config) -> dict[str, Method]:
     fade, ablation = config.train.fade, {"role": "ablation", "after": "distilled", "stage": "train"}
     rl = {"role": "baseline", "after": "distilled", "stage": "train"}
     sft = {"role": "baseline", "after": "distilled", "modes": (*ALONE, "sampled", "self_consistency")}
+    by_chance = {} if fade.dial == "in_group" else {"train.fade.dial": "chance"}
     no_verdicts = {"train.reward.verdict": 0.0, "train.reward.localization": 0.0}
     methods = [
         Method(name="base", what="the model as it is: direct chain-of-thought prompting, and with the rules in the prompt",
@@ -71,15 +72,12 @@ def built_in(config: Config) -> dict[str, Method]:
         Method(name="grpo", what="GRPO without routes", settings={"train.fade.kind": "none"},
                **rl | {"modes": (*ALONE, "sampled", "self_consistency")}),
         Method(name="grpo_routes", what="GRPO with routes in every prompt, rewarded for answers and format only",
-               settings={"train.fade.kind": "constant", "train.fade.dropout": 0.0, "train.fade.dial": "both", **no_verdicts},
-               **rl),
+               settings={"train.fade.kind": "constant", "train.fade.dropout": 0.0, **no_verdicts}, **rl),
         Method(name="hard_cut", what="ReaLM whose routes stay in full and are cut to none at gone_by",
-               settings={"train.fade.kind": "linear", "train.fade.hold": math.nextafter(fade.gone_by, 0.0),
-                         "train.fade.dial": "both"}, **rl),
+               settings={"train.fade.kind": "linear", "train.fade.hold": math.nextafter(fade.gone_by, 0.0)}, **rl),
         Method(name="no_mrpv", what="without MRPV: routes are shown and fade, verdicts are not rewarded", settings=no_verdicts,
                **ablation),
-        Method(name="no_eaai", what="without EAAI: routes never fade", settings={"train.fade.kind": "constant",
-               "train.fade.dial": "both"}, **ablation),
+        Method(name="no_eaai", what="without EAAI: routes never fade", settings={"train.fade.kind": "constant"}, **ablation),
         Method(name="zero", what="without distillation: the same RL straight on the model", settings={"recipe": "zero"},
                **ablation | {"after": "data"}),
         Method(name="no_guidance", what="without guidance: chains written without the rules are distilled, then the same RL",
@@ -88,7 +86,7 @@ def built_in(config: Config) -> dict[str, Method]:
                **ablation),
         *(
             Method(name=f"fade_{kind}", what=f"the fade {kind} in place of {fade.kind}",
-                   settings={"train.fade.kind": kind, "train.fade.dial": "chance" if kind == "gated" else "both"}, **ablation)
+                   settings={"train.fade.kind": kind} | (by_chance if kind == "gated" else {}), **ablation)
             for kind in ("linear", "cosine", "exponential", "step", "gated")
             if kind != fade.kind
         ),

@@ -13,7 +13,7 @@ import typer
 
 from realm.compare.cells import CELL_STAGES, Cell, plan
 from realm.compare.findings import families, results
-from realm.compare.methods import Method, chosen_methods
+from realm.compare.methods import chosen_methods
 from realm.compare.page import write_page
 from realm.compare.pilot import sentences
 from realm.compare.tables import print_comparison
@@ -38,21 +38,22 @@ def compare(config: Config, folder: Path, *, dry_run: bool, force: bool) -> None
         for cell in cells:
             typer.echo(f"{cell.name:<28} {'would do: ' + ', '.join(cell.left()) if left[cell.name] else 'done before'}")
         return
-    _check(config, cells, methods)
+    _check(config, cells)
+    outdated = False
     for number, cell in enumerate(cells, 1):
         if left[cell.name]:
             typer.echo(f"[{number}/{len(cells)}] {cell.name}: {', '.join(cell.left()) or 'again'}")
             cell.work(force=force)
-            left[cell.name] = False
+            left[cell.name], outdated = False, True
             typer.echo(f"[{number}/{len(cells)}] {cell.name}: {_told(cell)}{cell.seconds():.0f} s; {time_left(cells, left)}")
         if "pilot" in cell.stages:
             found = json.loads(cell.run.path("outcomes/pilot.json").read_text(encoding="utf-8"))
             num_claims = sum(len(family.against) for family in known)
             for line in sentences(found, n=_num_problems(cell), seeds=config.compare.seeds, claims=num_claims):
                 typer.echo(line)
-        last_of_seed = number == len(cells) or cells[number].seed != cell.seed
-        if last_of_seed:
-            outcome = results(config, cells[:number], methods)
+        is_last = number == len(cells)
+        if is_last or (outdated and cells[number].seed != cell.seed):
+            outcome, outdated = results(config, cells[:number], methods), False
             write_json(folder / "results.json", outcome)
             write_page(config, folder, outcome)
     print_comparison(outcome)
@@ -73,7 +74,7 @@ def time_left(cells: Sequence[Cell], left: Mapping[str, bool]) -> str:
     return f"{len(waiting)} cells left, about {max(1, round(seconds / 60))} min"
 
 
-def _check(config: Config, cells: Sequence[Cell], methods: Mapping[str, Method]) -> None:
+def _check(config: Config, cells: Sequence[Cell]) -> None:
     """Let each kind of cell look at its settings before the first has spent time."""
     for cell in cells:
         if cell.seed == config.seed:
