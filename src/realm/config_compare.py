@@ -84,7 +84,7 @@ class CompareConfig(Section):
     methods: list[str] | None = None
     """null: all built-in ones (docs/compare.md) and those of `own`."""
     own: dict[str, dict[str, Any]] = {}
-    """More methods: ReaLM with other settings, as `fade 0.3: {train.fade.gone_by: 0.3}`. They start where ReaLM starts."""
+    """More methods: ReaLM with other settings of `train`, as `gone-0.3: {train.fade.gone_by: 0.3}`."""
     modes: list[Mode] | None = None
     """null: all modes that a method is asked in."""
     families: list[Family] | None = None

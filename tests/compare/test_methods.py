@@ -59,12 +59,19 @@ def test_own_methods_are_realm_with_other_settings(write_config):
     assert list(with_starts(methods)) == ["distilled", "realm", "gone-0.3"]
 
 
+def test_a_method_that_would_be_asked_nothing_is_left_out_but_a_start_is_still_made(write_config, tmp_path):
+    config = load_config(write_config(compare={"methods": ["realm", "cot_synthesizer"], "modes": ["autonomous"], "seeds": 1}))
+    assert list(chosen_methods(config)) == ["realm"]
+    assert [cell.name for cell in plan(config, tmp_path)] == ["data-7", "distilled-7", "realm-7"]
+
+
 @pytest.mark.parametrize(
     ("compare", "message"),
     [
         ({"methods": ["relm"]}, r"no method 'relm'\. Did you mean 'realm'\? Allowed: base, distilled, realm"),
         ({"own": {"realm": {}}}, r"compare\.own: 'realm' is built in"),
         ({"own": {"a/b": {}}}, r"compare\.own: 'a/b' is built in, or not of letters"),
+        ({"own": {"x": {"distill.kind": "unguided"}}}, r"compare\.own\.x: distill\.kind belongs to what all methods share"),
         ({"own": {"x": {"train.fade.knid": 1}}}, r"method 'x': .*unknown key\. Allowed here: kind.*Did you mean 'kind'"),
         ({"own": {"x": {"train.fade.routes": 0}}}, r"method 'x': .*train\.fade\.routes=0.*greater than 0"),
     ],

@@ -112,7 +112,8 @@ def starts() -> dict[str, Method]:
 def chosen_methods(config: Config) -> dict[str, Method]:
     """Return the methods to compare, in the order of the tables; `ConfigError` for a name that is none.
 
-    Only modes that the config wants and the domain allows are left, and the settings of each method are tried on.
+    Only modes that the config wants and the domain allows are left, and no method without one; the settings of each are tried
+    on.
     """
     known = built_in(config)
     for name, settings in config.compare.own.items():
@@ -120,6 +121,11 @@ def chosen_methods(config: Config) -> dict[str, Method]:
             raise ConfigError(
                 f"{config.source}: compare.own: {name!r} is built in, or not of letters, digits, '_', '-' and '.' alone. "
                 "Choose another name."
+            )
+        if shared := [key for key in settings if not key.startswith("train.")]:
+            raise ConfigError(
+                f"{config.source}: compare.own.{name}: {shared[0]} belongs to what all methods share. Allowed: settings of "
+                "train, as train.fade.gone_by. For others run a second comparison with --set and --run."
             )
         what = ", ".join(f"{key} {value}" for key, value in settings.items())
         known[name] = Method(name=name, what=what, role="ablation", after="distilled", stage="train", settings=settings)
@@ -135,7 +141,8 @@ def chosen_methods(config: Config) -> dict[str, Method]:
     for name, method in known.items():
         if name in wanted:
             kept = [mode for mode in method.modes if (modes is None or mode in modes) and (has_rules or mode != "rules")]
-            chosen[name] = replace(method, modes=tuple(kept))
+            if kept:
+                chosen[name] = replace(method, modes=tuple(kept))
             settings_of(method, config)
     return chosen
 
