@@ -10,7 +10,20 @@ import plotly.graph_objects as go
 from realm.compare.tables import families_of, over_seeds
 from realm.report.figures import fragment
 
-_COLOURS = ("#d97706", "#2563eb", "#0f766e", "#be185d", "#7c3aed", "#475569", "#65a30d", "#0891b2", "#b45309", "#94a3b8")
+_COLOURS = (
+    "#d97706",
+    "#2563eb",
+    "#0f766e",
+    "#be185d",
+    "#7c3aed",
+    "#475569",
+    "#65a30d",
+    "#0891b2",
+    "#b45309",
+    "#db2777",
+    "#94a3b8",
+)
+"""One for each mode, and one for the routes."""
 
 
 def accuracy_figure(results: Mapping[str, Any]) -> str:
@@ -20,14 +33,14 @@ def accuracy_figure(results: Mapping[str, Any]) -> str:
         {row["method"] for row in rows}, key=lambda name: max(row["accuracy"] for row in rows if row["method"] == name)
     )
     modes, figure = list(dict.fromkeys(row["mode"] for row in rows)), go.Figure()
-    for mode, colour in zip(modes, _COLOURS, strict=False):
+    for mode, colour in zip(modes, _COLOURS[: len(modes)], strict=True):
         here = [row for row in rows if row["mode"] == mode]
         _add_intervals(figure, here, [row["method"] for row in here], mode, colour, "accuracy")
         each = [(100 * value, row["method"]) for row in here for value in row["per_seed"]]
         x, y = zip(*each, strict=True)
         faint = {"color": colour, "size": 4, "opacity": 0.35}
         figure.add_scatter(x=x, y=y, mode="markers", marker=faint, legendgroup=mode, showlegend=False, hoverinfo="skip")
-    figure.update_xaxes(ticksuffix="%")
+    figure.update_xaxes(ticksuffix="%", range=_in_view(rows))
     figure.update_yaxes(categoryorder="array", categoryarray=methods)
     return fragment(figure, "accuracy", height=150 + 30 * len(methods))
 
@@ -56,7 +69,7 @@ def token_figure(results: Mapping[str, Any]) -> str:
                 x=steps, y=values, mode="lines", line=line, name=f"{row['method']}: majority of n", showlegend=False
             )
     figure.update_xaxes(title_text="generated tokens per problem")
-    figure.update_yaxes(ticksuffix="%")
+    figure.update_yaxes(ticksuffix="%", range=_in_view(rows))
     return fragment(figure, "tokens", height=460)
 
 
@@ -72,6 +85,12 @@ def ablation_figure(results: Mapping[str, Any]) -> str | None:
     figure.update_xaxes(title_text="ReaLM minus ablation, points")
     figure.update_yaxes(categoryorder="array", categoryarray=names[::-1])
     return fragment(figure, "ablations", height=150 + 30 * len(names))
+
+
+def _in_view(rows: Sequence[Mapping[str, Any]]) -> list[float]:
+    """Return the range of accuracies that a figure opens with: the model before any training may lie far below it."""
+    trained = [row for row in rows if row["method"] != "base"] or rows
+    return [100 * min(row["ci95"][0] for row in trained) - 3, 100 * max(row["ci95"][1] for row in rows) + 3]
 
 
 def _add_intervals(
