@@ -164,10 +164,12 @@ def nested_draws(groups: Sequence[Parts], *, seed: int) -> np.ndarray:
 
     Each resample gives every distinct problem a random weight (exponential, the Bayesian bootstrap), the same in all seeds
     that ask it; that is what the choice of problems contributes. Seeds then differ by more than their problems explain,
-    or not: only that excess is resampled over seeds, scaled so that its variance is the unbiased one. To resample whole
-    seeds instead would count the problems twice, and few seeds too little.
+    or not: only that excess is resampled over seeds, scaled to the unbiased variance and, as few seeds tell little about
+    it, by Student's quantile over the normal one. To resample whole seeds instead would count the problems twice.
     """
     import numpy as np
+    from scipy.stats import norm
+    from scipy.stats import t as student
 
     rng, count = np.random.default_rng(seed), len(groups)
     place = {name: number for number, name in enumerate(dict.fromkeys(n for parts in groups for _, part in parts for n in part))}
@@ -188,7 +190,8 @@ def nested_draws(groups: Sequence[Parts], *, seed: int) -> np.ndarray:
         return draws
     by_problems = (resampled - observed).var(axis=1, ddof=1).mean()
     excess = max(0.0, spread - by_problems)
-    effects = (observed - observed.mean()) * math.sqrt(excess / (spread * (count - 1) / count))
+    caution = student.ppf(0.975, count - 1) / norm.ppf(0.975)
+    effects = (observed - observed.mean()) * caution * math.sqrt(excess / (spread * (count - 1) / count))
     return draws + effects[rng.integers(count, size=(RESAMPLES, count))].mean(axis=1)
 
 
