@@ -77,3 +77,20 @@ def test_the_routes_of_real_models_are_as_good_as_measured(wikitq):
         assert 100 * rows[source].one == pytest.approx(expected, abs=1.0), source
         assert rows[source].one <= rows[source].majority <= rows[source].any, source
     assert rows[ALL_SOURCES].any > 0.95
+
+
+def test_the_comparison_trains_every_method_on_as_many_completions_and_sees_small_differences(tmp_path):
+    from realm.compare.cells import plan
+    from realm.compare.findings import families
+    from realm.compare.methods import chosen_methods
+    from realm.rl import grpo_arguments, num_rollouts
+    from realm.stats import smallest_detectable
+
+    config = load_config(CONFIGS / "compare.yaml", [])
+    methods, cells = chosen_methods(config), plan(config, tmp_path)
+    assert config.compare.seeds >= 5 and {"realm", "cot_synthesizer", "rft", "grpo", "no_negatives"} <= set(methods)
+    assert {family.name for family in families(config, methods)} >= {"with routes", "without routes", "drop to test_rules"}
+    trained = [cell.run.config for cell in cells if cell.seed == config.seed and "train" in cell.stages]
+    rollouts = {num_rollouts(grpo_arguments(settings, tmp_path, num_problems=1)) for settings in trained}
+    assert len(rollouts) == 1
+    assert smallest_detectable(config.compare.seeds * config.domain.sizes.test, 0.15) < 0.026

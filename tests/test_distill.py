@@ -165,8 +165,8 @@ def test_distillation_ends_with_a_plain_checkpoint(tmp_path, architecture):
 def test_a_row_is_the_prompt_of_evaluation_then_the_completion_and_a_stop_token(tmp_path, architecture, chat):
     policy = Policy(make_tiny(tmp_path / "model", architecture, chat=chat))
     config = make_config(tmp_path)
-    stops = distill._stop_tokens(policy.tokenizer.eos_token_id, policy.tokenizer)
-    opening, closing = distill._frame(policy.tokenizer, config, stops)
+    stops = distill.stop_tokens(policy.tokenizer.eos_token_id, policy.tokenizer)
+    opening, closing = distill.frame(policy.tokenizer, config, stops)
     rows = rows_of(config)[:2]
     dataset = distill.tokenize_rows(rows, policy.tokenizer, system=None, closing=closing)
     for row, ids, labels in zip(rows, dataset["input_ids"], dataset["labels"], strict=True):
@@ -180,10 +180,10 @@ def test_a_reasoning_model_learns_to_end_its_private_thinking(tmp_path):
     make_tiny(tmp_path / "model", "qwen2")
     config = make_config(tmp_path, prompt={"think_end": "</think>"})
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "model")
-    assert distill._frame(tokenizer, config, ["<|im_end|>"]) == ("<think>\n\n</think>\n\n", "<|im_end|>")
+    assert distill.frame(tokenizer, config, ["<|im_end|>"]) == ("<think>\n\n</think>\n\n", "<|im_end|>")
     tokenizer.chat_template = tokenizer.chat_template.replace("assistant\n{% endif", "assistant\n<think>\n{% endif")
-    assert distill._frame(tokenizer, config, ["<|im_end|>"])[0] == "\n</think>\n\n"
-    completion = distill._frame(tokenizer, config, ["<|im_end|>"])[0] + rows_of(config)[0]["completion"]
+    assert distill.frame(tokenizer, config, ["<|im_end|>"])[0] == "\n</think>\n\n"
+    completion = distill.frame(tokenizer, config, ["<|im_end|>"])[0] + rows_of(config)[0]["completion"]
     assert parse_completion(completion, 0, think_end="</think>").well_formed
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from statistics import fmean, quantiles
 
 from realm.baselines.route_bank import SameAll, majority_labels
+from realm.jsonl import write_json
 from realm.records import Problem, Route
 
 SCHEMA = "realm.bank/1"
@@ -43,6 +45,15 @@ class SourceSummary:
     """Share of routes whose answer the verifier could not compare in its time; they count as not right."""
     words: dict[str, float]
     """Words of a route, by percentile: `p10` to `p90`."""
+
+
+def write_bank(
+    path: Path, problems: Iterable[Problem], routes: Iterable[Route], same_all: SameAll, *, held_out: Sequence[str]
+) -> list[SourceSummary]:
+    """Write bank.json and return what it holds: a summary per group of problems and source."""
+    summaries = bank_summary(problems, routes, same_all, held_out=held_out)
+    write_json(path, {"schema": SCHEMA, "sources": [asdict(summary) for summary in summaries]})
+    return summaries
 
 
 def bank_summary(

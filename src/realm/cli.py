@@ -17,6 +17,7 @@ import typer
 from realm.config import load_config
 from realm.errors import RealmError, mask_secrets
 from realm.import_plan import Wishes, default_folder, plan_import, write_config
+from realm.rounds import next_round
 from realm.runs import STAGES, Run
 from realm.scaffold import write_scaffold
 from realm.verbs import HELP
@@ -119,14 +120,14 @@ def run_stage(run: Run, stage: str, *, dry_run: bool, force: bool) -> None:
     elif not force and run.is_done(stage):
         _say(stage, "done before; settings and inputs unchanged")
     elif dry_run:
-        _say(stage, f"would run: {_listed(run.reads(stage)) or 'the config'} -> {_listed(STAGES[stage].outputs)}")
-        if stage == "routes" and (cost := import_module(STAGES[stage].module).estimate(run.config, run)):
+        _say(stage, f"would run: {_listed(run.reads(stage)) or 'the config'} -> {_listed(run.stages[stage].outputs)}")
+        if stage == "routes" and (cost := import_module(run.stages[stage].module).estimate(run.config, run)):
             typer.echo(cost)
     else:
         started = time.monotonic()
         with run.recording(stage):
             _say(stage, "running")
-            import_module(STAGES[stage].module).run(run.config, run)
+            import_module(run.stages[stage].module).run(run.config, run)
         outputs = ", ".join(run.manifest()["stages"][stage]["outputs"])
         _say(stage, f"done in {time.monotonic() - started:.0f} s: {outputs}")
 
@@ -148,6 +149,11 @@ def _all_stages(run: Run, dry_run: bool, force: bool) -> None:
         if stage == LONG_STAGES[0] and not dry_run:
             _check_long_stages(run, force)
         run_stage(run, stage, dry_run=dry_run, force=force)
+    for number in range(2, run.config.rounds + 1):
+        run = next_round(run, number)
+        typer.echo(f"round {number} of {run.config.rounds}, in {run.folder}: routes of the policy's own")
+        for stage in run.stages:
+            run_stage(run, stage, dry_run=dry_run, force=force)
     if not dry_run:
         made = {"run folder": run.folder, "model": run.path("model"), "report": run.path("report.html")}
         typer.echo("\n" + "".join(f"{name:<11} {path}\n" for name, path in made.items() if path.exists()))
@@ -217,6 +223,24 @@ def _import(
     typer.echo(f"\nnext:  realm eval {path}")
 
 
+def _ask(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A run folder, a model folder or a hub id.", show_default=False)],
+    question: Annotated[str, typer.Argument(metavar="QUESTION", help="The question; - reads it.", show_default=False)],
+    self_routes: Annotated[int, typer.Option(metavar="K", min=0, help="Judge so many own samples first.")] = 0,
+    max_new_tokens: Annotated[int, typer.Option(metavar="N", min=1, help="Length of a completion at most.")] = 512,
+    seed: Annotated[int, typer.Option(metavar="N", help="Of the samples.")] = 7,
+) -> None:
+    with told_plainly():
+        _set_environment()
+        text = sys.stdin.read() if question == "-" else question
+        reply = import_module("realm.ask").ask(model, text, self_routes=self_routes, max_new_tokens=max_new_tokens, seed=seed)
+        typer.echo(reply.describe())
+
+
+def _compare(run: Run, dry_run: bool, force: bool) -> None:
+    import_module("realm.compare.running").compare(run.config, run.folder, dry_run=dry_run, force=force)
+
+
 def _print_results(run: Run) -> None:
     import_module("realm.evaluate").print_results(run)
 
@@ -247,3 +271,5 @@ _register("import", _import)
 for _stage in STAGES:
     _add_verb(_stage, _one_stage(_stage))
 _add_verb("run", _all_stages)
+_add_verb("compare", _compare)
+_register("ask", _ask)

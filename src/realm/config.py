@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -16,11 +17,12 @@ from pydantic import (
     model_validator,
 )
 
+from realm.config_compare import CompareConfig
 from realm.config_domain import SCRIPTED_TASKS, ClaimsDomain, FilesDomain, GymDomain
 from realm.config_routes import CollectedRoutes, ImportedRoutes, ScriptedRoutes
 from realm.errors import ConfigError
 from realm.mrpv.prompt import ASSISTED, AUTONOMOUS
-from realm.settings import Section, Share, describe_mistakes, read_settings
+from realm.settings import Section, Share, describe_mistakes, put_in, read_settings
 
 TrlSettings = dict[str, Any]
 """Settings that go to a class of TRL or PEFT untouched; that class says what it allows."""
@@ -81,6 +83,8 @@ class RouteMix(Section):
     equally likely."""
     plausible: bool = False
     """Of the wrong routes those nearest to a right one come first."""
+    wrong: bool = True
+    """Wrong routes are shown at all; an ablation turns them off, and with them every reward for verdicts."""
 
 
 class Gate(Section):
@@ -201,6 +205,8 @@ class Config(Section):
     """A folder or a hub id: any causal language model of Transformers; null: none, the route bank is all there is to evaluate."""
     recipe: Literal["r1", "zero"] = "r1"
     """r1: distil, then reinforcement learning; zero: reinforcement learning straight on `model`."""
+    rounds: PositiveInt = 1
+    """How often the recipe's reinforcement learning is done; from the second time on with routes that the policy wrote itself."""
     domain: ClaimsDomain | FilesDomain | GymDomain = Field(discriminator="kind")
     prompt: PromptConfig = PromptConfig()
     routes: ScriptedRoutes | ImportedRoutes | CollectedRoutes = Field(default=ScriptedRoutes(), discriminator="kind")
@@ -208,6 +214,7 @@ class Config(Section):
     train: TrainConfig = TrainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     report: ReportConfig = ReportConfig()
+    compare: CompareConfig = CompareConfig()
     _source: Path = PrivateAttr(default=Path("config.yaml"))
 
     @model_validator(mode="after")
@@ -272,14 +279,24 @@ class Config(Section):
         """Return all settings, defaults included, as a JSON-ready dict."""
         return self.model_dump(mode="json")
 
+    def with_settings(self, settings: Mapping[str, Any]) -> Config:
+        """Return this config with each `a.b: value` put in; `ConfigError` where it does not fit."""
+        said = self.model_dump(mode="json", exclude_unset=True)
+        for dotted, value in settings.items():
+            put_in(said, dotted.split("."), value, f"{dotted}: {value}")
+        return _validated(said, self._source, [f"{dotted}={value}" for dotted, value in settings.items()])
+
 
 def load_config(path: Path, overrides: list[str] | None = None) -> Config:
     """Return the settings of a YAML file, with `a.b=value` overrides put on top; `ConfigError` on any mistake in them."""
     path = Path(path)
-    settings = read_settings(path, overrides or [])
+    return _validated(read_settings(path, overrides or []), path, overrides or [])
+
+
+def _validated(settings: Mapping[str, Any], path: Path, overrides: list[str]) -> Config:
     try:
         config = Config.model_validate(settings)
     except ValidationError as error:
-        raise ConfigError(describe_mistakes(error, Config, path, overrides or [])) from None
+        raise ConfigError(describe_mistakes(error, Config, path, overrides)) from None
     config._source = path
     return config

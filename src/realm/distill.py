@@ -58,7 +58,7 @@ def write_rows(
     routes = usable_routes(read_routes(run.path("routes.jsonl")), problems, config.routes.held_out)
     name, domain = config.resolve_model(), load_domain(config)
     network, tokenizer = load_checkpoint(name)
-    opening, closing = _frame(tokenizer, config, _stop_tokens(network.generation_config.eos_token_id, tokenizer))
+    opening, closing = frame(tokenizer, config, stop_tokens(network.generation_config.eos_token_id, tokenizer))
     rows_of = partial(sft_rows, problems, show=domain.show, config=config, opening=opening)
     encode = partial(tokenize_rows, tokenizer=tokenizer, system=config.prompt.system, closing=closing)
 
@@ -138,7 +138,7 @@ def sft_rows(
     """Return the rows of sft.jsonl: every chain once alone, and assisted rows up to their share of all rows.
 
     An assisted row shows a set of the chain's problem and teaches the teacher's check and the outcome of each route, then
-    the chain: a cold start for the format that RL rewards. `opening` begins each completion (see `_frame`).
+    the chain: a cold start for the format that RL rewards. `opening` begins each completion (see `frame`).
     """
     templates = {"autonomous": config.prompt.autonomous, "assisted": config.prompt.assisted}
 
@@ -249,23 +249,36 @@ def require_room(
     )
 
 
-def train_on_rows(config: Config, run: Run, dataset: Dataset, tokenizer: PreTrainedTokenizerBase, arguments: SFTConfig) -> None:
-    """Train on the completions of the rows in `dataset` and write RUN/distilled."""
+def train_on_rows(
+    config: Config,
+    run: Run,
+    dataset: Dataset,
+    tokenizer: PreTrainedTokenizerBase,
+    arguments: SFTConfig,
+    *,
+    start: str | None = None,
+    output: str = "distilled",
+    how: str = "ReaLM: guided CoT distillation (arXiv 2508.12387, the project's own reading of it)",
+) -> None:
+    """Train `start`, or the config's model, on the completions of the rows in `dataset`, and write RUN/`output`."""
     trainer = SFTTrainer(
-        model=config.resolve_model(),
+        model=start or config.resolve_model(),
         args=arguments,
         train_dataset=dataset,
         processing_class=tokenizer,
         peft_config=lora_config(config.train.lora),
     )
-    train(trainer, "distill", Path(arguments.output_dir))
+    train(trainer, Path(arguments.output_dir).name, Path(arguments.output_dir))
+    epochs = trainer.state.epoch or 0
+    taught = sum(label != -100 for labels in dataset["labels"] for label in labels)
+    run.record_figures({"trained_completions": round(epochs * len(dataset)), "trained_tokens": round(epochs * taught)})
     text = [
-        f"Distilled from `{config.model}` by ReaLM: guided CoT distillation (arXiv 2508.12387, the project's own reading of it).",
+        f"Trained from `{config.model}` by {how}.",
         "",
         f"- run: `{run.folder.name}`, recipe `{config.recipe}`, seed {config.seed}",
-        f"- {len(dataset)} rows, {trainer.state.global_step} steps, {trainer.state.epoch or 0:.2f} epochs",
+        f"- {len(dataset)} rows, {trainer.state.global_step} steps, {epochs:.2f} epochs",
     ]
-    save_policy(trainer, tokenizer, run.path("distilled"), model_card(title="distilled", base_model=config.model, text=text))
+    save_policy(trainer, tokenizer, run.path(output), model_card(title=output, base_model=config.model, text=text))
 
 
 def tokenize_rows(
@@ -287,7 +300,7 @@ def tokenize_rows(
     )
 
 
-def _frame(tokenizer: PreTrainedTokenizerBase, config: Config, stops: Sequence[str]) -> tuple[str, str]:
+def frame(tokenizer: PreTrainedTokenizerBase, config: Config, stops: Sequence[str]) -> tuple[str, str]:
     """Return what comes before and after the text of every completion: an empty private thinking, and the end of the turn.
 
     A template with an end of turn of its own (Gemma) is followed; otherwise the EOS token ends the completion.
@@ -313,7 +326,7 @@ def _frame(tokenizer: PreTrainedTokenizerBase, config: Config, stops: Sequence[s
     return ("" if opened else f"{begin}\n") + f"\n{config.prompt.think_end}\n\n", closing
 
 
-def _stop_tokens(eos_token_id: int | list[int] | None, tokenizer: PreTrainedTokenizerBase) -> list[str]:
+def stop_tokens(eos_token_id: int | list[int] | None, tokenizer: PreTrainedTokenizerBase) -> list[str]:
     """Return the texts of the tokens that end a generation."""
     ids = eos_token_id if isinstance(eos_token_id, list) else [eos_token_id]
     texts = [tokenizer.convert_ids_to_tokens(token_id) for token_id in ids if token_id is not None]

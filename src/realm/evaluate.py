@@ -71,7 +71,7 @@ def run(config: Config, run: Run) -> None:
     Answers are kept a batch at a time, so that what was interrupted continues where it stopped. Without a model the routes
     themselves are all there is to evaluate.
     """
-    exam = _set_exam(config, run)
+    exam = set_exam(config, run)
     answers = _answer_all(config, run, exam)
     bank = {
         split: evaluate_bank(problems, exam.shown, exam.routes, exam.domain.same_all) for split, problems in exam.splits.items()
@@ -81,7 +81,7 @@ def run(config: Config, run: Run) -> None:
     write_json(run.path("results.json"), _results(answers, bank, seed=config.seed) | left_out)
 
 
-def _set_exam(config: Config, run: Run) -> Exam:
+def set_exam(config: Config, run: Run) -> Exam:
     """Return the problems and the routes shown; `DataError` where there is no problem to ask, or no route to show."""
     problems, routes = read_problems(run.path("problems.jsonl")), defaultdict(list)
     for route in read_routes(run.path("routes.jsonl")):
@@ -194,7 +194,7 @@ def _answer_pass(
                 index, sample = indices[number // num_samples], number % num_samples
                 row = asdict(exam_pass) | {"problem_id": problems[index].id, "prompt": prompts[index]}
                 row |= {"sample": sample} if exam_pass.decoding == "sampled" else {}
-                row |= _judge(completion, problems[index], sets[index], exam.domain, settings.think_end)
+                row |= judge(completion, problems[index], sets[index], exam.domain, settings.think_end)
                 if sets[index].routes:
                     bank = exam.routes[problems[index].id]
                     row["routes"] = [bank.index(route) for route in sets[index].routes]
@@ -215,7 +215,7 @@ def _answer_pass(
     return rows
 
 
-def _judge(completion: Any, problem: Problem, routes: RouteSet, domain: Domain, think_end: str | None) -> dict[str, Any]:
+def judge(completion: Any, problem: Problem, routes: RouteSet, domain: Domain, think_end: str | None) -> dict[str, Any]:
     """Return what one completion said and whether it is right, as the fields of an answers.jsonl row."""
     judgement = parse_completion(completion.text, len(routes.routes), think_end=think_end)
     answer = None if judgement.answer is None else domain.extract(judgement.answer)
@@ -282,11 +282,11 @@ def _evaluation(exam_pass: Pass, rows: Sequence[dict[str, Any]], outcomes: Mappi
     if sampled:
         figures["samples"] = len(rows) // len(outcomes)
     if exam_pass.mode == "assisted":
-        figures |= _verdict_figures(rows)
+        figures |= verdict_figures(rows)
     return figures
 
 
-def _verdict_figures(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def verdict_figures(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return how the verdicts agree with the labels, and what would show that they are a habit and no judgement.
 
     A verdict that was not given counts as wrong. A class of which no route was shown has no figure.

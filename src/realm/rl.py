@@ -134,6 +134,7 @@ def run(config: Config, run: Run) -> None:
     torch.cuda.empty_cache()
     trainer = make_trainer(start, arguments, builder, grader, tokenizer, run)
     train(trainer, "train", work)
+    run.record_figures(budget(trainer))
     save_policy(trainer, tokenizer, run.path("model"), _card(config, run, trainer, len(problems)))
 
 
@@ -235,6 +236,19 @@ def grpo_arguments(config: Config, work: Path, *, num_problems: int) -> GRPOConf
 def prompts_per_generation(arguments: GRPOConfig) -> int:
     """Return how many different prompts one generation samples."""
     return arguments.generation_batch_size // arguments.num_generations
+
+
+def num_rollouts(arguments: GRPOConfig) -> int:
+    """Return how many completions the whole training samples."""
+    return math.ceil(arguments.max_steps / _steps_per_generation(arguments)) * arguments.generation_batch_size
+
+
+def budget(trainer: ReaLMTrainer) -> dict[str, int]:
+    """Return what the training sampled and learned from, for the manifest; tokens are those of the completions."""
+    lengths = [row["completions/mean_length"] for row in trainer.state.log_history if "completions/mean_length" in row]
+    rollouts = num_rollouts(trainer.args)
+    tokens = round(rollouts * sum(lengths) / len(lengths)) if lengths else 0
+    return {"rollouts": rollouts, "trained_completions": rollouts, "trained_tokens": tokens}
 
 
 def _steps_per_generation(arguments: GRPOConfig) -> float:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
 from importlib import import_module
 
 from realm import collecting
-from realm.bank import SCHEMA, bank_summary, print_bank
+from realm.bank import print_bank, write_bank
 from realm.config import Config, ScriptedRoutes
 from realm.domains import load_domain
 from realm.errors import ConfigError, DataError
 from realm.importing import import_outputs
-from realm.jsonl import read_problems, read_routes, write_json, write_jsonl
+from realm.jsonl import read_problems, read_routes, write_jsonl
 from realm.progress import progress
 from realm.records import Problem, Route
 from realm.runs import Run
@@ -32,8 +31,7 @@ def run(config: Config, run: Run) -> None:
     else:
         routes = list(_scripted(problems, config))
     write_jsonl(run.path("routes.jsonl"), routes)
-    summaries = bank_summary(problems, routes, domain.same_all, held_out=config.routes.held_out)
-    write_json(run.path("bank.json"), {"schema": SCHEMA, "sources": [asdict(summary) for summary in summaries]})
+    summaries = write_bank(run.path("bank.json"), problems, routes, domain.same_all, held_out=config.routes.held_out)
     for gap in gaps(problems, routes, config.routes.held_out):
         print(gap)
     print_bank(summaries, config.routes.held_out)

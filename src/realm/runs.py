@@ -9,7 +9,7 @@ import platform
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -44,9 +44,10 @@ SCHEMA = "realm.run/1"
 class Run:
     """A run folder. A stage reads and writes its files; the manifest says which stages are done, and from what."""
 
-    def __init__(self, folder: Path, config: Config) -> None:
+    def __init__(self, folder: Path, config: Config, stages: Mapping[str, Stage] = STAGES) -> None:
         self.folder = Path(folder)
         self.config = config
+        self.stages = stages
         self._cost_usd = 0.0
         self._figures: dict[str, Any] = {}
 
@@ -59,6 +60,14 @@ class Run:
         folder = self.path("work") / stage
         folder.mkdir(parents=True, exist_ok=True)
         return folder
+
+    def adopt(self, path: Path, name: str) -> None:
+        """Let the run show what is at `path` as its own `name`, without a copy."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        temporary = self.path(f".{name}.link")
+        temporary.unlink(missing_ok=True)
+        temporary.symlink_to(os.path.relpath(path.resolve(), self.folder.resolve()))
+        os.replace(temporary, self.path(name))
 
     def spend(self, usd: float) -> None:
         """Add to what the stage at work has cost."""
@@ -76,7 +85,7 @@ class Run:
 
     def reads(self, stage: str) -> list[str]:
         """Return the names of what `stage` reads in the run folder: the recipe `zero` has no distilled model."""
-        return [name for name in STAGES[stage].inputs if self.config.recipe == "r1" or not name.startswith("distilled/")]
+        return [name for name in self.stages[stage].inputs if self.config.recipe == "r1" or not name.startswith("distilled/")]
 
     def inputs(self, stage: str) -> dict[str, Path]:
         """Return what `stage` reads and is there, by its name in the manifest; `RunError` where something is missing."""
@@ -86,7 +95,7 @@ class Run:
             if path.exists():
                 found[name.rstrip("?")] = path
             elif not name.endswith("?"):
-                maker = next(other.name for other in STAGES.values() if name in other.outputs)
+                maker = next(other.name for other in self.stages.values() if name in other.outputs)
                 raise RunError(
                     f"{path}: `realm {stage}` reads it, and it is not there. Run `realm {maker}` first, "
                     "or `realm run` for all stages in order."
@@ -150,7 +159,7 @@ class Run:
     def _present(self, stage: str) -> dict[str, Any]:
         """Return the hashes that a finished stage must still match."""
         dump = self.config.dump()
-        settings = {name: _look_up(dump, name) for name in STAGES[stage].settings}
+        settings = {name: _look_up(dump, name) for name in self.stages[stage].settings}
         text = json.dumps(settings, sort_keys=True, ensure_ascii=False)
         inputs = {name: hash_of(path) for name, path in self.inputs(stage).items()}
         return {"settings": hashlib.sha256(text.encode()).hexdigest(), "inputs": inputs}
@@ -169,7 +178,7 @@ class Run:
             files = [config.routes.guide.path, *(teacher.path for teacher in config.routes.teachers if teacher.kind == "replay")]
             models = [teacher.model for teacher in config.routes.teachers if teacher.kind == "local"]
             names = [*filter(None, files), *(model for model in models if config.resolve(model).is_dir())]
-        elif stage in ("distill", "train", "eval") and config.model and Path(config.resolve_model()).is_dir():
+        elif "model" in self.stages[stage].settings and config.model and Path(config.resolve_model()).is_dir():
             names = [config.model]
         paths = {name: path for name in names if (path := local_path(name, config.resolve))}
         for path in paths.values():
@@ -226,7 +235,7 @@ class Run:
 
     def _written(self, stage: str) -> dict[str, str]:
         hashes = {}
-        for name in STAGES[stage].outputs:
+        for name in self.stages[stage].outputs:
             path = self.path(name.rstrip("?/"))
             assert path.exists() or name.endswith("?"), f"stage {stage} ended without writing {path}"
             if path.exists():
@@ -241,7 +250,7 @@ class Run:
             "seed": self.config.seed,
             "versions": _versions(),
             "commit": _commit(),
-            "stages": {name: stages[name] for name in STAGES if name in stages},
+            "stages": {name: stages[name] for name in self.stages if name in stages},
         }
         write_json(self.path("manifest.json"), manifest)
 

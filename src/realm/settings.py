@@ -61,11 +61,11 @@ def read_settings(path: Path, overrides: list[str]) -> dict[str, Any]:
     if not isinstance(settings, dict):
         raise ConfigError(f"{path}: holds {_kind(settings)}, not settings. A config is a YAML mapping, as in configs/demo.yaml.")
     for override in overrides:
-        _put_in(settings, override)
+        _override(settings, override)
     return settings
 
 
-def _put_in(settings: dict[str, Any], override: str) -> None:
+def _override(settings: dict[str, Any], override: str) -> None:
     dotted, equals, text = override.partition("=")
     names = dotted.strip().split(".")
     if not equals or not all(names):
@@ -74,13 +74,18 @@ def _put_in(settings: dict[str, Any], override: str) -> None:
         value = yaml.load(text, _Loader)
     except yaml.YAMLError as error:
         raise ConfigError(f"--set {override}: the value is not valid YAML: {_problem(error)}.") from None
+    put_in(settings, names, value, f"--set {override}")
+
+
+def put_in(settings: dict[str, Any], names: list[str], value: Any, said: str) -> None:
+    """Put `value` into nested `settings`; `said` is what the user said, for the error."""
     section = settings
     for depth, name in enumerate(names[:-1], 1):
         if section.get(name) is None:
             section[name] = {}
         section = section[name]
         if not isinstance(section, dict):
-            raise ConfigError(f"--set {override}: {'.'.join(names[:depth])} is {_kind(section)}, it holds no keys.")
+            raise ConfigError(f"{said}: {'.'.join(names[:depth])} is {_kind(section)}, it holds no keys.")
     section[names[-1]] = value
 
 

@@ -86,4 +86,22 @@ HELP: dict[str, tuple[str, dict[str, str], str]] = {
         },
         "realm run configs/demo.yaml",
     ),
+    "compare": (
+        "Compare methods over several seeds at equal budgets, and test the claims.",
+        {
+            "reads": "the config, its section `compare`; docs/compare.md says which methods there are",
+            "writes": "RUN/cells/METHOD-SEED/, RUN/results.json, RUN/report.html",
+            "costs": "seeds x methods trainings; done cells are kept, and the time left is printed after each",
+        },
+        "realm compare configs/compare.yaml --set compare.seeds=2",
+    ),
+    "ask": (
+        "Ask a model one question, by itself or with its own samples as routes.",
+        {
+            "reads": "a run folder (its model/), a model folder in it, or any other model",
+            "writes": "nothing; the answer goes to standard output",
+            "costs": "one completion, and K more with --self-routes K",
+        },
+        'realm ask runs/demo "A gold member had a scan. ..." --self-routes 4',
+    ),
 }

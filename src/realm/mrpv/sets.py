@@ -19,14 +19,14 @@ def draw_routes(bank: Sequence[Route], k: int, *, seed: int, row_id: str, step: 
     equally likely: right to wrong 1:1 over training, a wrong majority in some sets, a right one in others. A text comes
     twice only where the bank has no other. Guided chains and empty texts are never shown. A pure function of its arguments.
 
-    `mix` may ask for a share of sets with a wrong majority, the others then holding as many more right ones, and for the wrong
-    routes nearest to a right one.
+    `mix` may ask for a share of sets with a wrong majority, the others then holding as many more right ones, for the wrong
+    routes nearest to a right one, or for no wrong ones at all.
     """
     mix = mix or RouteMix()
     rng = _random(f"{seed}|{row_id}|{step}")
     shown = [route for route in bank if route.text.strip() and not route.guided]
     right = _distinct_first([route for route in shown if route.correct], rng)
-    wrong = _distinct_first([route for route in shown if not route.correct], rng)
+    wrong = _distinct_first([route for route in shown if not route.correct], rng) if mix.wrong else []
     if mix.plausible and right:
         wrong = _plausible_first(wrong, tuple(dict.fromkeys(route.text for route in bank if route.correct and not route.guided)))
     k = min(k, len(right) + len(wrong))

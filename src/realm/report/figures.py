@@ -72,7 +72,7 @@ def _intervals(points: Sequence[tuple[str, str, Mapping[str, Any]]], colours: Ma
     figure.update_yaxes(categoryorder="array", categoryarray=lines)
     if len(points) > len(lines):
         figure.update_layout(scattermode="group", scattergap=0.4)
-    return _fragment(figure, "accuracy", height=110 + 34 * max(len(lines), len(points) // 2))
+    return fragment(figure, "accuracy", height=110 + 34 * max(len(lines), len(points) // 2))
 
 
 def fade_figure(fade: Sequence[Mapping[str, Any]]) -> str:
@@ -122,7 +122,7 @@ def fade_figure(fade: Sequence[Mapping[str, Any]]) -> str:
     figure.update_yaxes(title_text="reward", row=2, col=1)
     figure.update_yaxes(title_text="gap, points", zeroline=True, row=3, col=1)
     figure.update_xaxes(title_text="training step", row=3, col=1)
-    return _fragment(figure, "fade", height=640)
+    return fragment(figure, "fade", height=640)
 
 
 def _add_gap(figure: go.Figure, fade: Sequence[Mapping[str, Any]]) -> None:
@@ -181,7 +181,7 @@ def verdict_figure(results: Mapping[str, Any]) -> str:
         )
     figure.update_layout(barmode="group", bargap=0.45, bargroupgap=0.08)
     figure.update_yaxes(range=[0, 108], tickvals=[0, 25, 50, 75, 100], ticksuffix="%")
-    return _fragment(figure, "verdicts", height=320)
+    return fragment(figure, "verdicts", height=320)
 
 
 def length_figure(bank: Sequence[Mapping[str, Any]]) -> str:
@@ -206,10 +206,10 @@ def length_figure(bank: Sequence[Mapping[str, Any]]) -> str:
         )
     figure.update_layout(boxmode="group")
     figure.update_xaxes(title_text="words of a route", rangemode="tozero")
-    return _fragment(figure, "lengths", height=110 + 34 * len(bank))
+    return fragment(figure, "lengths", height=110 + 34 * len(bank))
 
 
-def _fragment(figure: go.Figure, name: str, *, height: int) -> str:
+def fragment(figure: go.Figure, name: str, *, height: int) -> str:
     figure.update_layout(
         template="plotly_white",
         height=height,

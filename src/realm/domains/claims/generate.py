@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import asdict
 
 from realm.domains.claims.adjudicate import FEES, TIERS, Claim, adjudicate
@@ -101,3 +101,24 @@ def generate(sizes: Mapping[str, int], seed: int) -> Iterator[Problem]:
                 meta={"claim": asdict(claim), "rules": sorted(decision.rules)},
             )
             count += 1
+
+
+def similar_problem(problem: Problem, rng: random.Random, *, taken: Set[Claim], tries: int = 2000) -> Problem | None:
+    """Return a problem that is none of `taken` and whose decision uses the same rules; `None` where `tries` draws find none.
+
+    Each draw keeps about half of the facts, so that rare combinations of rules are found.
+    """
+    known, wanted = problem.meta["claim"], set(problem.meta["rules"])
+    for _ in range(tries):
+        drawn = asdict(draw_claim(rng))
+        claim = Claim(**{name: known[name] if rng.random() < 0.5 else value for name, value in drawn.items()})
+        if claim not in taken and adjudicate(claim).rules == wanted:
+            decision = adjudicate(claim)
+            return Problem(
+                id=f"{problem.id}-similar",
+                split="train",
+                question=describe(claim, rng),
+                answer=decision.answer,
+                meta={"claim": asdict(claim), "rules": sorted(decision.rules)},
+            )
+    return None

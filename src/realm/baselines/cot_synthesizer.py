@@ -1,0 +1,66 @@
+"""CoT-Synthesizer (Zhang et al., arXiv 2501.01668): a model taught to write a better answer from several candidates.
+
+Its data pipeline: candidates of each training problem, a synthesized answer by the teacher, a filter that keeps the right
+ones, and supervised training on `question + candidates -> synthesis + answer`. In use it is shown the same candidates that
+an assisted prompt shows. Our reading for a teacher that writes chains with a guide: its synthesis is its guided chain of the
+problem, which for the scripted expert is what it writes whatever the candidates say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from realm.baselines.further import completion_opening, rollouts_of, train_further
+from realm.config import Config
+from realm.distill import usable_routes
+from realm.domains import load_domain
+from realm.mrpv.prompt import render_prompt, render_reasoning
+from realm.mrpv.sets import draw_routes
+from realm.records import Problem, Route
+from realm.rows import route_bank
+from realm.runs import Run, read_problems, read_routes
+
+
+def run(config: Config, run: Run) -> None:
+    """Train RUN/distilled to synthesize, on as many completions as ReaLM has rollouts, and write RUN/model."""
+    problems = {problem.id: problem for problem in read_problems(run.path("problems.jsonl")) if problem.split == "train"}
+    routes = usable_routes(read_routes(run.path("routes.jsonl")), problems, config.routes.held_out)
+    count, opening = rollouts_of(config, run), completion_opening(config, run)
+    rows = synthesis_rows(problems, routes, count, show=load_domain(config).show, config=config, opening=opening)
+    train_further(config, run, "cot_synthesizer", rows, "CoT-Synthesizer (arXiv 2501.01668)")
+
+
+def synthesis_rows(
+    problems: Mapping[str, Problem],
+    routes: Sequence[Route],
+    count: int,
+    *,
+    show: Callable[[Any], str],
+    config: Config,
+    opening: str = "",
+) -> list[dict[str, Any]]:
+    """Return `count` rows: problem after problem, each time with candidates drawn anew and one of its right syntheses.
+
+    A synthesis is a right chain written with the guide, or without where nobody wrote with one; the candidates are never
+    among them. `prompt.assisted` is the prompt: a synthesizer is asked by its own.
+    """
+    bank = route_bank(routes, config)
+    chains: dict[str, list[Route]] = {}
+    for route in routes:
+        if route.correct and bank.get(route.problem_id):
+            chains.setdefault(route.problem_id, []).append(route)
+    if any(route.guided for group in chains.values() for route in group):
+        chains = {name: guided for name, group in chains.items() if (guided := [route for route in group if route.guided])}
+    names, rows = list(chains), []
+    for number in range(count if names else 0):
+        turn, place = divmod(number, len(names))
+        problem = problems[names[place]]
+        chain = chains[problem.id][turn % len(chains[problem.id])]
+        candidates = [route for route in bank[problem.id] if route is not chain]
+        shown = draw_routes(candidates, config.train.fade.routes, seed=config.seed, row_id=problem.id, step=turn)
+        if shown.routes:
+            completion = opening + render_reasoning(chain.text, show(problem.answer))
+            prompt = render_prompt(problem.question, shown, assisted=config.prompt.assisted)
+            rows.append({"problem_id": problem.id, "prompt": prompt, "completion": completion, "route": chain.source})
+    return rows

@@ -1,0 +1,72 @@
+"""More supervised training from the same start: the control of every RL method, and the last step of other baselines.
+
+It trains on as many completions as ReaLM has rollouts, with the settings of distillation, so that a gain of ReaLM over it is
+none of longer training.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from realm.config import Config
+from realm.distill import frame, require_room, sft_arguments, stop_tokens, tokenize_rows, train_on_rows
+from realm.policy import load_checkpoint
+from realm.records import Problem
+from realm.rl import grpo_arguments, num_rollouts
+from realm.runs import Run, read_jsonl, read_problems, write_jsonl
+from realm.training import context_of
+
+
+def run(config: Config, run: Run) -> None:
+    """Train RUN/distilled further on what it was distilled from, and write RUN/model."""
+    train_further(config, run, "further", read_jsonl(run.path("sft.jsonl")), "more of the same distillation")
+
+
+def training_problems(config: Config, run: Run) -> list[Problem]:
+    """Return the problems that reinforcement learning uses."""
+    problems = [problem for problem in read_problems(run.path("problems.jsonl")) if problem.split == "train"]
+    return problems[: config.train.problems]
+
+
+def rollouts_of(config: Config, run: Run) -> int:
+    """Return how many completions ReaLM samples and learns from under these settings."""
+    arguments = grpo_arguments(config, Path("unused"), num_problems=len(training_problems(config, run)))
+    return num_rollouts(arguments)
+
+
+def completion_opening(config: Config, run: Run) -> str:
+    """Return what every taught completion begins with: an empty private thinking, where the model thinks in private."""
+    return _load(config, run)[2]
+
+
+def train_further(config: Config, run: Run, stage: str, rows: Sequence[Mapping[str, Any]], how: str) -> None:
+    """Train RUN/distilled on `rows` (problem_id, prompt, completion) for ReaLM's number of completions, and write RUN/model.
+
+    Without any row there is nothing to learn, and the model stays what it was.
+    """
+    write_jsonl(run.path("taught.jsonl"), map(dict, rows))
+    if not rows:
+        print(f"{how}: there is no row to train on; the model stays what it was.")
+        shutil.rmtree(run.path("model"), ignore_errors=True)
+        shutil.copytree(run.path("distilled"), run.path("model"))
+        return
+    network, tokenizer, _, closing = _load(config, run)
+    arguments = sft_arguments(config, run.work(stage))
+    per_step = arguments.per_device_train_batch_size * arguments.gradient_accumulation_steps * arguments.world_size
+    steps = {"max_steps": max(1, math.ceil(rollouts_of(config, run) / per_step))}
+    settings = config.with_settings({"distill.sft": config.distill.sft | steps})
+    arguments = sft_arguments(settings, run.work(stage))
+    dataset = tokenize_rows(rows, tokenizer, system=config.prompt.system, closing=closing)
+    start = str(run.path("distilled"))
+    require_room(start, context_of(network.config), arguments, rows, dataset)
+    train_on_rows(settings, run, dataset, tokenizer, arguments, start=start, output="model", how=how)
+
+
+def _load(config: Config, run: Run) -> tuple[Any, Any, str, str]:
+    network, tokenizer = load_checkpoint(run.path("distilled"))
+    opening, closing = frame(tokenizer, config, stop_tokens(network.generation_config.eos_token_id, tokenizer))
+    return network, tokenizer, opening, closing

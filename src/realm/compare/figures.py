@@ -1,0 +1,118 @@
+"""The charts of a comparison, as HTML fragments that share one inlined copy of plotly.js."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+
+from realm.compare.tables import families_of, over_seeds
+from realm.report.figures import fragment
+
+_COLOURS = (
+    "#d97706",
+    "#2563eb",
+    "#0f766e",
+    "#be185d",
+    "#7c3aed",
+    "#475569",
+    "#65a30d",
+    "#0891b2",
+    "#b45309",
+    "#db2777",
+    "#94a3b8",
+)
+"""One for each mode, and one for the routes."""
+
+
+def accuracy_figure(results: Mapping[str, Any]) -> str:
+    """Return accuracy on `test` with its interval over the seeds, by method and mode; small points are the seeds."""
+    rows = over_seeds(results, "test")
+    methods = sorted(
+        {row["method"] for row in rows}, key=lambda name: max(row["accuracy"] for row in rows if row["method"] == name)
+    )
+    modes, figure = list(dict.fromkeys(row["mode"] for row in rows)), go.Figure()
+    for mode, colour in zip(modes, _COLOURS[: len(modes)], strict=True):
+        here = [row for row in rows if row["mode"] == mode]
+        _add_intervals(figure, here, [row["method"] for row in here], mode, colour, "accuracy")
+        each = [(100 * value, row["method"]) for row in here for value in row["per_seed"]]
+        x, y = zip(*each, strict=True)
+        faint = {"color": colour, "size": 4, "opacity": 0.35}
+        figure.add_scatter(x=x, y=y, mode="markers", marker=faint, legendgroup=mode, showlegend=False, hoverinfo="skip")
+    figure.update_xaxes(ticksuffix="%", range=_in_view(rows))
+    figure.update_yaxes(categoryorder="array", categoryarray=methods)
+    return fragment(figure, "accuracy", height=150 + 30 * len(methods))
+
+
+def token_figure(results: Mapping[str, Any]) -> str:
+    """Return accuracy on `test` against the tokens generated per problem; a line joins the majorities of 1, 2, ... samples."""
+    rows = [row for row in over_seeds(results, "test") if row["tokens_per_problem"]]
+    figure = go.Figure()
+    for mode, colour in zip(dict.fromkeys(row["mode"] for row in rows), _COLOURS, strict=False):
+        here = [row for row in rows if row["mode"] == mode]
+        figure.add_scatter(
+            x=[row["tokens_per_problem"] for row in here],
+            y=[100 * row["accuracy"] for row in here],
+            text=[row["method"] for row in here],
+            name=mode,
+            mode="markers",
+            marker={"color": colour, "size": 10},
+            hovertemplate="%{text}: %{y:.1f}% at %{x:.0f} tokens<extra></extra>",
+        )
+    for row in rows:
+        if "curve" in row:
+            steps = [row["tokens_per_problem"] * (n + 1) / len(row["curve"]) for n in range(len(row["curve"]))]
+            line = {"color": "#94a3b8", "width": 1.5, "dash": "dot"}
+            values = [100 * value for value in row["curve"]]
+            figure.add_scatter(
+                x=steps, y=values, mode="lines", line=line, name=f"{row['method']}: majority of n", showlegend=False
+            )
+    figure.update_xaxes(title_text="generated tokens per problem")
+    figure.update_yaxes(ticksuffix="%", range=_in_view(rows))
+    return fragment(figure, "tokens", height=460)
+
+
+def ablation_figure(results: Mapping[str, Any]) -> str | None:
+    """Return how much ReaLM is ahead of each ablation, in points with intervals; `None` where there are none."""
+    families = {name: rows for name, rows in families_of(results).items() if name.startswith("ablations")}
+    if not families:
+        return None
+    figure, names = go.Figure(), list(dict.fromkeys(row["b"] for rows in families.values() for row in rows))
+    for (name, rows), colour in zip(families.items(), _COLOURS, strict=False):
+        _add_intervals(figure, rows, [row["b"] for row in rows], name, colour, "difference")
+    figure.add_vline(x=0, line={"color": "#475569", "width": 1})
+    figure.update_xaxes(title_text="ReaLM minus ablation, points")
+    figure.update_yaxes(categoryorder="array", categoryarray=names[::-1])
+    return fragment(figure, "ablations", height=150 + 30 * len(names))
+
+
+def _in_view(rows: Sequence[Mapping[str, Any]]) -> list[float]:
+    """Return the range of accuracies that a figure opens with: the model before any training may lie far below it."""
+    trained = [row for row in rows if row["method"] != "base"] or rows
+    return [100 * min(row["ci95"][0] for row in trained) - 3, 100 * max(row["ci95"][1] for row in rows) + 3]
+
+
+def _add_intervals(
+    figure: go.Figure, rows: Sequence[Mapping[str, Any]], names: list[str], title: str, colour: str, key: str
+) -> None:
+    """Draw one point with its interval per row, in points."""
+    values = [100 * row[key] for row in rows]
+    figure.add_scatter(
+        x=values,
+        y=names,
+        name=title,
+        legendgroup=title,
+        mode="markers",
+        marker={"color": colour, "size": 10},
+        error_x={
+            "type": "data",
+            "symmetric": False,
+            "array": [100 * row["ci95"][1] - value for row, value in zip(rows, values, strict=True)],
+            "arrayminus": [value - 100 * row["ci95"][0] for row, value in zip(rows, values, strict=True)],
+            "color": colour,
+            "thickness": 1.5,
+            "width": 3,
+        },
+        hovertemplate="%{y}: %{x:.1f}<extra></extra>",
+    )
