@@ -86,7 +86,7 @@ def conclude(text: str) -> Conclusion | None:
     text that is nothing but an answer, then a closing sentence ("The tallest of them is Ann.", "Ann won 7 games.").
     """
     text = text.replace("\r", "\n").strip()
-    tagged = _tagged(text)
+    tagged = last_tagged(text)
     inside = text if tagged is None else tagged
     explicit: list[tuple[Callable[[str], str | None], _Form]] = [(_boxed, "exact"), (_marked, "marked"), (_bare, "exact")]
     for find, form in explicit:
@@ -114,7 +114,7 @@ def clean(span: str) -> str:
     return span
 
 
-def _tagged(text: str) -> str | None:
+def last_tagged(text: str) -> str | None:
     """Return what the last closed <answer> tag holds."""
     end = None
     for tag in reversed(list(_TAG.finditer(text))):

@@ -6,12 +6,11 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from realm.answers.final import final_answer
+from realm.answers.final import final_answer, last_tagged
 from realm.answers.kind import AnswerKind
 from realm.answers.latex import compare, read
 from realm.answers.workers import Workers
 
-_TAG = re.compile(r"<(/?)answer>", re.IGNORECASE)
 _BOX = re.compile(r"\\boxed\s*\{")
 _BOXES_READ = 8
 _FARTHEST_BOX = 30
@@ -49,7 +48,7 @@ class MathAnswers(AnswerKind):
         >>> MathAnswers(5).extract(r"So $x = \frac12$. The answer is $\boxed{\frac{1}{2}}$.")
         '\\frac{1}{2}'
         """
-        said = _last_tag(text.strip())
+        said = last_tagged(text) or text.strip()
         span = _boxed(said) or _marked(said) or _bare(said) or _stated(said) or _worked_out(said)
         span = _ANNOUNCED.sub("", span or "").strip()
         return span if 0 < len(span) <= _LONGEST and "\\boxed" not in span else None
@@ -78,17 +77,6 @@ def _latex(value: Any) -> str:
 
 def _told(answer: str, gold: str) -> bool | None:
     return compare(answer, gold) if answer and gold else False
-
-
-def _last_tag(text: str) -> str:
-    """Return what the last closed <answer> tag holds, or all of `text`."""
-    end = None
-    for tag in reversed(list(_TAG.finditer(text))):
-        if tag[1]:
-            end = tag.start() if end is None else end
-        elif end is not None:
-            return text[tag.end() : end].strip()
-    return text
 
 
 def _boxed(text: str) -> str | None:
