@@ -48,7 +48,8 @@ class MathAnswers(AnswerKind):
         >>> MathAnswers(5).extract(r"So $x = \frac12$. The answer is $\boxed{\frac{1}{2}}$.")
         '\\frac{1}{2}'
         """
-        said = last_tagged(text) or text.strip()
+        tagged = last_tagged(text)
+        said = text.strip() if tagged is None else tagged
         span = _boxed(said) or _marked(said) or _bare(said) or _stated(said) or _worked_out(said)
         span = _ANNOUNCED.sub("", span or "").strip()
         return span if 0 < len(span) <= _LONGEST and "\\boxed" not in span else None
