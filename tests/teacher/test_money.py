@@ -59,4 +59,7 @@ def test_a_call_waits_for_those_in_flight_which_may_cost_less_than_feared():
 
 
 def test_without_a_cap_everything_is_let_through():
-    asyncio.run(budget().reserve(Spent(usd=1e9, tokens=10**12)))
+    caps, most = budget(), Spent(usd=1e9, tokens=10**12)
+    asyncio.run(caps.reserve(most))
+    caps.settle(most, most)
+    assert caps.spent == most
