@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 
@@ -12,13 +12,10 @@ class AnswerKind:
     undecided = 0
     """Comparisons that could not be told."""
 
-    def extract(self, text: str) -> Any | None:
-        """Return the final answer in `text`; `None` when it is not said."""
-        raise NotImplementedError
-
-    def same(self, answer: Any, gold: Any) -> bool | None:
-        """Tell whether `answer` means `gold`, which `None` never does; `None` where that could not be told."""
-        raise NotImplementedError
+    extract: Callable[[str], Any | None]
+    """Returns the final answer in a text; `None` when it is not said."""
+    same: Callable[[Any, Any], bool | None]
+    """Tells whether an answer means the gold one, which `None` never does; `None` where that could not be told."""
 
     def same_all(self, pairs: Sequence[tuple[Any, Any]]) -> list[bool | None]:
         """Return `same` of each pair."""

@@ -7,12 +7,14 @@ which its routes share (so that a majority can be wrong), and with slips at rand
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from realm.config_domain import SCRIPTED_TASKS
 from realm.records import Problem, Route
+from realm.teacher import scripted
 
 FOLLOWS_MISCONCEPTION = 0.4
 """Chance that a route follows each of its source's misconceptions."""
@@ -108,17 +110,8 @@ def unguided_chain(problem: Problem, source: str, rng: random.Random) -> Route:
     return _route(problem, source, work_out(problem, habits, (int(step * num_steps), off) if slips else None), guided=False)
 
 
-def write_routes(
-    problems: Sequence[Problem], *, sources: Sequence[str], per_source: int, guided: bool, seed: int
-) -> Iterator[Route]:
-    """Yield, problem by problem, a guided chain (where asked for) and `per_source` routes of each source."""
-    for problem in problems:
-        if guided:
-            yield guided_chain(problem)
-        for source in sources:
-            rng = random.Random(f"routes:{seed}:{problem.id}:{source}")
-            for _ in range(per_source):
-                yield unguided_chain(problem, source, rng)
+write_routes = partial(scripted.write_routes, guide=guided_chain, solve=unguided_chain)
+"""Writes routes as the expert of claims does, by the two functions above."""
 
 
 def verify(worked: Worked, truth: Worked) -> str:

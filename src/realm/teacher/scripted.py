@@ -7,7 +7,7 @@ misconceptions about the rules, which its routes share (so that a majority can b
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from realm.config_routes import ScriptedTeacher as Settings
@@ -105,16 +105,26 @@ def unguided_chain(problem: Problem, source: str, rng: random.Random) -> Route:
 
 
 def write_routes(
-    problems: Sequence[Problem], *, sources: Sequence[str], per_source: int, guided: bool, seed: int
+    problems: Sequence[Problem],
+    *,
+    sources: Sequence[str],
+    per_source: int,
+    guided: bool,
+    seed: int,
+    guide: Callable[[Problem], Route] = guided_chain,
+    solve: Callable[[Problem, str, random.Random], Route] = unguided_chain,
 ) -> Iterator[Route]:
-    """Yield, problem by problem, a guided chain (where asked for) and `per_source` routes of each source."""
+    """Yield, problem by problem, a guided chain (where asked for) and `per_source` routes of each source.
+
+    `guide` and `solve` write them: the expert of the domain, by default that of claims.
+    """
     for problem in problems:
         if guided:
-            yield guided_chain(problem)
+            yield guide(problem)
         for source in sources:
             rng = random.Random(f"routes:{seed}:{problem.id}:{source}")
             for _ in range(per_source):
-                yield unguided_chain(problem, source, rng)
+                yield solve(problem, source, rng)
 
 
 def verify(decision: Decision, truth: Decision) -> str:
