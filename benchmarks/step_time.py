@@ -94,10 +94,10 @@ def make_trainer(engine: str, shape: Shape, device: str) -> tuple[GRPOTrainer, C
         eos_token_id=1,
     )
     model = Qwen2ForCausalLM(config).to(torch.float32 if device == "cpu" else torch.bfloat16)
-    words = {f"t{number}": number for number in range(sizes["vocab_size"])}
-    backend = Tokenizer(models.WordLevel(words, unk_token="t0"))
+    words = {"pad": 0, "end": 1} | {f"t{number}": number for number in range(2, sizes["vocab_size"])}
+    backend = Tokenizer(models.WordLevel(words, unk_token="pad"))
     backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="t1", pad_token="t0", unk_token="t0")
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="end", pad_token="pad", unk_token="pad")
     draw = random.Random(0)
     prompts = [" ".join(f"t{draw.randrange(2, sizes['vocab_size'])}" for _ in range(length)) for length in shape.lengths()]
     groups = shape.prompts if device == "cpu" else 1
@@ -128,6 +128,7 @@ def make_trainer(engine: str, shape: Shape, device: str) -> tuple[GRPOTrainer, C
         begun = now()
         found = generate(*args, **kwargs)
         clock.generation = now() - begun
+        assert {len(ids) for ids in args[0]} == set(shape.lengths())
         assert {len(ids) for ids in found[0]} == {shape.C}
         return found
 
