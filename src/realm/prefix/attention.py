@@ -21,6 +21,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from realm.prefix.kernels import Places, Rules, attend, attend_backward, merge
 from realm.prefix.layout import Bucket, Group, Layout
+from realm.prefix.products import speed_up_products
 from realm.prefix.support import Unshareable
 
 _NAME = "shared_prefix_"
@@ -37,7 +38,7 @@ class Attention(Protocol):
 
 
 def install(model: PreTrainedModel) -> None:
-    """Let the model's attention layers serve calls with a `shared_prefix` keyword; once is enough."""
+    """Let the model's attention layers serve calls with a `shared_prefix` keyword, and its linear layers be quick; once is enough."""
     before = model.config._attn_implementation
     if before.startswith(_NAME):
         return
@@ -45,6 +46,7 @@ def install(model: PreTrainedModel) -> None:
         AttentionInterface.register(_NAME + before, partial(_dispatch, before=before))
         AttentionMaskInterface.register(_NAME + before, ALL_MASK_ATTENTION_FUNCTIONS[before])
     model.config._attn_implementation = _NAME + before
+    speed_up_products(model)
 
 
 def run_backbone(model: PreTrainedModel, input_ids: Tensor, position_ids: Tensor, shared: Attention) -> Tensor:
