@@ -38,7 +38,7 @@ class Attention(Protocol):
 
 
 def install(model: PreTrainedModel) -> None:
-    """Let the model's attention layers serve calls with a `shared_prefix` keyword, and its linear layers be quick; once is enough."""
+    """Let the model serve calls with a `shared_prefix` keyword, and its linear layers be quick; once is enough."""
     before = model.config._attn_implementation
     if before.startswith(_NAME):
         return

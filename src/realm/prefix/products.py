@@ -13,7 +13,7 @@ from torch.autograd.function import once_differentiable
 
 
 def speed_up_products(model: nn.Module) -> None:
-    """Let the model's linear layers take the faster library; for good, since a checkpointed layer runs again in the backward pass."""
+    """Let linear layers take the faster library, for good: a checkpointed layer runs again in the backward pass."""
     if torch.backends.mkldnn.is_available() and torch.backends.cpu.get_cpu_capability() == "AVX512":
         for module in model.modules():
             if type(module) is nn.Linear:
