@@ -1,32 +1,15 @@
-"""Attention over a packed row: each token sees its group's prefix and what is before it in its own completion.
-
-A model gets here through Transformers' attention interface. `install` gives its config an implementation that hands calls with
-a `shared_prefix` keyword to the object under that keyword and all others to the implementation that the model had; it stays,
-since a checkpointed layer runs again in the backward pass.
-"""
+"""Attention over a packed row: each token sees its group's prefix and what is before it in its own completion."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
-from functools import partial
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
-from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
-from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from realm.prefix.kernels import Places, Rules, attend, attend_backward, merge
 from realm.prefix.layout import Bucket, Group, Layout
-from realm.prefix.products import speed_up_products
-from realm.prefix.support import Unshareable
-
-_NAME = "shared_prefix_"
-_HARMLESS = {"position_ids", "use_cache", "output_attentions", "output_hidden_states", "output_router_logits", "return_dict"}
-"""What Transformers passes down to an attention function that does not change what attention computes."""
 
 
 class Attention(Protocol):
@@ -37,61 +20,11 @@ class Attention(Protocol):
         ...
 
 
-def install(model: PreTrainedModel) -> None:
-    """Let the model serve calls with a `shared_prefix` keyword, and its linear layers be quick; once is enough."""
-    before = model.config._attn_implementation
-    if before.startswith(_NAME):
-        return
-    if _NAME + before not in ALL_ATTENTION_FUNCTIONS:
-        AttentionInterface.register(_NAME + before, partial(_dispatch, before=before))
-        AttentionMaskInterface.register(_NAME + before, ALL_MASK_ATTENTION_FUNCTIONS[before])
-    model.config._attn_implementation = _NAME + before
-    speed_up_products(model)
-
-
-def run_backbone(model: PreTrainedModel, input_ids: Tensor, position_ids: Tensor, shared: Attention) -> Tensor:
-    """Return the last hidden states of a causal language model whose attention is `shared`."""
-    no_mask = input_ids.new_zeros((1, 1, 1, 1))  # a mask of four dimensions is passed on as it is, so none is built
-    return model.base_model(
-        input_ids=input_ids, position_ids=position_ids, attention_mask=no_mask, use_cache=False, shared_prefix=shared
-    ).last_hidden_state
-
-
-def _dispatch(
-    module: torch.nn.Module,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attention_mask: Tensor | None,
-    *,
-    before: str,
-    shared_prefix: Attention | None = None,
-    scaling: float | None = None,
-    dropout: float = 0.0,
-    **kwargs: Any,
-) -> tuple[Tensor, Tensor | None]:
-    if shared_prefix is None:
-        stock: Callable[..., tuple[Tensor, Tensor | None]] = ALL_ATTENTION_FUNCTIONS.get_interface(
-            before, getattr(sys.modules[type(module).__module__], "eager_attention_forward", None)
-        )
-        return stock(module, query, key, value, attention_mask, scaling=scaling, dropout=dropout, **kwargs)
-    rules = Rules(
-        scale=query.shape[-1] ** -0.5 if scaling is None else scaling,
-        window=kwargs.pop("sliding_window", None),
-        softcap=kwargs.pop("softcap", None),
-    )
-    if dropout:
-        raise Unshareable(f"its attention drops out {dropout:.0%} of the weights in training")
-    if kwargs.pop("is_causal", True) is False:
-        raise Unshareable("its attention is not causal")
-    if unknown := sorted(name for name, given in kwargs.items() if given is not None and name not in _HARMLESS):
-        raise Unshareable(f"its attention takes {unknown[0]}, which sharing does not know")
-    rounded = (x.to(value.dtype) for x in (query, key))  # under autocast rotary embeddings widen them, which SDPA undoes too
-    return shared_prefix.attend(module, *rounded, value, rules), None
-
-
 class PackedAttention:
-    """Attention of one pass over a packed row, with gradients."""
+    """Attention of one pass over a packed row, with gradients.
+
+    Queries may be those of the tokens that `layout.last` names alone: of each prefix its last one, and all completions.
+    """
 
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
@@ -106,20 +39,22 @@ class _Packed(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, layout: Layout, rules: Rules) -> Tensor:
-        (heads, tokens, _), repeats = query.shape, query.shape[0] // key.shape[0]
+        (heads, tokens, _), repeats, dropped = query.shape, query.shape[0] // key.shape[0], key.shape[1] - query.shape[1]
         output = value.new_empty(tokens, heads, value.shape[-1])
         out = output.transpose(0, 1)
         sums = query.new_empty(heads, tokens, dtype=torch.promote_types(query.dtype, torch.float32))
         for bucket in layout.buckets:
             keys, values = (bucket.take(x).repeat_interleave(repeats, 1) for x in (key, value))
-            found, found_sums = attend(bucket.take(query), keys, values, rules, _own_places(bucket, query.device))
-            bucket.put(out, found)
-            bucket.put(sums, found_sums)
-        for group in layout.groups:
-            prefix, own = group.prefix, group.own
+            slots = bucket.moved(dropped)
+            found, found_sums = attend(slots.take(query), keys, values, rules, _own_places(bucket, query.device))
+            slots.put(out, found)
+            slots.put(sums, found_sums)
+        for number, group in enumerate(layout.groups):
+            prefix, (asking, own) = group.prefix, _queries(number, group, dropped)
             keys, values = (x[:, prefix].expand(repeats, -1, -1, -1) for x in (key, value))
-            found, found_sums = attend(_by_repeat(query[:, prefix], repeats), keys, values, rules, _prefix_places(layout, group))
-            out[:, prefix], sums[:, prefix] = _by_head(found), _by_head(found_sums)
+            places = _prefix_places(layout, group, asking)
+            found, found_sums = attend(_by_repeat(query[:, asking], repeats), keys, values, rules, places)
+            out[:, asking], sums[:, asking] = _by_head(found), _by_head(found_sums)
             seen = _seen(group, rules)
             if own.start < own.stop and seen.start < seen.stop:
                 places = _cross_places(layout, group, seen, repeats)
@@ -136,24 +71,24 @@ class _Packed(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         query, key, value, output, sums = ctx.saved_tensors
-        layout, rules, repeats = ctx.layout, ctx.rules, query.shape[0] // key.shape[0]
+        layout, rules, repeats, dropped = ctx.layout, ctx.rules, query.shape[0] // key.shape[0], key.shape[1] - query.shape[1]
         out, grad, grads = output.transpose(0, 1), grad_output.transpose(0, 1), [torch.empty_like(x) for x in (query, key, value)]
         for bucket in layout.buckets:
             keys, values = (bucket.take(x).repeat_interleave(repeats, 1) for x in (key, value))
-            found = attend_backward(
-                bucket.silence(bucket.take(grad)), bucket.take(query), keys, values, bucket.take(out), bucket.take(sums), rules,
-                _own_places(bucket, query.device),
-            )  # fmt: skip
-            bucket.put(grads[0], found[0])
+            slots = bucket.moved(dropped)
+            toward, queries, outputs, totals = (slots.take(x) for x in (grad, query, out, sums))
+            places = _own_places(bucket, query.device)
+            found = attend_backward(bucket.silence(toward), queries, keys, values, outputs, totals, rules, places)
+            slots.put(grads[0], found[0])
             for whole, part in zip(grads[1:], found[1:], strict=True):
                 bucket.put(whole, part.unflatten(1, (-1, repeats)).sum(2))
-        for group in layout.groups:
-            prefix, own = group.prefix, group.own
+        for number, group in enumerate(layout.groups):
+            prefix, (asking, own) = group.prefix, _queries(number, group, dropped)
             keys, values = (x[:, prefix].expand(repeats, -1, -1, -1) for x in (key, value))
-            given = (_by_repeat(x[:, prefix], repeats) for x in (grad, query, out, sums))
-            toward, queries, outputs, totals = given
-            found = attend_backward(toward, queries, keys, values, outputs, totals, rules, _prefix_places(layout, group))
-            grads[0][:, prefix] = _by_head(found[0])
+            toward, queries, outputs, totals = (_by_repeat(x[:, asking], repeats) for x in (grad, query, out, sums))
+            places = _prefix_places(layout, group, asking)
+            found = attend_backward(toward, queries, keys, values, outputs, totals, rules, places)
+            grads[0][:, asking] = _by_head(found[0])
             for whole, part in zip(grads[1:], found[1:], strict=True):
                 whole[:, prefix] = part.sum(0)
             seen = _seen(group, rules)
@@ -173,9 +108,17 @@ def _seen(group: Group, rules: Rules) -> slice:
     return slice(start if rules.window is None else max(start, stop - rules.window + 1), stop)
 
 
-def _prefix_places(layout: Layout, group: Group) -> Places:
+def _queries(number: int, group: Group, dropped: int) -> tuple[slice, slice]:
+    """Return where the queries of a group's prefix and of its completions lie when `dropped` of the row's tokens do not ask."""
+    if not dropped:
+        return group.prefix, group.own
+    return slice(number, number + 1), slice(group.own.start - dropped, group.own.stop - dropped)
+
+
+def _prefix_places(layout: Layout, group: Group, asking: slice) -> Places:
     positions = layout.position_ids[0, group.prefix]
-    return Places(queries=positions, keys=positions, longest=group.prefix_length, causal=True)
+    whole = asking == group.prefix
+    return Places(queries=positions if whole else positions[-1:], keys=positions, longest=group.prefix_length, causal=whole)
 
 
 def _own_places(bucket: Bucket, device: torch.device) -> Places:

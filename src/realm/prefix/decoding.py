@@ -15,7 +15,7 @@ _FIRST_ROOM = 64
 """Tokens that a completion's buffer holds at first; it doubles when full."""
 
 
-class Prefixes:
+class Prefixes(PackedAttention):
     """Keys and values of all prompts by layer, [groups, heads, longest, dim], filled while the prompts are encoded."""
 
     def __init__(self, lengths: Sequence[int], device: torch.device) -> None:
@@ -25,7 +25,7 @@ class Prefixes:
 
     def expect(self, first: int, layout: Layout) -> None:
         """Take the next pass for the packed row of the prompts from number `first` on."""
-        self._first, self._layout = first, layout
+        self._first, self.layout = first, layout
 
     def attend(self, module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, rules: Rules) -> Tensor:
         """Store keys and values, and return the attention of the prompts over themselves."""
@@ -33,10 +33,10 @@ class Prefixes:
             self.layers[module] = tuple(
                 x.new_zeros(len(self.lengths), x.shape[1], self.longest, x.shape[-1]) for x in (key, value)
             )
-        for number, group in enumerate(self._layout.groups, self._first):
+        for number, group in enumerate(self.layout.groups, self._first):
             for store, new in zip(self.layers[module], (key, value), strict=True):
                 store[number, :, : group.prefix_length] = new[0, :, group.prefix]
-        return PackedAttention(self._layout).attend(module, query, key, value, rules)
+        return super().attend(module, query, key, value, rules)
 
     def keep(self, groups: Tensor) -> None:
         """Drop the groups that are not named."""

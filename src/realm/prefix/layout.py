@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -45,6 +45,12 @@ class Bucket:
             slots = packed.index_select(1, self.gather)
         return slots.unflatten(1, (self.rows, self.width)).transpose(0, 1)
 
+    def moved(self, places: int) -> Bucket:
+        """Return the bucket of a row in which its tokens stand so many places further left."""
+        if not places or self.gather is None:
+            return replace(self, start=self.start - places)
+        return replace(self, gather=self.gather - places, tokens=self.tokens - places)
+
     def silence(self, values: Tensor) -> Tensor:
         """Return [rows, heads, width, ...] with zeros in the slots of padding."""
         if self.kept is None:
@@ -81,6 +87,12 @@ class Layout:
     def own_start(self) -> int:
         """Return where the prefixes end and the completions begin."""
         return self.groups[-1].prefix.stop
+
+    @cached_property
+    def last(self) -> Tensor:
+        """Return the tokens whose output in the last layer can be read: the last one of each prefix, then all completions."""
+        ends = torch.tensor([group.prefix.stop - 1 for group in self.groups])
+        return torch.cat([ends, torch.arange(self.own_start, self.input_ids.shape[1])]).to(self.input_ids.device)
 
     @cached_property
     def longest(self) -> int:

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
-from realm.prefix.attention import PackedAttention, install, run_backbone
+from realm.prefix.attention import PackedAttention
+from realm.prefix.interface import install, run_backbone
 from realm.prefix.layout import Layout, pack
 from realm.prefix.stock import stock_logps
 from realm.prefix.support import Unshareable, causal_lm, require_shareable

@@ -18,8 +18,8 @@ from transformers import (
     TopPLogitsWarper,
 )
 
-from realm.prefix.attention import install, run_backbone
 from realm.prefix.decoding import Decoding, Prefixes
+from realm.prefix.interface import install, run_backbone
 from realm.prefix.layout import pack
 from realm.prefix.logps import logits_of
 from realm.prefix.stock import stock_rollout, stop_tokens, until_stop
