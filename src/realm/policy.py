@@ -21,6 +21,7 @@ from transformers import (
 )
 
 from realm.errors import DataError, ModelError
+from realm.prefix.products import speed_up_products
 from realm.quiet import quiet_libraries
 
 _OUR_TAG = re.compile(r"</?\s*(?:verify|reason|answer|think|route)\b[^<>]*>")
@@ -86,6 +87,7 @@ class Policy:
         """Load `model`; the texts in `keep` (an unusual end of thinking) survive decoding even as special tokens."""
         self.name = str(model)
         self.model, self.tokenizer = load_checkpoint(model, device=device)
+        speed_up_products(self.model)
         stops = self.model.generation_config.eos_token_id
         stops = stops if isinstance(stops, list) else [stops]
         self._stops = sorted({stop for stop in (*stops, self.tokenizer.eos_token_id) if stop is not None})

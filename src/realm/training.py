@@ -18,6 +18,7 @@ from transformers import GenerationConfig, PreTrainedTokenizerBase, PrinterCallb
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from realm.errors import ConfigError, ModelError
+from realm.prefix.products import speed_up_products
 from realm.quiet import quiet_libraries
 from realm.runs import progress, write_text
 
@@ -126,6 +127,7 @@ def train(trainer: Trainer, description: str, work: Path) -> None:
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(bar)
     _mend_generation_settings(trainer.model.generation_config)
+    speed_up_products(trainer.model)
     try:
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     finally:

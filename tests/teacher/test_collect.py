@@ -71,9 +71,7 @@ def three_in_ten(seed):
 def test_all_problems_complete_though_three_in_ten_calls_fail(tmp_path, monkeypatch):
     with Endpoint(answer=add_up, fault=three_in_ten(1)) as endpoint:
         monkeypatch.setenv("OPENAI_BASE_URL", endpoint.url)
-        path = write_sums(
-            tmp_path, train=60, test=20, teachers=[teacher(guided=1, routes=2)], request_seconds=1, concurrency=16
-        )
+        path = write_sums(tmp_path, train=60, test=20, teachers=[teacher(guided=1, routes=2)], request_seconds=1, concurrency=16)
         routes, _ = gather(path)
     faults = Counter(call.fault for call in endpoint.calls)
     assert set(faults) == {None, *FAULTS}
