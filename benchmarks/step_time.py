@@ -31,6 +31,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, PrinterCallback, Qwen2Config, Qwen2ForCausalLM, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
+from realm.prefix.products import FastLinear
 from realm.quiet import quiet_libraries
 from realm.shared_prefix import SharedPrefixTrainer
 
@@ -192,12 +193,13 @@ def flops(shape: Shape, device: str) -> dict[str, float]:
     sizes = SMALL if device == "cpu" else QWEN_05B
     hidden, layers = sizes["hidden_size"], sizes["num_hidden_layers"]
     keys = hidden * KEY_HEADS[device] / sizes["num_attention_heads"]
-    linear = 2 * layers * (2 * hidden * hidden + 2 * hidden * keys + 3 * hidden * sizes["intermediate_size"])
+    layer, read = 2 * (2 * hidden * hidden + 2 * hidden * keys + 3 * hidden * sizes["intermediate_size"]), 4 * hidden * keys
     forward = 0.0
     for length in shape.lengths():
         fed = shape.G * (shape.C - 1)
         pairs = length * (length + 1) / 2 + fed * length + fed * shape.C / 2
-        forward += linear * (length + fed) + 4 * layers * hidden * pairs + 2 * hidden * sizes["vocab_size"] * shape.G * shape.C
+        forward += layers * (layer * (length + fed) + 4 * hidden * pairs) + 2 * hidden * sizes["vocab_size"] * shape.G * shape.C
+        forward -= (length - 1) * (layer - read + 4 * hidden * length / 2)  # only the keys and values of the last layer are read
     return {"generation": forward, "training": 3 * forward}
 
 
@@ -205,10 +207,11 @@ def matmul_rate(device: str) -> float:
     """Return the operations a second of this machine's best square matrix product."""
     kind, best = (torch.float32, 0.0) if device == "cpu" else (torch.bfloat16, 0.0)
     for size in (1024, 2048) if device == "cpu" else (4096, 8192):
-        one, other = (torch.randn(size, size, device=device, dtype=kind) for _ in range(2))
+        one, other = torch.randn(size, size, device=device, dtype=kind), FastLinear(size, size, device=device, dtype=kind)
         for _ in range(10):
             begun = now()
-            one @ other
+            with torch.no_grad():
+                other(one)
             best = max(best, 2 * size**3 / (now() - begun))
     return best
 

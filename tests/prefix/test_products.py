@@ -27,6 +27,14 @@ def test_outputs_and_gradients_are_those_of_torch(sizes: tuple[int, int], bias: 
         torch.testing.assert_close(fast(x), found[0][0], atol=1e-5, rtol=1e-5)
 
 
+def test_inputs_and_gradients_may_have_gaps() -> None:
+    torch.manual_seed(0)
+    layer, wide, grad = nn.Linear(8, 6), torch.randn(5, 20), torch.randn(6, 5).t()
+    expected = torch.autograd.grad(layer(wide[:, 3:11]), layer.weight, grad)
+    layer.__class__ = FastLinear
+    torch.testing.assert_close(torch.autograd.grad(layer(wide[:, 3:11]), layer.weight, grad), expected)
+
+
 def test_other_types_and_other_layers_stay_with_torch() -> None:
     class Own(nn.Linear):
         pass

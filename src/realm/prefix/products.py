@@ -25,8 +25,10 @@ class FastLinear(nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         weight = self.weight
-        if not (x.is_cpu and x.dtype == weight.dtype == torch.float32 and x.numel()) or torch.is_autocast_enabled("cpu"):
+        single = x.is_cpu and x.dtype == weight.dtype == torch.float32 and weight.is_contiguous() and x.numel()
+        if not single or torch.is_autocast_enabled("cpu"):
             return super().forward(x)
+        x = x.contiguous()
         return _Linear.apply(x, weight, self.bias) if torch.is_grad_enabled() else _product(x, weight, self.bias)
 
 
@@ -40,7 +42,8 @@ class _Linear(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         (x, weight), (for_x, for_weight, for_bias) = ctx.saved_tensors, ctx.needs_input_grad
-        grads, inputs = grad.reshape(-1, grad.shape[-1]), x.reshape(-1, x.shape[-1])
+        grad = grad.contiguous()
+        grads, inputs = grad.flatten(0, -2), x.flatten(0, -2)
         return (
             _product(grad, weight.t()) if for_x else None,
             _outer(grads, inputs) if for_weight else None,
@@ -49,7 +52,7 @@ class _Linear(torch.autograd.Function):
 
 
 def _product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Return `x @ weight.T + bias`."""
+    """Return `x @ weight.T + bias`; of a `weight` with gaps between its rows oneDNN would make a hundred times the work."""
     return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
 
 
