@@ -88,7 +88,7 @@ def test_the_comparison_trains_every_method_on_as_many_completions_and_sees_smal
 
     config = load_config(CONFIGS / "compare.yaml", [])
     methods, cells = chosen_methods(config), plan(config, tmp_path)
-    assert config.compare.seeds >= 5 and {"realm", "cot_synthesizer", "rft", "grpo", "no_negatives"} <= set(methods)
+    assert config.compare.seeds >= 5 and {"realm", "cot_synthesizer", "rft", "grpo", "no_mrpv", "no_eaai"} <= set(methods)
     assert {family.name for family in families(config, methods)} >= {"with routes", "without routes", "drop to test_rules"}
     trained = [cell.run.config for cell in cells if cell.seed == config.seed and "train" in cell.stages]
     rollouts = {num_rollouts(grpo_arguments(settings, tmp_path, num_problems=1)) for settings in trained}

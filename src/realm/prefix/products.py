@@ -14,7 +14,8 @@ from torch.autograd.function import once_differentiable
 
 def speed_up_products(model: nn.Module) -> None:
     """Let linear layers take the faster library, for good: a checkpointed layer runs again in the backward pass."""
-    if torch.backends.mkldnn.is_available() and torch.backends.cpu.get_cpu_capability() == "AVX512":
+    has_onednn = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+    if has_onednn and torch.backends.cpu.get_cpu_capability() == "AVX512":
         for module in model.modules():
             if type(module) is nn.Linear:
                 module.__class__ = FastLinear
