@@ -84,7 +84,7 @@ def test_a_comparison_that_hangs_costs_its_time_and_nothing_else():
     assert answers.undecided == verdicts.count(None) > 0
     again = time.monotonic()
     assert answers.same_all([(bomb, "7 + y") for bomb in BOMBS]) == verdicts[: len(BOMBS)]
-    assert time.monotonic() - again < 0.1, "a pair that could not be told is remembered"
+    assert time.monotonic() - again < 0.4, "a pair that could not be told is remembered: none takes its 0.5 s again"
 
 
 def test_no_process_before_it_is_needed_a_dead_one_is_replaced_and_none_is_left():
