@@ -44,7 +44,7 @@ class _Linear(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         (x, weight), (for_x, for_weight, for_bias) = ctx.saved_tensors, ctx.needs_input_grad
         grad = grad.contiguous()
-        grads, inputs = grad.flatten(0, -2), x.flatten(0, -2)
+        grads, inputs = grad.reshape(-1, grad.shape[-1]), x.reshape(-1, x.shape[-1])
         return (
             _product(grad, weight.t()) if for_x else None,
             _outer(grads, inputs) if for_weight else None,
