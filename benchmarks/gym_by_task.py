@@ -56,4 +56,6 @@ def percent(found, sign: str = "") -> str:
 
 
 if __name__ == "__main__":
-    print("\n".join(lines(outcomes(Path(sys.argv[1])))))
+    if len(sys.argv) != 2 or not (measured := outcomes(Path(sys.argv[1]))):
+        sys.exit(f"usage: python {sys.argv[0]} RUN, the folder of a `realm compare` on reasoning-gym with at least one cell done")
+    print("\n".join(lines(measured)))

@@ -31,10 +31,10 @@ def test_splits_are_the_same_for_the_same_seed_never_share_a_question_and_take_t
 
 
 def test_what_is_evaluated_does_not_change_with_the_size_of_train():
-    def test_of(problems):
+    def exam_of(problems):
         return [problem for problem in problems if problem.split == "test"]
 
-    assert test_of(make_domain().problems(3)) == test_of(make_domain(train=100).problems(3))
+    assert exam_of(make_domain().problems(3)) == exam_of(make_domain(train=100).problems(3))
 
 
 def test_harder_problems_are_the_split_test_rules():
