@@ -42,6 +42,13 @@ def test_without_guided_chains_the_positives_are_taught_and_unguided_takes_them_
     assert eligible([guided], kind="unguided") == ([], {})
 
 
+def test_filling_takes_right_routes_where_a_problem_has_no_guided_chain():
+    guided, beside, only = chain("a", "3 + 4 = 7"), chain("a", "it is 7", guided=False), chain("b", "it is 7", guided=False)
+    wrong = chain("c", "it is 8", correct=False, guided=False)
+    assert eligible([beside, guided, only, wrong], fill=True) == ([guided, only], {})
+    assert eligible([beside, guided, only, wrong]) == ([guided], {})
+
+
 def test_a_rationalized_chain_is_taught_only_where_its_problem_has_no_other():
     honest, told, only = chain("a", "3 + 4"), chain("a", "7 it is", rationalized=True), chain("b", "so 7.", rationalized=True)
     assert eligible([told, honest, only]) == ([honest, only], {"rationalized": 1})

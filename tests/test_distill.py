@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,15 @@ def test_assisted_rows_teach_the_outcome_of_every_route_shown(tmp_path):
         judgement = parse_completion(row["completion"], len(shown))
         assert judgement.well_formed and judgement.verdicts == tuple(truth[text] for text in shown)
         assert judgement.answer == str(9 - int(row["problem_id"][1:]))
+
+
+def test_a_route_that_no_teacher_checked_is_checked_against_its_label_and_the_taught_chain(tmp_path):
+    problems = {p.id: p for p in PROBLEMS}
+    imported = [replace(r, check=None) for r in SHOWN if r.source != "outsider"]
+    rows = sft_rows(problems, imported, CHAINS, show=str, config=make_config(tmp_path))
+    assisted = [row["completion"] for row in rows if "<route 1>" in row["prompt"]]
+    assert len(assisted) == 8 and any("3 holds sound" in completion for completion in assisted)
+    assert any("not" in completion and "flawed" in completion for completion in assisted)
 
 
 def test_held_out_routes_are_never_taught(tmp_path):

@@ -5,6 +5,7 @@ import torch
 
 from realm.errors import DataError, ModelError
 from realm.policy import Policy
+from realm.prefix import Unshareable
 from tiny import make_tiny, make_tokenizer
 
 PROMPTS = ["How much is 2 + 2?", "Hi", "A much longer question, which is here to make the batch uneven: why?"]
@@ -25,11 +26,19 @@ def spoken(policy, monkeypatch, text, after=""):
     """Return the completion when the model writes the tokens of `text`, whatever the prompt."""
     ids = policy.tokenizer(text + after, add_special_tokens=False)["input_ids"]
 
-    def write(input_ids, **_):
-        return torch.cat([input_ids, torch.tensor([ids])], dim=1)
-
-    monkeypatch.setattr(policy.model, "generate", write)
+    monkeypatch.setattr("realm.policy.sample_groups", lambda *_: [ids])
     return policy.generate(["Hi"], **BUDGET)[0]
+
+
+def test_each_architecture_answers_as_by_generate(any_policy, monkeypatch):
+    rendered = [any_policy.render(prompt) for prompt in PROMPTS]
+    shared = any_policy.generate(rendered, **BUDGET)
+
+    def refuse(model):
+        raise Unshareable("it may not")
+
+    monkeypatch.setattr("realm.policy.require_shareable", refuse)
+    assert any_policy.generate(rendered, **BUDGET) == shared
 
 
 def test_each_architecture_answers_through_its_own_chat_template(any_policy):

@@ -51,6 +51,9 @@ def eligible_chains(
     positives = [route for route in routes if route.correct]
     wanted = [route for route in positives if route.guided == (settings.kind != "unguided")]
     if settings.kind != "unguided":
+        guided = {route.problem_id for route in wanted}
+        if settings.fill:
+            wanted += [route for route in positives if route.problem_id not in guided]
         wanted = wanted or positives
     honest = {route.problem_id for route in wanted if not route.rationalized}
     left_out: Counter[str] = Counter()

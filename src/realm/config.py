@@ -49,6 +49,8 @@ class DistillConfig(Section):
     kind: Literal["guided", "unguided", "answer_only", "self"] = "guided"
     """guided: chains written with the rules at hand; unguided: chains written without; answer_only: no chains; self: TRL's
     on-policy self-distillation, in which the model itself with the rules in its prompt teaches the model without."""
+    fill: bool = False
+    """Where a problem has no right chain written with the rules, its right routes are taught in their place; kind guided only."""
     choose: Literal["likelihood", "length", "all"] = "likelihood"
     """Which chains of a problem with more than `per_problem`: the likeliest under the student, those nearest to the median
     length, or all. The student is asked only where there is a choice."""

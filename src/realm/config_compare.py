@@ -81,6 +81,8 @@ class Family(Section):
 class CompareConfig(Section):
     seeds: PositiveInt = 5
     """The config's seed and those that follow it. Data, routes and training are drawn anew for each."""
+    jobs: PositiveInt = 1
+    """Cells made side by side, in processes that share the cores. Figures differ in rounding from those of another number."""
     methods: list[str] | None = None
     """null: all built-in ones (docs/compare.md) and those of `own`."""
     own: dict[str, dict[str, Any]] = {}

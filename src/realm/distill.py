@@ -20,6 +20,7 @@ from realm.config import Config, DistillConfig
 from realm.coverage import rule_coverage
 from realm.domains import load_domain
 from realm.errors import DataError, ModelError
+from realm.mrpv.divergence import check_against, without_opening_answer
 from realm.mrpv.prompt import render_answer, render_judgement, render_prompt, render_reasoning
 from realm.mrpv.sets import draw_routes
 from realm.policy import load_checkpoint, require_model
@@ -152,14 +153,18 @@ def sft_rows(
     def completion(chain: Route) -> str:
         if config.distill.kind == "answer_only":
             return render_answer(answer(chain))
-        return render_reasoning(chain.text, answer(chain))
+        return render_reasoning(without_opening_answer(chain), answer(chain))
 
     alone = [row(chain, RouteSet(problem_id=chain.problem_id), completion(chain)) for chain in chains]
     assisted = [
         row(
             chain,
             shown,
-            render_judgement([(route.check or "", route.correct) for route in shown.routes], chain.text, answer(chain)),
+            render_judgement(
+                [(route.check or check_against(route, chain, answer(chain), show), route.correct) for route in shown.routes],
+                without_opening_answer(chain),
+                answer(chain),
+            ),
         )
         for chain, shown in _assisted_sets(routes, chains, config, num_alone=len(alone))
     ]
@@ -172,7 +177,7 @@ def _assisted_sets(
     """Return (chain, routes to show) for each assisted row; half the sets are full, so that short ones are known as well."""
     bank: dict[str, list[Route]] = defaultdict(list)
     for route in routes:
-        if route.check is not None and not route.guided:
+        if not route.guided:
             bank[route.problem_id].append(route)
     share, eligible = config.distill.assisted_share, [chain for chain in chains if bank[chain.problem_id]]
     if not eligible or share == 0 or config.distill.kind != "guided":
@@ -185,7 +190,8 @@ def _assisted_sets(
         draw, place = divmod(number, len(eligible))
         chain = eligible[place]
         k = most if rng.random() < 0.5 else rng.randint(1, most)
-        pairs.append((chain, draw_routes(bank[chain.problem_id], k, seed=config.seed, row_id=chain.problem_id, step=draw)))
+        row = {"seed": config.seed, "row_id": chain.problem_id, "step": draw, "mix": config.train.mix}
+        pairs.append((chain, draw_routes(bank[chain.problem_id], k, **row)))
     return pairs
 
 

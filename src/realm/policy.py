@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,9 @@ from transformers import (
 
 from realm.errors import DataError, ModelError
 from realm.prefix.products import speed_up_products
+from realm.prefix.rollout import sample_groups
+from realm.prefix.stock import stock_rollout
+from realm.prefix.support import Unshareable, require_shareable
 from realm.quiet import quiet_libraries
 
 _OUR_TAG = re.compile(r"</?\s*(?:verify|reason|answer|think|route)\b[^<>]*>")
@@ -176,28 +180,25 @@ class Policy:
     def _complete(
         self, batch: list[list[int]], max_new_tokens: int, temperature: float, num_samples: int, seed: tuple[int, int]
     ) -> list[Completion]:
-        width = max(map(len, batch))
-        input_ids = torch.tensor([[self._pad] * (width - len(ids)) + ids for ids in batch], device=self.model.device)
-        attention = torch.tensor([[0] * (width - len(ids)) + [1] * len(ids) for ids in batch], device=self.model.device)
+        sampling = {"do_sample": temperature > 0}
         if temperature > 0:
-            sampling = {
-                "do_sample": True,
-                "temperature": temperature,
-                "num_return_sequences": num_samples,
-                "top_k": 0,
-                "top_p": 1.0,
-            }
-        else:
-            sampling = {"do_sample": False}
+            sampling |= {"temperature": temperature, "top_k": 0, "top_p": 1.0}
+        stop = {"max_new_tokens": max_new_tokens, "eos_token_id": self._stops or None, "pad_token_id": self._pad}
+        settings = GenerationConfig(**stop, **sampling)
         with torch.random.fork_rng(devices=[self.model.device] if self.model.device.type == "cuda" else []):
             torch.manual_seed(int.from_bytes(hashlib.sha256(repr(seed).encode()).digest()[:8]) >> 1)
-            sequences = self.model.generate(
-                input_ids=input_ids, attention_mask=attention, max_new_tokens=max_new_tokens, **sampling
-            )
+            rows = self._continue(batch, num_samples, settings)
         return [
             Completion(text=self.read(ids), num_tokens=self._length(ids), prompt_tokens=len(batch[row // num_samples]))
-            for row, ids in enumerate(sequences[:, width:].tolist())
+            for row, ids in enumerate(rows)
         ]
+
+    def _continue(self, batch: list[list[int]], num_samples: int, settings: GenerationConfig) -> list[list[int]]:
+        """Return the new tokens: on the CPU from one encoding of each prompt, where the model allows it, else by `generate`."""
+        if self.model.device.type == "cpu":
+            with suppress(Unshareable):
+                return sample_groups(require_shareable(self.model), batch, [num_samples] * len(batch), settings)
+        return stock_rollout(self.model, [ids for ids in batch for _ in range(num_samples)], settings)
 
     def read(self, ids: list[int]) -> str:
         """Return the text of a completion up to its first stop token, with our tags and without the special tokens."""

@@ -41,6 +41,7 @@ STAGES: dict[str, Stage] = {
                 "distill",
                 "train.lora",
                 "train.fade.routes",
+                "train.mix",
             ),
             inputs=("problems.jsonl", "routes.jsonl"),
             outputs=("sft.jsonl", "sft_stats.json?", "distilled/"),

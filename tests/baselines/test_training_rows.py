@@ -13,6 +13,7 @@ from realm.domains import load_domain
 from realm.domains.claims.adjudicate import Claim, adjudicate
 from realm.domains.claims.generate import generate, is_held_out, similar_problem
 from realm.errors import ConfigError
+from realm.mrpv.divergence import without_opening_answer
 from realm.records import Problem
 from realm.teacher.scripted import write_routes
 
@@ -44,9 +45,20 @@ def test_without_guided_chains_a_right_route_is_the_synthesis_and_never_among_it
     train = [problem for problem in problems if problem.split == "train"]
     routes = list(write_routes(train, sources=["hasty"], per_source=4, guided=False, seed=7))
     rows = synthesis_rows({p.id: p for p in train}, routes, 40, show=str, config=small_config)
-    right = {route.text for route in routes if route.correct}
+    right = {without_opening_answer(route) for route in routes if route.correct}
     assert rows and all(any(text in row["completion"] for text in right) for row in rows)
     assert synthesis_rows({p.id: p for p in train}, [], 40, show=str, config=small_config) == []
+
+
+def test_where_distillation_fills_up_with_right_routes_so_does_the_synthesizer(small_config, problems):
+    train = [problem for problem in problems if problem.split == "train"]
+    routes = list(write_routes(train[:3], sources=["hasty"], per_source=3, guided=True, seed=7))
+    routes += write_routes(train[3:], sources=["hasty"], per_source=3, guided=False, seed=7)
+
+    def taught(config):
+        return {row["problem_id"] for row in synthesis_rows({p.id: p for p in train}, routes, 60, show=str, config=config)}
+
+    assert len(taught(small_config)) == 3 < len(taught(small_config.with_settings({"distill.fill": True})))
 
 
 def test_rft_keeps_right_well_formed_and_distinct_chains(small_config, problems):

@@ -47,7 +47,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, dict
 
 def test_a_killed_comparison_continues_and_trains_nothing_twice(finished):
     _, run, before, output = finished
-    assert "distilled-7: " not in output and "[3/8] realm-7: train" in output and "all cells done" in output
+    assert "distilled-7: " not in output and "realm-7: train" in output and "all cells done" in output
     assert json.loads((run / "cells/distilled-7/manifest.json").read_text())["stages"] == before
     assert (run / "report.html").stat().st_size > 100_000
 
@@ -63,7 +63,8 @@ def test_every_method_is_measured_with_every_seed_and_over_all(finished):
     voted, one = (rows["realm", mode, "test", 7]["tokens_per_problem"] for mode in ("self_consistency", "autonomous"))
     assert voted > one and rows["realm", "self_routes", "test", 7]["tokens_per_problem"] > voted
     families = {row["family"] for row in results["comparisons"]}
-    assert families == {"with routes", "without routes", "drop to test_rules", "more tokens"}
+    led = {f"{name}{where}" for name in ("with routes", "without routes") for where in ("", " on test_rules")}
+    assert families == led | {"drop to test_rules", "more tokens"}
     assert all(0 <= row["p"] <= row["p_holm"] <= 1 for row in results["comparisons"])
 
 
@@ -117,3 +118,14 @@ def test_time_left_goes_by_cells_of_the_same_method():
 def test_a_recipe_without_distillation_is_an_error(tmp_path):
     result = CliRunner().invoke(app, ["compare", str(write_config(tmp_path)), "--set", "recipe=zero"])
     assert result.exit_code == 2 and "Set recipe: r1" in result.output
+
+
+def test_cells_side_by_side_end_where_cells_in_a_row_do(finished, tmp_path):
+    config, run, *_ = finished
+    output = compare(str(config), "--run", str(tmp_path / "run"), "--set", "compare.jobs=2")
+    assert "all cells done" in output and "log.txt" in output
+    beside, row = (json.loads((folder / "results.json").read_text())["evaluations"] for folder in (tmp_path / "run", run))
+    assert [(one["method"], one["mode"], one["seed"], one["n"]) for one in beside] == [
+        (one["method"], one["mode"], one["seed"], one["n"]) for one in row
+    ]
+    assert "train" in (tmp_path / "run/cells/realm-7/log.txt").read_text()

@@ -17,7 +17,7 @@ from realm.teacher.scripted import write_routes
 WEIGHTS = Reward(answer=1.0, verdict=0.5, format=0.1, localization=0.4)
 PROBLEMS = {problem.id: problem for problem in ClaimsDomain({"test": 150}).problems(11)}
 BANK = defaultdict(list)
-for _route in write_routes(PROBLEMS.values(), sources=["hasty", "frugal", "dated"], per_source=2, guided=False, seed=5):
+for _route in write_routes(PROBLEMS.values(), sources=["hasty", "frugal", "dated"], per_source=2, guided=True, seed=5):
     BANK[_route.problem_id].append(_route)
 MIX = RouteMix(wrong_majority=0.5)
 SETS = [draw_routes(BANK[name], 4, seed=7, row_id=name, step=step, mix=MIX) for name in PROBLEMS for step in (0, 1)]

@@ -3,7 +3,17 @@ import random
 
 import pytest
 
-from realm.mrpv.divergence import Flaw, departure, find_flaw, localization, names_flaw, similarity, steps_of
+from realm.mrpv.divergence import (
+    Flaw,
+    check_against,
+    departure,
+    find_flaw,
+    localization,
+    names_flaw,
+    similarity,
+    steps_of,
+    without_opening_answer,
+)
 from realm.mrpv.parse import parse_checks
 from realm.records import Route
 
@@ -83,6 +93,23 @@ def test_else_it_is_where_the_route_departs_from_the_nearest_right_one():
     assert departure(wrong, [far, near]) == 1 and find_flaw(wrong, "18", [far, near]).index == 1
     assert departure(wrong, [far]) is None and departure(wrong, []) is None
     assert find_flaw(wrong, "18", ()) is None
+
+
+def test_a_labelled_route_is_checked_against_a_right_chain():
+    chain = route("pay 24\nfee 50 allows 30\ncopay 6 leaves 24", correct=True)
+    wrong = route("pay 21\nfee 50 allows 30\ncopay 9 leaves 21", "pay 21")
+    found = check_against(wrong, chain, "pay 24", str)
+    assert found == "pay 21 not pay 24 from copay 6 leaves 24"
+    assert names_flaw(found, find_flaw(wrong, "pay 24", [chain])) == 1.0
+    assert check_against(chain, chain, "pay 24", str) == "pay 24 holds"
+    assert check_against(route("Well, I would deny it.", "deny late"), chain, "pay 24", str) == "deny late not pay 24"
+    assert check_against(route("no idea", None), chain, "pay 24", str) == "no answer not pay 24"
+
+
+def test_a_chain_that_opens_with_its_answer_is_taught_without_it():
+    assert without_opening_answer(route("pay 24\nfee 50 allows 30")) == "fee 50 allows 30"
+    assert without_opening_answer(route("fee 50 allows 30\npay 24")) == "fee 50 allows 30\npay 24"
+    assert without_opening_answer(route("pay 24")) == "pay 24"
 
 
 def test_similarity_is_one_for_the_same_words_and_nothing_for_none():

@@ -16,10 +16,11 @@ from realm.teacher.scripted import MISCONCEPTIONS, ScriptedTeacher, first_flaw, 
 PROBLEMS = ClaimsDomain({"test": 1500}).problems(11)
 
 
-def routes_of(source, problems=PROBLEMS, per_source=4):
+def routes_of(source, problems=PROBLEMS, per_source=4, *, checked=False):
     routes = defaultdict(list)
-    for route in write_routes(problems, sources=[source], per_source=per_source, guided=False, seed=5):
-        routes[route.problem_id].append(route)
+    for route in write_routes(problems, sources=[source], per_source=per_source, guided=checked, seed=5):
+        if not route.guided:
+            routes[route.problem_id].append(route)
     return routes
 
 
@@ -103,9 +104,15 @@ def test_a_route_says_which_of_its_steps_is_the_first_that_does_not_hold():
 @pytest.mark.parametrize("source", MISCONCEPTIONS)
 def test_the_teachers_own_check_names_the_flaw_of_every_wrong_route(source):
     gold = {problem.id: problem.answer for problem in PROBLEMS}
-    wrong = [route for routes in routes_of(source, PROBLEMS[:300]).values() for route in routes if not route.correct]
+    found = routes_of(source, PROBLEMS[:300], checked=True).values()
+    wrong = [route for routes in found for route in routes if not route.correct]
     assert wrong and all(route.flaw in route.text.splitlines() for route in wrong)
     assert all(names_flaw(route.check, find_flaw(route, gold[route.problem_id], ())) == 1.0 for route in wrong)
+
+
+def test_the_teacher_checks_the_routes_of_the_problems_that_it_worked_on_and_no_others():
+    assert all(route.check for routes in routes_of("hasty", PROBLEMS[:50], checked=True).values() for route in routes)
+    assert not any(route.check for routes in routes_of("hasty", PROBLEMS[:50]).values() for route in routes)
 
 
 @pytest.mark.parametrize("source", MISCONCEPTIONS)

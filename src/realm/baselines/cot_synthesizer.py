@@ -15,6 +15,7 @@ from realm.baselines.further import completion_opening, rollouts_of, train_furth
 from realm.config import Config
 from realm.distill import usable_routes
 from realm.domains import load_domain
+from realm.mrpv.divergence import without_opening_answer
 from realm.mrpv.prompt import render_prompt, render_reasoning
 from realm.mrpv.sets import draw_routes
 from realm.records import Problem, Route
@@ -50,17 +51,19 @@ def synthesis_rows(
     for route in routes:
         if route.correct and bank.get(route.problem_id):
             chains.setdefault(route.problem_id, []).append(route)
-    if any(route.guided for group in chains.values() for route in group):
-        chains = {name: guided for name, group in chains.items() if (guided := [route for route in group if route.guided])}
+    guided = {name: [route for route in group if route.guided] for name, group in chains.items()}
+    if any(guided.values()):
+        chains = {name: guided[name] or group for name, group in chains.items() if guided[name] or config.distill.fill}
     names, rows = list(chains), []
     for number in range(count if names else 0):
         turn, place = divmod(number, len(names))
         problem = problems[names[place]]
         chain = chains[problem.id][turn % len(chains[problem.id])]
         candidates = [route for route in bank[problem.id] if route is not chain]
-        shown = draw_routes(candidates, config.train.fade.routes, seed=config.seed, row_id=problem.id, step=turn)
+        draw = {"seed": config.seed, "row_id": problem.id, "step": turn, "mix": config.train.mix}
+        shown = draw_routes(candidates, config.train.fade.routes, **draw)
         if shown.routes:
-            completion = opening + render_reasoning(chain.text, show(problem.answer))
+            completion = opening + render_reasoning(without_opening_answer(chain), show(problem.answer))
             prompt = render_prompt(problem.question, shown, assisted=config.prompt.assisted)
             rows.append({"problem_id": problem.id, "prompt": prompt, "completion": completion, "route": chain.source})
     return rows

@@ -82,8 +82,10 @@ def families(config: Config, methods: Mapping[str, Method]) -> list[Family]:
     alone = ["distilled autonomous"] if distilled and "autonomous" in distilled.modes else []
     with_routes = [f"{MAJORITY} routes", *on_routes, *others("assisted", "baseline")]
     without = [*alone, *others("rules", "start"), *others("autonomous", "baseline")]
-    add("with routes", "realm assisted", with_routes, margin=ASSISTED_MARGIN)
-    add("without routes", "realm autonomous", without, margin=AUTONOMOUS_MARGIN)
+    splits = {"test": "", "test_rules": " on test_rules"}
+    for split, where in splits.items():
+        add(f"with routes{where}", "realm assisted", with_routes, margin=ASSISTED_MARGIN, split=split)
+        add(f"without routes{where}", "realm autonomous", without, margin=AUTONOMOUS_MARGIN, split=split)
     drops = [name for name in without if not name.endswith(" rules")]
     add("drop to test_rules", "realm autonomous", drops, split="drop")
     add(
@@ -92,7 +94,8 @@ def families(config: Config, methods: Mapping[str, Method]) -> list[Family]:
         [f"realm {mode}" for mode in ("autonomous", "self_consistency") if mode in methods.get("realm", _NOBODY).modes],
     )
     for mode in ("autonomous", "assisted"):
-        add(f"ablations, {mode}", f"realm {mode}", others(mode, "ablation"))
+        for split, where in splits.items():
+            add(f"ablations, {mode}{where}", f"realm {mode}", others(mode, "ablation"), split=split)
     return found
 
 

@@ -13,6 +13,7 @@ import typer
 
 from realm.compare.cells import CELL_STAGES, Cell, plan
 from realm.compare.findings import families, results
+from realm.compare.jobs import each_done
 from realm.compare.methods import chosen_methods
 from realm.compare.page import write_page
 from realm.compare.pilot import sentences
@@ -39,21 +40,19 @@ def compare(config: Config, folder: Path, *, dry_run: bool, force: bool) -> None
             typer.echo(f"{cell.name:<28} {'would do: ' + ', '.join(cell.left()) if left[cell.name] else 'done before'}")
         return
     _check(config, cells)
-    outdated = False
-    for number, cell in enumerate(cells, 1):
+    shown: set[int] = set()
+    for number, cell in enumerate(each_done(cells, left, force=force, jobs=config.compare.jobs), 1):
         if left[cell.name]:
-            typer.echo(f"[{number}/{len(cells)}] {cell.name}: {', '.join(cell.left()) or 'again'}")
-            cell.work(force=force)
-            left[cell.name], outdated = False, True
+            left[cell.name] = False
             typer.echo(f"[{number}/{len(cells)}] {cell.name}: {_told(cell)}{cell.seconds():.0f} s; {time_left(cells, left)}")
         if "pilot" in cell.stages:
             found = json.loads(cell.run.path("outcomes/pilot.json").read_text(encoding="utf-8"))
             num_claims = sum(len(family.against) for family in known)
             for line in sentences(found, n=_num_problems(cell), seeds=config.compare.seeds, claims=num_claims):
                 typer.echo(line)
-        is_last = number == len(cells)
-        if is_last or (outdated and cells[number].seed != cell.seed):
-            outcome, outdated = results(config, cells[:number], methods), False
+        whole = {cell.seed for cell in cells} - {cell.seed for cell in cells if left[cell.name]}
+        if whole > shown or number == len(cells):
+            outcome, shown = results(config, [cell for cell in cells if cell.seed in whole], methods), whole
             write_json(folder / "results.json", outcome)
             write_page(config, folder, outcome)
     print_comparison(outcome)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Any
@@ -61,6 +61,26 @@ def departure(route: Route, positives: Sequence[Route]) -> int | None:
         return None
     there = {tuple(words(step)) for step in steps_of(positive)}
     return next((index for index, step in enumerate(steps_of(route)) if tuple(words(step)) not in there), None)
+
+
+def without_opening_answer(route: Route) -> str:
+    """Return the text of a route without a first line that is its answer and nothing else: who is taught it must reason first."""
+    first, _, rest = route.text.strip().partition("\n")
+    return rest if rest.strip() and words(first) == words(str(route.answer)) else route.text
+
+
+def check_against(route: Route, chain: Route, gold: str, show: Callable[[Any], str]) -> str:
+    """Return the check of a labelled route that no teacher wrote one for: what it answers and, where that is wrong, what it
+    should answer and the first step of the right `chain` that it does not have, if the two are near enough to say so.
+    """
+    said = "no answer" if route.answer is None else show(route.answer)
+    if route.correct:
+        return f"{said} holds"
+    there = {tuple(words(step)) for step in steps_of(route)}
+    missing = next((step for step in steps_of(chain) if tuple(words(step)) not in there), None)
+    if missing is None or similarity(route.text, chain.text) < NEAR:
+        return f"{said} not {gold}"
+    return f"{said} not {gold} from {missing}"
 
 
 def find_flaw(route: Route, gold: Any, positives: Sequence[Route]) -> Flaw | None:

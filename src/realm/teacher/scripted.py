@@ -124,7 +124,8 @@ def write_routes(
         for source in sources:
             rng = random.Random(f"routes:{seed}:{problem.id}:{source}")
             for _ in range(per_source):
-                yield solve(problem, source, rng)
+                route = solve(problem, source, rng)
+                yield route if guided else replace(route, check=None)
 
 
 def verify(decision: Decision, truth: Decision) -> str:
