@@ -96,6 +96,12 @@ def test_a_route_that_no_teacher_checked_is_checked_against_its_label_and_the_ta
     assert any("not" in completion and "flawed" in completion for completion in assisted)
 
 
+def test_a_chain_that_is_the_only_route_of_its_problem_is_not_judged_against_itself(tmp_path):
+    problems, own = {p.id: p for p in PROBLEMS}, [replace(r, check=None) for r in SHOWN[:1]]
+    empty = [route(0, "frugal", " ", None), *own]
+    assert len(sft_rows(problems, empty, own, show=str, config=make_config(tmp_path))) == 1
+
+
 def test_held_out_routes_are_never_taught(tmp_path):
     rows = rows_of(make_config(tmp_path, distill={"assisted_share": 0.9}))
     assert len(rows) == 80 and not any("outsider" in row["prompt"] for row in rows)

@@ -59,7 +59,8 @@ class DistillConfig(Section):
     drop_leaks: bool = False
     """Leave out chains that talk about a rule list, which the student never sees."""
     assisted_share: Share = 0.5
-    """Share of the rows that teach the assisted format, with the guided teacher's check of each route shown; kind guided only."""
+    """Share of the rows that teach the assisted format, with a check of each route shown: the teacher's, or else one by the
+    route's label and the taught chain; kind guided only."""
     max_chain_tokens: PositiveInt | None = None
     """Longer chains are left out: long chains of a big teacher hurt a small student."""
     sft: TrlSettings = {}

@@ -138,8 +138,9 @@ def sft_rows(
 ) -> list[dict[str, Any]]:
     """Return the rows of sft.jsonl: every chain once alone, and assisted rows up to their share of all rows.
 
-    An assisted row shows a set of the chain's problem and teaches the teacher's check and the outcome of each route, then
-    the chain: a cold start for the format that RL rewards. `opening` begins each completion (see `frame`).
+    An assisted row shows a set of the chain's problem and teaches a check and the outcome of each route, then the chain: a cold
+    start for the format that RL rewards. The check is the teacher's, or else one by the route's label and the taught chain.
+    `opening` begins each completion (see `frame`).
     """
     templates = {"autonomous": config.prompt.autonomous, "assisted": config.prompt.assisted}
 
@@ -174,12 +175,16 @@ def sft_rows(
 def _assisted_sets(
     routes: Sequence[Route], chains: Sequence[Route], config: Config, *, num_alone: int
 ) -> list[tuple[Route, RouteSet]]:
-    """Return (chain, routes to show) for each assisted row; half the sets are full, so that short ones are known as well."""
+    """Return (chain, routes to show) for each assisted row; half the sets are full, so that short ones are known as well.
+
+    A chain that is the only route of its problem has none: judging what one is about to write teaches to call all sound.
+    """
     bank: dict[str, list[Route]] = defaultdict(list)
     for route in routes:
-        if not route.guided:
+        if not route.guided and route.text.strip():
             bank[route.problem_id].append(route)
-    share, eligible = config.distill.assisted_share, [chain for chain in chains if bank[chain.problem_id]]
+    eligible = [chain for chain in chains if any(route is not chain for route in bank[chain.problem_id])]
+    share = config.distill.assisted_share
     if not eligible or share == 0 or config.distill.kind != "guided":
         return []
     num_rows = len(eligible) if share == 1 else round(num_alone * share / (1 - share))
@@ -225,7 +230,7 @@ def summary(stats: Mapping[str, Any], config: Config) -> str:
         )
     if config.distill.kind == "guided" and config.distill.assisted_share > 0 and not stats["assisted_rows"]:
         lines.append(
-            "No assisted rows: no route of a chain's problem has a teacher's check, so RL must find the verdict format by itself."
+            "No assisted rows: no problem of a taught chain has another route to judge: RL must find the verdict format itself."
         )
     return "\n".join(lines)
 

@@ -45,8 +45,8 @@ def each_done(cells: Sequence[Cell], left: Mapping[str, bool], *, force: bool, j
                     yield running.pop(future)
         except BrokenProcessPool:
             raise RunError(
-                "a process that made a cell was killed, perhaps because memory ran out. Try fewer compare.jobs or smaller batches "
-                "(evaluate.batch_tokens); the same command continues."
+                "a process that made a cell was killed, perhaps because memory ran out. Try fewer compare.jobs, or a smaller "
+                "evaluate.batch_tokens; the same command continues."
             ) from None
         except BaseException:
             for process in multiprocessing.active_children():

@@ -44,7 +44,8 @@ def compare(config: Config, folder: Path, *, dry_run: bool, force: bool) -> None
     for number, cell in enumerate(each_done(cells, left, force=force, jobs=config.compare.jobs), 1):
         if left[cell.name]:
             left[cell.name] = False
-            typer.echo(f"[{number}/{len(cells)}] {cell.name}: {_told(cell)}{cell.seconds():.0f} s; {time_left(cells, left)}")
+            rest = time_left(cells, left, config.compare.jobs)
+            typer.echo(f"[{number}/{len(cells)}] {cell.name}: {_told(cell)}{cell.seconds():.0f} s; {rest}")
         if "pilot" in cell.stages:
             found = json.loads(cell.run.path("outcomes/pilot.json").read_text(encoding="utf-8"))
             num_claims = sum(len(family.against) for family in known)
@@ -59,7 +60,7 @@ def compare(config: Config, folder: Path, *, dry_run: bool, force: bool) -> None
     typer.echo(f"\nresults  {folder / 'results.json'}\nreport   {folder / 'report.html'}")
 
 
-def time_left(cells: Sequence[Cell], left: Mapping[str, bool]) -> str:
+def time_left(cells: Sequence[Cell], left: Mapping[str, bool], jobs: int = 1) -> str:
     """Return how long the rest takes, by what cells of the same method took, or of any where there is none yet."""
     done: dict[str, list[float]] = {}
     for cell in cells:
@@ -70,7 +71,7 @@ def time_left(cells: Sequence[Cell], left: Mapping[str, bool]) -> str:
         return "all cells done"
     any_cell = fmean(seconds for times in done.values() for seconds in times) if done else 0.0
     seconds = sum(fmean(done[cell.method.name]) if cell.method.name in done else any_cell for cell in waiting)
-    return f"{len(waiting)} cells left, about {max(1, round(seconds / 60))} min"
+    return f"{len(waiting)} cells left, about {max(1, round(seconds / jobs / 60))} min"
 
 
 def _check(config: Config, cells: Sequence[Cell]) -> None:
