@@ -49,6 +49,13 @@ def test_filling_takes_right_routes_where_a_problem_has_no_guided_chain():
     assert eligible([beside, guided, only, wrong]) == ([guided], {})
 
 
+def test_guided_and_filling_chains_are_each_held_against_their_own_length():
+    guided = chain("a", "first three, then four more, " * 4)
+    short = [chain(name, "it is 7", guided=False) for name in "abcde"]
+    assert eligible([guided, *short], fill=True) == ([guided, *short[1:]], {})
+    assert eligible([guided, *short], fill=True, max_chain_tokens=50) == (short, {"too long": 1})
+
+
 def test_a_rationalized_chain_is_taught_only_where_its_problem_has_no_other():
     honest, told, only = chain("a", "3 + 4"), chain("a", "7 it is", rationalized=True), chain("b", "so 7.", rationalized=True)
     assert eligible([told, honest, only]) == ([honest, only], {"rationalized": 1})

@@ -102,6 +102,13 @@ def test_a_chain_that_is_the_only_route_of_its_problem_is_not_judged_against_its
     assert len(sft_rows(problems, empty, own, show=str, config=make_config(tmp_path))) == 1
 
 
+def test_no_set_without_a_route_becomes_an_assisted_row(tmp_path):
+    config = make_config(tmp_path, train={"mix": {"wrong": False}})
+    wrong = [r for r in SHOWN if not r.correct and r.source != "outsider"]
+    rows = sft_rows({p.id: p for p in PROBLEMS}, wrong, CHAINS, show=str, config=config)
+    assert len(rows) == 8 and not any("<verify>" in row["completion"] for row in rows)
+
+
 def test_held_out_routes_are_never_taught(tmp_path):
     rows = rows_of(make_config(tmp_path, distill={"assisted_share": 0.9}))
     assert len(rows) == 80 and not any("outsider" in row["prompt"] for row in rows)

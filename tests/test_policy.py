@@ -5,7 +5,7 @@ import torch
 
 from realm.errors import DataError, ModelError
 from realm.policy import Policy
-from realm.prefix import Unshareable
+from realm.prefix.stock import stock_rollout
 from tiny import make_tiny, make_tokenizer
 
 PROMPTS = ["How much is 2 + 2?", "Hi", "A much longer question, which is here to make the batch uneven: why?"]
@@ -26,7 +26,7 @@ def spoken(policy, monkeypatch, text, after=""):
     """Return the completion when the model writes the tokens of `text`, whatever the prompt."""
     ids = policy.tokenizer(text + after, add_special_tokens=False)["input_ids"]
 
-    monkeypatch.setattr("realm.policy.sample_groups", lambda *_: [ids])
+    monkeypatch.setattr("realm.policy.group_rollout", lambda *_: [ids])
     return policy.generate(["Hi"], **BUDGET)[0]
 
 
@@ -34,10 +34,7 @@ def test_each_architecture_answers_as_by_generate(any_policy, monkeypatch):
     rendered = [any_policy.render(prompt) for prompt in PROMPTS]
     shared = any_policy.generate(rendered, **BUDGET)
 
-    def refuse(model):
-        raise Unshareable("it may not")
-
-    monkeypatch.setattr("realm.policy.require_shareable", refuse)
+    monkeypatch.setattr("realm.policy.group_rollout", lambda model, prompts, _, settings: stock_rollout(model, prompts, settings))
     assert any_policy.generate(rendered, **BUDGET) == shared
 
 

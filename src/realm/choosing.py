@@ -45,16 +45,28 @@ def eligible_chains(
     """Return the chains that may be taught, and how many positives were left out for which reason.
 
     Kind `unguided` takes the positives written without the guide; the others take the guided ones, or all where nobody wrote
-    with a guide. A chain whose author was shown the gold answer counts only where its problem has no other. No text
-    comes twice for one problem. Without `max_chain_tokens` a chain over twice the median length is too long.
+    with a guide; with `fill` also the unguided ones of problems that would have none. A chain whose author was shown the gold
+    answer counts only where its problem has no other. No text comes twice for one problem. Without `max_chain_tokens` a chain over
+    twice the median length is too long, guided and filling chains each among their like.
     """
     positives = [route for route in routes if route.correct]
-    wanted = [route for route in positives if route.guided == (settings.kind != "unguided")]
-    if settings.kind != "unguided":
-        guided = {route.problem_id for route in wanted}
-        if settings.fill:
-            wanted += [route for route in positives if route.problem_id not in guided]
-        wanted = wanted or positives
+    if settings.kind == "unguided":
+        chains, left_out = _teachable([route for route in positives if not route.guided], length, settings)
+    else:
+        guided = [route for route in positives if route.guided]
+        chains, left_out = _teachable(guided or positives, length, settings)
+        if guided and settings.fill:
+            served = {chain.problem_id for chain in chains}
+            filling = [route for route in positives if not route.guided and route.problem_id not in served]
+            more, more_out = _teachable(filling, length, settings)
+            chains, left_out = chains + more, left_out + more_out
+    return chains, {reason: count for reason, count in left_out.items() if count}
+
+
+def _teachable(
+    wanted: Sequence[Route], length: Callable[[str], int], settings: DistillConfig
+) -> tuple[list[Route], Counter[str]]:
+    """Return those of `wanted` that may be taught, and how many may not for which reason."""
     honest = {route.problem_id for route in wanted if not route.rationalized}
     left_out: Counter[str] = Counter()
     distinct: dict[tuple[str, str], Route] = {}
@@ -72,7 +84,7 @@ def eligible_chains(
     longest = settings.max_chain_tokens or LONG * statistics.median(lengths.values() or [0])
     chains = [route for key, route in distinct.items() if lengths[key] <= longest]
     left_out["too long"] = len(distinct) - len(chains)
-    return chains, {reason: count for reason, count in left_out.items() if count}
+    return chains, left_out
 
 
 def crowded(chains: Sequence[Route], settings: DistillConfig) -> list[Route]:

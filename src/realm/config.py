@@ -50,7 +50,8 @@ class DistillConfig(Section):
     """guided: chains written with the rules at hand; unguided: chains written without; answer_only: no chains; self: TRL's
     on-policy self-distillation, in which the model itself with the rules in its prompt teaches the model without."""
     fill: bool = False
-    """Where a problem has no right chain written with the rules, its right routes are taught in their place; kind guided only."""
+    """Where a problem has no right chain written with the rules, its right routes are taught in their place; kinds guided and
+    answer_only."""
     choose: Literal["likelihood", "length", "all"] = "likelihood"
     """Which chains of a problem with more than `per_problem`: the likeliest under the student, those nearest to the median
     length, or all. The student is asked only where there is a choice."""

@@ -197,7 +197,7 @@ def _assisted_sets(
         k = most if rng.random() < 0.5 else rng.randint(1, most)
         row = {"seed": config.seed, "row_id": chain.problem_id, "step": draw, "mix": config.train.mix}
         pairs.append((chain, draw_routes(bank[chain.problem_id], k, **row)))
-    return pairs
+    return [(chain, shown) for chain, shown in pairs if shown.routes]
 
 
 def describe(rows: Sequence[Mapping[str, Any]], chains: Sequence[Route]) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,9 +22,8 @@ from transformers import (
 
 from realm.errors import DataError, ModelError
 from realm.prefix.products import speed_up_products
-from realm.prefix.rollout import sample_groups
+from realm.prefix.rollout import group_rollout
 from realm.prefix.stock import stock_rollout
-from realm.prefix.support import Unshareable, require_shareable
 from realm.quiet import quiet_libraries
 
 _OUR_TAG = re.compile(r"</?\s*(?:verify|reason|answer|think|route)\b[^<>]*>")
@@ -196,8 +194,7 @@ class Policy:
     def _continue(self, batch: list[list[int]], num_samples: int, settings: GenerationConfig) -> list[list[int]]:
         """Return the new tokens: on the CPU from one encoding of each prompt, where the model allows it, else by `generate`."""
         if self.model.device.type == "cpu":
-            with suppress(Unshareable):
-                return sample_groups(require_shareable(self.model), batch, [num_samples] * len(batch), settings)
+            return group_rollout(self.model, batch, num_samples, settings)
         return stock_rollout(self.model, [ids for ids in batch for _ in range(num_samples)], settings)
 
     def read(self, ids: list[int]) -> str:

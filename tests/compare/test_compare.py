@@ -23,9 +23,9 @@ def compare(*args: str) -> str:
     return result.output
 
 
-def kill_when(config: Path, reached) -> None:
+def kill_when(config: Path, reached, *args: str) -> None:
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "realm", "compare", str(config)]
+    command = [sys.executable, "-m", "realm", "compare", str(config), *args]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
     deadline = time.monotonic() + 120
     while not reached():
@@ -121,12 +121,16 @@ def test_a_recipe_without_distillation_is_an_error(tmp_path):
     assert result.exit_code == 2 and "Set recipe: r1" in result.output
 
 
-def test_cells_side_by_side_end_where_cells_in_a_row_do(finished, tmp_path):
+def test_cells_side_by_side_are_killed_with_their_parent_and_end_where_cells_in_a_row_do(finished, tmp_path):
     config, run, *_ = finished
-    output = compare(str(config), "--run", str(tmp_path / "run"), "--set", "compare.jobs=2")
-    assert "all cells done" in output and "log.txt" in output
-    beside, row = (json.loads((folder / "results.json").read_text())["evaluations"] for folder in (tmp_path / "run", run))
-    assert [(one["method"], one["mode"], one["seed"], one["n"]) for one in beside] == [
-        (one["method"], one["mode"], one["seed"], one["n"]) for one in row
+    beside, how = tmp_path / "run", ("--run", str(tmp_path / "run"), "--set", "compare.jobs=2")
+    kill_when(config, (beside / "cells/realm-7/work/train/key.json").exists, *how)
+    output = compare(str(config), *how)
+    assert "all cells done" in output and "distilled-7: " not in output
+    assert "Headroom" in (beside / "cells/realm-7/log.txt").read_text()
+    for name in ("data-7/routes.jsonl", "distilled-7/sft.jsonl", "cot_synthesizer-8/taught.jsonl"):
+        assert hash_of(beside / "cells" / name) == hash_of(run / "cells" / name)
+    rows = [json.loads((folder / "results.json").read_text())["evaluations"] for folder in (beside, run)]
+    assert [[(row["method"], row["mode"], row["seed"], row["n"]) for row in found] for found in rows[:1]] == [
+        [(row["method"], row["mode"], row["seed"], row["n"]) for row in found] for found in rows[1:]
     ]
-    assert "train" in (tmp_path / "run/cells/realm-7/log.txt").read_text()

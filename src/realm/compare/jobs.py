@@ -5,6 +5,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -16,9 +18,9 @@ from realm.errors import RunError
 
 
 def each_done(cells: Sequence[Cell], left: Mapping[str, bool], *, force: bool, jobs: int) -> Iterator[Cell]:
-    """Yield every cell when it is done, at once where nothing of it is `left`; none begins before the one it starts from.
+    """Yield every cell when it is done, or at its turn where nothing of it is `left`; none begins before the one it starts from.
 
-    With more than one of `jobs` what cells print goes to log.txt in their folders, and each process has its share of the cores.
+    With several `jobs` what cells print goes to log.txt in their folders, and the processes share the cores.
     """
     if jobs == 1:
         for cell in cells:
@@ -29,8 +31,7 @@ def each_done(cells: Sequence[Cell], left: Mapping[str, bool], *, force: bool, j
         return
     yield from (cell for cell in cells if not left[cell.name])
     waiting = [cell for cell in cells if left[cell.name]]
-    cores = max(1, (os.cpu_count() or 1) // jobs)
-    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _begin, (cores,)) as pool:
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _begin, (jobs,)) as pool:
         running: dict[Future[None], Cell] = {}
         try:
             while waiting or running:
@@ -54,12 +55,19 @@ def each_done(cells: Sequence[Cell], left: Mapping[str, bool], *, force: bool, j
             raise
 
 
-def _begin(cores: int) -> None:
-    """Prepare a process: Ctrl-C is the parent's to answer, and so many threads compute."""
+def _begin(jobs: int) -> None:
+    """Prepare a process: Ctrl-C is its parent's to answer, it ends with its parent, and it takes its share of the threads."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the stage at work still notes its seconds
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     import torch
 
-    torch.set_num_threads(cores)
+    torch.set_num_threads(max(1, torch.get_num_threads() // jobs))
+
+
+def _end_with_parent() -> None:
+    multiprocessing.parent_process().join()
+    os._exit(1)
 
 
 def _work(cell: Cell, force: bool) -> None:
@@ -67,4 +75,8 @@ def _work(cell: Cell, force: bool) -> None:
     with open(cell.run.path("log.txt"), "a", encoding="utf-8") as log:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
-    cell.work(force=force)
+    try:
+        cell.work(force=force)
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()

@@ -1,4 +1,4 @@
-"""Run a comparison: cell after cell, each done once, with the time that is left, and the results after each seed."""
+"""Run a comparison: every cell once, with the time that is left, and the results after each seed."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ def compare(config: Config, folder: Path, *, dry_run: bool, force: bool) -> None
             typer.echo(f"[{number}/{len(cells)}] {cell.name}: {_told(cell)}{cell.seconds():.0f} s; {rest}")
         if "pilot" in cell.stages:
             found = json.loads(cell.run.path("outcomes/pilot.json").read_text(encoding="utf-8"))
-            num_claims = sum(len(family.against) for family in known)
+            num_claims = sum(len(family.against) for family in known if family.split == "test")
             for line in sentences(found, n=_num_problems(cell), seeds=config.compare.seeds, claims=num_claims):
                 typer.echo(line)
         whole = {cell.seed for cell in cells} - {cell.seed for cell in cells if left[cell.name]}
-        if whole > shown or number == len(cells):
+        if whole > shown:
             outcome, shown = results(config, [cell for cell in cells if cell.seed in whole], methods), whole
             write_json(folder / "results.json", outcome)
             write_page(config, folder, outcome)
@@ -71,7 +71,7 @@ def time_left(cells: Sequence[Cell], left: Mapping[str, bool], jobs: int = 1) ->
         return "all cells done"
     any_cell = fmean(seconds for times in done.values() for seconds in times) if done else 0.0
     seconds = sum(fmean(done[cell.method.name]) if cell.method.name in done else any_cell for cell in waiting)
-    return f"{len(waiting)} cells left, about {max(1, round(seconds / jobs / 60))} min"
+    return f"{len(waiting)} cells left, about {max(1, round(seconds / min(jobs, len(waiting)) / 60))} min"
 
 
 def _check(config: Config, cells: Sequence[Cell]) -> None:
