@@ -46,8 +46,8 @@ def eligible_chains(
 
     Kind `unguided` takes the positives written without the guide; the others take the guided ones, or all where nobody wrote
     with a guide; with `fill` also the unguided ones of problems that would have none. A chain whose author was shown the gold
-    answer counts only where its problem has no other. No text comes twice for one problem. Without `max_chain_tokens` a chain over
-    twice the median length is too long, guided and filling chains each among their like.
+    answer counts only where its problem has no other. No text comes twice for one problem. Without `max_chain_tokens` a chain
+    over twice the median length is too long, guided and filling chains each among their like.
     """
     positives = [route for route in routes if route.correct]
     if settings.kind == "unguided":
