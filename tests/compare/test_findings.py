@@ -77,6 +77,11 @@ def test_rows_of_seeds_come_before_one_over_all_and_nothing_right_has_an_interva
     assert rows[2]["tokens_per_problem"] == 10 and rows[2]["per_seed"] == [0, 0]
 
 
+def test_the_interval_of_an_accuracy_ends_at_all_and_at_nothing():
+    rows = _evaluations(("m", "autonomous", "test"), {7: outcomes(200, seed=7), 8: outcomes(150, seed=8)}, seed=7)
+    assert 0 <= rows[2]["ci95"][0] < rows[2]["accuracy"] < rows[2]["ci95"][1] == 1
+
+
 def test_built_in_families_follow_the_methods(write_config):
     config = load_config(write_config(compare={"methods": ["realm", "distilled", "rft", "cot_synthesizer", "no_eaai", "base"]}))
     found = {family.name: family for family in families(config, chosen_methods(config))}

@@ -162,7 +162,8 @@ def _evaluations(key: tuple[str, str, str], seeds: Mapping[int, Mapping[str, Any
         name: _mean_of(rows, name) for name in rows[0] if name not in ("method", "mode", "split", "seed", "n", "accuracy", "ci95")
     }
     together = {"method": method, "mode": mode, "split": split, "seed": None, "seeds": sorted(seeds), "n": over.n}
-    together |= {"accuracy": over.difference, "ci95": over.ci95, "per_seed": over.per_seed}
+    bounds = [min(1.0, max(0.0, bound)) for bound in over.ci95]  # seeds that differ widen it beyond what an accuracy can be
+    together |= {"accuracy": over.difference, "ci95": bounds, "per_seed": over.per_seed}
     if over.difference in (0, 1):  # nothing varies that could be resampled
         together["ci95"] = wilson_interval(round(over.difference * over.n), over.n)
     return [*rows, together | figures]
