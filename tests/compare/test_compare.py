@@ -130,7 +130,11 @@ def test_cells_side_by_side_are_killed_with_their_parent_and_end_where_cells_in_
     assert "Headroom" in (beside / "cells/realm-7/log.txt").read_text()
     for name in ("data-7/routes.jsonl", "distilled-7/sft.jsonl", "cot_synthesizer-8/taught.jsonl"):
         assert hash_of(beside / "cells" / name) == hash_of(run / "cells" / name)
-    rows = [json.loads((folder / "results.json").read_text())["evaluations"] for folder in (beside, run)]
-    assert [[(row["method"], row["mode"], row["seed"], row["n"]) for row in found] for found in rows[:1]] == [
-        [(row["method"], row["mode"], row["seed"], row["n"]) for row in found] for found in rows[1:]
-    ]
+    found, expected = (
+        [
+            (row["method"], row["mode"], row["seed"], row["n"])
+            for row in json.loads((folder / "results.json").read_text())["evaluations"]
+        ]
+        for folder in (beside, run)
+    )
+    assert found == expected
