@@ -97,3 +97,6 @@ class CompareConfig(Section):
     """LLMs-as-Instructors: `module:function`, called with (problem, wrong answer, rng) and returning a (question, chain, answer)
     for a new problem, or None; null: the scripted expert, where it knows the domain."""
     prompts: ComparePrompts = ComparePrompts()
+    sft: dict[str, Any] = {}
+    """Over `distill.sft` in the baselines that train a distilled model further: it was taught to the end of its schedule, and a
+    full learning rate would undo some of that."""

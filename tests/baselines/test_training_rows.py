@@ -1,12 +1,14 @@
 """What the baselines that train are taught: rows of the right shape, right answers only, and nothing of the evaluation."""
 
 import random
+from dataclasses import asdict
 
 import pytest
 
 from realm.asking import ask_about, own_route
 from realm.baselines import instructors, rft
 from realm.baselines.cot_synthesizer import synthesis_rows
+from realm.baselines.further import further_settings
 from realm.baselines.instructors import load_instructor, new_items
 from realm.config import load_config
 from realm.domains import load_domain
@@ -15,6 +17,7 @@ from realm.domains.claims.generate import generate, is_held_out, similar_problem
 from realm.errors import ConfigError
 from realm.mrpv.divergence import without_opening_answer
 from realm.records import Problem
+from realm.runs import Run, write_jsonl
 from realm.teacher.scripted import write_routes
 
 
@@ -126,3 +129,16 @@ def test_an_own_sample_becomes_a_route_that_says_its_answer_first(small_config):
     assert (route.text, route.answer, route.correct) == ("pay 7\nfee 7", "pay 7", True)
     broken = own_route(problem, "<reason>no end <answer></answer>", domain)
     assert (broken.answer, broken.correct) == (None, False) and "<reason>" not in broken.text
+
+
+def test_training_on_has_its_own_learning_rate_and_as_many_completions_as_realm_has_rollouts(small_config, problems, tmp_path):
+    settings = {
+        "distill.sft": {"learning_rate": 2e-3, "per_device_train_batch_size": 6, "warmup_steps": 25},
+        "compare.sft": {"learning_rate": 2e-4},
+        "train.grpo": {"max_steps": 3, "per_device_train_batch_size": 8, "num_generations": 4},
+    }
+    config = small_config.with_settings(settings)
+    run = Run(tmp_path / "run", config)
+    write_jsonl(run.path("problems.jsonl"), map(asdict, problems))
+    taught = further_settings(config, run).distill.sft
+    assert taught == {"learning_rate": 2e-4, "per_device_train_batch_size": 6, "warmup_steps": 25, "max_steps": 4}  # 24 / 6

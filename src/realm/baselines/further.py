@@ -1,7 +1,7 @@
 """More supervised training from the same start: the control of every RL method, and the last step of other baselines.
 
-It trains on as many completions as ReaLM has rollouts, with the settings of distillation, so that a gain of ReaLM over it is
-none of longer training.
+It trains on as many completions as ReaLM has rollouts, with the settings of distillation and over them those of `compare.sft`,
+so that a gain of ReaLM over it is none of longer training.
 """
 
 from __future__ import annotations
@@ -38,6 +38,15 @@ def rollouts_of(config: Config, run: Run) -> int:
     return num_rollouts(arguments)
 
 
+def further_settings(config: Config, run: Run) -> Config:
+    """Return the config with `distill.sft` as a baseline trains on: `compare.sft` over it, and ReaLM's number of completions."""
+    sft = config.distill.sft | config.compare.sft
+    arguments = sft_arguments(config.with_settings({"distill.sft": sft}), Path("unused"))
+    per_step = arguments.per_device_train_batch_size * arguments.gradient_accumulation_steps * arguments.world_size
+    steps = max(1, math.ceil(rollouts_of(config, run) / per_step))
+    return config.with_settings({"distill.sft": sft | {"max_steps": steps}})
+
+
 def completion_opening(config: Config, run: Run) -> str:
     """Return what every taught completion begins with: an empty private thinking, where the model thinks in private."""
     return _load(config, run)[2]
@@ -55,10 +64,7 @@ def train_further(config: Config, run: Run, stage: str, rows: Sequence[Mapping[s
         shutil.copytree(run.path("distilled"), run.path("model"))
         return
     network, tokenizer, _, closing = _load(config, run)
-    arguments = sft_arguments(config, run.work(stage))
-    per_step = arguments.per_device_train_batch_size * arguments.gradient_accumulation_steps * arguments.world_size
-    steps = {"max_steps": max(1, math.ceil(rollouts_of(config, run) / per_step))}
-    settings = config.with_settings({"distill.sft": config.distill.sft | steps})
+    settings = further_settings(config, run)
     arguments = sft_arguments(settings, run.work(stage))
     dataset = tokenize_rows(rows, tokenizer, system=config.prompt.system, closing=closing)
     start = str(run.path("distilled"))

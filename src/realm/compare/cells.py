@@ -33,7 +33,7 @@ _START = ("problems.jsonl", "routes.jsonl", "distilled/")
 
 
 def _further(name: str, module: str, *more: str, inputs: tuple[str, ...] = _START) -> Stage:
-    settings = (*_WHO, "distill.sft", "train.problems", "train.grpo", "train.lora", *more)
+    settings = (*_WHO, "distill.sft", "compare.sft", "train.problems", "train.grpo", "train.lora", *more)
     return Stage(
         name=name, module=f"realm.baselines.{module}", settings=settings, inputs=inputs, outputs=("model/", "taught.jsonl")
     )
