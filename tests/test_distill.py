@@ -96,6 +96,21 @@ def test_a_route_that_no_teacher_checked_is_checked_against_its_label_and_the_ta
     assert any("not" in completion and "flawed" in completion for completion in assisted)
 
 
+def test_altered_rows_show_changed_routes_and_teach_the_right_chain_and_their_new_outcomes(tmp_path):
+    plain = rows_of(make_config(tmp_path))
+    rows = rows_of(make_config(tmp_path, distill={"altered_share": 1.0}))
+    assert [row["completion"] for row in rows[:8]] == [row["completion"] for row in plain[:8]]
+    known, changed = {r.text for r in SHOWN}, 0
+    for row in rows[8:]:
+        shown = [part.split(">\n", 1)[1].split("\n</route>")[0] for part in row["prompt"].split("<route ")[1:]]
+        judgement, gold = parse_completion(row["completion"], len(shown)), 9 - int(row["problem_id"][1:])
+        changed += not known & set(shown)
+        assert judgement.verdicts == tuple(text.endswith(f"= {gold}.") for text in shown)
+        assert judgement.answer == str(gold)
+        assert f"9 - {9 - gold} = {gold}." in judgement.reasoning
+    assert changed > 4
+
+
 def test_a_chain_that_is_the_only_route_of_its_problem_is_not_judged_against_itself(tmp_path):
     problems, own = {p.id: p for p in PROBLEMS}, [replace(r, check=None) for r in SHOWN[:1]]
     empty = [route(0, "frugal", " ", None), *own]

@@ -62,6 +62,9 @@ class DistillConfig(Section):
     assisted_share: Share = 0.5
     """Share of the rows that teach the assisted format, with a check of each route shown: the teacher's, or else one by the
     route's label and the taught chain; kind guided only."""
+    altered_share: Share = 0.0
+    """Share of those rows in whose routes some numbers are changed, alike in all: the model cannot copy them and must work the
+    problem out. Against believing routes of a source that it never met."""
     max_chain_tokens: PositiveInt | None = None
     """Longer chains are left out: long chains of a big teacher hurt a small student."""
     sft: TrlSettings = {}

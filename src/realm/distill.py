@@ -20,6 +20,7 @@ from realm.config import Config, DistillConfig
 from realm.coverage import rule_coverage
 from realm.domains import load_domain
 from realm.errors import DataError, ModelError
+from realm.mrpv.altering import alter_routes
 from realm.mrpv.divergence import check_against, without_opening_answer
 from realm.mrpv.prompt import render_answer, render_judgement, render_prompt, render_reasoning
 from realm.mrpv.sets import draw_routes
@@ -139,8 +140,9 @@ def sft_rows(
     """Return the rows of sft.jsonl: every chain once alone, and assisted rows up to their share of all rows.
 
     An assisted row shows a set of the chain's problem and teaches a check and the outcome of each route, then the chain: a cold
-    start for the format that RL rewards. The check is the teacher's, or else one by the route's label and the taught chain.
-    `opening` begins each completion (see `frame`).
+    start for the format that RL rewards. The check is the teacher's, or else one by the route's label and the taught chain. In
+    `distill.altered_share` of these rows numbers of the routes are changed (docs/decisions/0012). `opening` begins each
+    completion (see `frame`).
     """
     templates = {"autonomous": config.prompt.autonomous, "assisted": config.prompt.assisted}
 
@@ -157,6 +159,13 @@ def sft_rows(
         return render_reasoning(without_opening_answer(chain), answer(chain))
 
     alone = [row(chain, RouteSet(problem_id=chain.problem_id), completion(chain)) for chain in chains]
+    rng = Random(f"{config.seed}|altered")
+
+    def altered(chain: Route, shown: RouteSet) -> RouteSet:
+        wanted = rng.random() < config.distill.altered_share
+        return alter_routes(shown, chain, answer(chain), show, rng) if wanted else shown
+
+    sets = [(chain, altered(chain, shown)) for chain, shown in _assisted_sets(routes, chains, config, num_alone=len(alone))]
     assisted = [
         row(
             chain,
@@ -167,7 +176,7 @@ def sft_rows(
                 answer(chain),
             ),
         )
-        for chain, shown in _assisted_sets(routes, chains, config, num_alone=len(alone))
+        for chain, shown in sets
     ]
     return alone + assisted
 

@@ -64,6 +64,17 @@ def test_where_distillation_fills_up_with_right_routes_so_does_the_synthesizer(s
     assert len(taught(small_config)) == 3 < len(taught(small_config.with_settings({"distill.fill": True})))
 
 
+def test_the_synthesizers_candidates_are_altered_in_the_same_share_and_its_syntheses_are_not(small_config, problems):
+    train = [problem for problem in problems if problem.split == "train"]
+    routes = list(write_routes(train, sources=["hasty"], per_source=3, guided=True, seed=7))
+    altered = small_config.with_settings({"distill.altered_share": 1.0})
+    plain, rows = (
+        synthesis_rows({p.id: p for p in train}, routes, 30, show=str, config=config) for config in (small_config, altered)
+    )
+    assert [row["completion"] for row in rows] == [row["completion"] for row in plain]
+    assert sum(a["prompt"] != b["prompt"] for a, b in zip(rows, plain, strict=True)) > 25
+
+
 def test_rft_keeps_right_well_formed_and_distinct_chains(small_config, problems):
     asked = [ask_about(problem, small_config) for problem in problems[:2]]
 

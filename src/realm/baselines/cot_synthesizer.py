@@ -9,12 +9,14 @@ problem, which for the scripted expert is what it writes whatever the candidates
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from random import Random
 from typing import Any
 
 from realm.baselines.further import completion_opening, rollouts_of, train_further
 from realm.config import Config
 from realm.distill import usable_routes
 from realm.domains import load_domain
+from realm.mrpv.altering import alter_routes
 from realm.mrpv.divergence import without_opening_answer
 from realm.mrpv.prompt import render_prompt, render_reasoning
 from realm.mrpv.sets import draw_routes
@@ -54,7 +56,7 @@ def synthesis_rows(
     guided = {name: [route for route in group if route.guided] for name, group in chains.items()}
     if any(guided.values()):
         chains = {name: guided[name] or group for name, group in chains.items() if guided[name] or config.distill.fill}
-    names, rows = list(chains), []
+    names, rows, rng = list(chains), [], Random(f"{config.seed}|altered")
     for number in range(count if names else 0):
         turn, place = divmod(number, len(names))
         problem = problems[names[place]]
@@ -63,6 +65,8 @@ def synthesis_rows(
         draw = {"seed": config.seed, "row_id": problem.id, "step": turn, "mix": config.train.mix}
         shown = draw_routes(candidates, config.train.fade.routes, **draw)
         if shown.routes:
+            if rng.random() < config.distill.altered_share:
+                shown = alter_routes(shown, chain, show(problem.answer), show, rng)
             completion = opening + render_reasoning(without_opening_answer(chain), show(problem.answer))
             prompt = render_prompt(problem.question, shown, assisted=config.prompt.assisted)
             rows.append({"problem_id": problem.id, "prompt": prompt, "completion": completion, "route": chain.source})

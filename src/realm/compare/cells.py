@@ -56,7 +56,7 @@ CELL_STAGES: dict[str, Stage] = {
         _further("further", "further", inputs=(*_START, "sft.jsonl")),
         _further("rft", "rft", "evaluate.max_new_tokens"),
         _further("instructors", "instructors", "evaluate.max_new_tokens", "compare.instructor"),
-        _further("cot_synthesizer", "cot_synthesizer", "train.fade.routes", "train.mix", "distill.fill"),
+        _further("cot_synthesizer", "cot_synthesizer", "train.fade.routes", "train.mix", "distill.fill", "distill.altered_share"),
         replace(_asking("pilot", "compare.pilot"), module="realm.compare.pilot"),
         _asking("autonomous"),
         _asking("assisted"),
