@@ -33,16 +33,16 @@ def accuracy_figure(results: Mapping[str, Any]) -> str:
         {row["method"] for row in rows}, key=lambda name: max(row["accuracy"] for row in rows if row["method"] == name)
     )
     modes, figure = list(dict.fromkeys(row["mode"] for row in rows)), go.Figure()
+    heights = _set_lines(figure, methods, [(row["method"], row["mode"]) for row in rows])
     for mode, colour in zip(modes, _COLOURS[: len(modes)], strict=True):
         here = [row for row in rows if row["mode"] == mode]
-        _add_intervals(figure, here, [row["method"] for row in here], mode, colour, "accuracy")
-        each = [(100 * value, row["method"]) for row in here for value in row["per_seed"]]
+        _add_intervals(figure, here, [row["method"] for row in here], mode, colour, "accuracy", heights)
+        each = [(100 * value, heights[row["method"], mode]) for row in here for value in row["per_seed"]]
         x, y = zip(*each, strict=True)
         faint = {"color": colour, "size": 4, "opacity": 0.35}
         figure.add_scatter(x=x, y=y, mode="markers", marker=faint, legendgroup=mode, showlegend=False, hoverinfo="skip")
     figure.update_xaxes(ticksuffix="%", range=_in_view(rows))
-    figure.update_yaxes(categoryorder="array", categoryarray=methods)
-    return fragment(figure, "accuracy", height=150 + 30 * len(methods))
+    return fragment(figure, "accuracy", height=_height(methods, heights))
 
 
 def token_figure(results: Mapping[str, Any]) -> str:
@@ -79,12 +79,12 @@ def ablation_figure(results: Mapping[str, Any]) -> str | None:
     if not families:
         return None
     figure, names = go.Figure(), list(dict.fromkeys(row["b"] for rows in families.values() for row in rows))
+    heights = _set_lines(figure, names[::-1], [(row["b"], family) for family, rows in families.items() for row in rows])
     for (name, rows), colour in zip(families.items(), _COLOURS, strict=False):
-        _add_intervals(figure, rows, [row["b"] for row in rows], name, colour, "difference")
+        _add_intervals(figure, rows, [row["b"] for row in rows], name, colour, "difference", heights)
     figure.add_vline(x=0, line={"color": "#475569", "width": 1})
     figure.update_xaxes(title_text="ReaLM minus ablation, points")
-    figure.update_yaxes(categoryorder="array", categoryarray=names[::-1])
-    return fragment(figure, "ablations", height=150 + 30 * len(names))
+    return fragment(figure, "ablations", height=_height(names, heights))
 
 
 def _in_view(rows: Sequence[Mapping[str, Any]]) -> list[float]:
@@ -93,18 +93,41 @@ def _in_view(rows: Sequence[Mapping[str, Any]]) -> list[float]:
     return [100 * min(row["ci95"][0] for row in trained) - 3, 100 * max(row["ci95"][1] for row in rows) + 3]
 
 
+def _set_lines(figure: go.Figure, names: Sequence[str], lines: Sequence[tuple[str, str]]) -> dict[tuple[str, str], float]:
+    """Label the y axis with `names`, the first at the bottom, and return the height of each (name, title): none on another."""
+    heights, ticks, height = {}, [], 0.0
+    for name in names:
+        own = [line for line in lines if line[0] == name][::-1]
+        heights |= {line: height + place for place, line in enumerate(own)}
+        ticks.append(height + (len(own) - 1) / 2)
+        height += len(own) + 1
+    figure.update_yaxes(tickvals=ticks, ticktext=list(names), range=[-1, height - 1])
+    return heights
+
+
+def _height(names: Sequence[str], heights: Mapping[tuple[str, str], float]) -> int:
+    return 170 + 14 * (len(names) + len(heights))
+
+
 def _add_intervals(
-    figure: go.Figure, rows: Sequence[Mapping[str, Any]], names: list[str], title: str, colour: str, key: str
+    figure: go.Figure,
+    rows: Sequence[Mapping[str, Any]],
+    names: list[str],
+    title: str,
+    colour: str,
+    key: str,
+    heights: Mapping[tuple[str, str], float],
 ) -> None:
     """Draw one point with its interval per row, in points."""
     values = [100 * row[key] for row in rows]
     figure.add_scatter(
         x=values,
-        y=names,
+        y=[heights[name, title] for name in names],
+        text=names,
         name=title,
         legendgroup=title,
         mode="markers",
-        marker={"color": colour, "size": 10},
+        marker={"color": colour, "size": 8},
         error_x={
             "type": "data",
             "symmetric": False,
@@ -114,5 +137,5 @@ def _add_intervals(
             "thickness": 1.5,
             "width": 3,
         },
-        hovertemplate="%{y}: %{x:.1f}<extra></extra>",
+        hovertemplate="%{text}: %{x:.1f}<extra></extra>",
     )
