@@ -26,10 +26,10 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from endpoint import Endpoint, add_up, teacher, write_sums
-from realm.collecting import collect_routes
-from realm.config import load_config
+from realm.config.root import load_config
+from realm.core.runs import Run
 from realm.domains import load_domain
-from realm.runs import Run
+from realm.sources.plan import collect_routes
 
 FAULTS = ("429", "500", "drop", "torn", "stall")
 REQUEST_SECONDS = 2.0
@@ -39,7 +39,9 @@ def serve(pipe: Connection, latency: float, share: float) -> None:
     """Serve until the other side sends anything; then say how many calls ended how."""
     rng = random.Random(0)
     with Endpoint(
-        answer=add_up, latency=latency, fault=lambda number, body: rng.choice(FAULTS) if rng.random() < share else None
+        answer=add_up,
+        latency=latency,
+        fault=lambda number, body: rng.choice(FAULTS) if rng.random() < share else None,
     ) as endpoint:
         pipe.send(endpoint.url)
         pipe.recv()
@@ -49,12 +51,16 @@ def serve(pipe: Connection, latency: float, share: float) -> None:
 def measure(problems: int, latency: float, concurrency: int, share: float) -> dict[str, Any]:
     """Collect a route for each problem, and return the ideal and the real time."""
     ours, theirs = multiprocessing.Pipe()
-    server = multiprocessing.get_context("spawn").Process(target=serve, args=(theirs, latency, share), daemon=True)
+    server = multiprocessing.get_context("spawn").Process(
+        target=serve, args=(theirs, latency, share), daemon=True
+    )
     server.start()
     os.environ["OPENAI_BASE_URL"] = ours.recv()
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(sys.stderr):
         limits = {"concurrency": concurrency, "request_seconds": REQUEST_SECONDS}
-        config = load_config(write_sums(Path(folder), train=problems, test=0, teachers=[teacher()], **limits))
+        config = load_config(
+            write_sums(Path(folder), train=problems, test=0, teachers=[teacher()], **limits)
+        )
         domain, run = load_domain(config), Run(config.run_folder(), config)
         asked = domain.problems(config.seed)
         started = time.perf_counter()
@@ -63,7 +69,9 @@ def measure(problems: int, latency: float, concurrency: int, share: float) -> di
     ours.send("stop")
     ends, most = ours.recv()
     server.join()
-    ideal = ((ends.total() - ends["stall"]) * latency + ends["stall"] * REQUEST_SECONDS) / concurrency
+    ideal = (
+        (ends.total() - ends["stall"]) * latency + ends["stall"] * REQUEST_SECONDS
+    ) / concurrency
     return {
         "failing": share,
         "complete": len(routes) == problems,
@@ -77,12 +85,17 @@ def measure(problems: int, latency: float, concurrency: int, share: float) -> di
 
 def main() -> None:
     """Measure both cases, print a table, and all figures as one JSON object in the last line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--problems", type=int, default=8000)
     parser.add_argument("--latency", type=float, default=0.5, help="seconds that each answer takes")
     parser.add_argument("--concurrency", type=int, default=64)
     options = parser.parse_args()
-    rows = [measure(options.problems, options.latency, options.concurrency, share) for share in (0.0, 0.3)]
+    rows = [
+        measure(options.problems, options.latency, options.concurrency, share)
+        for share in (0.0, 0.3)
+    ]
     print("| failing | complete | calls | most in flight | ideal s | wall s | ratio |")
     print("|---|---|---|---|---|---|---|")
     for row in rows:

@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-from realm.stats import nested_difference
+from realm.evaluate.stats import nested_difference
 
 OURS = "realm"
 Key = tuple[str, str, str, str]
@@ -26,11 +26,17 @@ def outcomes(run: Path) -> dict[Key, dict[int, dict[str, float]]]:
         if path.stem == "pilot":
             continue
         method, _, seed = path.parent.parent.name.rpartition("-")
-        rows = (run / "cells" / f"data-{seed}" / "problems.jsonl").read_text(encoding="utf-8").splitlines()
+        rows = (
+            (run / "cells" / f"data-{seed}" / "problems.jsonl")
+            .read_text(encoding="utf-8")
+            .splitlines()
+        )
         task = {row["id"]: row["answer"]["task"] for row in map(json.loads, rows)}
         for entry in json.loads(path.read_text(encoding="utf-8")):
             for problem_id, right in entry["outcomes"].items():
-                found[task[problem_id.rpartition(":")[0]], entry["split"], entry["mode"], method][int(seed)][problem_id] = right
+                found[task[problem_id.rpartition(":")[0]], entry["split"], entry["mode"], method][
+                    int(seed)
+                ][problem_id] = right
     return found
 
 
@@ -44,7 +50,10 @@ def lines(found: dict[Key, dict[int, dict[str, float]]]) -> Iterator[str]:
         ours, lead = found.get((task, split, mode, OURS), {}), ""
         if method != OURS and ours:
             both = sorted({*seeds} & {*ours})
-            differences = [[(1.0, {name: ours[seed][name] - right for name, right in seeds[seed].items()})] for seed in both]
+            differences = [
+                [(1.0, {name: ours[seed][name] - right for name, right in seeds[seed].items()})]
+                for seed in both
+            ]
             lead = percent(nested_difference(differences, seed=0), "+")
         yield f"| {task} | {split} | {mode} | {method} | {mean.n} | {percent(mean)} | {lead} |"
 
@@ -57,5 +66,7 @@ def percent(found, sign: str = "") -> str:
 
 if __name__ == "__main__":
     if len(sys.argv) != 2 or not (measured := outcomes(Path(sys.argv[1]))):
-        sys.exit(f"usage: python {sys.argv[0]} RUN, the folder of a `realm compare` on reasoning-gym with at least one cell done")
+        sys.exit(
+            f"usage: python {sys.argv[0]} RUN, the folder of a `realm compare` on reasoning-gym with at least one cell done"
+        )
     print("\n".join(lines(measured)))

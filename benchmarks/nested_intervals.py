@@ -11,7 +11,7 @@ import json
 import numpy as np
 from scipy.stats import t as student
 
-from realm import stats
+from realm.evaluate import stats
 
 SEEDS, PROBLEMS, TRUTH, DISCORDANT, TRIALS, RESAMPLES = 5, 200, 0.03, 0.15, 400, 2_000
 
@@ -21,12 +21,20 @@ def simulate(rng: np.random.Generator, spread: float) -> np.ndarray:
     effects = TRUTH + rng.normal(0, spread, size=SEEDS)
     half = DISCORDANT / 2
     return np.stack(
-        [rng.choice([1.0, -1.0, 0.0], p=[half + d / 2, half - d / 2, 1 - DISCORDANT], size=PROBLEMS) for d in effects]
+        [
+            rng.choice(
+                [1.0, -1.0, 0.0], p=[half + d / 2, half - d / 2, 1 - DISCORDANT], size=PROBLEMS
+            )
+            for d in effects
+        ]
     )
 
 
 def nested(values: np.ndarray, trial: int) -> tuple[float, float]:
-    groups = [[(1.0, {f"{seed}:{place}": float(x) for place, x in enumerate(row)})] for seed, row in enumerate(values)]
+    groups = [
+        [(1.0, {f"{seed}:{place}": float(x) for place, x in enumerate(row)})]
+        for seed, row in enumerate(values)
+    ]
     return stats.nested_difference(groups, seed=trial).ci95
 
 
@@ -39,7 +47,12 @@ def over_seeds(values: np.ndarray, trial: int) -> tuple[float, float]:
 def two_stage(values: np.ndarray, trial: int) -> tuple[float, float]:
     rng = np.random.default_rng(trial)
     draws = [
-        np.mean([rng.choice(values[seed], size=PROBLEMS).mean() for seed in rng.integers(SEEDS, size=SEEDS)])
+        np.mean(
+            [
+                rng.choice(values[seed], size=PROBLEMS).mean()
+                for seed in rng.integers(SEEDS, size=SEEDS)
+            ]
+        )
         for _ in range(RESAMPLES // 4)
     ]
     return tuple(np.quantile(draws, [0.025, 0.975]))
@@ -57,7 +70,9 @@ def main() -> None:
             covers = float(((found[:, 0] <= TRUTH) & (found[:, 1] >= TRUTH)).mean())
             width = float((found[:, 1] - found[:, 0]).mean())
             print(f"{100 * spread:>15.0f}   {way.__name__:<12} {covers:>6.1%} {100 * width:>15.1f}")
-            figures.append({"spread": spread, "way": way.__name__, "covers": covers, "width": width})
+            figures.append(
+                {"spread": spread, "way": way.__name__, "covers": covers, "width": width}
+            )
     print(json.dumps({"seeds": SEEDS, "problems": PROBLEMS, "trials": TRIALS, "figures": figures}))
 
 

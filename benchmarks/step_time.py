@@ -28,15 +28,27 @@ from typing import Any
 import torch
 from datasets import Dataset
 from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast, PrinterCallback, Qwen2Config, Qwen2ForCausalLM, TrainerCallback
+from transformers import (
+    PreTrainedTokenizerFast,
+    PrinterCallback,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    TrainerCallback,
+)
 from trl import GRPOConfig, GRPOTrainer
 
+from realm.core.quiet import quiet_libraries
 from realm.prefix.products import FastLinear
-from realm.quiet import quiet_libraries
-from realm.shared_prefix import SharedPrefixTrainer
+from realm.prefix.trainer import SharedPrefixTrainer
 
 ENGINES = ("ours", "trl")
-SMALL = {"vocab_size": 256, "hidden_size": 128, "intermediate_size": 384, "num_hidden_layers": 4, "num_attention_heads": 4}
+SMALL = {
+    "vocab_size": 256,
+    "hidden_size": 128,
+    "intermediate_size": 384,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+}
 QWEN_05B = {
     "vocab_size": 151936,
     "hidden_size": 896,
@@ -95,12 +107,19 @@ def make_trainer(engine: str, shape: Shape, device: str) -> tuple[GRPOTrainer, C
         eos_token_id=1,
     )
     model = Qwen2ForCausalLM(config).to(torch.float32 if device == "cpu" else torch.bfloat16)
-    words = {"pad": 0, "end": 1} | {f"t{number}": number for number in range(2, sizes["vocab_size"])}
+    words = {"pad": 0, "end": 1} | {
+        f"t{number}": number for number in range(2, sizes["vocab_size"])
+    }
     backend = Tokenizer(models.WordLevel(words, unk_token="pad"))
     backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="end", pad_token="pad", unk_token="pad")
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=backend, eos_token="end", pad_token="pad", unk_token="pad"
+    )
     draw = random.Random(0)
-    prompts = [" ".join(f"t{draw.randrange(2, sizes['vocab_size'])}" for _ in range(length)) for length in shape.lengths()]
+    prompts = [
+        " ".join(f"t{draw.randrange(2, sizes['vocab_size'])}" for _ in range(length))
+        for length in shape.lengths()
+    ]
     groups = shape.prompts if device == "cpu" else 1
     arguments = GRPOConfig(
         output_dir=tempfile.mkdtemp(), use_cpu=device == "cpu", bf16=device != "cpu", gradient_checkpointing=False,
@@ -113,7 +132,9 @@ def make_trainer(engine: str, shape: Shape, device: str) -> tuple[GRPOTrainer, C
     clock = Clock()
     trainer = kind(
         model=model,
-        reward_funcs=lambda completion_ids, **_: [len(set(ids)) / len(ids) for ids in completion_ids],
+        reward_funcs=lambda completion_ids, **_: [
+            len(set(ids)) / len(ids) for ids in completion_ids
+        ],
         args=arguments,
         train_dataset=Dataset.from_dict({"prompt": prompts}),
         processing_class=tokenizer,
@@ -146,7 +167,10 @@ def time_steps(shape: Shape, device: str, repeats: int) -> dict[str, dict[str, f
             trainer.train()
             seen[engine].append((clock.step, clock.generation))
     return {
-        engine: {"step": median(s for s, _ in times[1:]), "generation": median(g for _, g in times[1:])}
+        engine: {
+            "step": median(s for s, _ in times[1:]),
+            "generation": median(g for _, g in times[1:]),
+        }
         for engine, times in seen.items()
     }
 
@@ -183,7 +207,14 @@ def peak(device: str) -> int:
 
 
 def in_own_process(engine: str, shape: Shape, device: str) -> dict[str, float]:
-    command = [sys.executable, __file__, "--device", device, "--alone", json.dumps({"engine": engine, **asdict(shape)})]
+    command = [
+        sys.executable,
+        __file__,
+        "--device",
+        device,
+        "--alone",
+        json.dumps({"engine": engine, **asdict(shape)}),
+    ]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -193,13 +224,21 @@ def flops(shape: Shape, device: str) -> dict[str, float]:
     sizes = SMALL if device == "cpu" else QWEN_05B
     hidden, layers = sizes["hidden_size"], sizes["num_hidden_layers"]
     keys = hidden * KEY_HEADS[device] / sizes["num_attention_heads"]
-    layer, read = 2 * (2 * hidden * hidden + 2 * hidden * keys + 3 * hidden * sizes["intermediate_size"]), 4 * hidden * keys
+    layer, read = (
+        2 * (2 * hidden * hidden + 2 * hidden * keys + 3 * hidden * sizes["intermediate_size"]),
+        4 * hidden * keys,
+    )
     forward = 0.0
     for length in shape.lengths():
         fed = shape.G * (shape.C - 1)
         pairs = length * (length + 1) / 2 + fed * length + fed * shape.C / 2
-        forward += layers * (layer * (length + fed) + 4 * hidden * pairs) + 2 * hidden * sizes["vocab_size"] * shape.G * shape.C
-        forward -= (length - 1) * (layer - read + 4 * hidden * length / 2)  # only the keys and values of the last layer are read
+        forward += (
+            layers * (layer * (length + fed) + 4 * hidden * pairs)
+            + 2 * hidden * sizes["vocab_size"] * shape.G * shape.C
+        )
+        forward -= (length - 1) * (
+            layer - read + 4 * hidden * length / 2
+        )  # only the keys and values of the last layer are read
     return {"generation": forward, "training": 3 * forward}
 
 
@@ -207,7 +246,10 @@ def matmul_rate(device: str) -> float:
     """Return the operations a second of this machine's best square matrix product."""
     kind, best = (torch.float32, 0.0) if device == "cpu" else (torch.bfloat16, 0.0)
     for size in (1024, 2048) if device == "cpu" else (4096, 8192):
-        one, other = torch.randn(size, size, device=device, dtype=kind), FastLinear(size, size, device=device, dtype=kind)
+        one, other = (
+            torch.randn(size, size, device=device, dtype=kind),
+            FastLinear(size, size, device=device, dtype=kind),
+        )
         for _ in range(10):
             begun = now()
             with torch.no_grad():
@@ -220,7 +262,9 @@ def compare(shapes: list[Shape], device: str, repeats: int) -> list[dict[str, fl
     """Measure and print both engines at each shape, and return the rows of the last line."""
     rate = matmul_rate(device)
     waiting = os.environ.get("OMP_WAIT_POLICY", "not set")
-    print(f"\n{device}, {torch.get_num_threads()} threads, OMP_WAIT_POLICY {waiting}, torch {torch.__version__}")
+    print(
+        f"\n{device}, {torch.get_num_threads()} threads, OMP_WAIT_POLICY {waiting}, torch {torch.__version__}"
+    )
     print(f"matrix products {rate / 1e9:.0f} GFLOP/s, {shapes[0].prompts} prompts a step\n")
     print("| P | C | G | ours s | generating | TRL s | generating | speedup | training alone | floor s | ours/floor"
           " | MFU of training | ours MB | TRL MB |")  # fmt: skip
@@ -230,12 +274,20 @@ def compare(shapes: list[Shape], device: str, repeats: int) -> list[dict[str, fl
         times, needed = time_steps(shape, device, repeats), flops(shape, device)
         peaks = {engine: in_own_process(engine, shape, device)["peak_mb"] for engine in ENGINES}
         ours, trl = times["ours"], times["trl"]
-        training = {engine: times[engine]["step"] - times[engine]["generation"] for engine in ENGINES}
+        training = {
+            engine: times[engine]["step"] - times[engine]["generation"] for engine in ENGINES
+        }
         floor = sum(needed.values()) / rate
         cells = [f"{shape.P}{' ragged' * shape.ragged}", shape.C, shape.G]
-        cells += [f"{times[engine][part]:.2f}" for engine in ENGINES for part in ("step", "generation")]
+        cells += [
+            f"{times[engine][part]:.2f}" for engine in ENGINES for part in ("step", "generation")
+        ]
         cells += [f"{trl['step'] / ours['step']:.2f}", f"{training['trl'] / training['ours']:.2f}"]
-        cells += [f"{floor:.2f}", f"{ours['step'] / floor:.1f}", f"{needed['training'] / training['ours'] / rate:.0%}"]
+        cells += [
+            f"{floor:.2f}",
+            f"{ours['step'] / floor:.1f}",
+            f"{needed['training'] / training['ours'] / rate:.0%}",
+        ]
         cells += [f"{peaks[engine]:.0f}" for engine in ENGINES]
         print("| " + " | ".join(map(str, cells)) + " |", flush=True)
         rows.append(
@@ -255,7 +307,9 @@ def scale(device: str) -> None:
         "K": [replace(base, P=QUESTION + ROUTE * routes) for routes in (0, 2, 4, 8)],
     }
     for name, shapes in series.items():
-        print(f"\n| {name} | P | C | G | P + GC | ours s | TRL s | ours MB | TRL MB |\n|" + "--:|" * 9)
+        print(
+            f"\n| {name} | P | C | G | P + GC | ours s | TRL s | ours MB | TRL MB |\n|" + "--:|" * 9
+        )
         for shape in shapes:
             found = {engine: in_own_process(engine, shape, device) for engine in ENGINES}
             first = (shape.P - QUESTION) // ROUTE if name == "K" else getattr(shape, name)
@@ -268,21 +322,36 @@ def scale(device: str) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--shapes", default=None, help="PxCxG,...; an r after it (300x80x8r) makes the prompts differ in length")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--shapes",
+        default=None,
+        help="PxCxG,...; an r after it (300x80x8r) makes the prompts differ in length",
+    )
     parser.add_argument("--prompts", type=int, default=8, help="prompts a step")
     parser.add_argument("--repeats", type=int, default=3, help="measured steps of each engine")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--scaling", action="store_true", help="also over prompt length, group size and routes")
+    parser.add_argument(
+        "--scaling", action="store_true", help="also over prompt length, group size and routes"
+    )
     parser.add_argument("--alone", help=argparse.SUPPRESS)
     said = parser.parse_args()
     if said.alone:
         asked = json.loads(said.alone)
         print(json.dumps(measure_alone(asked.pop("engine"), Shape(**asked), said.device)))
         return
-    texts = (said.shapes or ("300x80x8,1000x128x8,16x80x8" if said.device == "cpu" else "2048x256x8")).split(",")
+    texts = (
+        said.shapes or ("300x80x8,1000x128x8,16x80x8" if said.device == "cpu" else "2048x256x8")
+    ).split(",")
     shapes = [
-        Shape(*map(int, text.removesuffix("r").split("x")), prompts=said.prompts, ragged=text.endswith("r")) for text in texts
+        Shape(
+            *map(int, text.removesuffix("r").split("x")),
+            prompts=said.prompts,
+            ragged=text.endswith("r"),
+        )
+        for text in texts
     ]
     rows = compare(shapes, said.device, said.repeats)
     if said.scaling:

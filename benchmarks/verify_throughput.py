@@ -1,4 +1,4 @@
-"""How fast, and how well, mathematical answers are checked: realm.answers beside math-verify, one pair at a time.
+"""How fast, and how well, mathematical answers are checked: realm.verify beside math-verify, one pair at a time.
 
     python benchmarks/verify_throughput.py math_routes.jsonl.gz [--rounds 3]
 
@@ -36,29 +36,49 @@ def main() -> None:
     """Run both sides in turn, print where they differ, a table and one line of JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path, help="the routes, JSON Lines, .gz or not")
-    parser.add_argument("--rounds", type=int, default=1, help="how often each side is run, in turn; the median counts")
+    parser.add_argument(
+        "--rounds",
+        type=int,
+        default=1,
+        help="how often each side is run, in turn; the median counts",
+    )
     parser.add_argument("--only", choices=sorted(SIDES), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.only:
         print(json.dumps(run_cold(arguments.only, arguments.data)))
         return
-    rounds = [{side: in_a_process(side, arguments.data) for side in SIDES} for _ in range(arguments.rounds)]
+    rounds = [
+        {side: in_a_process(side, arguments.data) for side in SIDES}
+        for _ in range(arguments.rounds)
+    ]
     reference, ours = rounds[0]["reference"], rounds[0]["realm"]
     seconds = {side: statistics.median(one[side]["seconds"] for one in rounds) for side in SIDES}
     differing = print_differences(read_rows(arguments.data), reference, ours)
     print_table({"reference": reference, "realm": ours}, seconds)
-    figures = {"speedup": round(seconds["reference"] / seconds["realm"], 1), "disagreements": differing, **accuracies(ours)}
+    figures = {
+        "speedup": round(seconds["reference"] / seconds["realm"], 1),
+        "disagreements": differing,
+        **accuracies(ours),
+    }
     print(json.dumps(figures))
 
 
 def check_by_realm(rows: list[dict[str, Any]]) -> Checked:
-    """Return what realm.answers finds."""
-    from realm.answers.math import MathAnswers
-    from realm.answers.vote import majorities
+    """Return what realm.verify finds."""
+    from realm.verify.math import MathAnswers
+    from realm.verify.vote import majorities
 
     kind = MathAnswers(SECONDS)
     answers = [[kind.extract(text or "") for text in row["assistant_answer"]] for row in rows]
-    correct = iter(kind.same_all([(answer, row["answer"]) for row, said in zip(rows, answers, strict=True) for answer in said]))
+    correct = iter(
+        kind.same_all(
+            [
+                (answer, row["answer"])
+                for row, said in zip(rows, answers, strict=True)
+                for answer in said
+            ]
+        )
+    )
     votes = majorities(answers, kind.same_all)
     right = kind.same_all([(vote, row["answer"]) for vote, row in zip(votes, rows, strict=True)])
     return {
@@ -73,12 +93,16 @@ def check_by_reference(rows: list[dict[str, Any]]) -> Checked:
     """Return what math-verify finds, reading both sides of each pair anew as it is asked for them."""
     from math_verify import parse, verify
 
-    from realm.answers.vote import majority
+    from realm.verify.vote import majority
 
     logging.disable()
 
     def same(text: str, gold: str) -> bool:
-        return verify(parse(gold, parsing_timeout=SECONDS), parse(text, parsing_timeout=SECONDS), timeout_seconds=SECONDS)
+        return verify(
+            parse(gold, parsing_timeout=SECONDS),
+            parse(text, parsing_timeout=SECONDS),
+            timeout_seconds=SECONDS,
+        )
 
     correct, votes = [], []
     for row in rows:
@@ -103,12 +127,18 @@ def run_cold(side: str, data: Path) -> Checked:
 def in_a_process(side: str, data: Path) -> Checked:
     """Return `run_cold` of a new process."""
     command = [sys.executable, __file__, str(data), "--only", side]
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
+    return json.loads(
+        subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1]
+    )
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
     """Return the rows of a JSON Lines file."""
-    with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
+    with (
+        gzip.open(path, "rt", encoding="utf-8")
+        if path.suffix == ".gz"
+        else path.open(encoding="utf-8") as file
+    ):
         return [json.loads(line) for line in file if line.strip()]
 
 
@@ -124,7 +154,9 @@ def print_differences(rows: list[dict[str, Any]], reference: Checked, ours: Chec
                 continue
             count += 1
             said, read = ours["answers"][number][place], str(parse(text or "")[:1])
-            print(f"row {number + 1}, answer {place + 1}: reference {theirs}, realm {own}; gold {row['answer']!r}")
+            print(
+                f"row {number + 1}, answer {place + 1}: reference {theirs}, realm {own}; gold {row['answer']!r}"
+            )
             print(f"  reference reads {read}, realm reads {said!r}: {reason(said, text or '')}")
     return count
 
@@ -134,7 +166,9 @@ def reason(said: str | None, text: str) -> str:
     if said is None:
         return "the text states no answer, it breaks off; the reference takes a number or a formula from the middle of it"
     if "answer is" not in text.lower() and "\\boxed" not in text:
-        return "the text states no answer, it breaks off; each side takes another formula near its end"
+        return (
+            "the text states no answer, it breaks off; each side takes another formula near its end"
+        )
     if "√" in said or "\\le" in said or "<" in said:
         return "the reference does not hold a root sign, or an inequality, for the same as the root or the interval that it is"
     if text.count("\\boxed") > 1:
@@ -146,7 +180,9 @@ def accuracies(found: Checked) -> dict[str, float]:
     """Return the percentages of one answer, of the majority and of the best of all."""
     problems = len(found["correct"])
     return {
-        "mean_of_5": round(100 * sum(sum(one) / len(one) for one in found["correct"]) / problems, 2),
+        "mean_of_5": round(
+            100 * sum(sum(one) / len(one) for one in found["correct"]) / problems, 2
+        ),
         "majority": round(100 * sum(found["majority"]) / problems, 2),
         "any_of_5": round(100 * sum(any(one) for one in found["correct"]) / problems, 2),
     }
@@ -156,11 +192,18 @@ def print_table(sides: dict[str, Checked], seconds: dict[str, float]) -> None:
     """Print both sides and what they ran on."""
     heads = ("seconds", "mean of 5", "majority", "any of 5", "undecided")
     table = Table(
-        "", *heads, title=f"math-verify {version('math-verify')}, Python {platform.python_version()}, {platform.machine()}"
+        "",
+        *heads,
+        title=f"math-verify {version('math-verify')}, Python {platform.python_version()}, {platform.machine()}",
     )
     for name, found in sides.items():
         undecided = "timeouts count as wrong" if name == "reference" else str(found["undecided"])
-        table.add_row(name, f"{seconds[name]:.1f}", *(f"{figure:.1f}" for figure in accuracies(found).values()), undecided)
+        table.add_row(
+            name,
+            f"{seconds[name]:.1f}",
+            *(f"{figure:.1f}" for figure in accuracies(found).values()),
+            undecided,
+        )
     Console(width=100).print(table)
 
 

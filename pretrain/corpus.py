@@ -5,10 +5,21 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 
-from minidomains import OFFICES, YES_NO, Office, check_route, decide, draw_form, draw_office, misjudge, write_question, write_step
+from minidomains import (
+    OFFICES,
+    YES_NO,
+    Office,
+    check_route,
+    decide,
+    draw_form,
+    draw_office,
+    misjudge,
+    write_question,
+    write_step,
+)
 
-from realm.mrpv.prompt import render_judgement, render_prompt, render_reasoning
-from realm.records import Route, RouteSet
+from realm.core.records import Route, RouteSet
+from realm.method.prompt import render_judgement, render_prompt, render_reasoning
 
 # Common words of offices, forms and instructions: they become tokens, and fields of forms that are read and copied.
 WORDS = """
@@ -50,7 +61,11 @@ def drill_arithmetic(rng: random.Random) -> tuple[str, str]:
 
 def drill_chain(rng: random.Random) -> tuple[str, str]:
     """Several subtractions in a row, each from what the last one left."""
-    left, cuts, steps = rng.randint(10, 80), [rng.randint(0, 20) for _ in range(rng.randint(2, 5))], []
+    left, cuts, steps = (
+        rng.randint(10, 80),
+        [rng.randint(0, 20) for _ in range(rng.randint(2, 5))],
+        [],
+    )
     prompt = f"{left} minus " + " minus ".join(map(str, cuts))
     for cut in cuts:
         left = max(0, left - cut)
@@ -64,7 +79,9 @@ def drill_lookup(rng: random.Random) -> tuple[str, str]:
     values = {name: rng.randint(0, 99) for name in names}
     asked = rng.sample(names, rng.randint(1, len(names)))
     listed = ", ".join(f"{name} {value}" for name, value in values.items())
-    return f"{listed}. Give {' and '.join(asked)}.", "\n".join(f"{name} {values[name]}" for name in asked)
+    return f"{listed}. Give {' and '.join(asked)}.", "\n".join(
+        f"{name} {values[name]}" for name in asked
+    )
 
 
 def drill_reading(rng: random.Random) -> tuple[str, str]:
@@ -74,12 +91,17 @@ def drill_reading(rng: random.Random) -> tuple[str, str]:
     forms = ["The {} is {}.", "There is a {} of {}.", "The {} left is {}."]
     text = " ".join(rng.choice(forms).format(name, value) for name, value in values.items())
     asked = rng.sample(names, rng.randint(1, min(4, len(names))))
-    return f"{text} Give {' and '.join(asked)}.", "\n".join(f"{name} {values[name]}" for name in asked)
+    return f"{text} Give {' and '.join(asked)}.", "\n".join(
+        f"{name} {values[name]}" for name in asked
+    )
 
 
 def drill_copy(rng: random.Random) -> tuple[str, str]:
     """Copy a list of words and numbers, reverse it, or count it."""
-    words = [rng.choice(WORDS) if rng.random() < 0.7 else str(rng.randint(0, 99)) for _ in range(rng.randint(3, 12))]
+    words = [
+        rng.choice(WORDS) if rng.random() < 0.7 else str(rng.randint(0, 99))
+        for _ in range(rng.randint(3, 12))
+    ]
     kind = rng.randrange(5)
     text = " ".join(words)
     if kind <= 2:
@@ -98,11 +120,26 @@ def drill_compare(rng: random.Random) -> tuple[str, str]:
     truth, routes, lines = answer(), [], []
     for number in range(1, rng.randint(2, 4) + 1):
         said = truth if rng.random() < 0.5 else answer()
-        steps = [f"{rng.choice(FIELDS)} {rng.randint(0, 20)} leaves {rng.randint(0, 60)}" for _ in range(rng.randint(0, 4))]
-        routes.append(Route(problem_id="", source="", text="\n".join([said, *steps]), answer=said, correct=said == truth))
-        lines.append(f"Route {number}: {said} " + ("holds sound" if said == truth else f"not {truth} flawed"))
+        steps = [
+            f"{rng.choice(FIELDS)} {rng.randint(0, 20)} leaves {rng.randint(0, 60)}"
+            for _ in range(rng.randint(0, 4))
+        ]
+        routes.append(
+            Route(
+                problem_id="",
+                source="",
+                text="\n".join([said, *steps]),
+                answer=said,
+                correct=said == truth,
+            )
+        )
+        lines.append(
+            f"Route {number}: {said} " + ("holds sound" if said == truth else f"not {truth} flawed")
+        )
     prompt = render_prompt(
-        f"The answer is {truth}.", RouteSet(problem_id="", routes=tuple(routes)), assisted="{question}\n{routes}"
+        f"The answer is {truth}.",
+        RouteSet(problem_id="", routes=tuple(routes)),
+        assisted="{question}\n{routes}",
     )
     return prompt, "\n".join(lines)
 
@@ -114,7 +151,11 @@ def drill_format(rng: random.Random) -> tuple[str, str]:
 
 
 def _office(rng: random.Random, known: list[Office]) -> Office:
-    return rng.choice(known) if rng.random() < 0.5 else draw_office(rng, rng.choice(OFFICES), stated=True)
+    return (
+        rng.choice(known)
+        if rng.random() < 0.5
+        else draw_office(rng, rng.choice(OFFICES), stated=True)
+    )
 
 
 def solve_office(rng: random.Random, known: list[Office]) -> tuple[str, str]:
@@ -122,7 +163,9 @@ def solve_office(rng: random.Random, known: list[Office]) -> tuple[str, str]:
     office = _office(rng, known)
     form = draw_form(rng, office)
     steps, answer = decide(office, form)
-    return write_question(rng, office, form), render_reasoning("\n".join(map(write_step, steps)), answer)
+    return write_question(rng, office, form), render_reasoning(
+        "\n".join(map(write_step, steps)), answer
+    )
 
 
 def judge_office(rng: random.Random, known: list[Office]) -> tuple[str, str]:
@@ -137,10 +180,14 @@ def judge_office(rng: random.Random, known: list[Office]) -> tuple[str, str]:
             if said != answer or rng.random() < 0.3:
                 break
         text = "\n".join([said, *map(write_step, steps)])
-        routes.append(Route(problem_id="", source="", text=text, answer=said, correct=said == answer))
+        routes.append(
+            Route(problem_id="", source="", text=text, answer=said, correct=said == answer)
+        )
         checks.append((check_route(steps, said, truth, answer), said == answer))
     prompt = render_prompt(
-        write_question(rng, office, form), RouteSet(problem_id="", routes=tuple(routes)), assisted=rng.choice(ASSISTED)
+        write_question(rng, office, form),
+        RouteSet(problem_id="", routes=tuple(routes)),
+        assisted=rng.choice(ASSISTED),
     )
     return prompt, render_judgement(checks, "\n".join(map(write_step, truth)), answer)
 
@@ -157,7 +204,11 @@ def examples(seed: int, drills: float, counting: int = 1) -> Iterator[tuple[str,
     `counting` says how many times as often as usual the drills are arithmetic.
     """
     rng, known = random.Random(f"corpus:{seed}"), known_offices(seed)
-    kinds = ([drill_arithmetic] * 3 + [drill_chain] * 2) * counting + [drill_lookup, drill_reading, drill_copy] * 3
+    kinds = ([drill_arithmetic] * 3 + [drill_chain] * 2) * counting + [
+        drill_lookup,
+        drill_reading,
+        drill_copy,
+    ] * 3
     kinds += [drill_compare] * 6 + [drill_format]
     while True:
         if rng.random() < drills:

@@ -33,10 +33,34 @@ CLASSES = [
     "large",
     "small",
 ]
-YES_NO = ["permit", "seal", "stamp", "label", "ticket", "badge", "receipt", "form", "key", "signature", "photo", "license"]
+YES_NO = [
+    "permit",
+    "seal",
+    "stamp",
+    "label",
+    "ticket",
+    "badge",
+    "receipt",
+    "form",
+    "key",
+    "signature",
+    "photo",
+    "license",
+]
 COUNTED = ["held", "stored", "waiting", "open", "parked", "borrowed", "moored", "shown"]
 FLAGS = ["rush", "repair", "festival", "storm", "gift", "return", "export", "strike"]
-CUTS = ["discount", "rebate", "voucher", "credit", "refund", "bonus", "advance", "deposit", "coupon", "share"]
+CUTS = [
+    "discount",
+    "rebate",
+    "voucher",
+    "credit",
+    "refund",
+    "bonus",
+    "advance",
+    "deposit",
+    "coupon",
+    "share",
+]
 CODES = {word: word for word in [*YES_NO, *COUNTED, "kind"]}
 
 
@@ -84,7 +108,9 @@ def draw_office(rng: random.Random, name: str, *, stated: bool) -> Office:
     kinds = {kind: rng.randint(10, 60) for kind in rng.sample(KINDS, num_kinds)}
     classes = tuple(rng.sample(CLASSES, rng.randint(2, 3)))
     counted = rng.sample(COUNTED, rng.randint(0, 1 if stated else 2))
-    words = rng.sample([*counted, *rng.sample(YES_NO, rng.randint(1, 2 if stated else 3))], k=len(counted) + 1)
+    words = rng.sample(
+        [*counted, *rng.sample(YES_NO, rng.randint(1, 2 if stated else 3))], k=len(counted) + 1
+    )
     flags = rng.sample(FLAGS, 3)
     cuts = rng.sample(CUTS, rng.randint(1, 3) if stated else rng.randint(2, 4))
     return Office(
@@ -96,7 +122,11 @@ def draw_office(rng: random.Random, name: str, *, stated: bool) -> Office:
         checks=tuple((word, rng.choice([*flags, "", ""])) for word in words),
         limits={word: rng.randint(5, 60) for word in counted},
         cuts=tuple((cut, rng.choice([*flags, "", ""])) for cut in cuts),
-        fixed={cut: {klass: rng.randint(1, 15) for klass in classes} for cut in cuts if rng.random() < 0.4},
+        fixed={
+            cut: {klass: rng.randint(1, 15) for klass in classes}
+            for cut in cuts
+            if rng.random() < 0.4
+        },
         top={klass: rng.randint(10, 50) for klass in classes} if rng.random() < 0.5 else {},
     )
 
@@ -109,9 +139,18 @@ def draw_form(rng: random.Random, office: Office) -> Form:
         klass=rng.choice(office.classes),
         price=rng.randint(5, 70),
         flags=frozenset(flag for flag in known if rng.random() < 0.35),
-        days={word: rng.randint(1, office.limits[word]) if rng.random() < 0.7 else rng.randint(1, 80) for word in office.limits},
-        there=frozenset(word for word, _ in office.checks if word in YES_NO and rng.random() < 0.75),
-        amounts={cut: rng.randint(0, 20) if rng.random() < 0.7 else 0 for cut, _ in office.cuts if cut not in office.fixed},
+        days={
+            word: rng.randint(1, office.limits[word]) if rng.random() < 0.7 else rng.randint(1, 80)
+            for word in office.limits
+        },
+        there=frozenset(
+            word for word, _ in office.checks if word in YES_NO and rng.random() < 0.75
+        ),
+        amounts={
+            cut: rng.randint(0, 20) if rng.random() < 0.7 else 0
+            for cut, _ in office.cuts
+            if cut not in office.fixed
+        },
     )
 
 
@@ -142,7 +181,10 @@ def decide(office: Office, form: Form) -> tuple[list[Step], str]:
 
 def _check(office: Office, form: Form, word: str, flag: str) -> Step:
     if word in office.limits:
-        fine, detail = form.days[word] <= office.limits[word], f"{form.days[word]} of {office.limits[word]}"
+        fine, detail = (
+            form.days[word] <= office.limits[word],
+            f"{form.days[word]} of {office.limits[word]}",
+        )
     else:
         fine, detail = word in form.there, "there" if word in form.there else "missing"
     if not fine and flag and flag in form.flags:
@@ -161,19 +203,42 @@ def write_question(rng: random.Random, office: Office, form: Form) -> str:
     """Return the question: what it is about, the facts in random order, and the rules where the office prints them."""
     facts = [rng.choice([f"The price is {form.price}.", f"They billed {form.price}."])]
     for flag in sorted({flag for _, flag in [*office.checks, *office.cuts] if flag}):
-        said = [f"It was a {flag}.", f"It followed a {flag}."] if flag in form.flags else [f"It was no {flag}."]
+        said = (
+            [f"It was a {flag}.", f"It followed a {flag}."]
+            if flag in form.flags
+            else [f"It was no {flag}."]
+        )
         facts.append(rng.choice(said))
     for word, days in form.days.items():
-        facts.append(rng.choice([f"It was {word} for {days} days.", f"It is {word} since {days} days."]))
+        facts.append(
+            rng.choice([f"It was {word} for {days} days.", f"It is {word} since {days} days."])
+        )
     for word, _ in office.checks:
         if word in YES_NO:
             there = [f"The {word} is there.", f"It has a {word}."]
-            facts.append(rng.choice(there if word in form.there else [f"The {word} is missing.", f"No {word} was given."]))
+            facts.append(
+                rng.choice(
+                    there
+                    if word in form.there
+                    else [f"The {word} is missing.", f"No {word} was given."]
+                )
+            )
     for cut, amount in form.amounts.items():
-        facts.append(rng.choice([f"The {cut} is {amount}.", f"There is {amount} of {cut}.", f"The {cut} left is {amount}."]))
+        facts.append(
+            rng.choice(
+                [
+                    f"The {cut} is {amount}.",
+                    f"There is {amount} of {cut}.",
+                    f"The {cut} left is {amount}.",
+                ]
+            )
+        )
     rng.shuffle(facts)
     opening = rng.choice(
-        [f"The {office.name} had a {form.klass} {form.kind}.", f"{office.name}: {form.kind} of a {form.klass} member."]
+        [
+            f"The {office.name} had a {form.klass} {form.kind}.",
+            f"{office.name}: {form.kind} of a {form.klass} member.",
+        ]
     )
     return " ".join([*([_rules(office)] if office.stated else []), opening, *facts])
 
@@ -183,12 +248,18 @@ def _rules(office: Office) -> str:
     if office.refused:
         rules.insert(0, f"no {office.refused}")
     for word, flag in office.checks:
-        rules.append(f"{word} {office.limits[word]} days" if word in office.limits else f"{word} needed")
+        rules.append(
+            f"{word} {office.limits[word]} days" if word in office.limits else f"{word} needed"
+        )
         rules[-1] += f" but {flag}" if flag else ""
     for cut, flag in office.cuts:
         values = " ".join(f"{klass} {value}" for klass, value in office.fixed.get(cut, {}).items())
         rules.append(f"{cut} {values}".strip() + (f" but {flag}" if flag else ""))
-    rules += ["top " + " ".join(f"{klass} {value}" for klass, value in office.top.items())] if office.top else []
+    rules += (
+        ["top " + " ".join(f"{klass} {value}" for klass, value in office.top.items())]
+        if office.top
+        else []
+    )
     return "Rules: " + ", ".join(rules) + "."
 
 
@@ -198,25 +269,40 @@ def misjudge(rng: random.Random, office: Office, form: Form) -> tuple[list[Step]
     if mistake == 0:
         office = replace(
             office,
-            checks=tuple((word, "" if rng.random() < 0.6 else flag) for word, flag in office.checks),
+            checks=tuple(
+                (word, "" if rng.random() < 0.6 else flag) for word, flag in office.checks
+            ),
             cuts=tuple((cut, "" if rng.random() < 0.6 else flag) for cut, flag in office.cuts),
         )
     elif mistake == 1:
         office = replace(
             office,
-            kinds={kind: max(1, cap + rng.choice([-8, -5, -2, 3, 6])) for kind, cap in office.kinds.items()},
-            limits={word: max(1, days + rng.choice([-15, 15])) for word, days in office.limits.items()},
+            kinds={
+                kind: max(1, cap + rng.choice([-8, -5, -2, 3, 6]))
+                for kind, cap in office.kinds.items()
+            },
+            limits={
+                word: max(1, days + rng.choice([-15, 15])) for word, days in office.limits.items()
+            },
             top={klass: max(1, top + rng.choice([-8, -4, 5])) for klass, top in office.top.items()},
         )
     elif mistake == 2:
         form = replace(
             form,
-            there=frozenset(word for word, _ in office.checks if word in YES_NO and (word in form.there) != (rng.random() < 0.4)),
+            there=frozenset(
+                word
+                for word, _ in office.checks
+                if word in YES_NO and (word in form.there) != (rng.random() < 0.4)
+            ),
             flags=frozenset(flag for flag in form.flags if rng.random() < 0.4),
         )
     elif mistake == 3 and form.amounts:
         cut = rng.choice([*form.amounts])
-        form = replace(form, amounts=form.amounts | {cut: rng.choice([form.price, *form.amounts.values(), rng.randint(0, 20)])})
+        form = replace(
+            form,
+            amounts=form.amounts
+            | {cut: rng.choice([form.price, *form.amounts.values(), rng.randint(0, 20)])},
+        )
     steps, answer = decide(office, form)
     amounts = [index for index, step in enumerate(steps) if step[2].isdigit()]
     if mistake != 4 or not amounts:
@@ -239,5 +325,7 @@ def check_route(steps: list[Step], said: str, truth: list[Step], answer: str) ->
     if said == answer:
         return f"{said} holds"
     pairs = zip(steps, truth, strict=False)
-    topic, _, result = next((true for step, true in pairs if (step[0], step[2]) != (true[0], true[2])), truth[-1])
+    topic, _, result = next(
+        (true for step, true in pairs if (step[0], step[2]) != (true[0], true[2])), truth[-1]
+    )
     return f"{said} not {answer} from {topic} {result}"

@@ -72,7 +72,10 @@ def train_tokenizer(seed: int) -> Qwen2Tokenizer:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    text = [f"{prompt}\n{completion}" for prompt, completion in itertools.islice(examples(seed, 0.5), 4000)]
+    text = [
+        f"{prompt}\n{completion}"
+        for prompt, completion in itertools.islice(examples(seed, 0.5), 4000)
+    ]
     text += [f" {word}" * 2000 + f"\n{word}" * 2000 for word in WORDS]
     tokenizer.train_from_iterator(text, trainer)
     trained = json.loads(tokenizer.to_str())["model"]
@@ -82,7 +85,11 @@ def train_tokenizer(seed: int) -> Qwen2Tokenizer:
     )  # fmt: skip
     fast.add_tokens([AddedToken(text, normalized=False) for text in [*TAGS, *numbers]])
     fast.chat_template = CHAT
-    split = [word for word in [*WORDS, *map(str, range(100))] if len(fast(f" {word}").input_ids) + len(fast(word).input_ids) != 2]
+    split = [
+        word
+        for word in [*WORDS, *map(str, range(100))]
+        if len(fast(f" {word}").input_ids) + len(fast(word).input_ids) != 2
+    ]
     assert split == ["x-ray"] and len(fast) <= VOCABULARY, (split, len(fast))
     return fast
 
@@ -100,12 +107,16 @@ def build_model(tokenizer: Qwen2Tokenizer) -> Qwen2ForCausalLM:
 
 def encode(tokenizer: Qwen2Tokenizer, prompt: str, completion: str) -> tuple[list[int], int]:
     """Return the token ids of one conversation and how many of them are the prompt's."""
-    start = tokenizer.apply_chat_template([{"role": "user", "content": prompt}], add_generation_prompt=True, tokenize=False)
+    start = tokenizer.apply_chat_template(
+        [{"role": "user", "content": prompt}], add_generation_prompt=True, tokenize=False
+    )
     prompt_ids = tokenizer(start).input_ids
     return prompt_ids + tokenizer(completion + "<|end|>").input_ids, len(prompt_ids)
 
 
-def batches(tokenizer: Qwen2Tokenizer, text: Iterator[tuple[str, str]], seed: int, tokens: int, device: str):
+def batches(
+    tokenizer: Qwen2Tokenizer, text: Iterator[tuple[str, str]], seed: int, tokens: int, device: str
+):
     """Yield lists of four (input ids, labels), right-padded, about `tokens` tokens together.
 
     Rows of one pair have nearly the same length, so that nothing is wasted on padding. Length tells the task, so a step
@@ -113,7 +124,9 @@ def batches(tokenizer: Qwen2Tokenizer, text: Iterator[tuple[str, str]], seed: in
     """
     rng = random.Random(seed)
     while True:
-        rows = sorted((encode(tokenizer, *next(text)) for _ in range(3000)), key=lambda row: len(row[0]))
+        rows = sorted(
+            (encode(tokenizer, *next(text)) for _ in range(3000)), key=lambda row: len(row[0])
+        )
         groups: list[list] = [[]]
         for row in rows:
             if (len(groups[-1]) + 1) * len(row[0]) > tokens / 4:
@@ -123,8 +136,12 @@ def batches(tokenizer: Qwen2Tokenizer, text: Iterator[tuple[str, str]], seed: in
         pairs = []
         for group in groups:
             width = max(len(ids) for ids, _ in group)
-            ids = torch.tensor([ids + [tokenizer.pad_token_id] * (width - len(ids)) for ids, _ in group])
-            labels = torch.tensor([[-100] * start + ids[start:] + [-100] * (width - len(ids)) for ids, start in group])
+            ids = torch.tensor(
+                [ids + [tokenizer.pad_token_id] * (width - len(ids)) for ids, _ in group]
+            )
+            labels = torch.tensor(
+                [[-100] * start + ids[start:] + [-100] * (width - len(ids)) for ids, start in group]
+            )
             pairs.append((ids.to(device), labels.to(device)))
             if len(pairs) == 4:
                 yield pairs
@@ -135,7 +152,9 @@ def loss_of(model: Qwen2ForCausalLM, ids: torch.Tensor, labels: torch.Tensor) ->
     """Return the summed cross-entropy over completion tokens; the head runs on those positions only."""
     hidden = model.model(input_ids=ids).last_hidden_state[:, :-1]
     wanted = labels[:, 1:] != -100
-    return cross_entropy(model.lm_head(hidden[wanted]).float(), labels[:, 1:][wanted], reduction="sum")
+    return cross_entropy(
+        model.lm_head(hidden[wanted]).float(), labels[:, 1:][wanted], reduction="sum"
+    )
 
 
 def learning_rate(step: int, steps: int) -> float:
@@ -145,29 +164,48 @@ def learning_rate(step: int, steps: int) -> float:
 
 
 @torch.no_grad()
-def measure(model: Qwen2ForCausalLM, tokenizer: Qwen2Tokenizer, seed: int, count: int = 200) -> dict[str, float]:
+def measure(
+    model: Qwen2ForCausalLM, tokenizer: Qwen2Tokenizer, seed: int, count: int = 200
+) -> dict[str, float]:
     """Return greedy accuracy on drills, on fresh cases of the little offices, and on the verdicts in them."""
     rng, known, model = random.Random(f"measure:{seed}"), known_offices(seed), model.eval()
     drills = [drill_arithmetic, drill_chain, drill_lookup, drill_reading, drill_copy, drill_compare]
-    sets = {drill.__name__.removeprefix("drill_"): [drill(rng) for _ in range(count)] for drill in drills}
-    sets |= {name: [task(rng, known) for _ in range(count)] for name, task in (("solve", solve_office), ("judge", judge_office))}
+    sets = {
+        drill.__name__.removeprefix("drill_"): [drill(rng) for _ in range(count)]
+        for drill in drills
+    }
+    sets |= {
+        name: [task(rng, known) for _ in range(count)]
+        for name, task in (("solve", solve_office), ("judge", judge_office))
+    }
     figures = {}
     for name, pairs in sets.items():
         said = []
         for start in range(0, len(pairs), 50):
             chunk = [
-                tokenizer.apply_chat_template([{"role": "user", "content": prompt}], add_generation_prompt=True, tokenize=False)
+                tokenizer.apply_chat_template(
+                    [{"role": "user", "content": prompt}],
+                    add_generation_prompt=True,
+                    tokenize=False,
+                )
                 for prompt, _ in pairs[start : start + 50]
             ]
-            inputs = tokenizer(chunk, return_tensors="pt", padding=True, padding_side="left", return_token_type_ids=False).to(
-                model.device
-            )
+            inputs = tokenizer(
+                chunk,
+                return_tensors="pt",
+                padding=True,
+                padding_side="left",
+                return_token_type_ids=False,
+            ).to(model.device)
             out = model.generate(**inputs, max_new_tokens=300, do_sample=False)
-            said += tokenizer.batch_decode(out[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+            said += tokenizer.batch_decode(
+                out[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True
+            )
         gold = [completion for _, completion in pairs]
-        figures[name] = sum(a.split("<answer>")[-1] == b.split("<answer>")[-1] for a, b in zip(said, gold, strict=True)) / len(
-            pairs
-        )
+        figures[name] = sum(
+            a.split("<answer>")[-1] == b.split("<answer>")[-1]
+            for a, b in zip(said, gold, strict=True)
+        ) / len(pairs)
         if name == "judge":
             lines = [
                 (a, b)
@@ -177,20 +215,42 @@ def measure(model: Qwen2ForCausalLM, tokenizer: Qwen2Tokenizer, seed: int, count
             ]
             for verdict in ("sound", "flawed"):
                 of_class = [a for a, b in lines if b.endswith(verdict)]
-                figures[verdict] = sum(bool(a) and a.endswith(verdict) for a in of_class) / len(of_class)
+                figures[verdict] = sum(bool(a) and a.endswith(verdict) for a in of_class) / len(
+                    of_class
+                )
     model.train()
     return figures
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--start", type=Path, help="go on from this checkpoint, with the optimizer and the text anew")
-    parser.add_argument("--drill-steps", type=int, default=1200, help="steps of drills alone, 4096 tokens each, before the rest")
-    parser.add_argument("--steps", type=int, default=1300, help="steps of drills and little offices, --tokens each")
+    parser.add_argument(
+        "--start",
+        type=Path,
+        help="go on from this checkpoint, with the optimizer and the text anew",
+    )
+    parser.add_argument(
+        "--drill-steps",
+        type=int,
+        default=1200,
+        help="steps of drills alone, 4096 tokens each, before the rest",
+    )
+    parser.add_argument(
+        "--steps", type=int, default=1300, help="steps of drills and little offices, --tokens each"
+    )
     parser.add_argument("--tokens", type=int, default=9000)
-    parser.add_argument("--drills", type=float, default=0.45, help="share of drills after the steps of drills alone")
-    parser.add_argument("--counting", type=int, default=1, help="how many times as often as usual the drills are arithmetic")
+    parser.add_argument(
+        "--drills", type=float, default=0.45, help="share of drills after the steps of drills alone"
+    )
+    parser.add_argument(
+        "--counting",
+        type=int,
+        default=1,
+        help="how many times as often as usual the drills are arithmetic",
+    )
     parser.add_argument("--lr", type=float, default=4e-3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -198,7 +258,10 @@ def main() -> None:
     torch.manual_seed(args.seed)
     started = time.time()
     if args.start:
-        tokenizer, model = AutoTokenizer.from_pretrained(args.start), Qwen2ForCausalLM.from_pretrained(args.start)
+        tokenizer, model = (
+            AutoTokenizer.from_pretrained(args.start),
+            Qwen2ForCausalLM.from_pretrained(args.start),
+        )
     else:
         tokenizer = train_tokenizer(args.seed)
         model = build_model(tokenizer)
@@ -213,8 +276,13 @@ def main() -> None:
     total = args.drill_steps + args.steps
     mixed = examples(args.seed + 20, args.drills, args.counting)
     schooling = itertools.chain(
-        itertools.islice(batches(tokenizer, examples(args.seed + 10, 1.0), args.seed + 10, 4096, args.device), args.drill_steps),
-        itertools.islice(batches(tokenizer, mixed, args.seed + 20, args.tokens, args.device), args.steps),
+        itertools.islice(
+            batches(tokenizer, examples(args.seed + 10, 1.0), args.seed + 10, 4096, args.device),
+            args.drill_steps,
+        ),
+        itertools.islice(
+            batches(tokenizer, mixed, args.seed + 20, args.tokens, args.device), args.steps
+        ),
     )
     for step, pairs in enumerate(schooling):
         for optimizer in optimizers:
@@ -232,12 +300,21 @@ def main() -> None:
         losses.append(loss)
         if (step + 1) % 20 == 0:
             mean, seconds = sum(losses[-20:]) / 20, time.time() - started
-            print(f"step {step + 1} loss {mean:.4f} tokens {seen:,} {seen / seconds:,.0f} tokens/s {seconds:.0f}s", flush=True)
+            print(
+                f"step {step + 1} loss {mean:.4f} tokens {seen:,} {seen / seconds:,.0f} tokens/s {seconds:.0f}s",
+                flush=True,
+            )
             assert math.isfinite(mean), "the loss is not finite"
     save(args, model, tokenizer, seen, time.time() - started)
 
 
-def save(args: argparse.Namespace, model: Qwen2ForCausalLM, tokenizer: Qwen2Tokenizer, seen: int, seconds: float) -> None:
+def save(
+    args: argparse.Namespace,
+    model: Qwen2ForCausalLM,
+    tokenizer: Qwen2Tokenizer,
+    seen: int,
+    seconds: float,
+) -> None:
     """Write the checkpoint and training.json: how it was made, and what it can do."""
     model.save_pretrained(args.out)
     tokenizer.save_pretrained(args.out)

@@ -22,14 +22,25 @@ _SHAPE: dict[str, Any] = {
     "eos_token_id": 2,
 }
 _WINDOWED = {"sliding_window": 8, "layer_types": ["sliding_attention", "full_attention"]}
-_GPT2 = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 256, "attn_pdrop": 0.0, "resid_pdrop": 0.0, "embd_pdrop": 0.0}
+_GPT2 = {
+    "n_embd": 32,
+    "n_layer": 2,
+    "n_head": 4,
+    "n_positions": 256,
+    "attn_pdrop": 0.0,
+    "resid_pdrop": 0.0,
+    "embd_pdrop": 0.0,
+}
 ARCHITECTURES: dict[str, tuple[str, dict[str, Any]]] = {
     "qwen2": ("qwen2", {}),
     "qwen2, a window": ("qwen2", {"use_sliding_window": True, **_WINDOWED}),
     "qwen3": ("qwen3", {"head_dim": 16}),
     "llama": ("llama", {"num_key_value_heads": 1}),
     "mistral, a window": ("mistral", {"sliding_window": 8}),
-    "gemma2": ("gemma2", {"head_dim": 8, "attn_logit_softcapping": 2.0, "final_logit_softcapping": 3.0, **_WINDOWED}),
+    "gemma2": (
+        "gemma2",
+        {"head_dim": 8, "attn_logit_softcapping": 2.0, "final_logit_softcapping": 3.0, **_WINDOWED},
+    ),
     "gemma3": ("gemma3_text", {"head_dim": 8, **_WINDOWED}),
     "phi3": ("phi3", {}),
     "gpt2": ("gpt2", _GPT2),
@@ -47,7 +58,12 @@ def make_model(name: str = "qwen2", *, seed: int = 0, **changes: Any) -> PreTrai
 
 
 def make_rows(
-    *, group_size: int = 3, prompts: tuple[int, ...] = (11, 5), longest: int = 20, even: bool = False, seed: int = 0
+    *,
+    group_size: int = 3,
+    prompts: tuple[int, ...] = (11, 5),
+    longest: int = 20,
+    even: bool = False,
+    seed: int = 0,
 ) -> tuple[list[list[int]], list[list[int]]]:
     """Return prompts of the given lengths and `group_size` completions for each: ragged, an empty and a one-token one too."""
     draw = random.Random(seed)
@@ -56,5 +72,9 @@ def make_rows(
         return [draw.randrange(3, 64) for _ in range(length)]
 
     number = len(prompts) * group_size
-    lengths = [longest] * number if even else [0, 1, longest, *(draw.randint(2, longest) for _ in range(number))][:number]
+    lengths = (
+        [longest] * number
+        if even
+        else [0, 1, longest, *(draw.randint(2, longest) for _ in range(number))][:number]
+    )
     return [ids(length) for length in prompts], [ids(length) for length in lengths]

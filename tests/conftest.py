@@ -9,11 +9,14 @@ from typing import Any
 import pytest
 import yaml
 
-from realm.config import Config, load_config
+from realm.config.root import Config, load_config
 
 SMALL = {
     "model": "model",
-    "domain": {"kind": "claims", "sizes": {"train": 24, "validation": 4, "test": 8, "test_rules": 4}},
+    "domain": {
+        "kind": "claims",
+        "sizes": {"train": 24, "validation": 4, "test": 8, "test_rules": 4},
+    },
     "routes": {"kind": "scripted", "guided_problems": 12},
 }
 

@@ -84,7 +84,10 @@ class Endpoint:
         try:
             while head := await reader.readuntil(b"\r\n\r\n"):
                 lines = head.decode().split("\r\n")
-                headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:] if line)}
+                headers = {
+                    name.lower(): value.strip()
+                    for name, _, value in (line.partition(":") for line in lines[1:] if line)
+                }
                 body = json.loads(await reader.readexactly(int(headers["content-length"])))
                 self.in_flight += 1
                 self.most_in_flight = max(self.most_in_flight, self.in_flight)
@@ -96,7 +99,11 @@ class Endpoint:
             writer.close()
 
     async def _reply(
-        self, body: Body, headers: dict[str, str], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self,
+        body: Body,
+        headers: dict[str, str],
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
     ) -> None:
         call = Call(body, headers, time.time(), self.fault(len(self.calls), body))
         self.calls.append(call)
@@ -110,7 +117,9 @@ class Endpoint:
             text = json.dumps(self._completion(body))
             await _send(writer, 200, text[: len(text) // 2])
         elif call.fault is not None:
-            said = (self.says or f"a fault: {call.fault}").replace("{authorization}", headers.get("authorization", ""))
+            said = (self.says or f"a fault: {call.fault}").replace(
+                "{authorization}", headers.get("authorization", "")
+            )
             more = {"Retry-After": self.retry_after()} if call.fault == "429" else {}
             await _send(writer, int(call.fault), json.dumps({"error": {"message": said}}), more)
         else:
@@ -133,23 +142,52 @@ class Endpoint:
         }
 
 
-async def _send(writer: asyncio.StreamWriter, status: int, text: str, more: dict[str, str] | None = None) -> None:
+async def _send(
+    writer: asyncio.StreamWriter, status: int, text: str, more: dict[str, str] | None = None
+) -> None:
     content = text.encode()
-    fields = {"Content-Type": "application/json", "Content-Length": str(len(content)), **(more or {})}
-    head = f"HTTP/1.1 {status} X\r\n" + "".join(f"{name}: {value}\r\n" for name, value in fields.items()) + "\r\n"
+    fields = {
+        "Content-Type": "application/json",
+        "Content-Length": str(len(content)),
+        **(more or {}),
+    }
+    head = (
+        f"HTTP/1.1 {status} X\r\n"
+        + "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+        + "\r\n"
+    )
     writer.write(head.encode() + content)
     await writer.drain()
 
 
-def write_sums(folder: Path, *, train: int = 6, test: int = 2, domain: Body | None = None, **routes: Any) -> Path:
+def write_sums(
+    folder: Path, *, train: int = 6, test: int = 2, domain: Body | None = None, **routes: Any
+) -> Path:
     """Write problems that ask for sums, a rule book, and a config that collects routes for them; return the config's path."""
     folder.mkdir(parents=True, exist_ok=True)
-    rows = [f"p{n},{n} plus {n + 1},{2 * n + 1},{'train' if n < train else 'test'}" for n in range(train + test)]
-    (folder / "sums.csv").write_text("\n".join(["id,question,answer,split", *rows]) + "\n", encoding="utf-8")
-    (folder / "rules.md").write_text("# Sums\n\n1. Plus adds.\n2. Minus subtracts.\n", encoding="utf-8")
-    files = {"kind": "files", "path": "sums.csv", "answer": "number", "columns": {"split": "split"}, "rules": "rules.md"}
+    rows = [
+        f"p{n},{n} plus {n + 1},{2 * n + 1},{'train' if n < train else 'test'}"
+        for n in range(train + test)
+    ]
+    (folder / "sums.csv").write_text(
+        "\n".join(["id,question,answer,split", *rows]) + "\n", encoding="utf-8"
+    )
+    (folder / "rules.md").write_text(
+        "# Sums\n\n1. Plus adds.\n2. Minus subtracts.\n", encoding="utf-8"
+    )
+    files = {
+        "kind": "files",
+        "path": "sums.csv",
+        "answer": "number",
+        "columns": {"split": "split"},
+        "rules": "rules.md",
+    }
     collected = {"kind": "collect", "teachers": [teacher()], **routes}
-    config = {"run": str(folder / "run"), "domain": {**files, **(domain or {})}, "routes": collected}
+    config = {
+        "run": str(folder / "run"),
+        "domain": {**files, **(domain or {})},
+        "routes": collected,
+    }
     path = folder / "sums.yaml"
     path.write_text(yaml.safe_dump(config), encoding="utf-8")
     return path
@@ -157,7 +195,15 @@ def write_sums(folder: Path, *, train: int = 6, test: int = 2, domain: Body | No
 
 def teacher(**settings: Any) -> Body:
     """Return the settings of a teacher behind an endpoint, which the environment's OPENAI_BASE_URL names."""
-    return {"kind": "api", "name": "big", "model": "big-1", "key_env": None, "routes": 1, "eval_routes": 1, **settings}
+    return {
+        "kind": "api",
+        "name": "big",
+        "model": "big-1",
+        "key_env": None,
+        "routes": 1,
+        "eval_routes": 1,
+        **settings,
+    }
 
 
 def add_up(body: Body) -> str:

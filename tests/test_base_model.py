@@ -33,14 +33,22 @@ def test_numbers_and_our_tags_are_one_token_and_any_text_survives(policy):
     def length(text):
         return len(policy.tokenizer(text)["input_ids"])
 
-    assert {length(f" {number}") for number in range(100)} == {1} and {length(f"{number}") for number in range(100)} == {1}
-    assert {length(tag) for tag in ("<verify>", "</reason>", "<route 1>", "</route>", "<answer>")} == {1}
+    assert {length(f" {number}") for number in range(100)} == {1} and {
+        length(f"{number}") for number in range(100)
+    } == {1}
+    assert {
+        length(tag) for tag in ("<verify>", "</reason>", "<route 1>", "</route>", "<answer>")
+    } == {1}
     text = "Zürich, 1234 km: «naïve» 日本 <verify>\n12 of 30</verify>"
     assert policy.read(policy.tokenizer(text)["input_ids"]) == text
 
 
 def test_it_counts_and_reads_before_it_has_seen_the_domain(policy):
-    asked = {"48 minus 9": "leaves 39", "smaller of 17 and 42": "17", "fee 42, bill 31, limit 20. Give limit.": "limit 20"}
+    asked = {
+        "48 minus 9": "leaves 39",
+        "smaller of 17 and 42": "17",
+        "fee 42, bill 31, limit 20. Give limit.": "limit 20",
+    }
     prompts = [policy.render(prompt) for prompt in asked]
     answers = policy.generate(prompts, max_new_tokens=8, batch_tokens=4096, seed=0)
     assert [completion.text for completion in answers] == list(asked.values())
@@ -51,8 +59,14 @@ def test_its_pretraining_text_holds_no_rule_of_claims(monkeypatch):
     from corpus import examples
 
     drawn = itertools.islice(examples(0, 0.45), 6000)
-    lists = ("Copy: ", "Reverse: ", "How many words: ")  # words and numbers at random, where anything may meet anything
-    text = "\n".join(f"{prompt}\n{completion}" for prompt, completion in drawn if not prompt.startswith(lists))
+    lists = (
+        "Copy: ",
+        "Reverse: ",
+        "How many words: ",
+    )  # words and numbers at random, where anything may meet anything
+    text = "\n".join(
+        f"{prompt}\n{completion}" for prompt, completion in drawn if not prompt.startswith(lists)
+    )
     assert len(text) > 10**6
     assert not re.search(rf"deny (?:{'|'.join(CODES)})\b", text)
     assert not re.search(rf"(?:service|fee) (?:{'|'.join(FEES)}|\d+ allows)", text)

@@ -9,15 +9,27 @@ import pytest
 from typer.testing import CliRunner
 
 from realm.cli import HELP, app
-from realm.config import load_config
-from realm.jsonl import read_jsonl, write_jsonl, write_text
-from realm.runs import STAGES
+from realm.config.root import load_config
+from realm.core.jsonl import read_jsonl, write_jsonl, write_text
+from realm.core.runs import STAGES
 from tiny import make_tiny
 
 ROOT = Path(__file__).parents[1]
-ALL = ["data", "routes", "check routes", "check distill", "check train", "distill", "train", "eval", "report"]
+ALL = [
+    "data",
+    "routes",
+    "check routes",
+    "check distill",
+    "check train",
+    "distill",
+    "train",
+    "eval",
+    "report",
+]
 """What a run does: the long stages look at their settings before the first of them begins."""
-ROWS = [{"id": str(number), "question": f"{number} + 1?", "answer": number + 1} for number in range(40)]
+ROWS = [
+    {"id": str(number), "question": f"{number} + 1?", "answer": number + 1} for number in range(40)
+]
 
 
 @pytest.fixture
@@ -26,16 +38,22 @@ def config(write_config, tmp_path):
     write_jsonl(tmp_path / "rows.jsonl", ROWS)
     routes = {"kind": "import", "files": [{"path": "answers.jsonl", "source": "someone"}]}
     return write_config(
-        run=str(tmp_path / "run"), domain={"kind": "files", "path": "rows.jsonl", "answer": "number"}, routes=routes
+        run=str(tmp_path / "run"),
+        domain={"kind": "files", "path": "rows.jsonl", "answer": "number"},
+        routes=routes,
     )
 
 
 def realm(*arguments):
-    return CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+    return CliRunner().invoke(
+        app, [str(argument) for argument in arguments], catch_exceptions=False
+    )
 
 
 def files_of(folder):
-    return sorted(file.name for file in folder.rglob("*") if file.is_file() and file.name != ".lock")
+    return sorted(
+        file.name for file in folder.rglob("*") if file.is_file() and file.name != ".lock"
+    )
 
 
 @pytest.fixture
@@ -113,17 +131,25 @@ def test_the_zero_recipe_says_that_it_does_not_distill(config, stand_ins, tmp_pa
     result = realm("run", config, "--set", "recipe=zero")
     assert "distill  not part of the recipe 'zero'" in result.stdout
     assert stand_ins == [done for done in ALL if "distill" not in done]
-    assert "distilled/" not in realm("run", config, "--set", "recipe=zero", "--force", "--dry-run").stdout
+    assert (
+        "distilled/"
+        not in realm("run", config, "--set", "recipe=zero", "--force", "--dry-run").stdout
+    )
 
 
 def test_a_single_verb_warns_that_an_earlier_stage_is_out_of_date(config, stand_ins, tmp_path):
     write_jsonl(tmp_path / "answers.jsonl", [])
     realm("run", config)
     result = realm("report", config, "--set", "train.reward.verdict=1")
-    assert "realm: train: done with other settings or inputs; `realm run` brings all up to date." in result.stderr
+    assert (
+        "realm: train: done with other settings or inputs; `realm run` brings all up to date."
+        in result.stderr
+    )
 
 
-def test_without_a_model_the_long_stages_are_no_part_of_a_run_and_a_mistake_by_themselves(config, stand_ins, tmp_path):
+def test_without_a_model_the_long_stages_are_no_part_of_a_run_and_a_mistake_by_themselves(
+    config, stand_ins, tmp_path
+):
     write_jsonl(tmp_path / "answers.jsonl", [])
     result = realm("run", config, "--set", "model=null")
     assert stand_ins == ["data", "routes", "eval", "report"]
@@ -131,7 +157,10 @@ def test_without_a_model_the_long_stages_are_no_part_of_a_run_and_a_mistake_by_t
     for verb in ("distill", "train"):
         result = realm(verb, config, "--set", "model=null")
         assert result.exit_code == 2 and result.stderr.count("\n") == 1
-        assert f"{config}: model: there is none, and this needs one." in result.stderr and "--set model=" in result.stderr
+        assert (
+            f"{config}: model: there is none, and this needs one." in result.stderr
+            and "--set model=" in result.stderr
+        )
 
 
 def test_an_unknown_key_is_one_message(config):
@@ -155,7 +184,9 @@ def test_a_missing_data_file_is_one_message_and_writes_nothing(config, tmp_path)
     (tmp_path / "rows.jsonl").unlink()
     result = realm("data", config)
     assert result.exit_code == 2
-    assert result.stderr.startswith(f"realm: {tmp_path / 'rows.jsonl'}: there is no such file, but {config} names it.")
+    assert result.stderr.startswith(
+        f"realm: {tmp_path / 'rows.jsonl'}: there is no such file, but {config} names it."
+    )
     assert not (tmp_path / "run").exists()
 
 
@@ -164,14 +195,19 @@ def test_a_malformed_line_is_named_by_its_number_and_nothing_is_half_written(con
         file.write('{"id": "x", "question": \n')
     result = realm("run", config)
     assert result.exit_code == 2
-    assert result.stderr.startswith(f"realm: {tmp_path / 'rows.jsonl'}:41: not valid JSON: Expecting value")
+    assert result.stderr.startswith(
+        f"realm: {tmp_path / 'rows.jsonl'}:41: not valid JSON: Expecting value"
+    )
     assert result.stderr.count("\n") == 1
     assert files_of(tmp_path / "run") == []
 
 
 def test_a_wrong_override_is_one_message(config, tmp_path):
     result = realm("run", config, "--set", "seed")
-    assert (result.exit_code, result.stderr) == (2, "realm: --set seed: not KEY=VALUE. Try --set train.fade.kind=cosine\n")
+    assert (result.exit_code, result.stderr) == (
+        2,
+        "realm: --set seed: not KEY=VALUE. Try --set train.fade.kind=cosine\n",
+    )
     assert not (tmp_path / "run").exists()
 
 
@@ -179,18 +215,34 @@ def test_a_wrong_override_is_one_message(config, tmp_path):
     ("override", "message"),
     [
         ("model=./nowhere", "model: there is no folder"),
-        ("distill.sft.learning_rat=1", "distill.sft.learning_rat: SFTConfig of TRL has no such setting"),
-        ("train.grpo.num_generation=2", "train.grpo.num_generation: GRPOConfig of TRL has no such setting"),
+        (
+            "distill.sft.learning_rat=1",
+            "distill.sft.learning_rat: SFTConfig of TRL has no such setting",
+        ),
+        (
+            "train.grpo.num_generation=2",
+            "train.grpo.num_generation: GRPOConfig of TRL has no such setting",
+        ),
     ],
 )
-def test_a_mistake_of_the_long_stages_shows_before_the_first_of_them(config, tmp_path, override, message):
+def test_a_mistake_of_the_long_stages_shows_before_the_first_of_them(
+    config, tmp_path, override, message
+):
     make_tiny(tmp_path / "model")
-    write_jsonl(tmp_path / "answers.jsonl", [{"id": row["id"], "outputs": str(row["answer"])} for row in ROWS])
+    write_jsonl(
+        tmp_path / "answers.jsonl",
+        [{"id": row["id"], "outputs": str(row["answer"])} for row in ROWS],
+    )
     result = realm("run", config, "--set", override)
     assert result.exit_code == 2
     assert message in result.stderr and result.stderr.count("\n") == 1
     assert "distill  running" not in result.stdout
-    assert files_of(tmp_path / "run") == ["bank.json", "manifest.json", "problems.jsonl", "routes.jsonl"]
+    assert files_of(tmp_path / "run") == [
+        "bank.json",
+        "manifest.json",
+        "problems.jsonl",
+        "routes.jsonl",
+    ]
 
 
 def test_an_empty_split_is_named_and_nothing_is_half_written(config, tmp_path):
@@ -203,11 +255,16 @@ def test_an_empty_split_is_named_and_nothing_is_half_written(config, tmp_path):
 def test_a_stage_without_its_input_names_the_verb_to_run(config, tmp_path):
     result = realm("report", config)
     assert result.exit_code == 2
-    assert "problems.jsonl: `realm report` reads it, and it is not there. Run `realm data` first" in result.stderr
+    assert (
+        "problems.jsonl: `realm report` reads it, and it is not there. Run `realm data` first"
+        in result.stderr
+    )
 
 
 @pytest.mark.parametrize(
-    "arguments", [["frobnicate"], ["data"], ["data", "x.yaml", "--sett", "a=1"]], ids=["verb", "no config", "option"]
+    "arguments",
+    [["frobnicate"], ["data"], ["data", "x.yaml", "--sett", "a=1"]],
+    ids=["verb", "no config", "option"],
 )
 def test_a_wrong_command_line_exits_with_2(arguments):
     assert realm(*arguments).exit_code == 2
@@ -217,14 +274,14 @@ def test_our_own_mistake_is_no_user_error(config, monkeypatch):
     def broken(config, run):
         raise AssertionError("ours")
 
-    monkeypatch.setattr("realm.data.run", broken)
+    monkeypatch.setattr("realm.domains.data.run", broken)
     with pytest.raises(AssertionError, match="ours"):
         realm("data", config)
 
 
 SLOW_DATA = """
 import signal, time
-import realm.cli, realm.data
+import realm.cli, realm.domains.data
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job would ignore Ctrl-C
 
@@ -233,22 +290,30 @@ def run(config, run):
     print("at work", flush=True)
     time.sleep(60)
 
-realm.data.run = run
+realm.domains.data.run = run
 realm.cli.main()
 """
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=["Ctrl-C", "kill"])
-def test_an_interrupted_stage_keeps_its_half_done_work_and_the_next_call_finishes(config, tmp_path, number):
+def test_an_interrupted_stage_keeps_its_half_done_work_and_the_next_call_finishes(
+    config, tmp_path, number
+):
     process = subprocess.Popen(
-        [sys.executable, "-c", SLOW_DATA, "data", str(config)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", SLOW_DATA, "data", str(config)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     while process.stdout.readline() != "at work\n":
         assert process.poll() is None, process.stderr.read()
     process.send_signal(number)
     _, errors = process.communicate(timeout=30)
     if number == signal.SIGINT:
-        assert (process.returncode, errors.strip()) == (1, "realm: interrupted; the same command continues.")
+        assert (process.returncode, errors.strip()) == (
+            1,
+            "realm: interrupted; the same command continues.",
+        )
     assert files_of(tmp_path / "run") == ["half.txt", "key.json"]
     assert realm("run", config, "--dry-run").exit_code == 0
     assert realm("data", config).exit_code == 0
@@ -257,14 +322,22 @@ def test_an_interrupted_stage_keeps_its_half_done_work_and_the_next_call_finishe
 
 def test_help_is_quick_because_it_loads_no_model_library():
     code = (
-        "import sys, realm, realm.cli, realm.runs\n"
+        "import sys, realm, realm.cli, realm.core.runs\n"
         "heavy = {'torch', 'transformers', 'trl', 'datasets', 'pandas', 'peft', 'accelerate', 'statsmodels', 'plotly'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
     assert loaded.stdout.strip() == "[]"
     started = time.perf_counter()
-    shown = subprocess.run([sys.executable, "-m", "realm", "--help"], capture_output=True, text=True, timeout=60, check=True)
+    shown = subprocess.run(
+        [sys.executable, "-m", "realm", "--help"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
     print(f"realm --help: {time.perf_counter() - started:.2f} s")
     assert "realm run CONFIG" in shown.stdout
 
@@ -283,7 +356,13 @@ def test_the_example_of_each_verb_holds_for_a_shipped_config():
 
 
 def test_docs_show_the_help_as_it_is():
-    done = subprocess.run([sys.executable, ROOT / "docs/write_cli.py"], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(
+        [sys.executable, ROOT / "docs/write_cli.py"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
     assert done.stdout == (ROOT / "docs/cli.md").read_text(encoding="utf-8"), "run `make docs`"
 
 

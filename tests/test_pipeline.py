@@ -13,7 +13,7 @@ import yaml
 from typer.testing import CliRunner
 
 from realm.cli import app
-from realm.runs import read_jsonl
+from realm.core.runs import read_jsonl
 from tiny import make_tiny
 
 FILES = frozenset(
@@ -33,7 +33,17 @@ FILES = frozenset(
     }
 )
 EVALUATION = {"method", "mode", "split", "seed", "n", "accuracy", "ci95", "tokens_per_problem"}
-COMPARISON = {"a", "b", "mode", "split", "n", "difference", "ci95", "p_mcnemar", "smallest_detectable"}
+COMPARISON = {
+    "a",
+    "b",
+    "mode",
+    "split",
+    "n",
+    "difference",
+    "ci95",
+    "p_mcnemar",
+    "smallest_detectable",
+}
 
 
 GYM = {
@@ -44,7 +54,9 @@ GYM = {
 }
 
 
-def write_config(folder: Path, *, distill_steps: int = 2, train_steps: int = 2, test: int = 8, **sections: object) -> Path:
+def write_config(
+    folder: Path, *, distill_steps: int = 2, train_steps: int = 2, test: int = 8, **sections: object
+) -> Path:
     make_tiny(folder / "model", "qwen2")
     config = {
         "model": "model",
@@ -86,16 +98,25 @@ def assert_complete(folder: Path, test: int = 8, files: frozenset[str] = FILES) 
     assert all(set(row) >= EVALUATION for row in results["evaluations"]) and all(
         set(row) >= COMPARISON for row in results["comparisons"]
     )
-    measured = {(row["method"], row["mode"], row["split"]): row["n"] for row in results["evaluations"]}
+    measured = {
+        (row["method"], row["mode"], row["split"]): row["n"] for row in results["evaluations"]
+    }
     for method in ("base", "distilled", "realm"):
         for mode in ("autonomous", "assisted"):
-            assert measured[method, mode, "test"] == test and measured[method, mode, "test_rules"] == 4
-    answers = [(row["method"], row["mode"], row["split"], row["problem_id"]) for row in read_jsonl(folder / "answers.jsonl")]
+            assert (
+                measured[method, mode, "test"] == test and measured[method, mode, "test_rules"] == 4
+            )
+    answers = [
+        (row["method"], row["mode"], row["split"], row["problem_id"])
+        for row in read_jsonl(folder / "answers.jsonl")
+    ]
     assert len(set(answers)) == len(answers) == 6 * (test + 4)
     stages = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["stages"]
     assert list(stages) == ["data", "routes", "distill", "train", "eval", "report"]
     fade = read_jsonl(folder / "fade.jsonl")
-    assert [row["step"] for row in fade] == sorted({row["step"] for row in fade}) and fade[-1]["share"] == 0
+    assert [row["step"] for row in fade] == sorted({row["step"] for row in fade}) and fade[-1][
+        "share"
+    ] == 0
     assert [path.name for path in (folder / "work").iterdir()] == [".lock"]
 
 
@@ -128,7 +149,10 @@ def test_the_final_model_answers_in_plain_transformers(finished):
     from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline
 
     folder = finished[1] / "model"
-    model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    model, tokenizer = (
+        AutoModelForCausalLM.from_pretrained(folder),
+        AutoTokenizer.from_pretrained(folder),
+    )
     answer = pipeline("text-generation", model=model, tokenizer=tokenizer)(
         [{"role": "user", "content": "pay?"}], max_new_tokens=4
     )
@@ -139,14 +163,19 @@ def test_the_final_model_answers_in_plain_transformers(finished):
 def start(config: Path) -> subprocess.Popen:
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
     return subprocess.Popen(
-        [sys.executable, "-m", "realm", "run", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment
+        [sys.executable, "-m", "realm", "run", str(config)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=environment,
     )
 
 
 def kill_when(process: subprocess.Popen, reached) -> None:
     deadline = time.monotonic() + 120
     while not reached():
-        assert process.poll() is None and time.monotonic() < deadline, "the stage was never caught at work"
+        assert process.poll() is None and time.monotonic() < deadline, (
+            "the stage was never caught at work"
+        )
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.wait()
@@ -162,7 +191,13 @@ def test_a_run_killed_in_the_middle_of_each_long_stage_continues_and_ends_comple
     assert not (run / "distilled").exists()
     kill_when(start(config), lambda: list(run.glob("work/train/checkpoint-*/trainer_state.json")))
     assert (run / "distilled").exists() and not (run / "model").exists()
-    kill_when(start(config), lambda: (run / "model").exists() and any(lines(path) >= 8 for path in run.glob("**/answers.jsonl")))
+    kill_when(
+        start(config),
+        lambda: (
+            (run / "model").exists()
+            and any(lines(path) >= 8 for path in run.glob("**/answers.jsonl"))
+        ),
+    )
     assert not (run / "results.json").exists()
     assert start(config).wait() == 0
     assert_complete(run, test=60)
@@ -173,5 +208,9 @@ def test_tasks_with_scorers_of_their_own_go_through_every_stage(tmp_path):
     assert_complete(tmp_path / "run", files=FILES - {"rules.md"})
     problems = {row["id"]: row for row in read_jsonl(tmp_path / "run/problems.jsonl")}
     page = (tmp_path / "run/report.html").read_text(encoding="utf-8")
-    shown = [problem for problem in problems.values() if problem["question"].splitlines()[0].replace("'", "&#39;") in page]
+    shown = [
+        problem
+        for problem in problems.values()
+        if problem["question"].splitlines()[0].replace("'", "&#39;") in page
+    ]
     assert shown and "source_dataset" not in page

@@ -3,12 +3,16 @@ import json
 import pytest
 import torch
 
-from realm.errors import DataError, ModelError
+from realm.core.errors import DataError, ModelError
 from realm.policy import Policy
 from realm.prefix.stock import stock_rollout
 from tiny import make_tiny, make_tokenizer
 
-PROMPTS = ["How much is 2 + 2?", "Hi", "A much longer question, which is here to make the batch uneven: why?"]
+PROMPTS = [
+    "How much is 2 + 2?",
+    "Hi",
+    "A much longer question, which is here to make the batch uneven: why?",
+]
 BUDGET = {"max_new_tokens": 12, "batch_tokens": 4096, "seed": 1}
 
 
@@ -34,7 +38,10 @@ def test_each_architecture_answers_as_by_generate(any_policy, monkeypatch):
     rendered = [any_policy.render(prompt) for prompt in PROMPTS]
     shared = any_policy.generate(rendered, **BUDGET)
 
-    monkeypatch.setattr("realm.policy.group_rollout", lambda model, prompts, _, settings: stock_rollout(model, prompts, settings))
+    monkeypatch.setattr(
+        "realm.policy.group_rollout",
+        lambda model, prompts, _, settings: stock_rollout(model, prompts, settings),
+    )
     assert any_policy.generate(rendered, **BUDGET) == shared
 
 
@@ -43,8 +50,12 @@ def test_each_architecture_answers_through_its_own_chat_template(any_policy):
     for prompt, text in zip(PROMPTS, rendered, strict=True):
         assert prompt in text and "Be brief." in text and not text.endswith(prompt)
     completions = any_policy.generate(rendered, **BUDGET)
-    assert len(completions) == 3 and all(1 <= completion.num_tokens <= 12 for completion in completions)
-    assert completions[1].prompt_tokens < completions[0].prompt_tokens < completions[2].prompt_tokens
+    assert len(completions) == 3 and all(
+        1 <= completion.num_tokens <= 12 for completion in completions
+    )
+    assert (
+        completions[1].prompt_tokens < completions[0].prompt_tokens < completions[2].prompt_tokens
+    )
 
 
 def test_padding_and_batching_change_no_greedy_completion(any_policy):
@@ -78,8 +89,15 @@ def test_sampling_is_reproduced_by_its_seed_and_changed_by_another(policy):
 def test_what_was_interrupted_continues_with_the_same_completions(policy):
     sampling = BUDGET | {"temperature": 1.0, "batch_tokens": 80}
     batches = []
-    whole = policy.generate(PROMPTS, **sampling, on_done=lambda indices, completions: batches.append((indices, completions)))
-    assert sorted(index for indices, _ in batches for index in indices) == [0, 1, 2] and len(batches) > 1
+    whole = policy.generate(
+        PROMPTS,
+        **sampling,
+        on_done=lambda indices, completions: batches.append((indices, completions)),
+    )
+    assert (
+        sorted(index for indices, _ in batches for index in indices) == [0, 1, 2]
+        and len(batches) > 1
+    )
     done = batches[0][0]
     rest = policy.generate(PROMPTS, **sampling, skip=done)
     assert rest == [completion for index, completion in enumerate(whole) if index not in done]
@@ -108,7 +126,17 @@ def test_every_stop_token_of_the_generation_config_ends_a_completion(tmp_path, m
 def test_our_tags_survive_decoding_even_as_special_tokens(tmp_path, monkeypatch, special):
     text = "<think>hm</think><verify>\nRoute 1: sound\n</verify><reason>as <route 1> says</reason><answer>7</answer>"
     folder = make_tiny(tmp_path / "tags", "qwen2")
-    tags = ["<think>", "</think>", "<verify>", "</verify>", "<reason>", "</reason>", "<answer>", "</answer>", "<route 1>"]
+    tags = [
+        "<think>",
+        "</think>",
+        "<verify>",
+        "</verify>",
+        "<reason>",
+        "</reason>",
+        "<answer>",
+        "</answer>",
+        "<route 1>",
+    ]
     tokenizer = make_tokenizer("qwen2")
     tokenizer.add_tokens(tags, special_tokens=special)
     tokenizer.save_pretrained(folder)
@@ -124,7 +152,9 @@ def test_an_unusual_end_of_thinking_survives_when_it_is_named(tmp_path, monkeypa
     tokenizer.add_tokens(["[/THINK]"], special_tokens=True)
     tokenizer.save_pretrained(folder)
     resize_embeddings(folder, len(tokenizer))
-    assert spoken(Policy(folder, keep=["[/THINK]"]), monkeypatch, "hm[/THINK]7").text == "hm[/THINK]7"
+    assert (
+        spoken(Policy(folder, keep=["[/THINK]"]), monkeypatch, "hm[/THINK]7").text == "hm[/THINK]7"
+    )
     assert spoken(Policy(folder), monkeypatch, "hm[/THINK]7").text == "hm7"
 
 
@@ -138,7 +168,10 @@ def resize_embeddings(folder, size):
 
 def test_a_context_too_short_names_the_longest_prompt_and_what_to_lower(tmp_path):
     policy = Policy(make_tiny(tmp_path / "short", "qwen2", context=64))
-    with pytest.raises(ModelError, match=r"at most 64 tokens, and 1 of 2 .*longest is 60 tokens, and 12 more.*evaluate\.routes"):
+    with pytest.raises(
+        ModelError,
+        match=r"at most 64 tokens, and 1 of 2 .*longest is 60 tokens, and 12 more.*evaluate\.routes",
+    ):
         policy.generate(["short", "x" * 60], **BUDGET)
 
 
@@ -200,7 +233,14 @@ def test_a_checkpoint_with_missing_weights_is_refused(tmp_path):
     folder = make_tiny(tmp_path / "partial", "qwen2")
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(
-        json.dumps(config | {"num_hidden_layers": 3, "layer_types": ["full_attention"] * 3, "max_window_layers": 3})
+        json.dumps(
+            config
+            | {
+                "num_hidden_layers": 3,
+                "layer_types": ["full_attention"] * 3,
+                "max_window_layers": 3,
+            }
+        )
     )
     with pytest.raises(ModelError, match="weights of the model are not in the checkpoint"):
         Policy(folder)

@@ -32,7 +32,12 @@ _SPECIAL = {
         "pad": None,
         "more": ["<|end_of_text|>", "<|start_header_id|>", "<|end_header_id|>"],
     },
-    "gemma3": {"bos": "<bos>", "eos": "<end_of_turn>", "pad": "<pad>", "more": ["<eos>", "<start_of_turn>"]},
+    "gemma3": {
+        "bos": "<bos>",
+        "eos": "<end_of_turn>",
+        "pad": "<pad>",
+        "more": ["<eos>", "<start_of_turn>"],
+    },
 }
 _SHAPE = {
     "hidden_size": 32,
@@ -44,34 +49,59 @@ _SHAPE = {
 }
 
 
-def make_tiny(folder: Path, architecture: str = "qwen2", *, context: int = 4096, chat: bool = True, seed: int = 0) -> Path:
+def make_tiny(
+    folder: Path,
+    architecture: str = "qwen2",
+    *,
+    context: int = 4096,
+    chat: bool = True,
+    seed: int = 0,
+) -> Path:
     """Write a random checkpoint of about 30,000 parameters and its tokenizer to `folder`, and return `folder`.
 
     `architecture` is qwen2, qwen3, llama (no pad token) or gemma3 (a BOS and two EOS ids); one byte is one token.
     With `chat=False` the tokenizer has no chat template.
     """
     tokenizer = make_tokenizer(architecture, chat=chat, context=context)
-    ids = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
+    ids = {
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
     kind = "gemma3_text" if architecture == "gemma3" else architecture
-    shape = {key: value for key, value in _SHAPE.items() if key != "head_dim" or architecture != "qwen2"}
+    shape = {
+        key: value for key, value in _SHAPE.items() if key != "head_dim" or architecture != "qwen2"
+    }
     config = AutoConfig.for_model(
-        kind, vocab_size=len(tokenizer), max_position_embeddings=context, tie_word_embeddings=True, **shape, **ids
+        kind,
+        vocab_size=len(tokenizer),
+        max_position_embeddings=context,
+        tie_word_embeddings=True,
+        **shape,
+        **ids,
     )
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     if architecture == "gemma3":
-        model.generation_config.eos_token_id = [tokenizer.eos_token_id, tokenizer.convert_tokens_to_ids("<eos>")]
+        model.generation_config.eos_token_id = [
+            tokenizer.eos_token_id,
+            tokenizer.convert_tokens_to_ids("<eos>"),
+        ]
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return Path(folder)
 
 
-def make_tokenizer(architecture: str = "qwen2", *, chat: bool = True, context: int = 4096) -> PreTrainedTokenizerFast:
+def make_tokenizer(
+    architecture: str = "qwen2", *, chat: bool = True, context: int = 4096
+) -> PreTrainedTokenizerFast:
     """Return a byte-level tokenizer (256 bytes and the special tokens) in the manner of `architecture`."""
     special = _SPECIAL[architecture]
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    backend = Tokenizer(models.BPE(vocab={byte: token_id for token_id, byte in enumerate(alphabet)}, merges=[]))
+    backend = Tokenizer(
+        models.BPE(vocab={byte: token_id for token_id, byte in enumerate(alphabet)}, merges=[])
+    )
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     backend.decoder = decoders.ByteLevel()
     tokenizer = PreTrainedTokenizerFast(

@@ -8,7 +8,15 @@ import yaml
 
 from tiny import make_tiny
 
-MODES = ["autonomous", "assisted", "self_consistency", "self_routes", "best_of_n", "best_of_routes", "universal"]
+MODES = [
+    "autonomous",
+    "assisted",
+    "self_consistency",
+    "self_routes",
+    "best_of_n",
+    "best_of_routes",
+    "universal",
+]
 
 
 def write_config(folder: Path) -> Path:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import yaml
 
-from realm.config import Config, load_config
-from realm.records import Problem, Route
-from realm.runs import Run, write_jsonl
+from realm.config.root import Config, load_config
+from realm.core.records import Problem, Route
+from realm.core.runs import Run, write_jsonl
 
 GRPO = {
     "max_steps": 3,
@@ -24,9 +24,18 @@ TRAIN = {
     "fade": {"routes": 3, "dropout": 0.2, "hold": 0.5, "gone_by": 0.9, "dial": "chance"},
 }
 SOURCES = ("hasty", "frugal", "outsider")
-PROBLEMS = [Problem(id=f"p{i}", split="train", question=f"Ann pays {i} of 9. Left?", answer=str(9 - i)) for i in range(6)]
+PROBLEMS = [
+    Problem(id=f"p{i}", split="train", question=f"Ann pays {i} of 9. Left?", answer=str(9 - i))
+    for i in range(6)
+]
 ROUTES = [
-    Route(problem_id=f"p{i}", source=source, text=f"{source}: 9 - {i} = {said}.", answer=str(said), correct=said == 9 - i)
+    Route(
+        problem_id=f"p{i}",
+        source=source,
+        text=f"{source}: 9 - {i} = {said}.",
+        answer=str(said),
+        correct=said == 9 - i,
+    )
     for i in range(6)
     for source, said in zip(SOURCES, (9 - i, 8 - i, 7 - i), strict=True)
 ]
@@ -38,7 +47,11 @@ def make_config(folder: Path, **sections) -> Config:
         "model": "model",
         "recipe": "zero",
         "domain": {"kind": "files", "path": "none.jsonl", "answer": "number"},
-        "routes": {"kind": "import", "files": [{"path": "x", "source": source} for source in SOURCES], "held_out": ["outsider"]},
+        "routes": {
+            "kind": "import",
+            "files": [{"path": "x", "source": source} for source in SOURCES],
+            "held_out": ["outsider"],
+        },
         "train": TRAIN,
     }
     path.write_text(yaml.safe_dump(settings | sections))

@@ -1,9 +1,9 @@
 """ReaLM: teach a small language model to reason in a vertical domain by itself."""
 
-from realm.config import Config, load_config
-from realm.errors import ConfigError, DataError, ModelError, RealmError, RunError
-from realm.records import Judgement, Problem, Route, RouteSet, Score
-from realm.runs import Run
+from realm.config.root import Config, load_config
+from realm.core.errors import ConfigError, DataError, ModelError, RealmError, RunError
+from realm.core.records import Judgement, Problem, Route, RouteSet, Score
+from realm.core.runs import Run
 
 __all__ = [
     "Config",

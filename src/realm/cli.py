@@ -14,12 +14,12 @@ from typing import Annotated
 
 import typer
 
-from realm.config import load_config
-from realm.errors import RealmError, mask_secrets
-from realm.import_plan import Wishes, default_folder, plan_import, write_config
-from realm.rounds import next_round
-from realm.runs import STAGES, Run
+from realm.config.root import load_config
+from realm.core.errors import RealmError, mask_secrets
+from realm.core.runs import STAGES, Run
 from realm.scaffold import write_scaffold
+from realm.sources.import_plan import Wishes, default_folder, plan_import, write_config
+from realm.train.rounds import next_round
 from realm.verbs import HELP
 
 app = typer.Typer(
@@ -35,14 +35,25 @@ app = typer.Typer(
 
 LONG_STAGES = ("distill", "train")
 
-ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="The settings, a YAML file.", show_default=False)]
+ConfigPath = Annotated[
+    Path, typer.Argument(metavar="CONFIG", help="The settings, a YAML file.", show_default=False)
+]
 RunFolder = Annotated[
     Path | None,
-    typer.Option("--run", metavar="DIR", file_okay=False, help="The run folder.  [default: the config's `run`, or runs/NAME]"),
+    typer.Option(
+        "--run",
+        metavar="DIR",
+        file_okay=False,
+        help="The run folder.  [default: the config's `run`, or runs/NAME]",
+    ),
 ]
 Overrides = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Override one setting, as train.fade.kind=cosine; repeatable."),
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Override one setting, as train.fade.kind=cosine; repeatable.",
+    ),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and stop.")]
 Force = Annotated[bool, typer.Option("--force", help="Do it again even where it is done.")]
@@ -59,7 +70,10 @@ IDENTITY = typer.Option(
     help='What tells problems apart: a column, or several as "{table} {question}".  [default: the question]',
 )
 IMPORT_FOLDER = typer.Option(
-    "--run", metavar="DIR", file_okay=False, help="The run folder.  [default: runs/ and what the files' names have in common]"
+    "--run",
+    metavar="DIR",
+    file_okay=False,
+    help="The run folder.  [default: runs/ and what the files' names have in common]",
 )
 
 
@@ -96,7 +110,11 @@ def _set_environment() -> None:
 
 def _add_verb(verb: str, body: Callable[[Run, bool, bool], None]) -> None:
     def command(
-        config: ConfigPath, run: RunFolder = None, set_: Overrides = None, dry_run: DryRun = False, force: Force = False
+        config: ConfigPath,
+        run: RunFolder = None,
+        set_: Overrides = None,
+        dry_run: DryRun = False,
+        force: Force = False,
     ) -> None:
         with told_plainly():
             _set_environment()
@@ -109,19 +127,30 @@ def _add_verb(verb: str, body: Callable[[Run, bool, bool], None]) -> None:
 def _register(verb: str, command: Callable[..., None]) -> None:
     what, facts, example = HELP[verb]
     table = "\n".join(f"  {name:<7} {text}" for name, text in facts.items())
-    app.command(verb, help=f"{what}\n\n\b\n{table}\n\nexample:  {example}", short_help=what)(command)
+    app.command(verb, help=f"{what}\n\n\b\n{table}\n\nexample:  {example}", short_help=what)(
+        command
+    )
 
 
 def run_stage(run: Run, stage: str, *, dry_run: bool, force: bool) -> None:
     """Do one stage unless it is done, and say so in one line."""
     if not run.part_of(stage):
-        without = "a run without a model" if run.config.model is None else f"the recipe {run.config.recipe!r}"
+        without = (
+            "a run without a model"
+            if run.config.model is None
+            else f"the recipe {run.config.recipe!r}"
+        )
         _say(stage, f"not part of {without}")
     elif not force and run.is_done(stage):
         _say(stage, "done before; settings and inputs unchanged")
     elif dry_run:
-        _say(stage, f"would run: {_listed(run.reads(stage)) or 'the config'} -> {_listed(run.stages[stage].outputs)}")
-        if stage == "routes" and (cost := import_module(run.stages[stage].module).estimate(run.config, run)):
+        _say(
+            stage,
+            f"would run: {_listed(run.reads(stage)) or 'the config'} -> {_listed(run.stages[stage].outputs)}",
+        )
+        if stage == "routes" and (
+            cost := import_module(run.stages[stage].module).estimate(run.config, run)
+        ):
             typer.echo(cost)
     else:
         started = time.monotonic()
@@ -151,18 +180,28 @@ def _all_stages(run: Run, dry_run: bool, force: bool) -> None:
         run_stage(run, stage, dry_run=dry_run, force=force)
     for number in range(2, run.config.rounds + 1):
         run = next_round(run, number)
-        typer.echo(f"round {number} of {run.config.rounds}, in {run.folder}: routes of the policy's own")
+        typer.echo(
+            f"round {number} of {run.config.rounds}, in {run.folder}: routes of the policy's own"
+        )
         for stage in run.stages:
             run_stage(run, stage, dry_run=dry_run, force=force)
     if not dry_run:
-        made = {"run folder": run.folder, "model": run.path("model"), "report": run.path("report.html")}
-        typer.echo("\n" + "".join(f"{name:<11} {path}\n" for name, path in made.items() if path.exists()))
+        made = {
+            "run folder": run.folder,
+            "model": run.path("model"),
+            "report": run.path("report.html"),
+        }
+        typer.echo(
+            "\n" + "".join(f"{name:<11} {path}\n" for name, path in made.items() if path.exists())
+        )
         _print_results(run)
 
 
 def _check_long_stages(run: Run, force: bool) -> None:
     """Let the long stages that are left look at their settings and the model: a mistake must not show after hours."""
-    left = [stage for stage in LONG_STAGES if run.part_of(stage) and (force or not run.is_done(stage))]
+    left = [
+        stage for stage in LONG_STAGES if run.part_of(stage) and (force or not run.is_done(stage))
+    ]
     if left:
         _say("check", f"model, routes and settings of {' and '.join(left)}")
         import_module(STAGES["routes"].module).require_routes(run.config, run)
@@ -172,7 +211,10 @@ def _check_long_stages(run: Run, force: bool) -> None:
 
 def _init(
     folder: Annotated[
-        Path, typer.Argument(metavar="DIR", file_okay=False, help="Where to.", show_default="this folder")
+        Path,
+        typer.Argument(
+            metavar="DIR", file_okay=False, help="Where to.", show_default="this folder"
+        ),
     ] = Path(),
 ) -> None:
     with told_plainly():
@@ -180,31 +222,56 @@ def _init(
     typer.echo(f"wrote the files of a small domain to {folder}; next:\n")
     config = folder / "config.yaml"
     typer.echo(f"  realm run {config}                  what the outputs are worth, in seconds")
-    typer.echo(f"  realm run {config} --set model=...  a small model taught by them; a folder or a hub id")
+    typer.echo(
+        f"  realm run {config} --set model=...  a small model taught by them; a folder or a hub id"
+    )
 
 
 def _import(
     files: Annotated[
         list[str],
-        typer.Argument(metavar="FILE", help="Files or data sets; NAME=FILE says who wrote the outputs.", show_default=False),
+        typer.Argument(
+            metavar="FILE",
+            help="Files or data sets; NAME=FILE says who wrote the outputs.",
+            show_default=False,
+        ),
     ],
     question: Annotated[str | None, _column("the question", "its usual names")] = None,
     answer: Annotated[str | None, _column("the gold answer", "its usual names")] = None,
-    outputs: Annotated[str | None, _column("a model's output, or a list of outputs", "its usual names")] = None,
-    source: Annotated[str | None, _column("who wrote the output", "none: NAME, or the file's name")] = None,
+    outputs: Annotated[
+        str | None, _column("a model's output, or a list of outputs", "its usual names")
+    ] = None,
+    source: Annotated[
+        str | None, _column("who wrote the output", "none: NAME, or the file's name")
+    ] = None,
     id_: Annotated[str | None, IDENTITY] = None,
     kind: Annotated[
-        str, typer.Option(metavar="KIND", help="How answers are compared: text, label, number, math, set or json.")
+        str,
+        typer.Option(
+            metavar="KIND", help="How answers are compared: text, label, number, math, set or json."
+        ),
     ] = "text",
     run: Annotated[Path | None, IMPORT_FOLDER] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="A row that cannot be used is an error, exit code 2.")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="A row that cannot be used is an error, exit code 2.")
+    ] = False,
     dry_run: DryRun = False,
-    force: Annotated[bool, typer.Option("--force", help="Write the config anew where it says something else.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Write the config anew where it says something else.")
+    ] = False,
 ) -> None:
     with told_plainly():
         _set_environment()
         folder = run or default_folder(files)
-        wishes = Wishes(question=question, answer=answer, outputs=outputs, source=source, id=id_, kind=kind, strict=strict)
+        wishes = Wishes(
+            question=question,
+            answer=answer,
+            outputs=outputs,
+            source=source,
+            id=id_,
+            kind=kind,
+            strict=strict,
+        )
         plan, path = plan_import(files, wishes, folder), folder / "config.yaml"
         _say("columns", plan.taken)
         if dry_run:
@@ -224,35 +291,54 @@ def _import(
 
 
 def _ask(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A run folder, a model folder or a hub id.", show_default=False)],
-    question: Annotated[str, typer.Argument(metavar="QUESTION", help="The question; - reads it.", show_default=False)],
-    self_routes: Annotated[int, typer.Option(metavar="K", min=0, help="Judge so many own samples first.")] = 0,
-    max_new_tokens: Annotated[int, typer.Option(metavar="N", min=1, help="Length of a completion at most.")] = 512,
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL", help="A run folder, a model folder or a hub id.", show_default=False
+        ),
+    ],
+    question: Annotated[
+        str,
+        typer.Argument(metavar="QUESTION", help="The question; - reads it.", show_default=False),
+    ],
+    self_routes: Annotated[
+        int, typer.Option(metavar="K", min=0, help="Judge so many own samples first.")
+    ] = 0,
+    max_new_tokens: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Length of a completion at most.")
+    ] = 512,
     seed: Annotated[int, typer.Option(metavar="N", help="Of the samples.")] = 7,
 ) -> None:
     with told_plainly():
         _set_environment()
         text = sys.stdin.read() if question == "-" else question
-        reply = import_module("realm.ask").ask(model, text, self_routes=self_routes, max_new_tokens=max_new_tokens, seed=seed)
+        reply = import_module("realm.evaluate.question").ask(
+            model, text, self_routes=self_routes, max_new_tokens=max_new_tokens, seed=seed
+        )
         typer.echo(reply.describe())
 
 
 def _compare(run: Run, dry_run: bool, force: bool) -> None:
-    import_module("realm.compare.running").compare(run.config, run.folder, dry_run=dry_run, force=force)
+    import_module("realm.evaluate.compare").compare(
+        run.config, run.folder, dry_run=dry_run, force=force
+    )
 
 
 def _print_results(run: Run) -> None:
-    import_module("realm.evaluate").print_results(run)
+    import_module("realm.evaluate.exam").print_results(run)
 
 
 def _warn_of_outdated(run: Run, stage: str) -> None:
     """Say which earlier stages no longer match the config: this stage builds on what they wrote back then."""
     earlier = list(STAGES)[: list(STAGES).index(stage)]
     recorded = run.manifest().get("stages", {})
-    outdated = [name for name in earlier if name in recorded and run.part_of(name) and not run.is_done(name)]
+    outdated = [
+        name for name in earlier if name in recorded and run.part_of(name) and not run.is_done(name)
+    ]
     if outdated:
         typer.echo(
-            f"realm: {', '.join(outdated)}: done with other settings or inputs; `realm run` brings all up to date.", err=True
+            f"realm: {', '.join(outdated)}: done with other settings or inputs; `realm run` brings all up to date.",
+            err=True,
         )
 
 

@@ -6,7 +6,7 @@ from realm.baselines.best_of_n import pick_soundest
 from realm.baselines.rules_in_prompt import with_rules
 from realm.baselines.self_consistency import vote
 from realm.baselines.universal import choice_prompt, chosen, read_choice
-from realm.records import Route, RouteSet
+from realm.core.records import Route, RouteSet
 
 
 def same(a, b):
@@ -18,7 +18,14 @@ def sample(answer):
 
 
 def test_self_consistency_takes_the_answer_of_most_samples_and_the_silent_do_not_vote():
-    samples = [sample(None), sample("pay 8"), sample("pay 7"), sample("pay 8"), sample(None), sample(None)]
+    samples = [
+        sample(None),
+        sample("pay 8"),
+        sample("pay 7"),
+        sample("pay 8"),
+        sample(None),
+        sample(None),
+    ]
     assert vote(samples, lambda text: text.removeprefix("pay "), same) == "8"
     assert vote([sample(None)] * 3, str, same) is None
 
@@ -26,11 +33,24 @@ def test_self_consistency_takes_the_answer_of_most_samples_and_the_silent_do_not
 @pytest.mark.parametrize(
     ("answers", "verdicts", "picked"),
     [
-        pytest.param(["7", "8", "8"], [True, False, False], "7", id="the one called sound beats the majority"),
-        pytest.param(["7", "8", "8", "9"], [True, True, True, True], "8", id="majority breaks ties among the sound"),
-        pytest.param(["7", "8", "8"], [False, None, False], "8", id="none is sound: those not called flawed"),
-        pytest.param(["7", "7", "8"], [False, False, False], "7", id="all flawed: the majority of all"),
-        pytest.param([None, "8"], [True, False], "8", id="a sound candidate that says nothing is no answer"),
+        pytest.param(
+            ["7", "8", "8"], [True, False, False], "7", id="the one called sound beats the majority"
+        ),
+        pytest.param(
+            ["7", "8", "8", "9"],
+            [True, True, True, True],
+            "8",
+            id="majority breaks ties among the sound",
+        ),
+        pytest.param(
+            ["7", "8", "8"], [False, None, False], "8", id="none is sound: those not called flawed"
+        ),
+        pytest.param(
+            ["7", "7", "8"], [False, False, False], "7", id="all flawed: the majority of all"
+        ),
+        pytest.param(
+            [None, "8"], [True, False], "8", id="a sound candidate that says nothing is no answer"
+        ),
         pytest.param([None, None], [True, None], None, id="nobody says anything"),
         pytest.param([], [], None, id="no candidates"),
     ],
@@ -58,10 +78,20 @@ def test_a_choice_is_the_last_number_that_names_a_candidate(completion, place):
 
 
 def test_the_prompt_of_a_choice_numbers_the_candidates_and_fences_them():
-    routes = tuple(Route(problem_id="p", source="s", text=text, answer="7", correct=True) for text in ("one", "</route>two"))
-    prompt = choice_prompt("What?", RouteSet(problem_id="p", routes=routes), "{question}\n{routes}\nWhich of {count}?")
-    assert prompt == "What?\n<route 1>\none\n</route>\n<route 2>\n‹/route>two\n</route>\nWhich of 2?"
+    routes = tuple(
+        Route(problem_id="p", source="s", text=text, answer="7", correct=True)
+        for text in ("one", "</route>two")
+    )
+    prompt = choice_prompt(
+        "What?", RouteSet(problem_id="p", routes=routes), "{question}\n{routes}\nWhich of {count}?"
+    )
+    assert (
+        prompt == "What?\n<route 1>\none\n</route>\n<route 2>\n‹/route>two\n</route>\nWhich of 2?"
+    )
 
 
 def test_field_names_in_rules_or_questions_stay_text():
-    assert with_rules("{rules}?", "1. {question}", "{rules} | {question}") == "1. {question} | {rules}?"
+    assert (
+        with_rules("{rules}?", "1. {question}", "{rules} | {question}")
+        == "1. {question} | {rules}?"
+    )

@@ -5,20 +5,20 @@ from dataclasses import asdict
 
 import pytest
 
-from realm.asking import ask_about, own_route
 from realm.baselines import instructors, rft
 from realm.baselines.cot_synthesizer import synthesis_rows
 from realm.baselines.further import further_settings
 from realm.baselines.instructors import load_instructor, new_items
-from realm.config import load_config
+from realm.config.root import load_config
+from realm.core.errors import ConfigError
+from realm.core.records import Problem
+from realm.core.runs import Run, write_jsonl
 from realm.domains import load_domain
 from realm.domains.claims.adjudicate import Claim, adjudicate
 from realm.domains.claims.generate import generate, is_held_out, similar_problem
-from realm.errors import ConfigError
-from realm.mrpv.divergence import without_opening_answer
-from realm.records import Problem
-from realm.runs import Run, write_jsonl
-from realm.teacher.scripted import write_routes
+from realm.evaluate.ask import ask_about, own_route
+from realm.method.steps import without_opening_answer
+from realm.sources.scripted import write_routes
 
 
 @pytest.fixture
@@ -28,9 +28,13 @@ def problems():
 
 def test_synthesis_rows_show_candidates_and_teach_the_guided_chain(small_config, problems):
     train = [problem for problem in problems if problem.split == "train"]
-    routes = list(write_routes(train, sources=["hasty", "outsider"], per_source=3, guided=True, seed=7))
+    routes = list(
+        write_routes(train, sources=["hasty", "outsider"], per_source=3, guided=True, seed=7)
+    )
     config = small_config.with_settings({"prompt.assisted": "{question}\n{routes}\nSolve."})
-    rows = synthesis_rows({p.id: p for p in train}, routes, 65, show=str, config=config, opening=">")
+    rows = synthesis_rows(
+        {p.id: p for p in train}, routes, 65, show=str, config=config, opening=">"
+    )
     chains = {route.problem_id: route.text for route in routes if route.guided}
     gold = {problem.id: problem.answer for problem in train}
     assert len(rows) == 65
@@ -40,11 +44,15 @@ def test_synthesis_rows_show_candidates_and_teach_the_guided_chain(small_config,
         assert "<route 1>" in row["prompt"] and row["prompt"].endswith("\nSolve.")
     prompts = [row["prompt"] for row in rows if row["problem_id"] == train[0].id]
     assert len(set(prompts)) == len(prompts) == 3  # candidates are drawn anew each time
-    held_out = {route.text for route in routes if route.source == "outsider"} - {r.text for r in routes if r.source == "hasty"}
+    held_out = {route.text for route in routes if route.source == "outsider"} - {
+        r.text for r in routes if r.source == "hasty"
+    }
     assert not any(text in row["prompt"] for row in rows for text in held_out)
 
 
-def test_without_guided_chains_a_right_route_is_the_synthesis_and_never_among_its_candidates(small_config, problems):
+def test_without_guided_chains_a_right_route_is_the_synthesis_and_never_among_its_candidates(
+    small_config, problems
+):
     train = [problem for problem in problems if problem.split == "train"]
     routes = list(write_routes(train, sources=["hasty"], per_source=4, guided=False, seed=7))
     rows = synthesis_rows({p.id: p for p in train}, routes, 40, show=str, config=small_config)
@@ -53,23 +61,35 @@ def test_without_guided_chains_a_right_route_is_the_synthesis_and_never_among_it
     assert synthesis_rows({p.id: p for p in train}, [], 40, show=str, config=small_config) == []
 
 
-def test_where_distillation_fills_up_with_right_routes_so_does_the_synthesizer(small_config, problems):
+def test_where_distillation_fills_up_with_right_routes_so_does_the_synthesizer(
+    small_config, problems
+):
     train = [problem for problem in problems if problem.split == "train"]
     routes = list(write_routes(train[:3], sources=["hasty"], per_source=3, guided=True, seed=7))
     routes += write_routes(train[3:], sources=["hasty"], per_source=3, guided=False, seed=7)
 
     def taught(config):
-        return {row["problem_id"] for row in synthesis_rows({p.id: p for p in train}, routes, 60, show=str, config=config)}
+        return {
+            row["problem_id"]
+            for row in synthesis_rows({p.id: p for p in train}, routes, 60, show=str, config=config)
+        }
 
-    assert len(taught(small_config)) == 3 < len(taught(small_config.with_settings({"distill.fill": True})))
+    assert (
+        len(taught(small_config))
+        == 3
+        < len(taught(small_config.with_settings({"distill.fill": True})))
+    )
 
 
-def test_the_synthesizers_candidates_are_altered_in_the_same_share_and_its_syntheses_are_not(small_config, problems):
+def test_the_synthesizers_candidates_are_altered_in_the_same_share_and_its_syntheses_are_not(
+    small_config, problems
+):
     train = [problem for problem in problems if problem.split == "train"]
     routes = list(write_routes(train, sources=["hasty"], per_source=3, guided=True, seed=7))
     altered = small_config.with_settings({"distill.altered_share": 1.0})
     plain, rows = (
-        synthesis_rows({p.id: p for p in train}, routes, 30, show=str, config=config) for config in (small_config, altered)
+        synthesis_rows({p.id: p for p in train}, routes, 30, show=str, config=config)
+        for config in (small_config, altered)
     )
     assert [row["completion"] for row in rows] == [row["completion"] for row in plain]
     assert sum(a["prompt"] != b["prompt"] for a, b in zip(rows, plain, strict=True)) > 25
@@ -87,21 +107,35 @@ def test_rft_keeps_right_well_formed_and_distinct_chains(small_config, problems)
             "judgement": {"well_formed": formed},
         }
 
-    rows = [row(0, "a"), row(0, " a "), row(0, "b", correct=False), row(0, "c", formed=False), row(1, "a")]
+    rows = [
+        row(0, "a"),
+        row(0, " a "),
+        row(0, "b", correct=False),
+        row(0, "c", formed=False),
+        row(1, "a"),
+    ]
     kept = rft.right_chains(rows, asked)
-    assert [(chain["problem_id"], chain["completion"]) for chain in kept] == [(problems[0].id, "a"), (problems[1].id, "a")]
+    assert [(chain["problem_id"], chain["completion"]) for chain in kept] == [
+        (problems[0].id, "a"),
+        (problems[1].id, "a"),
+    ]
     assert kept[0]["prompt"] == asked[0].prompt
 
 
 def test_a_similar_claim_uses_the_same_rules_and_is_none_of_the_others(problems):
     taken = {Claim(**problem.meta["claim"]) for problem in problems}
-    found = [similar_problem(problem, random.Random(problem.id), taken=taken) for problem in problems]
+    found = [
+        similar_problem(problem, random.Random(problem.id), taken=taken) for problem in problems
+    ]
     pairs = [(old, new) for old, new in zip(problems, found, strict=True) if new is not None]
     assert len(pairs) >= 0.9 * len(problems)
     for old, new in pairs:
         claim = Claim(**new.meta["claim"])
         assert claim not in taken and not is_held_out(claim)
-        assert adjudicate(claim).rules == set(old.meta["rules"]) and new.answer == adjudicate(claim).answer
+        assert (
+            adjudicate(claim).rules == set(old.meta["rules"])
+            and new.answer == adjudicate(claim).answer
+        )
 
 
 def test_the_instructor_goes_from_error_to_error_until_there_are_enough_items(problems):
@@ -109,7 +143,11 @@ def test_the_instructor_goes_from_error_to_error_until_there_are_enough_items(pr
 
     def write(problem, answer, rng):
         written.append(problem.id)
-        return (f"new {problem.id} {rng.random()}", "chain", "pay 1") if problem.id != problems[1].id else None
+        return (
+            (f"new {problem.id} {rng.random()}", "chain", "pay 1")
+            if problem.id != problems[1].id
+            else None
+        )
 
     errors = [(problem, "pay 2") for problem in problems[:3]]
     items = list(new_items(errors, write, 5, known=set(), seed=7))
@@ -120,31 +158,51 @@ def test_the_instructor_goes_from_error_to_error_until_there_are_enough_items(pr
     assert list(new_items([], write, 5, known=set(), seed=7)) == []
 
 
-def test_an_instructor_is_the_scripted_expert_a_named_function_or_an_error(small_config, write_config, problems):
-    question, chain, answer = load_instructor(small_config, problems)(problems[0], "pay 1", random.Random(1))
+def test_an_instructor_is_the_scripted_expert_a_named_function_or_an_error(
+    small_config, write_config, problems
+):
+    question, chain, answer = load_instructor(small_config, problems)(
+        problems[0], "pay 1", random.Random(1)
+    )
     assert question != problems[0].question and answer.split()[0] in ("pay", "deny") and chain
-    named = small_config.with_settings({"compare.instructor": "realm.baselines.instructors:can_instruct"})
+    named = small_config.with_settings(
+        {"compare.instructor": "realm.baselines.instructors:can_instruct"}
+    )
     assert load_instructor(named, []) is instructors.can_instruct
-    with pytest.raises(ConfigError, match=r"compare\.instructor: no\.module:x cannot be loaded.*module:function"):
+    with pytest.raises(
+        ConfigError, match=r"compare\.instructor: no\.module:x cannot be loaded.*module:function"
+    ):
         load_instructor(small_config.with_settings({"compare.instructor": "no.module:x"}), [])
     path = write_config(
-        domain={"kind": "files", "path": "x.jsonl"}, routes={"kind": "import", "files": [{"path": "x", "source": "y"}]}
+        domain={"kind": "files", "path": "x.jsonl"},
+        routes={"kind": "import", "files": [{"path": "x", "source": "y"}]},
     )
-    with pytest.raises(ConfigError, match=r"Name a function in compare\.instructor, or leave it out"):
+    with pytest.raises(
+        ConfigError, match=r"Name a function in compare\.instructor, or leave it out"
+    ):
         instructors.check(load_config(path))
 
 
 def test_an_own_sample_becomes_a_route_that_says_its_answer_first(small_config):
-    problem, domain = Problem(id="p", split="test", question="?", answer="pay 7"), load_domain(small_config)
+    problem, domain = (
+        Problem(id="p", split="test", question="?", answer="pay 7"),
+        load_domain(small_config),
+    )
     route = own_route(problem, "<reason>\nfee 7\n</reason>\n<answer>pay 7</answer>", domain)
     assert (route.text, route.answer, route.correct) == ("pay 7\nfee 7", "pay 7", True)
     broken = own_route(problem, "<reason>no end <answer></answer>", domain)
     assert (broken.answer, broken.correct) == (None, False) and "<reason>" not in broken.text
 
 
-def test_training_on_has_its_own_learning_rate_and_as_many_completions_as_realm_has_rollouts(small_config, problems, tmp_path):
+def test_training_on_has_its_own_learning_rate_and_as_many_completions_as_realm_has_rollouts(
+    small_config, problems, tmp_path
+):
     settings = {
-        "distill.sft": {"learning_rate": 2e-3, "per_device_train_batch_size": 6, "warmup_steps": 25},
+        "distill.sft": {
+            "learning_rate": 2e-3,
+            "per_device_train_batch_size": 6,
+            "warmup_steps": 25,
+        },
         "compare.sft": {"learning_rate": 2e-4},
         "train.grpo": {"max_steps": 3, "per_device_train_batch_size": 8, "num_generations": 4},
     }
@@ -152,4 +210,9 @@ def test_training_on_has_its_own_learning_rate_and_as_many_completions_as_realm_
     run = Run(tmp_path / "run", config)
     write_jsonl(run.path("problems.jsonl"), map(asdict, problems))
     taught = further_settings(config, run).distill.sft
-    assert taught == {"learning_rate": 2e-4, "per_device_train_batch_size": 6, "warmup_steps": 25, "max_steps": 4}  # 24 / 6
+    assert taught == {
+        "learning_rate": 2e-4,
+        "per_device_train_batch_size": 6,
+        "warmup_steps": 25,
+        "max_steps": 4,
+    }  # 24 / 6

@@ -3,11 +3,14 @@ import json
 
 import pytest
 
-from realm.config import FilesDomain as Settings
+from realm.config.root import FilesDomain as Settings
+from realm.core.errors import ConfigError, DataError
 from realm.domains.files import FilesDomain, draw_split
-from realm.errors import ConfigError, DataError
 
-ROWS = [{"id": str(number), "question": f"What is {number} + 1?", "answer": str(number + 1)} for number in range(40)]
+ROWS = [
+    {"id": str(number), "question": f"What is {number} + 1?", "answer": str(number + 1)}
+    for number in range(40)
+]
 
 
 def write_rows(path, rows):
@@ -23,23 +26,49 @@ def load(path, **settings):
 
 def test_json_lines_csv_and_their_gz_hold_the_same_problems(tmp_path):
     csv = tmp_path / "a.csv"
-    csv.write_text("id,question,answer\n" + "".join(f"{row['id']},{row['question']},{row['answer']}\n" for row in ROWS))
+    csv.write_text(
+        "id,question,answer\n"
+        + "".join(f"{row['id']},{row['question']},{row['answer']}\n" for row in ROWS)
+    )
     packed = tmp_path / "b.csv.gz"
     packed.write_bytes(gzip.compress(csv.read_bytes()))
-    files = [write_rows(tmp_path / "c.jsonl", ROWS), write_rows(tmp_path / "d.jsonl.gz", ROWS), csv, packed]
+    files = [
+        write_rows(tmp_path / "c.jsonl", ROWS),
+        write_rows(tmp_path / "d.jsonl.gz", ROWS),
+        csv,
+        packed,
+    ]
     loaded = [load(file, answer="number") for file in files]
     assert all(problems == loaded[0] for problems in loaded) and len(loaded[0]) == 40
 
 
 def test_columns_templates_and_choices_make_the_question(tmp_path):
-    row = {"key": 3, "ask": "Which {one}?", "table": "a,b\n1,2", "gold": "b", "options": "a | b", "part": "test"}
+    row = {
+        "key": 3,
+        "ask": "Which {one}?",
+        "table": "a,b\n1,2",
+        "gold": "b",
+        "options": "a | b",
+        "part": "test",
+    }
     [problem] = load(
         write_rows(tmp_path / "a.jsonl", [row]),
-        columns={"id": "key", "question": "ask", "answer": "gold", "choices": "options", "split": "part"},
+        columns={
+            "id": "key",
+            "question": "ask",
+            "answer": "gold",
+            "choices": "options",
+            "split": "part",
+        },
         question_template="{table}\n{ask}",
         answer="label",
     )
-    assert (problem.id, problem.split, problem.answer, problem.choices) == ("3", "test", "b", ["a", "b"])
+    assert (problem.id, problem.split, problem.answer, problem.choices) == (
+        "3",
+        "test",
+        "b",
+        ["a", "b"],
+    )
     assert problem.question == "a,b\n1,2\nWhich {one}?\nOne of: a, b"
     assert problem.meta == {"question": "Which {one}?"}
 
@@ -49,7 +78,9 @@ def test_splits_are_drawn_by_seed_and_id_alone():
     drawn = [draw_split(str(number), shares, 7) for number in range(2000)]
     assert drawn[:50] == [draw_split(str(number), shares, 7) for number in range(50)]
     assert drawn != [draw_split(str(number), shares, 8) for number in range(2000)]
-    assert 0.56 < drawn.count("train") / 2000 < 0.64 and 0.08 < drawn.count("validation") / 2000 < 0.12
+    assert (
+        0.56 < drawn.count("train") / 2000 < 0.64 and 0.08 < drawn.count("validation") / 2000 < 0.12
+    )
 
 
 def test_a_problem_that_several_files_hold_comes_once(tmp_path):
@@ -58,23 +89,59 @@ def test_a_problem_that_several_files_hold_comes_once(tmp_path):
 
 
 def test_without_an_id_the_hash_of_the_question_or_of_a_template_is_the_id(tmp_path):
-    rows = [{"table": "t1", "question": "Who won?", "answer": "Bo"}, {"table": "t2", "question": "Who won?", "answer": "Ann"}]
+    rows = [
+        {"table": "t1", "question": "Who won?", "answer": "Bo"},
+        {"table": "t2", "question": "Who won?", "answer": "Ann"},
+    ]
     file = write_rows(tmp_path / "a.jsonl", rows)
     assert len({problem.id for problem in load(file, columns={"id": "{table} {question}"})}) == 2
-    with pytest.raises(DataError, match=r"a\.jsonl:2: the problem '\w{12}' is also at .*a\.jsonl:1, with another answer"):
+    with pytest.raises(
+        DataError,
+        match=r"a\.jsonl:2: the problem '\w{12}' is also at .*a\.jsonl:1, with another answer",
+    ):
         load(file, columns={"id": None})
 
 
 @pytest.mark.parametrize(
     ("rows", "settings", "message"),
     [
-        pytest.param([{"id": 1, "question": "q"}], {}, r"jsonl:1: there is no column 'answer', .*Found: id, q", id="no column"),
-        pytest.param([{"id": 1, "question": " ", "answer": 1}], {}, r"a.jsonl:1: the question is empty", id="no question"),
-        pytest.param([ROWS[0] | {"answer": "x"}], {"answer": "number"}, r"answer 'x' is no number", id="no number"),
+        pytest.param(
+            [{"id": 1, "question": "q"}],
+            {},
+            r"jsonl:1: there is no column 'answer', .*Found: id, q",
+            id="no column",
+        ),
+        pytest.param(
+            [{"id": 1, "question": " ", "answer": 1}],
+            {},
+            r"a.jsonl:1: the question is empty",
+            id="no question",
+        ),
+        pytest.param(
+            [ROWS[0] | {"answer": "x"}],
+            {"answer": "number"},
+            r"answer 'x' is no number",
+            id="no number",
+        ),
         pytest.param([ROWS[0] | {"answer": None}], {}, r"answer None is no text", id="no answer"),
-        pytest.param([ROWS[0] | {"id": None}], {}, r"column 'id', which domain.columns.id names, is empty", id="no id"),
-        pytest.param([ROWS[0] | {"s": "dev"}], {"columns": {"split": "s"}}, r"'dev'. Allowed: train, validation, ", id="split"),
-        pytest.param(ROWS[:1], {"question_template": "{tabel}"}, r"no column 'tabel', which domain.q", id="template"),
+        pytest.param(
+            [ROWS[0] | {"id": None}],
+            {},
+            r"column 'id', which domain.columns.id names, is empty",
+            id="no id",
+        ),
+        pytest.param(
+            [ROWS[0] | {"s": "dev"}],
+            {"columns": {"split": "s"}},
+            r"'dev'. Allowed: train, validation, ",
+            id="split",
+        ),
+        pytest.param(
+            ROWS[:1],
+            {"question_template": "{tabel}"},
+            r"no column 'tabel', which domain.q",
+            id="template",
+        ),
     ],
 )
 def test_a_row_that_cannot_be_used_is_named_by_file_and_line(tmp_path, rows, settings, message):
@@ -83,8 +150,21 @@ def test_a_row_that_cannot_be_used_is_named_by_file_and_line(tmp_path, rows, set
 
 
 def test_a_problem_that_two_rows_tell_differently_is_left_out_where_bad_rows_are(tmp_path):
-    rows = [*ROWS[:3], ROWS[1] | {"answer": "9"}, ROWS[2] | {"question": "And 2?"}, {"id": "x"}, ROWS[0] | {"answer": "1.0"}]
-    bad, domain = [], FilesDomain(Settings(kind="files", path=str(write_rows(tmp_path / "a.jsonl", rows)), answer="number"))
+    rows = [
+        *ROWS[:3],
+        ROWS[1] | {"answer": "9"},
+        ROWS[2] | {"question": "And 2?"},
+        {"id": "x"},
+        ROWS[0] | {"answer": "1.0"},
+    ]
+    bad, domain = (
+        [],
+        FilesDomain(
+            Settings(
+                kind="files", path=str(write_rows(tmp_path / "a.jsonl", rows)), answer="number"
+            )
+        ),
+    )
     assert [problem.id for problem in domain.problems(7, bad.append)] == ["0"]
     assert [str(error).partition("a.jsonl:")[2].partition(". ")[0] for error in bad] == [
         f"4: the problem '1' is also at {tmp_path / 'a.jsonl'}:2, with another answer",
@@ -94,8 +174,14 @@ def test_a_problem_that_two_rows_tell_differently_is_left_out_where_bad_rows_are
 
 
 def test_a_cell_may_hold_a_set_as_json_or_between_bars(tmp_path):
-    (tmp_path / "a.csv").write_text('id,question,answer\n1,q 1,"[""Ann"", ""Bo""]"\n2,q 2,Ann | Bo\n3,q 3,Ann\n')
-    assert [problem.answer for problem in load(tmp_path / "a.csv", answer="set")] == [["Ann", "Bo"], ["Ann", "Bo"], ["Ann"]]
+    (tmp_path / "a.csv").write_text(
+        'id,question,answer\n1,q 1,"[""Ann"", ""Bo""]"\n2,q 2,Ann | Bo\n3,q 3,Ann\n'
+    )
+    assert [problem.answer for problem in load(tmp_path / "a.csv", answer="set")] == [
+        ["Ann", "Bo"],
+        ["Ann", "Bo"],
+        ["Ann"],
+    ]
 
 
 def test_a_column_with_a_space_may_stand_in_a_template(tmp_path):
@@ -115,16 +201,28 @@ def test_the_rule_book_is_optional_but_must_be_there_when_named(tmp_path):
     (tmp_path / "rules.md").write_text("1. No refunds.\n")
     settings = {"kind": "files", "path": "a.jsonl"}
     assert FilesDomain(Settings(**settings)).rules is None
-    assert FilesDomain(Settings(**settings, rules="rules.md"), lambda path: tmp_path / path).rules == "1. No refunds.\n"
-    with pytest.raises(ConfigError, match=r"other\.md: the rule book \(domain\.rules\) cannot be read"):
+    assert (
+        FilesDomain(Settings(**settings, rules="rules.md"), lambda path: tmp_path / path).rules
+        == "1. No refunds.\n"
+    )
+    with pytest.raises(
+        ConfigError, match=r"other\.md: the rule book \(domain\.rules\) cannot be read"
+    ):
         FilesDomain(Settings(**settings, rules="other.md"), lambda path: tmp_path / path)
 
 
 def test_a_gold_letter_of_a_choice_shows_the_letters_and_may_be_answered_by_the_text(tmp_path):
     row = {"id": 1, "question": "Which?", "answer": "B", "options": ["red", "blue"]}
     path = write_rows(tmp_path / "a.jsonl", [row])
-    domain = FilesDomain(Settings(kind="files", path=str(path), columns={"choices": "options"}, answer="label"))
+    domain = FilesDomain(
+        Settings(kind="files", path=str(path), columns={"choices": "options"}, answer="label")
+    )
     [problem] = domain.problems(seed=7)
-    assert problem.question == "Which?\nOne of: (A) red, (B) blue" and problem.answer == ["B", "blue"]
-    assert domain.same_all([("(b)", problem.answer), ("blue", problem.answer), ("red", problem.answer)]) == [True, True, False]
+    assert problem.question == "Which?\nOne of: (A) red, (B) blue" and problem.answer == [
+        "B",
+        "blue",
+    ]
+    assert domain.same_all(
+        [("(b)", problem.answer), ("blue", problem.answer), ("red", problem.answer)]
+    ) == [True, True, False]
     assert domain.show(problem.answer) == "B"

@@ -24,10 +24,14 @@ def test_torch_has_the_kernels_with_the_arguments_that_are_used(name: str, argum
     assert " ".join(argument.name for argument in schema.arguments) == arguments
 
 
-@pytest.mark.parametrize("rules", [Rules(scale=0.3), Rules(scale=0.3, window=4), Rules(scale=0.3, softcap=1.5)])
+@pytest.mark.parametrize(
+    "rules", [Rules(scale=0.3), Rules(scale=0.3, window=4), Rules(scale=0.3, softcap=1.5)]
+)
 def test_the_parts_merge_to_attention_over_all_keys_with_its_gradients(rules: Rules) -> None:
     torch.manual_seed(0)
-    query, key, value = (torch.randn(2, 3, 12, 8, dtype=torch.double, requires_grad=True) for _ in range(3))
+    query, key, value = (
+        torch.randn(2, 3, 12, 8, dtype=torch.double, requires_grad=True) for _ in range(3)
+    )
     places = torch.arange(12)
     scores = query[:, :, 7:] @ key.transpose(-1, -2) * rules.scale
     if rules.softcap:
@@ -47,7 +51,16 @@ def test_the_parts_merge_to_attention_over_all_keys_with_its_gradients(rules: Ru
     output, sums = merge(*halves[0], *halves[1])
     torch.testing.assert_close(output, expected.detach())
     found = [
-        attend_backward(toward, later, key.detach()[:, :, part], value.detach()[:, :, part], output, sums, rules, place)
+        attend_backward(
+            toward,
+            later,
+            key.detach()[:, :, part],
+            value.detach()[:, :, part],
+            output,
+            sums,
+            rules,
+            place,
+        )
         for part, place in zip(parts, where, strict=True)
     ]
     torch.testing.assert_close(found[0][0] + found[1][0], wanted[0][:, :, 7:])

@@ -14,7 +14,9 @@ from realm.prefix.last_layer import _shorten
 
 
 @pytest.mark.parametrize("name", list(ARCHITECTURES))
-def test_only_the_last_token_of_a_prefix_asks_in_the_last_layer(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_last_token_of_a_prefix_asks_in_the_last_layer(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked, attend = [], PackedAttention.attend
 
     def noted(self: PackedAttention, module: Any, query: torch.Tensor, *rest: Any) -> torch.Tensor:
@@ -33,4 +35,6 @@ def test_arguments_of_unknown_shape_leave_the_layer_as_it_is() -> None:
         input_ids = torch.zeros(1, 5, dtype=torch.long)
 
     shared = PackedAttention(Row())  # type: ignore[arg-type]
-    assert _shorten(torch.nn.Identity(), (torch.zeros(4, 1, 5, 8),), {"shared_prefix": shared}) is None
+    assert (
+        _shorten(torch.nn.Identity(), (torch.zeros(4, 1, 5, 8),), {"shared_prefix": shared}) is None
+    )

@@ -9,7 +9,10 @@ def test_nothing_stands_twice_and_positions_go_on_after_the_prompt() -> None:
     layout = pack([[10, 11, 12], [20, 21]], [[[13, 14, 15], [16]], [[22, 23], []]], "cpu")
     assert layout.input_ids.tolist() == [[10, 11, 12, 20, 21, 13, 14, 22]]
     assert layout.position_ids.tolist() == [[0, 1, 2, 0, 1, 3, 4, 2]]
-    assert [(group.prefix, group.own) for group in layout.groups] == [(slice(0, 3), slice(5, 7)), (slice(3, 5), slice(7, 8))]
+    assert [(group.prefix, group.own) for group in layout.groups] == [
+        (slice(0, 3), slice(5, 7)),
+        (slice(3, 5), slice(7, 8)),
+    ]
 
 
 def test_each_completion_token_is_read_from_the_one_before_it() -> None:

@@ -19,16 +19,28 @@ def gradients(model: nn.Module, run: Callable[[], Found]) -> tuple[Found, dict[s
     """Return log-probabilities and entropies, and the gradients of a random mix of both."""
     model.zero_grad()
     found = run()
-    mix = torch.randn(2, *found[0].shape, generator=torch.Generator().manual_seed(1), dtype=found[0].dtype)
+    mix = torch.randn(
+        2, *found[0].shape, generator=torch.Generator().manual_seed(1), dtype=found[0].dtype
+    )
     (mix * torch.stack(found)).sum().backward()
-    return found, {name: weight.grad.clone() for name, weight in model.named_parameters() if weight.grad is not None}
+    return found, {
+        name: weight.grad.clone()
+        for name, weight in model.named_parameters()
+        if weight.grad is not None
+    }
 
 
-def assert_equal(model: nn.Module, prompts: list[list[int]], completions: list[list[int]], size: int) -> None:
+def assert_equal(
+    model: nn.Module, prompts: list[list[int]], completions: list[list[int]], size: int
+) -> None:
     rows = [prompt for prompt in prompts for _ in range(size)]
     inner = model.get_base_model() if hasattr(model, "peft_config") else model
-    expected, wanted = gradients(model, lambda: stock_logps(inner, rows, completions, temperature=0.8))
-    found, given = gradients(model, lambda: group_logps(model, prompts, completions, size, temperature=0.8))
+    expected, wanted = gradients(
+        model, lambda: stock_logps(inner, rows, completions, temperature=0.8)
+    )
+    found, given = gradients(
+        model, lambda: group_logps(model, prompts, completions, size, temperature=0.8)
+    )
     for ours, theirs in zip(found, expected, strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=0)
     assert given.keys() == wanted.keys() and wanted
@@ -58,7 +70,9 @@ def test_gradients_are_the_same_under_checkpointing(name: str) -> None:
 def test_adapters_get_the_gradients_of_the_usual_path(name: str) -> None:
     targets = ["c_attn", "c_fc"] if name == "gpt2" else "all-linear"
     torch.manual_seed(0)
-    model = get_peft_model(make_model(name), LoraConfig(r=4, target_modules=targets, init_lora_weights=False))
+    model = get_peft_model(
+        make_model(name), LoraConfig(r=4, target_modules=targets, init_lora_weights=False)
+    )
     assert_equal(model, *make_rows(), 3)
 
 
@@ -84,7 +98,9 @@ def test_float64_agrees_to_many_places() -> None:
     for name in ("qwen2", "gemma3"):
         model = make_model(name).double()
         found = group_logps(model, prompts, completions, 3)[0]
-        expected = stock_logps(model, [p for p in prompts for _ in range(3)], completions, temperature=1.0)[0]
+        expected = stock_logps(
+            model, [p for p in prompts for _ in range(3)], completions, temperature=1.0
+        )[0]
         torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
 
 
@@ -93,14 +109,18 @@ def test_bfloat16_is_close(name: str) -> None:
     prompts, completions = make_rows()
     model = make_model(name)
     exact = group_logps(model, prompts, completions, 3)[0]
-    rounded, given = gradients(model.bfloat16(), lambda: group_logps(model, prompts, completions, 3))
+    rounded, given = gradients(
+        model.bfloat16(), lambda: group_logps(model, prompts, completions, 3)
+    )
     assert (rounded[0] - exact).abs().mean() < 0.05
     assert all(torch.isfinite(gradient).all() for gradient in given.values())
 
 
 def test_a_batch_without_any_completion_token_has_zero_gradients() -> None:
     model = make_model()
-    found, given = gradients(model, lambda: tuple(x.sum()[None] for x in group_logps(model, [[3, 4]], [[], []], 2)))
+    found, given = gradients(
+        model, lambda: tuple(x.sum()[None] for x in group_logps(model, [[3, 4]], [[], []], 2))
+    )
     assert found[0].item() == 0 and all(not gradient.any() for gradient in given.values())
 
 
@@ -111,7 +131,9 @@ def test_other_calls_of_the_model_are_as_before() -> None:
         mask = torch.ones_like(ids)
         mask[1, :7] = 0
         group_logps(model, *make_rows(), 3)
-        torch.testing.assert_close(model(ids, attention_mask=mask).logits, untouched(ids, attention_mask=mask).logits)
+        torch.testing.assert_close(
+            model(ids, attention_mask=mask).logits, untouched(ids, attention_mask=mask).logits
+        )
 
 
 def test_a_wrong_number_of_completions_is_an_error() -> None:

@@ -15,7 +15,11 @@ from realm.prefix.products import FastLinear, speed_up_products
 @pytest.mark.parametrize("bias", [True, False])
 def test_outputs_and_gradients_are_those_of_torch(sizes: tuple[int, int], bias: bool) -> None:
     torch.manual_seed(0)
-    usual, x, grad = nn.Linear(*sizes, bias=bias), torch.randn(2, 33, sizes[0], requires_grad=True), torch.randn(2, 33, sizes[1])
+    usual, x, grad = (
+        nn.Linear(*sizes, bias=bias),
+        torch.randn(2, 33, sizes[0], requires_grad=True),
+        torch.randn(2, 33, sizes[1]),
+    )
     fast = copy.deepcopy(usual)
     fast.__class__ = FastLinear
     found = []
@@ -32,7 +36,9 @@ def test_inputs_and_gradients_may_have_gaps() -> None:
     layer, wide, grad = nn.Linear(8, 6), torch.randn(5, 20), torch.randn(6, 5).t()
     expected = torch.autograd.grad(layer(wide[:, 3:11]), layer.weight, grad)
     layer.__class__ = FastLinear
-    torch.testing.assert_close(torch.autograd.grad(layer(wide[:, 3:11]), layer.weight, grad), expected)
+    torch.testing.assert_close(
+        torch.autograd.grad(layer(wide[:, 3:11]), layer.weight, grad), expected
+    )
 
 
 def test_other_types_and_other_layers_stay_with_torch() -> None:

@@ -24,7 +24,10 @@ def sampled(**more: object) -> GenerationConfig:
 @pytest.mark.parametrize("even", [True, False], ids=["equally long", "of different lengths"])
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_greedy_completions_equal_generate_token_for_token(name: str, even: bool) -> None:
-    model, prompts = make_model(name).eval(), [prompt[:2] for prompt in PROMPTS] if even else PROMPTS
+    model, prompts = (
+        make_model(name).eval(),
+        [prompt[:2] for prompt in PROMPTS] if even else PROMPTS,
+    )
     settings = greedy(eos_token_id=[2, 7, 21])
     expected = stock_rollout(model, [prompt for prompt in prompts for _ in range(2)], settings)
     assert group_rollout(model, prompts, 2, settings) == expected
@@ -40,13 +43,18 @@ def test_rows_that_end_early_change_no_other_row(name: str) -> None:
     model = make_model(name).eval()
     whole = group_rollout(model, PROMPTS, 1, greedy())
     stops = [whole[0][3], whole[1][8]]
-    expected = [ids[: min((ids.index(stop) + 1 for stop in stops if stop in ids), default=40)] for ids in whole]
+    expected = [
+        ids[: min((ids.index(stop) + 1 for stop in stops if stop in ids), default=40)]
+        for ids in whole
+    ]
     assert group_rollout(model, PROMPTS, 1, greedy(eos_token_id=stops)) == expected
 
 
 def test_finished_rows_are_no_longer_computed() -> None:
     model, rows = make_model().eval(), []
-    model.base_model.layers[0].register_forward_pre_hook(lambda module, inputs: rows.append(inputs[0].shape[0]))
+    model.base_model.layers[0].register_forward_pre_hook(
+        lambda module, inputs: rows.append(inputs[0].shape[0])
+    )
     torch.manual_seed(0)
     group_rollout(model, PROMPTS, 16, sampled(max_new_tokens=60, eos_token_id=list(range(3, 12))))
     steps = rows[1:]
@@ -56,7 +64,9 @@ def test_finished_rows_are_no_longer_computed() -> None:
 def test_every_stop_token_ends_a_completion_and_nothing_follows() -> None:
     torch.manual_seed(0)
     stops = [3, 4, 30]
-    completions = group_rollout(make_model().eval(), PROMPTS, 64, sampled(max_new_tokens=30, eos_token_id=stops))
+    completions = group_rollout(
+        make_model().eval(), PROMPTS, 64, sampled(max_new_tokens=30, eos_token_id=stops)
+    )
     ended = [ids for ids in completions if ids[-1] in stops]
     assert {ids[-1] for ids in ended} == set(stops)
     assert not any(set(ids[:-1]) & set(stops) for ids in completions)
@@ -111,7 +121,9 @@ def test_two_tokens_are_distributed_as_transformers_samples_them(more: dict[str,
 def test_the_warpers_are_those_of_generate() -> None:
     settings = sampled(temperature=0.8, top_k=9, top_p=0.8, min_p=0.05)
     theirs = make_model()._get_logits_processor(generation_config=settings, input_ids_seq_length=4)
-    assert [type(warper) for warper in Sampler(settings).warp] == [type(warper) for warper in theirs]
+    assert [type(warper) for warper in Sampler(settings).warp] == [
+        type(warper) for warper in theirs
+    ]
 
 
 def test_sampling_survives_bfloat16() -> None:

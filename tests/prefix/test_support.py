@@ -11,7 +11,13 @@ from realm.prefix import Unshareable, group_logps, group_rollout
 from realm.prefix.stock import stock_logps
 from realm.prefix.support import causal_lm, require_known, require_shareable
 
-_SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 64}
+_SMALL = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "vocab_size": 64,
+}
 
 
 def make_other(kind: str, **settings: object) -> nn.Module:
@@ -54,7 +60,9 @@ def test_what_cannot_be_shared_runs_the_usual_path_with_one_warning(make, reason
         found = group_logps(model, prompts, completions, 3)
     assert len([warning for warning in warned if "not shared" in str(warning.message)]) == 1
     torch.manual_seed(0)
-    expected = stock_logps(model, [prompt for prompt in prompts for _ in range(3)], completions, temperature=1.0)
+    expected = stock_logps(
+        model, [prompt for prompt in prompts for _ in range(3)], completions, temperature=1.0
+    )
     torch.testing.assert_close(found, expected)
 
 
@@ -72,13 +80,19 @@ def test_adapters_and_wrappers_are_seen_through() -> None:
 
 
 def test_an_adapter_that_adds_tokens_cannot_be_shared() -> None:
-    adapted = get_peft_model(make_model(), PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=2))
+    adapted = get_peft_model(
+        make_model(), PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=2)
+    )
     with pytest.raises(Unshareable, match="tokens of its own"):
         require_shareable(adapted)
 
 
 def test_generation_settings_it_does_not_know_are_named() -> None:
-    require_known(GenerationConfig(max_new_tokens=5, repetition_penalty=1.0, cache_implementation=None, top_k=0))
+    require_known(
+        GenerationConfig(
+            max_new_tokens=5, repetition_penalty=1.0, cache_implementation=None, top_k=0
+        )
+    )
     with pytest.raises(Unshareable, match=r"repetition_penalty = 1\.2"):
         require_known(GenerationConfig(max_new_tokens=5, repetition_penalty=1.2))
     with pytest.raises(Unshareable, match="num_beams = 4"):
@@ -89,7 +103,9 @@ def test_generation_settings_it_does_not_know_are_named() -> None:
 
 def test_generation_settings_it_does_not_know_are_left_to_transformers() -> None:
     model = make_model().eval()
-    settings = GenerationConfig(max_new_tokens=6, do_sample=False, repetition_penalty=5.0, pad_token_id=0)
+    settings = GenerationConfig(
+        max_new_tokens=6, do_sample=False, repetition_penalty=5.0, pad_token_id=0
+    )
     with pytest.warns(UserWarning, match="repetition_penalty"):
         found = group_rollout(model, [[3, 4, 5]], 2, settings)
     assert found[0] == found[1] and len(set(found[0])) == len(found[0]) == 6

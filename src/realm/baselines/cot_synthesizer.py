@@ -12,25 +12,31 @@ from collections.abc import Callable, Mapping, Sequence
 from random import Random
 from typing import Any
 
+from realm.bank.draw import draw_routes
 from realm.baselines.further import completion_opening, rollouts_of, train_further
-from realm.config import Config
-from realm.distill import usable_routes
+from realm.config.root import Config
+from realm.core.records import Problem, Route
+from realm.core.runs import Run, read_problems, read_routes
 from realm.domains import load_domain
-from realm.mrpv.altering import alter_routes
-from realm.mrpv.divergence import without_opening_answer
-from realm.mrpv.prompt import render_prompt, render_reasoning
-from realm.mrpv.sets import draw_routes
-from realm.records import Problem, Route
-from realm.rows import route_bank
-from realm.runs import Run, read_problems, read_routes
+from realm.method.perturb import alter_routes
+from realm.method.prompt import render_prompt, render_reasoning
+from realm.method.steps import without_opening_answer
+from realm.train.rows import route_bank
+from realm.train.sft import usable_routes
 
 
 def run(config: Config, run: Run) -> None:
     """Train RUN/distilled to synthesize, on as many completions as ReaLM has rollouts, and write RUN/model."""
-    problems = {problem.id: problem for problem in read_problems(run.path("problems.jsonl")) if problem.split == "train"}
+    problems = {
+        problem.id: problem
+        for problem in read_problems(run.path("problems.jsonl"))
+        if problem.split == "train"
+    }
     routes = usable_routes(read_routes(run.path("routes.jsonl")), problems, config.routes.held_out)
     count, opening = rollouts_of(config, run), completion_opening(config, run)
-    rows = synthesis_rows(problems, routes, count, show=load_domain(config).show, config=config, opening=opening)
+    rows = synthesis_rows(
+        problems, routes, count, show=load_domain(config).show, config=config, opening=opening
+    )
     train_further(config, run, "cot_synthesizer", rows, "CoT-Synthesizer (arXiv 2501.01668)")
 
 
@@ -55,7 +61,11 @@ def synthesis_rows(
             chains.setdefault(route.problem_id, []).append(route)
     guided = {name: [route for route in group if route.guided] for name, group in chains.items()}
     if any(guided.values()):
-        chains = {name: guided[name] or group for name, group in chains.items() if guided[name] or config.distill.fill}
+        chains = {
+            name: guided[name] or group
+            for name, group in chains.items()
+            if guided[name] or config.distill.fill
+        }
     names, rows, rng = list(chains), [], Random(f"{config.seed}|altered")
     for number in range(count if names else 0):
         turn, place = divmod(number, len(names))
@@ -67,7 +77,16 @@ def synthesis_rows(
         if shown.routes:
             if rng.random() < config.distill.altered_share:
                 shown = alter_routes(shown, chain, show(problem.answer), show, rng)
-            completion = opening + render_reasoning(without_opening_answer(chain), show(problem.answer))
+            completion = opening + render_reasoning(
+                without_opening_answer(chain), show(problem.answer)
+            )
             prompt = render_prompt(problem.question, shown, assisted=config.prompt.assisted)
-            rows.append({"problem_id": problem.id, "prompt": prompt, "completion": completion, "route": chain.source})
+            rows.append(
+                {
+                    "problem_id": problem.id,
+                    "prompt": prompt,
+                    "completion": completion,
+                    "route": chain.source,
+                }
+            )
     return rows

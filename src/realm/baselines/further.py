@@ -12,29 +12,42 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from realm.config import Config
-from realm.distill import frame, require_room, sft_arguments, stop_tokens, tokenize_rows, train_on_rows
+from realm.config.root import Config
+from realm.core.records import Problem
+from realm.core.runs import Run, read_jsonl, read_problems, write_jsonl
 from realm.policy import load_checkpoint
-from realm.records import Problem
-from realm.rl import grpo_arguments, num_rollouts
-from realm.runs import Run, read_jsonl, read_problems, write_jsonl
-from realm.training import context_of
+from realm.train.rl import grpo_arguments, num_rollouts
+from realm.train.sft import (
+    frame,
+    require_room,
+    sft_arguments,
+    stop_tokens,
+    tokenize_rows,
+    train_on_rows,
+)
+from realm.train.trl import context_of
 
 
 def run(config: Config, run: Run) -> None:
     """Train RUN/distilled further on what it was distilled from, and write RUN/model."""
-    train_further(config, run, "further", read_jsonl(run.path("sft.jsonl")), "more of the same distillation")
+    train_further(
+        config, run, "further", read_jsonl(run.path("sft.jsonl")), "more of the same distillation"
+    )
 
 
 def training_problems(config: Config, run: Run) -> list[Problem]:
     """Return the problems that reinforcement learning uses."""
-    problems = [problem for problem in read_problems(run.path("problems.jsonl")) if problem.split == "train"]
+    problems = [
+        problem for problem in read_problems(run.path("problems.jsonl")) if problem.split == "train"
+    ]
     return problems[: config.train.problems]
 
 
 def rollouts_of(config: Config, run: Run) -> int:
     """Return how many completions ReaLM samples and learns from under these settings."""
-    arguments = grpo_arguments(config, Path("unused"), num_problems=len(training_problems(config, run)))
+    arguments = grpo_arguments(
+        config, Path("unused"), num_problems=len(training_problems(config, run))
+    )
     return num_rollouts(arguments)
 
 
@@ -42,7 +55,11 @@ def further_settings(config: Config, run: Run) -> Config:
     """Return the config with `distill.sft` as a baseline trains on: `compare.sft` over it, and ReaLM's number of completions."""
     sft = config.distill.sft | config.compare.sft
     arguments = sft_arguments(config.with_settings({"distill.sft": sft}), Path("unused"))
-    per_step = arguments.per_device_train_batch_size * arguments.gradient_accumulation_steps * arguments.world_size
+    per_step = (
+        arguments.per_device_train_batch_size
+        * arguments.gradient_accumulation_steps
+        * arguments.world_size
+    )
     steps = max(1, math.ceil(rollouts_of(config, run) / per_step))
     return config.with_settings({"distill.sft": sft | {"max_steps": steps}})
 
@@ -52,7 +69,9 @@ def completion_opening(config: Config, run: Run) -> str:
     return _load(config, run)[2]
 
 
-def train_further(config: Config, run: Run, stage: str, rows: Sequence[Mapping[str, Any]], how: str) -> None:
+def train_further(
+    config: Config, run: Run, stage: str, rows: Sequence[Mapping[str, Any]], how: str
+) -> None:
     """Train RUN/distilled on `rows` (problem_id, prompt, completion) for ReaLM's number of completions, and write RUN/model.
 
     Without any row there is nothing to learn, and the model stays what it was.
@@ -69,10 +88,14 @@ def train_further(config: Config, run: Run, stage: str, rows: Sequence[Mapping[s
     dataset = tokenize_rows(rows, tokenizer, system=config.prompt.system, closing=closing)
     start = str(run.path("distilled"))
     require_room(start, context_of(network.config), arguments, rows, dataset)
-    train_on_rows(settings, run, dataset, tokenizer, arguments, start=start, output="model", how=how)
+    train_on_rows(
+        settings, run, dataset, tokenizer, arguments, start=start, output="model", how=how
+    )
 
 
 def _load(config: Config, run: Run) -> tuple[Any, Any, str, str]:
     network, tokenizer = load_checkpoint(run.path("distilled"))
-    opening, closing = frame(tokenizer, config, stop_tokens(network.generation_config.eos_token_id, tokenizer))
+    opening, closing = frame(
+        tokenizer, config, stop_tokens(network.generation_config.eos_token_id, tokenizer)
+    )
     return network, tokenizer, opening, closing

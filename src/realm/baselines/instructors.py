@@ -11,14 +11,19 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 
-from realm.asking import ask_about, ask_all
-from realm.baselines.further import completion_opening, rollouts_of, train_further, training_problems
-from realm.config import Config
+from realm.baselines.further import (
+    completion_opening,
+    rollouts_of,
+    train_further,
+    training_problems,
+)
+from realm.config.root import Config
+from realm.core.errors import ConfigError
+from realm.core.records import Problem, RouteSet
+from realm.core.runs import Run, read_problems
 from realm.domains import load_domain
-from realm.errors import ConfigError
-from realm.mrpv.prompt import render_prompt, render_reasoning
-from realm.records import Problem, RouteSet
-from realm.runs import Run, read_problems
+from realm.evaluate.ask import ask_about, ask_all
+from realm.method.prompt import render_prompt, render_reasoning
 
 Item = tuple[str, str, str]
 """A new problem: question, chain of thought, and the text of its answer."""
@@ -37,17 +42,29 @@ def run(config: Config, run: Run) -> None:
         domain=domain,
         description="instructors: asking the student",
     )
-    errors = [(asked[row["number"]].problem, row["judgement"]["answer"]) for row in answers if not row["correct"]]
+    errors = [
+        (asked[row["number"]].problem, row["judgement"]["answer"])
+        for row in answers
+        if not row["correct"]
+    ]
     problems = read_problems(run.path("problems.jsonl"))
     known = {problem.question for problem in problems}
-    items = list(new_items(errors, load_instructor(config, problems), rollouts, known=known, seed=config.seed))
-    print(f"LLMs-as-Instructors: {len(errors)} errors on {len(asked)} problems; {len(items)} new items are taught.")
+    items = list(
+        new_items(
+            errors, load_instructor(config, problems), rollouts, known=known, seed=config.seed
+        )
+    )
+    print(
+        f"LLMs-as-Instructors: {len(errors)} errors on {len(asked)} problems; {len(items)} new items are taught."
+    )
     run.record_figures({"rollouts": len(asked), "errors": len(errors), "items": len(items)})
     opening = completion_opening(config, run)
     rows = [
         {
             "problem_id": problem.id,
-            "prompt": render_prompt(question, RouteSet(problem_id=problem.id), autonomous=config.prompt.autonomous),
+            "prompt": render_prompt(
+                question, RouteSet(problem_id=problem.id), autonomous=config.prompt.autonomous
+            ),
             "completion": opening + render_reasoning(chain, answer),
             "route": "instructor",
         }
@@ -57,7 +74,12 @@ def run(config: Config, run: Run) -> None:
 
 
 def new_items(
-    errors: Sequence[tuple[Problem, str | None]], write: Instructor, count: int, *, known: set[str], seed: int
+    errors: Sequence[tuple[Problem, str | None]],
+    write: Instructor,
+    count: int,
+    *,
+    known: set[str],
+    seed: int,
 ) -> Iterator[tuple[Problem, Item]]:
     """Yield up to `count` (problem, new item) pairs, error after error and round again; no question comes twice.
 
@@ -115,7 +137,7 @@ def _claims_expert(problems: Sequence[Problem]) -> Instructor:
     """Return the instructor of the claims domain: a new claim whose decision uses the same rules, with the expert's chain."""
     from realm.domains.claims.adjudicate import Claim
     from realm.domains.claims.generate import similar_problem
-    from realm.teacher.scripted import guided_chain
+    from realm.sources.scripted import guided_chain
 
     taken = {Claim(**problem.meta["claim"]) for problem in problems}
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from realm.asking import Asked, ask_about, ask_all
 from realm.baselines.further import rollouts_of, train_further, training_problems
-from realm.config import Config
+from realm.config.root import Config
+from realm.core.runs import Run
 from realm.domains import load_domain
-from realm.runs import Run
+from realm.evaluate.ask import Asked, ask_about, ask_all
 
 
 def run(config: Config, run: Run) -> None:
@@ -28,7 +28,9 @@ def run(config: Config, run: Run) -> None:
         temperature=config.train.grpo.get("temperature", 1.0),
     )
     right = right_chains(rows, asked)
-    print(f"RFT: {len(rows)} samples of {len(asked)} problems; {len(right)} right, well-formed and distinct ones are taught.")
+    print(
+        f"RFT: {len(rows)} samples of {len(asked)} problems; {len(right)} right, well-formed and distinct ones are taught."
+    )
     run.record_figures({"rollouts": len(rows), "right": len(right)})
     train_further(config, run, "rft", right, "rejection-sampling fine-tuning (arXiv 2308.01825)")
 

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from realm.answers.vote import majority
+from realm.verify.vote import majority
 
 
-def vote(samples: Sequence[Mapping[str, Any]], extract: Callable[[str], Any], same: Callable[[Any, Any], bool]) -> Any | None:
+def vote(
+    samples: Sequence[Mapping[str, Any]],
+    extract: Callable[[str], Any],
+    same: Callable[[Any, Any], bool],
+) -> Any | None:
     """Return the answer that most samples of one problem give, the earlier of equals; `None` where none says anything."""
     return majority(answers_of(samples, extract), same)
 

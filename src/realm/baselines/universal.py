@@ -6,9 +6,9 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from realm.mrpv.parse import parse_completion
-from realm.mrpv.prompt import render_prompt
-from realm.records import RouteSet
+from realm.core.records import RouteSet
+from realm.method.parse import parse_completion
+from realm.method.prompt import render_prompt
 
 _NUMBER = re.compile(r"\d{1,4}")
 
@@ -18,7 +18,9 @@ def choice_prompt(question: str, candidates: RouteSet, template: str) -> str:
     return render_prompt(question, candidates, assisted=template)
 
 
-def read_choice(completion: str, num_candidates: int, *, think_end: str | None = None) -> int | None:
+def read_choice(
+    completion: str, num_candidates: int, *, think_end: str | None = None
+) -> int | None:
     """Return the place, from 0, of the candidate that a completion picks: the last number that is one; `None` for no number.
 
     >>> read_choice("The most consistent response is <answer>Response 2</answer>", 4)

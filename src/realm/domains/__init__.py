@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from realm.config import Config
-from realm.records import Problem
+from realm.config.root import Config
+from realm.core.records import Problem
 
 
 class Domain(Protocol):
@@ -55,4 +55,8 @@ def _gym(config: Config) -> Domain:
     return ReasoningGymDomain(config.domain)
 
 
-_DOMAINS: dict[str, Callable[[Config], Domain]] = {"claims": _claims, "files": _files, "reasoning_gym": _gym}
+_DOMAINS: dict[str, Callable[[Config], Domain]] = {
+    "claims": _claims,
+    "files": _files,
+    "reasoning_gym": _gym,
+}

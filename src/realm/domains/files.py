@@ -12,11 +12,11 @@ from string import ascii_uppercase
 from typing import Any
 
 from realm import config
-from realm.answers import get_answers
-from realm.answers.choice import with_choice
-from realm.errors import ConfigError, DataError
-from realm.records import Problem
-from realm.tables import OnBad, read_rows, refuse
+from realm.core.errors import ConfigError, DataError
+from realm.core.records import Problem
+from realm.core.tables import OnBad, read_rows, refuse
+from realm.verify import get_answers
+from realm.verify.choice import with_choice
 
 SPLITS = ("train", "validation", "test", "test_rules")
 _FIELD = re.compile(r"\{([^{}]+)\}")
@@ -31,7 +31,11 @@ class FilesDomain:
         """Keep `settings`, whose paths `resolve` makes absolute; the files are read by `problems`."""
         self.settings, self.resolve = settings, resolve
         self.answers = get_answers(settings.answer, resolve("."))
-        self.extract, self.same, self.same_all = self.answers.extract, self.answers.same, self.answers.same_all
+        self.extract, self.same, self.same_all = (
+            self.answers.extract,
+            self.answers.same,
+            self.answers.same_all,
+        )
         self.show = self.answers.show
         self.rules = _read_rules(resolve(settings.rules)) if settings.rules else None
 
@@ -61,11 +65,21 @@ class FilesDomain:
     def _problem(self, row: Mapping[str, Any], seed: int, place: str) -> Problem:
         columns = self.settings.columns
         asked = _text(cell(row, columns.question, place, "domain.columns.question"))
-        answer = _gold(cell(row, columns.answer, place, "domain.columns.answer"), self.settings.answer.kind)
+        answer = _gold(
+            cell(row, columns.answer, place, "domain.columns.answer"), self.settings.answer.kind
+        )
         if not asked or not self.same(answer, answer):
-            what = "question is empty" if not asked else f"answer {answer!r} is no {self.settings.answer.kind}"
+            what = (
+                "question is empty"
+                if not asked
+                else f"answer {answer!r} is no {self.settings.answer.kind}"
+            )
             raise DataError(f"{place}: the {what}. Correct or remove the row.")
-        choices = _list(cell(row, columns.choices, place, "domain.columns.choices")) if columns.choices else None
+        choices = (
+            _list(cell(row, columns.choices, place, "domain.columns.choices"))
+            if columns.choices
+            else None
+        )
         answer = with_choice(answer, choices) if self.settings.answer.kind == "label" else answer
         template = self.settings.question_template
         question = fill(template, row, place, "domain.question_template") if template else asked
@@ -94,7 +108,9 @@ class FilesDomain:
         if column:
             split = _text(cell(row, column, place, "domain.columns.split"))
             if split not in SPLITS:
-                raise DataError(f"{place}: column {column!r} holds {split!r}. Allowed: {', '.join(SPLITS)}.")
+                raise DataError(
+                    f"{place}: column {column!r} holds {split!r}. Allowed: {', '.join(SPLITS)}."
+                )
             return split
         return draw_split(identity, self.settings.splits, seed)
 
@@ -102,7 +118,9 @@ class FilesDomain:
 def cell(row: Mapping[str, Any], column: str, place: str, setting: str) -> Any:
     """Return what `row` holds in `column`; `DataError` names the columns there are."""
     if column not in row:
-        raise DataError(f"{place}: there is no column {column!r}, which {setting} names. Found: {', '.join(map(str, row))}.")
+        raise DataError(
+            f"{place}: there is no column {column!r}, which {setting} names. Found: {', '.join(map(str, row))}."
+        )
     return row[column]
 
 
@@ -111,7 +129,9 @@ def fill(template: str, row: Mapping[str, Any], place: str, setting: str) -> str
     return _FIELD.sub(lambda field: _text(cell(row, field[1], place, setting)), template)
 
 
-def identify(row: Mapping[str, Any], column: str | None, question: str, place: str, setting: str) -> str:
+def identify(
+    row: Mapping[str, Any], column: str | None, question: str, place: str, setting: str
+) -> str:
     """Return a problem's id: a column, the hash of a template such as "{table} {question}", or the hash of the question."""
     if column is None:
         return hash_text(question)
@@ -174,7 +194,9 @@ def _listed(choices: list[str], answer: Any) -> str:
     """Return the choices as the question shows them, with letters where the gold answer is one."""
     if not isinstance(answer, list):
         return ", ".join(choices)
-    return ", ".join(f"({letter}) {choice}" for letter, choice in zip(ascii_uppercase, choices, strict=False))
+    return ", ".join(
+        f"({letter}) {choice}" for letter, choice in zip(ascii_uppercase, choices, strict=False)
+    )
 
 
 def _list(value: Any) -> list[str] | None:

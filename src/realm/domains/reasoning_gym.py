@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
-from realm.answers.final import final_answer
-from realm.config_domain import GymDomain
-from realm.errors import ConfigError, DataError
-from realm.records import Problem
+from realm.config.domain import GymDomain
+from realm.core.errors import ConfigError, DataError
+from realm.core.records import Problem
+from realm.verify.extract import final_answer
 
 EVALUATES_ANSWERS = frozenset(
     """
@@ -41,7 +41,9 @@ class ReasoningGymDomain:
 
     def __init__(self, settings: GymDomain) -> None:
         self.settings = settings
-        self._scorers = {task: make_dataset(task, own, 0, "domain.tasks") for task, own in settings.tasks.items()}
+        self._scorers = {
+            task: make_dataset(task, own, 0, "domain.tasks") for task, own in settings.tasks.items()
+        }
         for task in settings.harder:
             make_dataset(task, settings.fields(task, "test_rules"), 0, "domain.harder")
 
@@ -73,7 +75,9 @@ class ReasoningGymDomain:
             )
         try:
             return bool(scorer.score_answer(answer, gold) >= 1.0)
-        except Exception:  # a foreign scorer on text that a model wrote: what it cannot read is not the answer
+        except (
+            Exception
+        ):  # a foreign scorer on text that a model wrote: what it cannot read is not the answer
             return False
 
     def same_all(self, pairs: Sequence[tuple[Any, Any]]) -> list[bool | None]:
@@ -93,15 +97,25 @@ class ReasoningGymDomain:
             entry = next(streams[task])
             gold = {"task": task, "answer": entry["answer"], "metadata": entry["metadata"]}
             identity = f"{task}-{split}-{number // len(tasks):05d}"
-            yield Problem(id=identity, split=split, question=entry["question"].strip(), answer=gold, meta={"task": task})
+            yield Problem(
+                id=identity,
+                split=split,
+                question=entry["question"].strip(),
+                answer=gold,
+                meta={"task": task},
+            )
 
     def _new(self, task: str, split: str, seed: int, seen: set[str]) -> Iterator[dict[str, Any]]:
         """Yield the task's items that are new and whose own answer the scorer accepts, as they are read from a file again."""
-        start = int.from_bytes(hashlib.sha256(f"{seed}:{split}:{task}".encode()).digest()[:8]) % 2**30
+        start = (
+            int.from_bytes(hashlib.sha256(f"{seed}:{split}:{task}".encode()).digest()[:8]) % 2**30
+        )
         repeats = rejected = index = 0
         while repeats < REPEATS and rejected < REJECTED:
             if index % CHUNK == 0:
-                dataset = make_dataset(task, self.settings.fields(task, split), start + index, "domain.tasks")
+                dataset = make_dataset(
+                    task, self.settings.fields(task, split), start + index, "domain.tasks"
+                )
             try:
                 entry = json.loads(json.dumps(dataset[index % CHUNK], default=str))
             except Exception as error:  # foreign code on the user's settings may fail in any way
@@ -119,10 +133,18 @@ class ReasoningGymDomain:
                 seen.add(key)
                 repeats = rejected = 0
                 yield entry
-        why, cure = f"the last {repeats} items repeat a question", "lower domain.sizes, or widen the fields of the task"
+        why, cure = (
+            f"the last {repeats} items repeat a question",
+            "lower domain.sizes, or widen the fields of the task",
+        )
         if rejected == REJECTED:
-            why, cure = f"its scorer rejects the task's own answer to {rejected} items", "take the task out"
-        raise DataError(f"domain.tasks.{task}: not enough problems for the split {split}: {why}. Try: {cure}.")
+            why, cure = (
+                f"its scorer rejects the task's own answer to {rejected} items",
+                "take the task out",
+            )
+        raise DataError(
+            f"domain.tasks.{task}: not enough problems for the split {split}: {why}. Try: {cure}."
+        )
 
 
 def make_dataset(task: str, own: Mapping[str, Any], seed: int, where: str) -> Any:
@@ -130,7 +152,9 @@ def make_dataset(task: str, own: Mapping[str, Any], seed: int, where: str) -> An
     try:
         from reasoning_gym.factory import DATASETS
     except ImportError:
-        raise ConfigError("domain.kind: reasoning_gym needs the package reasoning-gym. Try: pip install reasoning-gym") from None
+        raise ConfigError(
+            "domain.kind: reasoning_gym needs the package reasoning-gym. Try: pip install reasoning-gym"
+        ) from None
     allowed = sorted(set(DATASETS) - EVALUATES_ANSWERS - {"composite"})
     if task in EVALUATES_ANSWERS:
         raise ConfigError(
@@ -138,7 +162,9 @@ def make_dataset(task: str, own: Mapping[str, Any], seed: int, where: str) -> An
             f"Allowed: {', '.join(allowed)}."
         )
     if task not in allowed:
-        raise ConfigError(f"{where}: reasoning-gym has no task {task!r}.{_near(task, allowed)} Allowed: {', '.join(allowed)}.")
+        raise ConfigError(
+            f"{where}: reasoning-gym has no task {task!r}.{_near(task, allowed)} Allowed: {', '.join(allowed)}."
+        )
     make, settings = DATASETS[task]
     known = [field.name for field in fields(settings) if field.name not in ("seed", "size")]
     if unknown := [name for name in own if name not in known]:

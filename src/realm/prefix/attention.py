@@ -15,7 +15,9 @@ from realm.prefix.layout import Bucket, Group, Layout
 class Attention(Protocol):
     """What a call's `shared_prefix` keyword holds."""
 
-    def attend(self, module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, rules: Rules) -> Tensor:
+    def attend(
+        self, module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, rules: Rules
+    ) -> Tensor:
         """Return [batch, tokens, heads, dim] from [batch, heads, tokens, dim]."""
         ...
 
@@ -29,7 +31,9 @@ class PackedAttention:
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
 
-    def attend(self, module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, rules: Rules) -> Tensor:
+    def attend(
+        self, module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, rules: Rules
+    ) -> Tensor:
         """Return [1, tokens, heads, dim]."""
         return _Packed.apply(query[0], key[0], value[0], self.layout, rules)[None]
 
@@ -38,30 +42,49 @@ class _Packed(torch.autograd.Function):
     """Attention over a packed row; of its work only the output and the log-sum-exp of each token's scores are kept."""
 
     @staticmethod
-    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, layout: Layout, rules: Rules) -> Tensor:
-        (heads, tokens, _), repeats, dropped = query.shape, query.shape[0] // key.shape[0], key.shape[1] - query.shape[1]
+    def forward(
+        ctx: Any, query: Tensor, key: Tensor, value: Tensor, layout: Layout, rules: Rules
+    ) -> Tensor:
+        (heads, tokens, _), repeats, dropped = (
+            query.shape,
+            query.shape[0] // key.shape[0],
+            key.shape[1] - query.shape[1],
+        )
         output = value.new_empty(tokens, heads, value.shape[-1])
         out = output.transpose(0, 1)
         sums = query.new_empty(heads, tokens, dtype=torch.promote_types(query.dtype, torch.float32))
         for bucket in layout.buckets:
             keys, values = (bucket.take(x).repeat_interleave(repeats, 1) for x in (key, value))
             slots = bucket.moved(dropped)
-            found, found_sums = attend(slots.take(query), keys, values, rules, _own_places(bucket, query.device))
+            found, found_sums = attend(
+                slots.take(query), keys, values, rules, _own_places(bucket, query.device)
+            )
             slots.put(out, found)
             slots.put(sums, found_sums)
         for number, group in enumerate(layout.groups):
             prefix, (asking, own) = group.prefix, _queries(number, group, dropped)
             keys, values = (x[:, prefix].expand(repeats, -1, -1, -1) for x in (key, value))
             places = _prefix_places(layout, group, asking)
-            found, found_sums = attend(_by_repeat(query[:, asking], repeats), keys, values, rules, places)
+            found, found_sums = attend(
+                _by_repeat(query[:, asking], repeats), keys, values, rules, places
+            )
             out[:, asking], sums[:, asking] = _by_head(found), _by_head(found_sums)
             seen = _seen(group, rules)
             if own.start < own.stop and seen.start < seen.stop:
                 places = _cross_places(layout, group, seen, repeats)
                 found, found_sums = attend(
-                    _folded(query[:, own], repeats), key[None, :, seen], value[None, :, seen], rules, places
+                    _folded(query[:, own], repeats),
+                    key[None, :, seen],
+                    value[None, :, seen],
+                    rules,
+                    places,
                 )
-                merged = merge(out[:, own], sums[:, own], _unfolded(found, repeats), _unfolded(found_sums, repeats))
+                merged = merge(
+                    out[:, own],
+                    sums[:, own],
+                    _unfolded(found, repeats),
+                    _unfolded(found_sums, repeats),
+                )
                 out[:, own], sums[:, own] = merged
         ctx.save_for_backward(query, key, value, output, sums)
         ctx.layout, ctx.rules = layout, rules
@@ -71,21 +94,34 @@ class _Packed(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         query, key, value, output, sums = ctx.saved_tensors
-        layout, rules, repeats, dropped = ctx.layout, ctx.rules, query.shape[0] // key.shape[0], key.shape[1] - query.shape[1]
-        out, grad, grads = output.transpose(0, 1), grad_output.transpose(0, 1), [torch.empty_like(x) for x in (query, key, value)]
+        layout, rules, repeats, dropped = (
+            ctx.layout,
+            ctx.rules,
+            query.shape[0] // key.shape[0],
+            key.shape[1] - query.shape[1],
+        )
+        out, grad, grads = (
+            output.transpose(0, 1),
+            grad_output.transpose(0, 1),
+            [torch.empty_like(x) for x in (query, key, value)],
+        )
         for bucket in layout.buckets:
             keys, values = (bucket.take(x).repeat_interleave(repeats, 1) for x in (key, value))
             slots = bucket.moved(dropped)
             toward, queries, outputs, totals = (slots.take(x) for x in (grad, query, out, sums))
             places = _own_places(bucket, query.device)
-            found = attend_backward(bucket.silence(toward), queries, keys, values, outputs, totals, rules, places)
+            found = attend_backward(
+                bucket.silence(toward), queries, keys, values, outputs, totals, rules, places
+            )
             slots.put(grads[0], found[0])
             for whole, part in zip(grads[1:], found[1:], strict=True):
                 bucket.put(whole, part.unflatten(1, (-1, repeats)).sum(2))
         for number, group in enumerate(layout.groups):
             prefix, (asking, own) = group.prefix, _queries(number, group, dropped)
             keys, values = (x[:, prefix].expand(repeats, -1, -1, -1) for x in (key, value))
-            toward, queries, outputs, totals = (_by_repeat(x[:, asking], repeats) for x in (grad, query, out, sums))
+            toward, queries, outputs, totals = (
+                _by_repeat(x[:, asking], repeats) for x in (grad, query, out, sums)
+            )
             places = _prefix_places(layout, group, asking)
             found = attend_backward(toward, queries, keys, values, outputs, totals, rules, places)
             grads[0][:, asking] = _by_head(found[0])
@@ -93,9 +129,20 @@ class _Packed(torch.autograd.Function):
                 whole[:, prefix] = part.sum(0)
             seen = _seen(group, rules)
             if own.start < own.stop and seen.start < seen.stop:
-                toward, queries, outputs, totals = (_folded(x[:, own], repeats) for x in (grad, query, out, sums))
+                toward, queries, outputs, totals = (
+                    _folded(x[:, own], repeats) for x in (grad, query, out, sums)
+                )
                 places = _cross_places(layout, group, seen, repeats)
-                found = attend_backward(toward, queries, key[None, :, seen], value[None, :, seen], outputs, totals, rules, places)
+                found = attend_backward(
+                    toward,
+                    queries,
+                    key[None, :, seen],
+                    value[None, :, seen],
+                    outputs,
+                    totals,
+                    rules,
+                    places,
+                )
                 grads[0][:, own] += _unfolded(found[0], repeats)
                 for whole, part in zip(grads[1:], found[1:], strict=True):
                     whole[:, seen] += part[0]
@@ -118,7 +165,12 @@ def _queries(number: int, group: Group, dropped: int) -> tuple[slice, slice]:
 def _prefix_places(layout: Layout, group: Group, asking: slice) -> Places:
     positions = layout.position_ids[0, group.prefix]
     whole = asking == group.prefix
-    return Places(queries=positions if whole else positions[-1:], keys=positions, longest=group.prefix_length, causal=whole)
+    return Places(
+        queries=positions if whole else positions[-1:],
+        keys=positions,
+        longest=group.prefix_length,
+        causal=whole,
+    )
 
 
 def _own_places(bucket: Bucket, device: torch.device) -> Places:
@@ -128,7 +180,9 @@ def _own_places(bucket: Bucket, device: torch.device) -> Places:
 
 def _cross_places(layout: Layout, group: Group, seen: slice, repeats: int) -> Places:
     positions = layout.position_ids[0]
-    return Places(queries=positions[group.own].repeat(repeats), keys=positions[seen], longest=layout.longest)
+    return Places(
+        queries=positions[group.own].repeat(repeats), keys=positions[seen], longest=layout.longest
+    )
 
 
 def _by_repeat(packed: Tensor, repeats: int) -> Tensor:

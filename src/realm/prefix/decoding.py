@@ -27,11 +27,14 @@ class Prefixes(PackedAttention):
         """Take the next pass for the packed row of the prompts from number `first` on."""
         self._first, self.layout = first, layout
 
-    def attend(self, module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, rules: Rules) -> Tensor:
+    def attend(
+        self, module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, rules: Rules
+    ) -> Tensor:
         """Store keys and values, and return the attention of the prompts over themselves."""
         if module not in self.layers:
             self.layers[module] = tuple(
-                x.new_zeros(len(self.lengths), x.shape[1], self.longest, x.shape[-1]) for x in (key, value)
+                x.new_zeros(len(self.lengths), x.shape[1], self.longest, x.shape[-1])
+                for x in (key, value)
             )
         for number, group in enumerate(self.layout.groups, self._first):
             for store, new in zip(self.layers[module], (key, value), strict=True):
@@ -41,7 +44,9 @@ class Prefixes(PackedAttention):
     def keep(self, groups: Tensor) -> None:
         """Drop the groups that are not named."""
         self.lengths = self.lengths[groups]
-        self.layers = {module: (keys[groups], values[groups]) for module, (keys, values) in self.layers.items()}
+        self.layers = {
+            module: (keys[groups], values[groups]) for module, (keys, values) in self.layers.items()
+        }
 
 
 class Decoding:
@@ -66,16 +71,26 @@ class Decoding:
             self.prefixes.keep(left)
             counts = counts[left]
         self.positions = self.positions[rows]
-        self._own = {module: (keys[rows], values[rows]) for module, (keys, values) in self._own.items()}
+        self._own = {
+            module: (keys[rows], values[rows]) for module, (keys, values) in self._own.items()
+        }
         self._group(counts)
 
-    def attend(self, module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, rules: Rules) -> Tensor:
+    def attend(
+        self, module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, rules: Rules
+    ) -> Tensor:
         """Return [rows, 1, heads, dim] for one new token of each row."""
         keys, values = self._write(module, key, value)
         repeats = query.shape[1] // key.shape[1]
         own = query.squeeze(2).unflatten(1, (-1, repeats))
         prefix_keys, prefix_values = self.prefixes.layers[module]
-        found, sums = attend_all(self._fold(own), prefix_keys, prefix_values, rules, self._prefix_bias(rules, prefix_keys))
+        found, sums = attend_all(
+            self._fold(own),
+            prefix_keys,
+            prefix_values,
+            rules,
+            self._prefix_bias(rules, prefix_keys),
+        )
         found, sums = self._unfold(found, repeats), self._unfold(sums, repeats)
         out = go_on(own, keys, values, rules, self._own_bias(rules, keys), found, sums)
         return out.flatten(1, 2)[:, None]
@@ -100,7 +115,9 @@ class Decoding:
         held = self._own.get(module)
         if held is None or held[0].shape[2] == self.step:
             room = max(_FIRST_ROOM, 2 * self.step)
-            grown = tuple(x.new_empty(x.shape[0], x.shape[1], room, x.shape[-1]) for x in (key, value))
+            grown = tuple(
+                x.new_empty(x.shape[0], x.shape[1], room, x.shape[-1]) for x in (key, value)
+            )
             for new, old in zip(grown, held or (), strict=False):
                 new[:, :, : self.step] = old
             self._own[module] = held = grown
@@ -120,19 +137,28 @@ class Decoding:
     def _prefix_bias(self, rules: Rules, keys: Tensor) -> Tensor | None:
         """Return minus infinity for the tokens of the padded prompts that the new token does not see, [groups, 1, 1, longest]."""
         if rules.window not in self._biases:
-            places, lengths = torch.arange(self.prefixes.longest, device=keys.device), self.prefixes.lengths[:, None]
+            places, lengths = (
+                torch.arange(self.prefixes.longest, device=keys.device),
+                self.prefixes.lengths[:, None],
+            )
             hidden = None if self.prefixes.even else places >= lengths
             if rules.window is not None and rules.window <= self.prefixes.longest + self.step:
                 past = lengths + self.step - places >= rules.window
                 hidden = past if hidden is None else hidden | past
-            self._biases[rules.window] = None if hidden is None else _bias(hidden[:, None, None], keys)
+            self._biases[rules.window] = (
+                None if hidden is None else _bias(hidden[:, None, None], keys)
+            )
         return self._biases[rules.window]
 
     def _own_bias(self, rules: Rules, keys: Tensor) -> Tensor | None:
         if rules.window is None or self.step < rules.window:
             return None
-        return _bias(torch.arange(self.step + 1, device=keys.device) <= self.step - rules.window, keys)
+        return _bias(
+            torch.arange(self.step + 1, device=keys.device) <= self.step - rules.window, keys
+        )
 
 
 def _bias(hidden: Tensor, keys: Tensor) -> Tensor:
-    return torch.zeros(hidden.shape, dtype=keys.dtype, device=keys.device).masked_fill_(hidden, -torch.inf)
+    return torch.zeros(hidden.shape, dtype=keys.dtype, device=keys.device).masked_fill_(
+        hidden, -torch.inf
+    )

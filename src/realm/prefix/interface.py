@@ -24,7 +24,14 @@ from realm.prefix.products import speed_up_products
 from realm.prefix.support import Unshareable
 
 _NAME = "shared_prefix_"
-_HARMLESS = {"position_ids", "use_cache", "output_attentions", "output_hidden_states", "output_router_logits", "return_dict"}
+_HARMLESS = {
+    "position_ids",
+    "use_cache",
+    "output_attentions",
+    "output_hidden_states",
+    "output_router_logits",
+    "return_dict",
+}
 """What Transformers passes down to an attention function that does not change what attention computes."""
 
 
@@ -41,11 +48,19 @@ def install(model: PreTrainedModel) -> None:
     shorten_last_layer(model)
 
 
-def run_backbone(model: PreTrainedModel, input_ids: Tensor, position_ids: Tensor, shared: Attention) -> Tensor:
+def run_backbone(
+    model: PreTrainedModel, input_ids: Tensor, position_ids: Tensor, shared: Attention
+) -> Tensor:
     """Return the last hidden states of a causal language model whose attention is `shared`."""
-    no_mask = input_ids.new_zeros((1, 1, 1, 1))  # a mask of four dimensions is passed on as it is, so none is built
+    no_mask = input_ids.new_zeros(
+        (1, 1, 1, 1)
+    )  # a mask of four dimensions is passed on as it is, so none is built
     return model.base_model(
-        input_ids=input_ids, position_ids=position_ids, attention_mask=no_mask, use_cache=False, shared_prefix=shared
+        input_ids=input_ids,
+        position_ids=position_ids,
+        attention_mask=no_mask,
+        use_cache=False,
+        shared_prefix=shared,
     ).last_hidden_state
 
 
@@ -66,7 +81,9 @@ def _dispatch(
         stock: Callable[..., tuple[Tensor, Tensor | None]] = ALL_ATTENTION_FUNCTIONS.get_interface(
             before, getattr(sys.modules[type(module).__module__], "eager_attention_forward", None)
         )
-        return stock(module, query, key, value, attention_mask, scaling=scaling, dropout=dropout, **kwargs)
+        return stock(
+            module, query, key, value, attention_mask, scaling=scaling, dropout=dropout, **kwargs
+        )
     rules = Rules(
         scale=query.shape[-1] ** -0.5 if scaling is None else scaling,
         window=kwargs.pop("sliding_window", None),
@@ -76,7 +93,11 @@ def _dispatch(
         raise Unshareable(f"its attention drops out {dropout:.0%} of the weights in training")
     if kwargs.pop("is_causal", True) is False:
         raise Unshareable("its attention is not causal")
-    if unknown := sorted(name for name, given in kwargs.items() if given is not None and name not in _HARMLESS):
+    if unknown := sorted(
+        name for name, given in kwargs.items() if given is not None and name not in _HARMLESS
+    ):
         raise Unshareable(f"its attention takes {unknown[0]}, which sharing does not know")
-    rounded = (x.to(value.dtype) for x in (query, key))  # under autocast rotary embeddings widen them, which SDPA undoes too
+    rounded = (
+        x.to(value.dtype) for x in (query, key)
+    )  # under autocast rotary embeddings widen them, which SDPA undoes too
     return shared_prefix.attend(module, *rounded, value, rules), None

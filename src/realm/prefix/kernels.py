@@ -42,7 +42,9 @@ class Places:
     causal: bool = False
 
 
-def attend(query: Tensor, key: Tensor, value: Tensor, rules: Rules, places: Places) -> tuple[Tensor, Tensor]:
+def attend(
+    query: Tensor, key: Tensor, value: Tensor, rules: Rules, places: Places
+) -> tuple[Tensor, Tensor]:
     """Return output and log-sum-exp of [batch, heads, queries, dim] over keys and values of as many heads."""
     if fused(query, value, rules, places.longest):
         if query.is_cpu:
@@ -54,14 +56,23 @@ def attend(query: Tensor, key: Tensor, value: Tensor, rules: Rules, places: Plac
         )[:2]
     outputs, sums = [], []
     for part, seen in _parts(query, key, rules, places):
-        scores, _ = _scores(query[..., part, :], key[..., seen, :], rules, places.queries[part], places.keys[seen])
+        scores, _ = _scores(
+            query[..., part, :], key[..., seen, :], rules, places.queries[part], places.keys[seen]
+        )
         sums.append(scores.logsumexp(-1).clamp_min(_LOWEST))
         outputs.append((scores - sums[-1][..., None]).exp().to(value.dtype) @ value[..., seen, :])
     return torch.cat(outputs, -2), torch.cat(sums, -1)
 
 
 def attend_backward(
-    grad: Tensor, query: Tensor, key: Tensor, value: Tensor, output: Tensor, sums: Tensor, rules: Rules, places: Places
+    grad: Tensor,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    output: Tensor,
+    sums: Tensor,
+    rules: Rules,
+    places: Places,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return this part's gradients of query, key and value, from the output and the log-sum-exp over *all* parts."""
     if fused(query, value, rules, places.longest):
@@ -76,9 +87,15 @@ def attend_backward(
         )  # fmt: skip
     exact = torch.promote_types(query.dtype, torch.float32)
     grad, wide, value = grad.to(exact), query.to(exact), value.to(exact)
-    grad_query, grad_key, grad_value = torch.empty_like(wide), torch.zeros_like(key, dtype=exact), torch.zeros_like(value)
+    grad_query, grad_key, grad_value = (
+        torch.empty_like(wide),
+        torch.zeros_like(key, dtype=exact),
+        torch.zeros_like(value),
+    )
     for part, seen in _parts(query, key, rules, places):
-        scores, slope = _scores(query[..., part, :], key[..., seen, :], rules, places.queries[part], places.keys[seen])
+        scores, slope = _scores(
+            query[..., part, :], key[..., seen, :], rules, places.queries[part], places.keys[seen]
+        )
         weights, toward = (scores - sums[..., part, None]).exp(), grad[..., part, :]
         grad_value[..., seen, :] += weights.transpose(-1, -2) @ toward
         delta = (toward * output[..., part, :]).sum(-1, keepdim=True)
@@ -89,12 +106,19 @@ def attend_backward(
     return grad_query.to(query.dtype), grad_key.to(key.dtype), grad_value.to(key.dtype)
 
 
-def attend_all(query: Tensor, key: Tensor, value: Tensor, rules: Rules, bias: Tensor | None) -> tuple[Tensor, Tensor]:
+def attend_all(
+    query: Tensor, key: Tensor, value: Tensor, rules: Rules, bias: Tensor | None
+) -> tuple[Tensor, Tensor]:
     """Return output and log-sum-exp of [batch, heads, queries, dim] over all keys, `bias` added to the scores; no gradients.
 
     Only without a window does the fused kernel get a bias: there each query sees at least one key.
     """
-    if query.is_cpu and rules.softcap is None and (bias is None or rules.window is None) and query.shape[-1] == value.shape[-1]:
+    if (
+        query.is_cpu
+        and rules.softcap is None
+        and (bias is None or rules.window is None)
+        and query.shape[-1] == value.shape[-1]
+    ):
         mask = None if bias is None else bias.expand(-1, -1, query.shape[-2], -1)
         return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
             query, key, value, 0.0, False, attn_mask=mask, scale=rules.scale
@@ -104,7 +128,15 @@ def attend_all(query: Tensor, key: Tensor, value: Tensor, rules: Rules, bias: Te
     return (scores - sums[..., None]).exp().to(value.dtype) @ value, sums
 
 
-def go_on(query: Tensor, key: Tensor, value: Tensor, rules: Rules, bias: Tensor | None, output: Tensor, sums: Tensor) -> Tensor:
+def go_on(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    rules: Rules,
+    bias: Tensor | None,
+    output: Tensor,
+    sums: Tensor,
+) -> Tensor:
     """Return the output over all keys and those that `output` and `sums` already count: these weigh as one more score."""
     scores = torch.cat([sums[..., None], _biased(query, key, rules, bias)], -1)
     weights = torch.softmax(scores, -1).to(value.dtype)
@@ -112,7 +144,9 @@ def go_on(query: Tensor, key: Tensor, value: Tensor, rules: Rules, bias: Tensor 
 
 
 def _biased(query: Tensor, key: Tensor, rules: Rules, bias: Tensor | None) -> Tensor:
-    scores = (query @ key.transpose(-1, -2)).to(torch.promote_types(query.dtype, torch.float32)) * rules.scale
+    scores = (query @ key.transpose(-1, -2)).to(
+        torch.promote_types(query.dtype, torch.float32)
+    ) * rules.scale
     if rules.softcap is not None:
         scores = torch.tanh(scores / rules.softcap) * rules.softcap
     return scores if bias is None else scores + bias
@@ -134,20 +168,31 @@ def fused(query: Tensor, value: Tensor, rules: Rules, longest: int) -> bool:
     if query.is_cpu:
         return True
     size = query.shape[-1]
-    return query.is_cuda and query.dtype in (torch.bfloat16, torch.float16) and size <= 256 and size % 8 == 0
+    return (
+        query.is_cuda
+        and query.dtype in (torch.bfloat16, torch.float16)
+        and size <= 256
+        and size % 8 == 0
+    )
 
 
-def _parts(query: Tensor, key: Tensor, rules: Rules, places: Places) -> Iterator[tuple[slice, slice]]:
+def _parts(
+    query: Tensor, key: Tensor, rules: Rules, places: Places
+) -> Iterator[tuple[slice, slice]]:
     """Yield the queries in pieces whose scores fit the budget, each with the keys that it may see."""
     batch, heads, length, _ = query.shape
     step = max(1, _CELLS // max(1, batch * heads * key.shape[-2]))
     for start in range(0, length, step):
         stop = min(start + step, length)
-        first = max(0, start - rules.window + 1) if places.causal and rules.window is not None else 0
+        first = (
+            max(0, start - rules.window + 1) if places.causal and rules.window is not None else 0
+        )
         yield slice(start, stop), slice(first, stop if places.causal else key.shape[-2])
 
 
-def _scores(query: Tensor, key: Tensor, rules: Rules, queries: Tensor, keys: Tensor) -> tuple[Tensor, Tensor | None]:
+def _scores(
+    query: Tensor, key: Tensor, rules: Rules, queries: Tensor, keys: Tensor
+) -> tuple[Tensor, Tensor | None]:
     """Return the scores in at least float32, minus infinity where a key is not seen, and the slope of the soft cap."""
     exact = torch.promote_types(query.dtype, torch.float32)
     scores, slope = query.to(exact) @ key.to(exact).transpose(-1, -2) * rules.scale, None

@@ -26,7 +26,9 @@ class _Enough(Exception):
 
 
 class _KeysOnly:
-    def attend(self, module: nn.Module, query: Tensor, key: Tensor, value: Tensor, rules: Rules) -> Tensor:
+    def attend(
+        self, module: nn.Module, query: Tensor, key: Tensor, value: Tensor, rules: Rules
+    ) -> Tensor:
         self.found = key, value
         raise _Enough
 
@@ -37,14 +39,21 @@ class _Shortened:
     def __init__(self, shared: PackedAttention, prefix: tuple[Tensor, Tensor]) -> None:
         self.shared, self.prefix = shared, prefix
 
-    def attend(self, module: nn.Module, query: Tensor, key: Tensor, value: Tensor, rules: Rules) -> Tensor:
+    def attend(
+        self, module: nn.Module, query: Tensor, key: Tensor, value: Tensor, rules: Rules
+    ) -> Tensor:
         """Return [1, tokens that are read, heads, dim]."""
         ends = len(self.shared.layout.groups)
-        keys, values = (torch.cat([old, new[:, :, ends:]], 2) for old, new in zip(self.prefix, (key, value), strict=True))
+        keys, values = (
+            torch.cat([old, new[:, :, ends:]], 2)
+            for old, new in zip(self.prefix, (key, value), strict=True)
+        )
         return self.shared.attend(module, query, keys, values, rules)
 
 
-def _shorten(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+def _shorten(
+    layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
     """Compute the prefixes' keys and values, and let the layer itself run on the tokens that are read.
 
     Arguments of a shape that is not known here leave the layer as it is.
@@ -57,9 +66,13 @@ def _shorten(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
     if not all(_known(given, tokens) for given in (*args, *kwargs.values())):
         return None
 
-    def narrowed(take: Callable[[Tensor], Tensor], attention: Attention) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def narrowed(
+        take: Callable[[Tensor], Tensor], attention: Attention
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         some = {name: _narrow(given, tokens, take) for name, given in kwargs.items()}
-        return tuple(_narrow(given, tokens, take) for given in args), some | {"shared_prefix": attention}
+        return tuple(_narrow(given, tokens, take) for given in args), some | {
+            "shared_prefix": attention
+        }
 
     first_args, first_kwargs = narrowed(lambda x: x[:, : layout.own_start], keys)
     try:
@@ -69,13 +82,17 @@ def _shorten(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
     raise AssertionError("a layer without attention")
 
 
-def _widen(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> Tensor | None:
+def _widen(
+    layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor
+) -> Tensor | None:
     """Return the layer's output with zeros for the tokens that nobody reads."""
     shared = kwargs.get("shared_prefix")
     if not isinstance(shared, _Shortened):
         return None
     layout = shared.shared.layout
-    return output.new_zeros(1, layout.input_ids.shape[1], output.shape[-1]).index_copy(1, layout.last, output)
+    return output.new_zeros(1, layout.input_ids.shape[1], output.shape[-1]).index_copy(
+        1, layout.last, output
+    )
 
 
 def _known(given: Any, tokens: int) -> bool:

@@ -55,14 +55,18 @@ class Bucket:
         """Return [rows, heads, width, ...] with zeros in the slots of padding."""
         if self.kept is None:
             return values
-        real = torch.zeros(self.rows * self.width, dtype=torch.bool, device=values.device).index_fill_(0, self.kept, True)
+        real = torch.zeros(
+            self.rows * self.width, dtype=torch.bool, device=values.device
+        ).index_fill_(0, self.kept, True)
         return values.masked_fill(~real.view(self.rows, 1, self.width, 1), 0)
 
     def put(self, packed: Tensor, values: Tensor) -> None:
         """Write [rows, heads, width, ...] to where the tokens stand in the packed row [heads, tokens, ...]."""
         slots = values.transpose(0, 1)
         if self.tokens is None:
-            packed[:, self.start : self.start + self.rows * self.width].unflatten(1, (self.rows, self.width)).copy_(slots)
+            packed[:, self.start : self.start + self.rows * self.width].unflatten(
+                1, (self.rows, self.width)
+            ).copy_(slots)
         else:
             packed.index_copy_(1, self.tokens, slots.flatten(1, 2).index_select(1, self.kept))
 
@@ -92,7 +96,9 @@ class Layout:
     def last(self) -> Tensor:
         """Return the tokens whose output in the last layer can be read: the last one of each prefix, then all completions."""
         ends = torch.tensor([group.prefix.stop - 1 for group in self.groups])
-        return torch.cat([ends, torch.arange(self.own_start, self.input_ids.shape[1])]).to(self.input_ids.device)
+        return torch.cat([ends, torch.arange(self.own_start, self.input_ids.shape[1])]).to(
+            self.input_ids.device
+        )
 
     @cached_property
     def longest(self) -> int:
@@ -104,10 +110,18 @@ class Layout:
         rows = torch.repeat_interleave(torch.arange(len(self.lengths)), torch.tensor(self.lengths))
         places = torch.cat([torch.arange(length) for length in self.lengths])
         slots = (rows * width + places).to(values.device)
-        return values.new_zeros(len(self.lengths) * width).index_copy(0, slots, values).view(len(self.lengths), width)
+        return (
+            values.new_zeros(len(self.lengths) * width)
+            .index_copy(0, slots, values)
+            .view(len(self.lengths), width)
+        )
 
 
-def pack(prompts: Sequence[Sequence[int]], completions: Sequence[Sequence[Sequence[int]]], device: torch.device | str) -> Layout:
+def pack(
+    prompts: Sequence[Sequence[int]],
+    completions: Sequence[Sequence[Sequence[int]]],
+    device: torch.device | str,
+) -> Layout:
     """Return the packed row of groups, each a prompt and its completions; a prompt has at least one token."""
     groups, ids, positions = [], [], []
     for prompt in prompts:
@@ -155,7 +169,9 @@ def _bucket(members: list[tuple[int, int]], device: torch.device | str) -> Bucke
     width = int(lengths.max())
     places = torch.arange(width).expand(len(members), -1)
     real = (places < lengths[:, None]).flatten()
-    gather = torch.where(real, (starts[:, None] + places).flatten(), starts.repeat_interleave(width))
+    gather = torch.where(
+        real, (starts[:, None] + places).flatten(), starts.repeat_interleave(width)
+    )
     kept = real.nonzero().flatten()
     return Bucket(
         rows=len(members),

@@ -36,8 +36,12 @@ def group_logps(
     gradients. A model whose prompts cannot be shared is run the usual way, with a warning that says why.
     """
     if len(completions) != len(prompts) * group_size:
-        raise ValueError(f"{len(completions)} completions for {len(prompts)} prompts of {group_size} each")
-    groups = [completions[start : start + group_size] for start in range(0, len(completions), group_size)]
+        raise ValueError(
+            f"{len(completions)} completions for {len(prompts)} prompts of {group_size} each"
+        )
+    groups = [
+        completions[start : start + group_size] for start in range(0, len(completions), group_size)
+    ]
     try:
         inner = require_shareable(model)
         layout = pack(prompts, groups, inner.device)
@@ -64,14 +68,18 @@ def serve_packed_logps(model: PreTrainedModel) -> None:
     model.forward = forward
 
 
-def packed_logps(model: PreTrainedModel, layout: Layout, temperature: float) -> tuple[Tensor, Tensor]:
+def packed_logps(
+    model: PreTrainedModel, layout: Layout, temperature: float
+) -> tuple[Tensor, Tensor]:
     """Return log-probability and entropy of each completion token of a packed row, in its order."""
     install(model)
     hidden = run_backbone(model, layout.input_ids, layout.position_ids, PackedAttention(layout))
     return read_tokens(model, hidden[0].index_select(0, layout.reads), layout.labels, temperature)
 
 
-def read_tokens(model: PreTrainedModel, hidden: Tensor, labels: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+def read_tokens(
+    model: PreTrainedModel, hidden: Tensor, labels: Tensor, temperature: float
+) -> tuple[Tensor, Tensor]:
     """Return log-probability and entropy of each label under the language-model head, from its hidden state.
 
     More logits than fit at once are computed in pieces, and again in the backward pass.
@@ -93,6 +101,8 @@ def logits_of(model: PreTrainedModel, hidden: Tensor) -> Tensor:
     return logits if cap is None else torch.tanh(logits / cap) * cap
 
 
-def _read(model: PreTrainedModel, hidden: Tensor, labels: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+def _read(
+    model: PreTrainedModel, hidden: Tensor, labels: Tensor, temperature: float
+) -> tuple[Tensor, Tensor]:
     logs = torch.log_softmax(logits_of(model, hidden) / temperature, -1)
     return logs.gather(-1, labels[:, None])[:, 0], -(logs.exp() * logs).sum(-1)

@@ -14,7 +14,9 @@ from torch.autograd.function import once_differentiable
 
 def speed_up_products(model: nn.Module) -> None:
     """Let linear layers take the faster library, for good: a checkpointed layer runs again in the backward pass."""
-    has_onednn = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+    has_onednn = torch.backends.mkldnn.is_available() and hasattr(
+        torch.ops.mkldnn, "_linear_pointwise"
+    )
     if has_onednn and torch.backends.cpu.get_cpu_capability() == "AVX512":
         for module in model.modules():
             if type(module) is nn.Linear:
@@ -26,11 +28,20 @@ class FastLinear(nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         weight = self.weight
-        single = x.is_cpu and x.dtype == weight.dtype == torch.float32 and weight.is_contiguous() and x.numel()
+        single = (
+            x.is_cpu
+            and x.dtype == weight.dtype == torch.float32
+            and weight.is_contiguous()
+            and x.numel()
+        )
         if not single or torch.is_autocast_enabled("cpu"):
             return super().forward(x)
         x = x.contiguous()
-        return _Linear.apply(x, weight, self.bias) if torch.is_grad_enabled() else _product(x, weight, self.bias)
+        return (
+            _Linear.apply(x, weight, self.bias)
+            if torch.is_grad_enabled()
+            else _product(x, weight, self.bias)
+        )
 
 
 class _Linear(torch.autograd.Function):

@@ -43,15 +43,22 @@ def group_rollout(
     `generate`, with a warning that says why.
     """
     try:
-        return sample_groups(require_shareable(model), prompts, [group_size] * len(prompts), settings)
+        return sample_groups(
+            require_shareable(model), prompts, [group_size] * len(prompts), settings
+        )
     except Unshareable as reason:
         warnings.warn(f"Prompts are not shared: {reason}.", stacklevel=2)
-        return stock_rollout(causal_lm(model), [prompt for prompt in prompts for _ in range(group_size)], settings)
+        return stock_rollout(
+            causal_lm(model), [prompt for prompt in prompts for _ in range(group_size)], settings
+        )
 
 
 @torch.no_grad()
 def sample_groups(
-    model: PreTrainedModel, prompts: Sequence[Sequence[int]], sizes: Sequence[int], settings: GenerationConfig
+    model: PreTrainedModel,
+    prompts: Sequence[Sequence[int]],
+    sizes: Sequence[int],
+    settings: GenerationConfig,
 ) -> list[list[int]]:
     """Return `sizes[i]` completions for prompt i, prompt after prompt; `Unshareable` for what sharing does not know."""
     require_known(settings)
@@ -64,12 +71,17 @@ def sample_groups(
     return [until_stop(ids, stop_tokens(settings)) for ids in drawn.tolist()]
 
 
-def _decode(model: PreTrainedModel, decoding: Decoding, logits: Tensor, settings: GenerationConfig) -> Tensor:
+def _decode(
+    model: PreTrainedModel, decoding: Decoding, logits: Tensor, settings: GenerationConfig
+) -> Tensor:
     """Return the tokens of all rows up to the last that was needed; what follows a stop token means nothing."""
     choose, device = Sampler(settings), logits.device
     stops = torch.tensor(stop_tokens(settings), device=device)
     drawn = torch.zeros((len(logits), settings.max_new_tokens), dtype=torch.long, device=device)
-    rows, running = torch.arange(len(logits), device=device), torch.ones(len(logits), dtype=torch.bool, device=device)
+    rows, running = (
+        torch.arange(len(logits), device=device),
+        torch.ones(len(logits), dtype=torch.bool, device=device),
+    )
     for place in range(settings.max_new_tokens):
         tokens = choose(logits)
         drawn[rows, place] = tokens
@@ -124,7 +136,9 @@ class Sampler:
         chances = torch.softmax(self.warp(None, logits), -1)
         if not chances.is_cpu:
             return torch.multinomial(chances, 1)[:, 0]
-        reached = chances.double().cumsum(-1)  # one number a row, where `multinomial` would draw one for each token
+        reached = chances.double().cumsum(
+            -1
+        )  # one number a row, where `multinomial` would draw one for each token
         drawn = torch.rand(len(chances), 1, dtype=torch.double) * reached[:, -1:]
         return torch.searchsorted(reached, drawn, right=True)[:, 0]
 
@@ -139,6 +153,13 @@ def _encode(model: PreTrainedModel, prompts: Sequence[Sequence[int]]) -> tuple[P
         part = prompts[start:stop]
         layout = pack(part, [[[0]]] * len(part), model.device)
         prefixes.expect(start, layout)
-        logits.append(logits_of(model, run_backbone(model, layout.input_ids, layout.position_ids, prefixes)[0, layout.reads]))
+        logits.append(
+            logits_of(
+                model,
+                run_backbone(model, layout.input_ids, layout.position_ids, prefixes)[
+                    0, layout.reads
+                ],
+            )
+        )
         start = stop
     return prefixes, torch.cat(logits)

@@ -24,7 +24,11 @@ class Unshareable(Exception):
 def causal_lm(model: nn.Module) -> PreTrainedModel:
     """Return the causal language model inside wrappers for distribution and adapters."""
     while not isinstance(model, PreTrainedModel):
-        inner = model.get_base_model() if hasattr(model, "peft_config") else getattr(model, "module", None)
+        inner = (
+            model.get_base_model()
+            if hasattr(model, "peft_config")
+            else getattr(model, "module", None)
+        )
         if inner is None:
             raise Unshareable(f"{type(model).__name__} is no model of Transformers")
         model = inner
@@ -35,7 +39,9 @@ def require_shareable(model: nn.Module) -> PreTrainedModel:
     """Return the causal language model inside `model`; `Unshareable` where its prompts cannot be shared."""
     for adapter in getattr(model, "peft_config", {}).values():
         if adapter.is_prompt_learning:
-            raise Unshareable(f"the adapter ({adapter.peft_type}) puts tokens of its own before the prompt")
+            raise Unshareable(
+                f"the adapter ({adapter.peft_type}) puts tokens of its own before the prompt"
+            )
     inner = causal_lm(model)
     if reason := _why_not(inner):
         raise Unshareable(reason)
@@ -47,7 +53,9 @@ def require_known(settings: GenerationConfig) -> None:
     asked = {name: value for name, value in settings.to_diff_dict().items() if value is not None}
     for name, value in sorted(asked.items()):
         if name not in _SETTINGS and value != _NEUTRAL.get(name):
-            raise Unshareable(f"the generation setting {name} = {value!r} is not known to shared rollouts")
+            raise Unshareable(
+                f"the generation setting {name} = {value!r} is not known to shared rollouts"
+            )
     if settings.max_new_tokens is None:
         raise Unshareable("the generation settings name no max_new_tokens")
 

@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 
+from realm.core.records import Problem
 from realm.domains.claims.generate import generate
-from realm.records import Problem
 
 CODES = ("lapsed", "excluded", "late", "approval", "network")
 _ANSWER = re.compile(rf"\b(?:pay\s+\$?(\d+)|deny\s+({'|'.join(CODES)}))\b", re.IGNORECASE)

@@ -42,17 +42,23 @@ class Rules:
     fees: Mapping[str, int] = field(default_factory=lambda: FEES)  # 13
     grace_days: int = 10  # 3
     accident_cosmetics: bool = True  # 5
-    filing_days: Mapping[str, int] = field(default_factory=lambda: {"bronze": 30, "silver": 30, "gold": 60})  # 6, 7
+    filing_days: Mapping[str, int] = field(
+        default_factory=lambda: {"bronze": 30, "silver": 30, "gold": 60}
+    )  # 6, 7
     needs_approval: tuple[str, ...] = ("therapy", "scan", "surgery")  # 8
     emergency_waives_approval: bool = True  # 9
     emergency_opens_network: bool = True  # 11
     network_only: tuple[str, ...] = ("bronze",)  # 10
     halve_outside: bool = True  # 12
     preventive_deductible: bool = True  # 15: preventive care skips the deductible
-    copays: Mapping[str, int] = field(default_factory=lambda: {"bronze": 9, "silver": 6, "gold": 3})  # 16
+    copays: Mapping[str, int] = field(
+        default_factory=lambda: {"bronze": 9, "silver": 6, "gold": 3}
+    )  # 16
     emergency_waives_copay: bool = True  # 17
     subtract_other: bool = True  # 18
-    limits: Mapping[str, int] = field(default_factory=lambda: {"bronze": 20, "silver": 30, "gold": 40})  # 19
+    limits: Mapping[str, int] = field(
+        default_factory=lambda: {"bronze": 20, "silver": 30, "gold": 40}
+    )  # 19
 
 
 @dataclass(frozen=True)
@@ -70,7 +76,9 @@ class Step:
         """The step as a chain of thought writes it: `filing 12 of 30 ok`, `copay 6 leaves 24`."""
         if self.topic == "fee":
             return f"fee {self.detail} allows {self.result}"
-        return f"{self.topic} {self.detail} {'leaves ' if self.result.isdigit() else ''}{self.result}"
+        return (
+            f"{self.topic} {self.detail} {'leaves ' if self.result.isdigit() else ''}{self.result}"
+        )
 
 
 @dataclass(frozen=True)
@@ -130,7 +138,13 @@ def _service(claim: Claim, rules: Rules) -> Step:
 def _filing(claim: Claim, rules: Rules) -> Step:
     limit = rules.filing_days[claim.tier]
     late = claim.filed_days > limit
-    used = (6, 7) if claim.tier == "gold" and claim.filed_days > rules.filing_days["silver"] else (6,) if late else ()
+    used = (
+        (6, 7)
+        if claim.tier == "gold" and claim.filed_days > rules.filing_days["silver"]
+        else (6,)
+        if late
+        else ()
+    )
     return Step("filing", f"{claim.filed_days} of {limit}", "denied" if late else "ok", used)
 
 
@@ -164,9 +178,17 @@ def _amounts(claim: Claim, rules: Rules) -> list[Step]:
     skips_deductible = claim.service in PREVENTIVE and rules.preventive_deductible
     copay = 0 if claim.emergency and rules.emergency_waives_copay else rules.copays[claim.tier]
     for topic, amount, used in (
-        ("deductible", 0 if skips_deductible else claim.deductible, (14, 15) if skips_deductible else (14,)),
+        (
+            "deductible",
+            0 if skips_deductible else claim.deductible,
+            (14, 15) if skips_deductible else (14,),
+        ),
         ("copay", copay, (16, 17) if claim.emergency else (16,)),
-        ("other", claim.other_paid if rules.subtract_other else 0, (18,) if claim.other_paid else ()),
+        (
+            "other",
+            claim.other_paid if rules.subtract_other else 0,
+            (18,) if claim.other_paid else (),
+        ),
     ):
         left = max(0, left - amount)
         steps.append(Step(topic, str(amount), str(left), used))

@@ -6,8 +6,8 @@ import random
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import asdict
 
+from realm.core.records import Problem
 from realm.domains.claims.adjudicate import FEES, TIERS, Claim, adjudicate
-from realm.records import Problem
 
 HELD_OUT_COMBINATIONS = (
     frozenset({3, 17, 18}),  # lapsed within the grace period, no copay, another plan paid
@@ -24,11 +24,17 @@ def draw_claim(rng: random.Random) -> Claim:
     days = rng.random()
     return Claim(
         tier=rng.choice(TIERS),
-        service="massage" if rng.random() < 0.03 else rng.choice([service for service in FEES if service != "massage"]),
+        service="massage"
+        if rng.random() < 0.03
+        else rng.choice([service for service in FEES if service != "massage"]),
         lapsed_days=rng.randint(1, 20) if rng.random() < 0.11 else 0,
         emergency=rng.random() < 0.35,
         accident=rng.random() < 0.5,
-        filed_days=rng.randint(1, 30) if days < 0.8 else rng.randint(31, 60) if days < 0.97 else rng.randint(61, 80),
+        filed_days=rng.randint(1, 30)
+        if days < 0.8
+        else rng.randint(31, 60)
+        if days < 0.97
+        else rng.randint(61, 80),
         approval=rng.random() < 0.55,
         in_network=rng.random() < 0.65,
         bill=rng.randint(10, 60),
@@ -67,7 +73,14 @@ def describe(claim: Claim, rng: random.Random) -> str:
     if claim.accident:
         facts.append("It followed an accident.")
     if claim.other_paid:
-        facts.append(rng.choice([f"Another plan paid {claim.other_paid}.", f"The other plan paid {claim.other_paid}."]))
+        facts.append(
+            rng.choice(
+                [
+                    f"Another plan paid {claim.other_paid}.",
+                    f"The other plan paid {claim.other_paid}.",
+                ]
+            )
+        )
     rng.shuffle(facts)
     return " ".join([opening, *facts])
 
@@ -103,7 +116,9 @@ def generate(sizes: Mapping[str, int], seed: int) -> Iterator[Problem]:
             count += 1
 
 
-def similar_problem(problem: Problem, rng: random.Random, *, taken: Set[Claim], tries: int = 2000) -> Problem | None:
+def similar_problem(
+    problem: Problem, rng: random.Random, *, taken: Set[Claim], tries: int = 2000
+) -> Problem | None:
     """Return a problem that is none of `taken` and whose decision uses the same rules; `None` where `tries` draws find none.
 
     Each draw keeps about half of the facts, so that rare combinations of rules are found.
@@ -111,7 +126,9 @@ def similar_problem(problem: Problem, rng: random.Random, *, taken: Set[Claim], 
     known, wanted = problem.meta["claim"], set(problem.meta["rules"])
     for _ in range(tries):
         drawn = asdict(draw_claim(rng))
-        claim = Claim(**{name: known[name] if rng.random() < 0.5 else value for name, value in drawn.items()})
+        claim = Claim(
+            **{name: known[name] if rng.random() < 0.5 else value for name, value in drawn.items()}
+        )
         if claim not in taken and adjudicate(claim).rules == wanted:
             decision = adjudicate(claim)
             return Problem(

@@ -1,0 +1,79 @@
+"""Which rules of the rule book the taught chains use, as far as their text and their problems tell."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from realm.core.records import Problem, Route
+from realm.verify.normal import plain
+
+_RULE = re.compile(r"^(\d+)\.\s+(.*(?:\n(?!\s*(?:\d+\.|#|$)).*)*)", re.MULTILINE)
+_CITED = re.compile(r"\b(?:rules?|R)\s*(?:no\.?|number|#|§)?\s*(\d+)", re.IGNORECASE)
+_TERM = re.compile(r"[a-z][a-z-]{3,}|\d+(?:\.\d+)?")
+_SHARED_BY = 2
+"""A term that more rules than this use says of none of them that it was applied."""
+_TERMS_NEEDED = 2
+
+
+def numbered_rules(rule_book: str) -> dict[int, str]:
+    """Return the rules of a Markdown rule book by their numbers.
+
+    >>> numbered_rules("# Order\\n1. First\\n   things first.\\n2. Then the rest.")
+    {1: 'First things first.', 2: 'Then the rest.'}
+    """
+    return {int(number): " ".join(text.split()) for number, text in _RULE.findall(rule_book)}
+
+
+def used_rules(
+    chain: Route, problem: Problem, rules: Mapping[int, str], terms: Mapping[int, set[str]]
+) -> set[int]:
+    """Return the rules that a chain uses: those the problem says decide it, where it says so; else those that the chain cites
+    by number, or of whose own `terms` it holds two."""
+    known = problem.meta.get("rules")
+    if isinstance(known, list):
+        return set(known) & set(rules)
+    said = set(_TERM.findall(plain(chain.text)))
+    cited = {int(number) for number in _CITED.findall(chain.text)} & set(rules)
+    return cited | {
+        number
+        for number, own in terms.items()
+        if own and len(own & said) >= min(_TERMS_NEEDED, len(own))
+    }
+
+
+def own_terms(rules: Mapping[int, str]) -> dict[int, set[str]]:
+    """Return the words and numbers of each rule that at most one other rule has."""
+    terms = {number: set(_TERM.findall(plain(text))) for number, text in rules.items()}
+    counts = Counter(term for own in terms.values() for term in own)
+    return {
+        number: {term for term in own if counts[term] <= _SHARED_BY}
+        for number, own in terms.items()
+    }
+
+
+def rule_coverage(
+    chains: Sequence[Route],
+    routes: Iterable[Route],
+    problems: Mapping[str, Problem],
+    rule_book: str | None,
+) -> dict[str, Any]:
+    """Return how many rules there are and which none of `chains` uses; `{}` without a numbered rule book.
+
+    Where prompts of the teacher held parts of a guide, `guide_units` says how many parts any of `routes` had before it, and
+    `guide_units_untaught` how many of them no taught chain had.
+    """
+    units = {unit for route in routes for unit in route.guide}
+    taught = {unit for chain in chains for unit in chain.guide}
+    guide = (
+        {"guide_units": len(units), "guide_units_untaught": len(units - taught)} if units else {}
+    )
+    rules = numbered_rules(rule_book or "")
+    if not rules:
+        return guide
+    terms, used = own_terms(rules), set()
+    for chain in chains:
+        used |= used_rules(chain, problems[chain.problem_id], rules, terms)
+    return {"rules": len(rules), "rules_unused": sorted(set(rules) - used)} | guide

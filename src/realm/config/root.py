@@ -1,0 +1,321 @@
+"""The settings of a run: one model per stage. The defaults are the vetted setting."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveInt,
+    PrivateAttr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from realm.config.compare import CompareConfig
+from realm.config.domain import SCRIPTED_TASKS, ClaimsDomain, FilesDomain, GymDomain
+from realm.config.routes import CollectedRoutes, ImportedRoutes, ScriptedRoutes
+from realm.config.yaml import Section, Share, describe_mistakes, put_in, read_settings
+from realm.core.errors import ConfigError
+from realm.method.prompt import ASSISTED, AUTONOMOUS
+
+TrlSettings = dict[str, Any]
+"""Settings that go to a class of TRL or PEFT untouched; that class says what it allows."""
+
+
+class PromptConfig(Section):
+    autonomous: str = AUTONOMOUS
+    assisted: str = ASSISTED
+    system: str | None = None
+    think_end: str | None = None
+    """The tag that ends private thinking, as "</think>"; what comes before it is not read."""
+
+    @field_validator("autonomous", "assisted")
+    @classmethod
+    def _has_placeholders(cls, template: str, info: Any) -> str:
+        needed = ["{question}"] if info.field_name == "autonomous" else ["{question}", "{routes}"]
+        missing = [name for name in needed if name not in template]
+        if missing:
+            raise ValueError(
+                f"the template lacks {' and '.join(missing)}; it needs {' and '.join(needed)}"
+            )
+        return template
+
+
+class DistillConfig(Section):
+    kind: Literal["guided", "unguided", "answer_only", "self"] = "guided"
+    """guided: chains written with the rules at hand; unguided: chains written without; answer_only: no chains; self: TRL's
+    on-policy self-distillation, in which the model itself with the rules in its prompt teaches the model without."""
+    fill: bool = False
+    """Where a problem has no right chain written with the rules, its right routes are taught in their place; kinds guided and
+    answer_only."""
+    choose: Literal["likelihood", "length", "all"] = "likelihood"
+    """Which chains of a problem with more than `per_problem`: the likeliest under the student, those nearest to the median
+    length, or all. The student is asked only where there is a choice."""
+    per_problem: PositiveInt = 4
+    """More chains of one problem teach less than chains of another problem would."""
+    drop_leaks: bool = False
+    """Leave out chains that talk about a rule list, which the student never sees."""
+    assisted_share: Share = 0.5
+    """Share of the rows that teach the assisted format, with a check of each route shown: the teacher's, or else one by the
+    route's label and the taught chain; kind guided only."""
+    altered_share: Share = 0.0
+    """Share of those rows in whose routes some numbers are changed, alike in all: the model cannot copy them and must work the
+    problem out. Against believing routes of a source that it never met."""
+    max_chain_tokens: PositiveInt | None = None
+    """Longer chains are left out: long chains of a big teacher hurt a small student."""
+    sft: TrlSettings = {}
+    sdft: TrlSettings = {}
+    """For kind self: settings of TRL's SDFTConfig, in the place of `sft`."""
+
+
+class Reward(Section):
+    answer: NonNegativeFloat = 1.0
+    verdict: NonNegativeFloat = 0.5
+    format: NonNegativeFloat = 0.1
+    localization: NonNegativeFloat = 0.0
+    """For naming the first step of a flawed route that does not hold, where it is known."""
+    label: Literal["outcome", "process"] = "outcome"
+    """What a verdict is held against: the route reached the gold answer, or each of its steps holds."""
+
+
+class RouteMix(Section):
+    """Which routes of a problem's bank a training prompt shows."""
+
+    wrong_majority: Share | None = None
+    """Share of sets in which wrong routes outnumber right ones, where the bank allows it; null: every number of right routes is
+    equally likely."""
+    plausible: bool = False
+    """Of the wrong routes those nearest to a right one come first."""
+    wrong: bool = True
+    """Wrong routes are shown at all; an ablation turns them off, and with them every reward for verdicts."""
+
+
+class Gate(Section):
+    """When the closed-loop fade turns guidance down: by the autonomy gap of each bucket of problems, of like difficulty."""
+
+    buckets: PositiveInt = 3
+    near: Share = 0.05
+    """Guidance falls while assisted accuracy is at most so far above autonomous accuracy."""
+    far: Share = 0.15
+    """Guidance rises again once it is so far above; between the two it stands."""
+    memory: Annotated[int, Field(ge=32)] = 512
+    """After so many more completions an earlier one counts half."""
+
+    @model_validator(mode="after")
+    def _near_is_nearer_than_far(self) -> Self:
+        if not self.near < self.far:
+            raise ValueError(
+                f"near = {self.near:g} and far = {self.far:g}: need near < far, so that guidance does not go up and down "
+                "with the noise. Try near: 0.05, far: 0.15"
+            )
+        return self
+
+
+class Fade(Section):
+    kind: Literal["linear", "cosine", "exponential", "step", "gated", "constant", "none"] = "linear"
+    routes: PositiveInt = 4
+    """Routes shown while nothing has faded."""
+    hold: Share = 0.1
+    """Share of training before the fade begins."""
+    gone_by: Share = 0.8
+    """Share of training after which no prompt shows a route."""
+    dropout: Share = 0.2
+    """Share of prompts that show no route from the first step on."""
+    dial: Literal["routes", "chance", "both", "in_group"] = "both"
+    """What fades: the number of routes shown, the chance that a prompt shows any, both, or the share of the copies of one prompt
+    that show any. Gated: chance, unless in_group is asked for."""
+    gate: Gate = Gate()
+    """For `kind: gated`."""
+    transfer: NonNegativeFloat = 0.0
+    """Weight of the loss that credits the policy's assisted successes to the autonomous prompt; 0: none."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gated_fades_by_chance(cls, settings: Any) -> Any:
+        if isinstance(settings, dict) and settings.get("kind") == "gated":
+            return {"dial": "chance"} | settings
+        return settings
+
+    @model_validator(mode="after")
+    def _gate_compares_like_with_like(self) -> Self:
+        if self.kind == "gated" and self.dial not in ("chance", "in_group"):
+            raise ValueError(
+                f"dial = {self.dial}: with kind: gated the number of routes must not fade, since fewer routes narrow the very "
+                "gap that the gate watches. Allowed: chance, in_group"
+            )
+        if self.kind == "gated" and self.dropout == 0:
+            raise ValueError(
+                "dropout = 0: kind: gated must measure accuracy without routes from the first step on. Try dropout: 0.2"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _begins_before_it_ends(self) -> Self:
+        if not self.hold < self.gone_by:
+            raise ValueError(
+                f"hold = {self.hold:g} and gone_by = {self.gone_by:g}: need 0 <= hold < gone_by <= 1, so that the routes "
+                "start to fade before they are gone. Try hold: 0.1, gone_by: 0.8"
+            )
+        return self
+
+
+class Headroom(Section):
+    problems: PositiveInt = 128
+    samples: Annotated[int, Field(ge=2)] = 8
+
+
+class TrainConfig(Section):
+    problems: PositiveInt | None = None
+    """How many training problems RL uses; null: all."""
+    reward: Reward = Reward()
+    fade: Fade = Fade()
+    mix: RouteMix = RouteMix()
+    headroom: Headroom = Headroom()
+    shared_prefix: Literal["auto", "on", "off"] = "auto"
+    """Encode each prompt once for all of its completions: where the model allows it, always (else an error), never."""
+    lora: TrlSettings | None = None
+    grpo: TrlSettings = {}
+
+    @field_validator("shared_prefix", mode="before")
+    @classmethod
+    def _words_that_yaml_reads_as_truth(cls, said: Any) -> Any:
+        return {True: "on", False: "off"}.get(said, said) if isinstance(said, bool) else said
+
+
+class EvaluateConfig(Section):
+    routes: PositiveInt = 4
+    """Routes that an assisted prompt shows, from the held-out sources."""
+    limit: dict[Literal["test", "test_rules"], PositiveInt | None] = {}
+    """The first so many problems of a split; a split that is not named, or null, counts in full."""
+    max_new_tokens: PositiveInt = 256
+    batch_tokens: PositiveInt = 16384
+    """Prompt and new tokens of one generation batch together."""
+    samples: NonNegativeInt = 0
+    """Samples per problem at temperature 1, for mean@n beside greedy decoding."""
+
+
+class ReportConfig(Section):
+    transcripts: NonNegativeInt = 10
+
+
+class Config(Section):
+    """All settings of a run. Paths are relative to the config file, `run` to the working directory."""
+
+    run: str | None = None
+    """The run folder; null: runs/<name of the config file>."""
+    seed: NonNegativeInt = 7
+    model: str | None = None
+    """A folder or a hub id: any causal language model of Transformers; null: none, the route bank is all there is to evaluate."""
+    recipe: Literal["r1", "zero"] = "r1"
+    """r1: distil, then reinforcement learning; zero: reinforcement learning straight on `model`."""
+    rounds: PositiveInt = 1
+    """How often the recipe's reinforcement learning is done; from the second time on with routes that the policy wrote itself."""
+    domain: ClaimsDomain | FilesDomain | GymDomain = Field(discriminator="kind")
+    prompt: PromptConfig = PromptConfig()
+    routes: ScriptedRoutes | ImportedRoutes | CollectedRoutes = Field(
+        default=ScriptedRoutes(), discriminator="kind"
+    )
+    distill: DistillConfig = DistillConfig()
+    train: TrainConfig = TrainConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+    report: ReportConfig = ReportConfig()
+    compare: CompareConfig = CompareConfig()
+    _source: Path = PrivateAttr(default=Path("config.yaml"))
+
+    @model_validator(mode="after")
+    def _expert_knows_the_domain(self) -> Self:
+        unknown = [f"domain.kind = {self.domain.kind}"] if self.domain.kind == "files" else []
+        if self.domain.kind == "reasoning_gym":
+            unknown = [
+                f"the task {task}" for task in self.domain.tasks if task not in SCRIPTED_TASKS
+            ]
+        if unknown and self.routes.kind == "scripted":
+            raise ValueError(
+                f"the scripted expert knows the claims domain and, of reasoning_gym, {', '.join(SCRIPTED_TASKS)}, "
+                f"not {unknown[0]}; "
+                "set routes.kind: import and name the files that hold your models' answers in routes.files"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _teachers_suit_the_domain(self) -> Self:
+        for teacher in self.routes.teachers if self.routes.kind == "collect" else ():
+            if teacher.kind == "scripted" and self.domain.kind != "claims":
+                raise ValueError(
+                    f"the teacher {teacher.name!r} is the scripted expert, which knows the claims domain only, not domain.kind = "
+                    f"{self.domain.kind}; take a teacher of kind api, local or replay"
+                )
+            if (
+                teacher.guided
+                and self.domain.kind == "files"
+                and not (self.domain.rules or self.routes.guide.path)
+            ):
+                raise ValueError(
+                    f"the teacher {teacher.name!r} is asked for guided chains, and there is no guide; name a rule book in "
+                    "domain.rules or a reference text in routes.guide.path, or set its guided: 0"
+                )
+        return self
+
+    @property
+    def source(self) -> Path:
+        """Return the config file's path."""
+        return self._source
+
+    def resolve(self, path: str) -> Path:
+        """Return `path`, as the config file writes it, as a path from here."""
+        return self._source.parent / Path(path).expanduser()
+
+    def resolve_model(self) -> str:
+        """Return the model's folder where there is one, else the hub id; an error where there is neither."""
+        if self.model is None:
+            raise ConfigError(
+                f"{self._source}: model: there is none, and this needs one. Name any causal language model of Transformers, a "
+                "folder or a hub id, in the config or by --set model=Qwen/Qwen2.5-1.5B-Instruct"
+            )
+        folder = self.resolve(self.model)
+        if folder.is_dir():
+            return str(folder)
+        if self.model.startswith((".", "/", "~")) or self.model.count("/") > 1:
+            raise ConfigError(
+                f"{self._source}: model: there is no folder {folder}. Allowed: a folder (relative to the config file) or a "
+                "hub id such as Qwen/Qwen2.5-1.5B-Instruct."
+            )
+        return self.model
+
+    def run_folder(self) -> Path:
+        """Return the run folder that the config asks for."""
+        return Path(self.run) if self.run else Path("runs") / self._source.stem
+
+    def dump(self) -> dict[str, Any]:
+        """Return all settings, defaults included, as a JSON-ready dict."""
+        return self.model_dump(mode="json")
+
+    def with_settings(self, settings: Mapping[str, Any]) -> Config:
+        """Return this config with each `a.b: value` put in; `ConfigError` where it does not fit."""
+        said = self.model_dump(mode="json", exclude_unset=True)
+        for dotted, value in settings.items():
+            put_in(said, dotted.split("."), value, f"{dotted}: {value}")
+        return _validated(
+            said, self._source, [f"{dotted}={value}" for dotted, value in settings.items()]
+        )
+
+
+def load_config(path: Path, overrides: list[str] | None = None) -> Config:
+    """Return the settings of a YAML file, with `a.b=value` overrides put on top; `ConfigError` on any mistake in them."""
+    path = Path(path)
+    return _validated(read_settings(path, overrides or []), path, overrides or [])
+
+
+def _validated(settings: Mapping[str, Any], path: Path, overrides: list[str]) -> Config:
+    try:
+        config = Config.model_validate(settings)
+    except ValidationError as error:
+        raise ConfigError(describe_mistakes(error, Config, path, overrides)) from None
+    config._source = path
+    return config

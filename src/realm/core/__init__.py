@@ -1,0 +1,1 @@
+"""Records, errors, files and run folders: what every other part builds on."""

@@ -1,0 +1,164 @@
+"""Read and write the files of a run folder: whole or not at all, and a mistake named by file and line."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import MISSING, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+from realm.core.errors import DataError
+from realm.core.records import Problem, Route, to_row
+
+Record = TypeVar("Record", Problem, Route)
+_TEXTS = {"id", "split", "question", "problem_id", "source", "text"}
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`, which takes its place when the block ends well and is removed when it does not."""
+    temporary = path.with_name(f".{path.name}.part")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` to `path`, whole or not at all."""
+    with writing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as indented JSON, whole or not at all; NaN is refused."""
+    write_text(path, json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False) + "\n")
+
+
+def write_jsonl(path: Path, rows: Iterable[dict[str, Any] | Problem | Route]) -> None:
+    """Write one row a line, whole or not at all; records become rows."""
+    with writing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        for row in rows:
+            file.write(_line(row))
+
+
+@contextmanager
+def append_jsonl(path: Path) -> Iterator[Callable[[dict[str, Any] | Problem | Route], None]]:
+    """Give a function that appends one row, a whole line at a time; a last line that a kill tore is removed first."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    repair_torn_line(path)
+    with path.open("a", encoding="utf-8") as file:
+
+        def append(row: dict[str, Any] | Problem | Route) -> None:
+            file.write(_line(row))
+            file.flush()
+
+        yield append
+
+
+def repair_torn_line(path: Path) -> None:
+    """Cut off a last line without a line end: the row was not written whole. No file is no mistake."""
+    if not path.exists():
+        return
+    with path.open("rb+") as file:
+        content = file.read()
+        if content and not content.endswith(b"\n"):
+            file.truncate(content.rfind(b"\n") + 1)
+
+
+def read_jsonl(path: Path) -> list[dict[str, Any]]:
+    """Return the rows of a .jsonl or .jsonl.gz file; `DataError` names the line that is no JSON object."""
+    return [row for _, row in numbered_rows(path)]
+
+
+def numbered_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield (line number, row) of a .jsonl or .jsonl.gz file; empty lines are passed over."""
+    try:
+        with (
+            gzip.open(path, "rt", encoding="utf-8")
+            if path.suffix == ".gz"
+            else path.open(encoding="utf-8") as file
+        ):
+            for number, line in enumerate(file, 1):
+                if line.strip():
+                    yield number, parse_row(line, f"{path}:{number}")
+    except FileNotFoundError:
+        raise DataError(f"{path}: there is no such file.") from None
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        raise DataError(
+            f"{path}: cannot be read: {error}. Allowed: UTF-8 text, or its .gz."
+        ) from None
+
+
+def parse_row(line: str, place: str) -> dict[str, Any]:
+    """Return the JSON object that `line` is; NaN, which is no value, becomes `None`. `DataError` names `place`."""
+    try:
+        row = json.loads(line, parse_constant=lambda _: None)
+    except (ValueError, RecursionError) as error:
+        reason = (
+            f"{error.msg} at column {error.colno}"
+            if isinstance(error, json.JSONDecodeError)
+            else error
+        )
+        raise DataError(f"{place}: not valid JSON: {reason}. {_found(line)}") from None
+    if not isinstance(row, dict):
+        raise DataError(f"{place}: not a JSON object. {_found(line)}")
+    return row
+
+
+def read_problems(path: Path) -> list[Problem]:
+    """Return the problems of a problems.jsonl."""
+    return _read_records(path, Problem)
+
+
+def read_routes(path: Path) -> list[Route]:
+    """Return the routes of a routes.jsonl."""
+    return _read_records(path, Route)
+
+
+def _read_records(path: Path, kind: type[Record]) -> list[Record]:
+    known = {field.name for field in fields(kind)}
+    needed = [
+        field.name
+        for field in fields(kind)
+        if field.default is MISSING and field.default_factory is MISSING
+    ]
+    records = []
+    for number, row in numbered_rows(path):
+        missing = [name for name in needed if name not in row]
+        unknown = sorted(set(row) - known)
+        no_text = sorted(name for name in _TEXTS & set(row) if not isinstance(row[name], str))
+        if missing or unknown or no_text:
+            faults = (
+                ("lacks", missing),
+                ("has unknown fields:", unknown),
+                ("holds no text in", no_text),
+            )
+            what = " and ".join(f"{fault} {', '.join(names)}" for fault, names in faults if names)
+            optional = ", ".join(sorted(known - set(needed)))
+            raise DataError(
+                f"{path}:{number}: the row {what}. A row has {', '.join(needed)} and may have {optional}."
+            )
+        records.append(kind(**row))
+    return records
+
+
+def _line(row: dict[str, Any] | Problem | Route) -> str:
+    return (
+        json.dumps(
+            row if isinstance(row, dict) else to_row(row), ensure_ascii=False, allow_nan=False
+        )
+        + "\n"
+    )
+
+
+def _found(line: str) -> str:
+    line = line.strip()
+    return f"Found: {line if len(line) <= 60 else line[:60] + '...'}. Each line is one JSON object."

@@ -1,0 +1,111 @@
+"""The data that crosses a stage: problems, routes, what a completion said, and how it scored."""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, asdict, dataclass, field, fields
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """One question with its gold answer."""
+
+    id: str
+    split: str
+    question: str
+    answer: Any
+    """The gold answer: a string, a number, or a list of strings, as the domain's answer kind reads it."""
+    choices: list[str] | None = None
+    meta: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Route:
+    """One outside chain of thought for a problem, with the verifier's label."""
+
+    problem_id: str
+    source: str
+    text: str
+    answer: Any
+    """What the verifier extracted from `text`; `None` when the route does not say."""
+    correct: bool | None
+    """The outcome label: the route reached the gold answer. `None` where the verifier could not tell in its time; such a
+    route is neither shown nor taught."""
+    guided: bool = False
+    """The author had the rule book at hand: a chain to distil, never a route to show."""
+    rationalized: bool = False
+    """The author was shown the gold answer."""
+    guide: tuple[str, ...] = ()
+    """Which units of the guide were in the prompt, by the hash of their text."""
+    process: bool | None = None
+    """The process label: every step holds. `None` where nobody knows."""
+    check: str | None = None
+    """A verification of this route by the guided teacher, up to the first step that does not hold; without a verdict."""
+    flaw: str | None = None
+    """The first step of the text that does not hold, as the text has it. `None` where there is none, or nobody knows."""
+    usage: dict[str, int] = field(default_factory=dict)
+    cost_usd: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RouteSet:
+    """The routes that one assisted prompt shows, in the order shown. An empty set is an autonomous prompt."""
+
+    problem_id: str
+    routes: tuple[Route, ...] = ()
+
+    def labels(self, kind: str = "outcome") -> tuple[bool, ...]:
+        """Return the true verdict of each route, `kind` being `outcome` or `process` (outcome where unknown)."""
+        if kind == "process":
+            return tuple(
+                route.correct if route.process is None else route.process for route in self.routes
+            )
+        return tuple(route.correct for route in self.routes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """What one completion said. `None` means "not said"."""
+
+    verdicts: tuple[bool | None, ...] = ()
+    """One verdict per shown route: `True` sound, `False` flawed."""
+    reasoning: str | None = None
+    answer: str | None = None
+    """The text of the answer block; where there is none, the text outside the verification block."""
+    well_formed: bool = False
+    """Every block that the prompt asks for is there, once, in order."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """The reward terms of one completion, each in [0, 1]; `verdict` is `None` where no verdict is paid."""
+
+    answer: float
+    verdict: float | None
+    format: float
+    total: float
+    localization: float | None = None
+    """`None` where the first flawed step of no route shown is known."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What came of one completion in training, for those who watch accuracy with and without routes."""
+
+    problem_id: str
+    guided: bool
+    right: bool
+
+
+def to_row(record: Any) -> dict[str, Any]:
+    """Return `record` as a JSON-ready dict, without the optional fields that are `None` or empty."""
+    needed = {
+        field.name
+        for field in fields(record)
+        if field.default is MISSING and field.default_factory is MISSING
+    }
+    return {
+        key: value
+        for key, value in asdict(record).items()
+        if key in needed or value not in (None, {}, ())
+    }

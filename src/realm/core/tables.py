@@ -1,0 +1,228 @@
+"""Rows of a user's own data, each with its place: JSON Lines, CSV and Parquet files, and data sets of the hub."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import gzip
+import json
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from realm.core.errors import DataError
+from realm.core.jsonl import parse_row
+
+HUB = "hub:"
+NAMED = 5
+"""How many rows that cannot be used are named in full."""
+
+Row = dict[str, Any]
+OnBad = Callable[[DataError], None]
+
+csv.field_size_limit(2**31 - 1)  # a cell may hold a whole table; the default stops at 128 KiB
+
+
+def refuse(error: DataError) -> None:
+    """Raise `error`: what happens to a bad row where nobody asked for the others to be read all the same."""
+    raise error
+
+
+def read_rows(
+    name: str, resolve: Callable[[str], Path] = Path, on_bad: OnBad = refuse
+) -> Iterator[tuple[str, Row]]:
+    """Yield (place, row) of a file, whose path `resolve` makes, or of `hub:owner/name:split`; every value fits into JSON.
+
+    The place is what a message calls the row: `problems.csv:12`. A row that cannot be read goes to `on_bad` and the next
+    one follows; what makes the rest of the file unreadable is raised.
+    """
+    if name.startswith(HUB):
+        yield from _hub_rows(name, resolve)
+        return
+    path = resolve(name)
+    kind = path.name.removesuffix(".gz").rpartition(".")[2].lower()
+    if kind not in ("jsonl", "csv", "parquet") or path.name.endswith(".parquet.gz"):
+        raise DataError(
+            f"{path}: an unknown kind of file. Allowed: .jsonl (one JSON object a line), .csv, either with .gz, .parquet, and "
+            f"{HUB}owner/name for a data set of the hub, or {HUB}FOLDER for one on disk. A list in a .json file becomes lines "
+            "by: jq -c '.[]' FILE.json > FILE.jsonl"
+        )
+    try:
+        if kind == "parquet":
+            yield from _parquet_rows(path)
+            return
+        with _open_text(path) as file:
+            yield from (
+                _json_rows(path, file, on_bad) if kind == "jsonl" else _csv_rows(path, file, on_bad)
+            )
+    except FileNotFoundError:
+        raise DataError(f"{path}: there is no such file.{_near(path)}") from None
+    except gzip.BadGzipFile:
+        raise DataError(
+            f"{path}: is no gzip file. Take .gz off its name if it is plain text, or fetch it again."
+        ) from None
+    except (EOFError, zlib.error):
+        raise DataError(
+            f"{path}: is torn: the gzip file ends or breaks in the middle. Fetch it again."
+        ) from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}.") from None
+
+
+def local_path(name: str, resolve: Callable[[str], Path] = Path) -> Path | None:
+    """Return the file or folder on this machine that `name` stands for; `None` for a data set of the hub."""
+    if not name.startswith(HUB):
+        return resolve(name)
+    folder = resolve(_hub_parts(name)[0])
+    return folder if folder.is_dir() else None
+
+
+def absolute(name: str) -> str:
+    """Return `name` so that it means the same from any folder."""
+    path = local_path(name)
+    if path is None:
+        return name
+    if not name.startswith(HUB):
+        return path.absolute().as_posix()
+    _, colon, part = name.removeprefix(HUB).partition(":")
+    return f"{HUB}{path.absolute().as_posix()}{colon}{part}"
+
+
+def describe_bad(errors: Sequence[DataError]) -> str:
+    """Return how many rows were left out and why, the first few in full; nothing where there are none."""
+    if not errors:
+        return ""
+    lines = [
+        f"{len(errors)} {'row' if len(errors) == 1 else 'rows'} left out:",
+        *map(str, errors[:NAMED]),
+    ]
+    return "\n  ".join(
+        [*lines, *([f"and {len(errors) - NAMED} more"] if len(errors) > NAMED else [])]
+    )
+
+
+def _open_text(path: Path) -> IO[str]:
+    """Open a text file so that a byte that is no UTF-8 makes a bad row and not a bad file."""
+    how: dict[str, Any] = {"encoding": "utf-8-sig", "errors": "surrogateescape", "newline": ""}
+    return gzip.open(path, "rt", **how) if path.suffix == ".gz" else path.open(**how)
+
+
+def _json_rows(path: Path, file: IO[str], on_bad: OnBad) -> Iterator[tuple[str, Row]]:
+    for number, line in enumerate(file, 1):
+        if not line.strip():
+            continue
+        place = f"{path}:{number}"
+        try:
+            _require_utf8(line, place)
+            row = parse_row(line, place)
+        except DataError as error:
+            on_bad(error)
+            continue
+        yield place, _plain(row) if "\\u" in line else row
+
+
+def _csv_rows(path: Path, file: IO[str], on_bad: OnBad) -> Iterator[tuple[str, Row]]:
+    reader = csv.DictReader(file, strict=True)
+    try:
+        columns = list(reader.fieldnames or [])
+        _require_utf8(",".join(columns), f"{path}:1")
+        if len(columns) == 1 and any(separator in columns[0] for separator in ";\t"):
+            raise DataError(
+                f"{path}:1: the cells are not separated by commas. Save the file as CSV with commas."
+            )
+        if twice := sorted({column for column in columns if column and columns.count(column) > 1}):
+            raise DataError(
+                f"{path}:1: the column {twice[0]!r} comes twice. Give each column a name of its own."
+            )
+        for row in reader:
+            place = f"{path}:{reader.line_num}"
+            try:
+                if None in row or None in row.values():
+                    raise DataError(
+                        f"{place}: more or fewer cells than the {len(columns)} columns of the first line. A cell that holds a "
+                        'comma or a line end stands in quotes: "a, b".'
+                    )
+                _require_utf8("".join(row.values()), place)
+            except DataError as error:
+                on_bad(error)
+                continue
+            yield place, row
+    except csv.Error as error:
+        raise DataError(
+            f"{path}:{reader.line_num}: not valid CSV: {error}. Where the next row begins cannot be told; close the quotes, and "
+            'write a quote inside a cell twice: "a ""b"" c".'
+        ) from None
+
+
+def _parquet_rows(path: Path) -> Iterator[tuple[str, Row]]:
+    from pyarrow import ArrowException
+    from pyarrow.parquet import ParquetFile
+
+    try:
+        with ParquetFile(path) as file:
+            rows = (row for batch in file.iter_batches() for row in batch.to_pylist())
+            for number, row in enumerate(rows, 1):
+                yield f"{path}: row {number}", _plain(row)
+    except ArrowException as error:
+        raise DataError(
+            f"{path}: is no whole Parquet file: {str(error).rstrip('.')}. Write or fetch it again."
+        ) from None
+
+
+def _hub_rows(name: str, resolve: Callable[[str], Path]) -> Iterator[tuple[str, Row]]:
+    """Yield the rows of a data set of the hub, or of a folder on disk that `datasets` reads in the same way."""
+    from datasets import DatasetDict, disable_progress_bars, load_dataset
+    from datasets.exceptions import DatasetsError
+
+    from realm.core.quiet import quiet_libraries
+
+    repository, subset, split = _hub_parts(name)
+    disable_progress_bars()
+    quiet_libraries()
+    try:
+        found = load_dataset(str(local_path(name, resolve) or repository), subset, split=split)
+    except (OSError, ValueError, RuntimeError, DatasetsError) as error:
+        reason = str(error).strip().split("\n")[0].rstrip(".")
+        raise DataError(
+            f"{name}: cannot be loaded: {reason}. Allowed: {HUB}owner/name, {HUB}owner/name:split and "
+            f"{HUB}owner/name:subset/split, or a folder in the place of owner/name."
+        ) from None
+    if isinstance(found, DatasetDict):
+        if len(found) > 1:
+            one = f"{HUB}{repository}:{subset + '/' if subset else ''}{next(iter(found))}"
+            raise DataError(f"{name}: has the splits {', '.join(found)}. Say which one: {one}")
+        found = next(iter(found.values()))
+    for number, row in enumerate(found, 1):
+        yield f"{name}: row {number}", _plain(row)
+
+
+def _hub_parts(name: str) -> tuple[str, str | None, str | None]:
+    """Return repository (or folder), subset and split.
+
+    >>> _hub_parts("hub:openai/gsm8k:main/test"), _hub_parts("hub:owner/name")
+    (('openai/gsm8k', 'main', 'test'), ('owner/name', None, None))
+    """
+    repository, _, part = name.removeprefix(HUB).partition(":")
+    subset, _, split = part.rpartition("/")
+    return repository, subset or None, split or None
+
+
+def _plain(row: Row) -> Row:
+    """Return `row` as JSON can hold it: a date as text, NaN as `None`, half of a surrogate pair as `?`."""
+    text = json.dumps(row, ensure_ascii=False, default=str).encode(errors="replace")
+    return json.loads(text, parse_constant=lambda _: None)
+
+
+def _require_utf8(text: str, place: str) -> None:
+    """Raise `DataError` where `text`, read with surrogateescape, holds a byte that is no UTF-8."""
+    if not text.isascii() and any("\udc80" <= letter <= "\udcff" for letter in text):
+        raise DataError(
+            f"{place}: not UTF-8 text. Save the file as UTF-8 (in a spreadsheet: CSV UTF-8), or convert it: "
+            "iconv -f latin1 -t utf-8 FILE"
+        )
+
+
+def _near(path: Path) -> str:
+    near = difflib.get_close_matches(path.name, [file.name for file in path.parent.glob("*")], n=1)
+    return f" Did you mean {path.parent / near[0]}?" if near else ""

@@ -1,0 +1,1 @@
+"""Evaluation: ask, judge, compare and report."""

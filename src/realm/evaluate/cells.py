@@ -1,0 +1,184 @@
+"""The cells of a comparison: one run folder per method and seed, each with the shared earlier stages linked in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from realm.config.root import Config
+from realm.core.runs import STAGES, Run, Stage
+from realm.evaluate.methods import Method, chosen_methods, settings_of, with_starts
+
+SHARED = ("problems.jsonl", "routes.jsonl", "rules.md", "sft.jsonl", "distilled")
+"""What a cell takes over from the one that it starts from."""
+STAGES_OF_MODE: dict[str, tuple[str, ...]] = {
+    "autonomous": ("autonomous",),
+    "assisted": ("assisted",),
+    "rules": ("rules",),
+    "sampled": ("samples",),
+    "self_consistency": ("samples",),
+    "self_routes": ("samples", "self_routes"),
+    "best_of_n": ("samples", "self_routes"),
+    "universal": ("samples", "universal"),
+    "best_of_routes": ("assisted",),
+    "universal_routes": ("universal_routes",),
+}
+"""What must be asked for a mode; the last of its stages tells the outcome."""
+
+_WHO = ("seed", "model", "recipe", "domain.kind", "domain.answer", "prompt", "routes.held_out")
+_START = ("problems.jsonl", "routes.jsonl", "distilled/")
+
+
+def _further(name: str, module: str, *more: str, inputs: tuple[str, ...] = _START) -> Stage:
+    settings = (
+        *_WHO,
+        "distill.sft",
+        "compare.sft",
+        "train.problems",
+        "train.grpo",
+        "train.lora",
+        *more,
+    )
+    return Stage(
+        name=name,
+        module=f"realm.baselines.{module}",
+        settings=settings,
+        inputs=inputs,
+        outputs=("model/", "taught.jsonl"),
+    )
+
+
+def _asking(name: str, *more: str, inputs: tuple[str, ...] = ()) -> Stage:
+    return Stage(
+        name=name,
+        module=f"realm.evaluate.modes:{name}",
+        settings=(*_WHO, "evaluate", *more),
+        inputs=("problems.jsonl", "routes.jsonl", "distilled/?", "model/?", *inputs),
+        outputs=(f"answers/{name}.jsonl", f"outcomes/{name}.json"),
+    )
+
+
+CELL_STAGES: dict[str, Stage] = {
+    stage.name: stage
+    for stage in (
+        *(STAGES[name] for name in ("data", "routes", "distill", "train")),
+        _further("further", "further", inputs=(*_START, "sft.jsonl")),
+        _further("rft", "rft", "evaluate.max_new_tokens"),
+        _further("instructors", "instructors", "evaluate.max_new_tokens", "compare.instructor"),
+        _further(
+            "cot_synthesizer",
+            "cot_synthesizer",
+            "train.fade.routes",
+            "train.mix",
+            "distill.fill",
+            "distill.altered_share",
+        ),
+        replace(_asking("pilot", "compare.pilot"), module="realm.evaluate.pilot"),
+        _asking("autonomous"),
+        _asking("assisted"),
+        _asking("rules", "compare.prompts.rules", inputs=("rules.md",)),
+        _asking("samples"),
+        _asking("self_routes", inputs=("answers/samples.jsonl",)),
+        _asking("universal", "compare.prompts.choose", inputs=("answers/samples.jsonl",)),
+        _asking("universal_routes", "compare.prompts.choose"),
+    )
+}
+_MAKES_SHARED = ("data", "routes", "distill")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One method with one seed: its run folder, the folder that it starts from, and the stages that make it whole."""
+
+    method: Method
+    seed: int
+    run: Run
+    parent: Cell | None
+    stages: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        return self.run.folder.name
+
+    def left(self) -> list[str]:
+        """Return the stages that are not done: all of them where what they start from is not."""
+        if self.parent is not None and any(stage in _MAKES_SHARED for stage in self.parent.left()):
+            return list(self.stages)
+        return [stage for stage in self.stages if not self.run.is_done(stage)]
+
+    def work(self, *, force: bool = False) -> None:
+        """Do what is left."""
+        for name in SHARED if self.parent is not None else ():
+            if self.parent.run.path(name).exists():
+                self.run.adopt(self.parent.run.path(name), name)
+        for stage in self.stages:
+            if force or not self.run.is_done(stage):
+                with self.run.recording(stage):
+                    function_of(CELL_STAGES[stage])(self.run.config, self.run)
+
+    def seconds(self) -> float:
+        """Return what its stages have cost so far."""
+        recorded = self.run.manifest().get("stages", {})
+        return sum(recorded[stage]["seconds"] for stage in self.stages if stage in recorded)
+
+    def budget(self) -> dict[str, int]:
+        """Return what its model was trained on, from the config's model on: the starts that it shares are counted in."""
+        total = self.parent.budget() if self.parent is not None else {}
+        for entry in self.run.manifest().get("stages", {}).values():
+            for name in ("rollouts", "trained_completions", "trained_tokens"):
+                total[name] = total.get(name, 0) + entry.get("figures", {}).get(name, 0)
+        return total
+
+
+def plan(config: Config, folder: Path) -> list[Cell]:
+    """Return all cells, seed after seed, each behind the one that it starts from."""
+    methods = chosen_methods(config)
+    return [
+        cell for seed in seeds_of(config) for cell in _cells_of_seed(config, folder, methods, seed)
+    ]
+
+
+def seeds_of(config: Config) -> range:
+    """Return the seeds of the comparison."""
+    return range(config.seed, config.seed + config.compare.seeds)
+
+
+def _cells_of_seed(
+    config: Config, folder: Path, methods: Mapping[str, Method], seed: int
+) -> Iterator[Cell]:
+    data = Method(
+        name="data", what="problems and routes", role="start", after="", stage=None, modes=()
+    )
+    first = seed == config.seed
+    made: dict[str, Cell] = {}
+    for method in (data, *with_starts(methods).values()):
+        settings = settings_of(method, config).with_settings({"seed": seed})
+        stages = (
+            ("data", "routes")
+            if method is data
+            else stages_of(method, pilot=first and method.name == "distilled")
+        )
+        made[method.name] = Cell(
+            method=method,
+            seed=seed,
+            run=Run(folder / "cells" / f"{method.name}-{seed}", settings, CELL_STAGES),
+            parent=made.get(method.after),
+            stages=stages,
+        )
+        yield made[method.name]
+
+
+def stages_of(method: Method, *, pilot: bool = False) -> tuple[str, ...]:
+    """Return the stages of a method's cell in their order: what makes the model, and what it is asked."""
+    asked = [stage for mode in method.modes for stage in STAGES_OF_MODE[mode]]
+    made = [method.stage] if method.stage else []
+    return tuple(dict.fromkeys([*made, *(["pilot"] if pilot else []), *asked]))
+
+
+def function_of(stage: Stage) -> Callable[[Config, Run], Any]:
+    """Return what does a stage: the function that its module names, `run` where it names none."""
+    module, _, name = stage.module.partition(":")
+    return getattr(import_module(module), name or "run")

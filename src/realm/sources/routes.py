@@ -1,0 +1,135 @@
+"""Stage `routes`: the route bank, by the scripted expert, by import or from teachers, and what it is worth."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from importlib import import_module
+
+from realm.bank.statistics import print_bank, write_bank
+from realm.config.root import Config, ScriptedRoutes
+from realm.core.errors import ConfigError, DataError
+from realm.core.jsonl import read_problems, read_routes, write_jsonl
+from realm.core.progress import progress
+from realm.core.records import Problem, Route
+from realm.core.runs import Run
+from realm.domains import load_domain
+from realm.sources import plan as collecting
+from realm.sources.importing import import_outputs
+
+
+def run(config: Config, run: Run) -> None:
+    """Write routes.jsonl and bank.json, and print what the bank is worth."""
+    problems, domain = read_problems(run.path("problems.jsonl")), load_domain(config)
+    if config.routes.kind == "import":
+        imported = import_outputs(problems, domain, config.routes, resolve=config.resolve)
+        print(imported.describe())
+        run.record_figures(
+            {"rows_left_out": len(imported.bad), "rows_of_no_problem": len(imported.unmatched)}
+        )
+        routes = imported.routes
+    elif config.routes.kind == "collect":
+        routes = collecting.collect_routes(config, run, problems, domain)
+    else:
+        routes = list(_scripted(problems, config))
+    write_jsonl(run.path("routes.jsonl"), routes)
+    summaries = write_bank(
+        run.path("bank.json"), problems, routes, domain.same_all, held_out=config.routes.held_out
+    )
+    for gap in gaps(problems, routes, config.routes.held_out):
+        print(gap)
+    print_bank(summaries, config.routes.held_out)
+
+
+def estimate(config: Config, run: Run) -> str | None:
+    """Return what the stage would cost; `None` where it asks no teacher."""
+    return collecting.estimate(config, run) if config.routes.kind == "collect" else None
+
+
+def require_routes(config: Config, run: Run) -> None:
+    """Raise `DataError` where no training or no evaluation problem has a route, before a long stage finds out."""
+    problems, shown = (
+        read_problems(run.path("problems.jsonl")),
+        read_routes(run.path("routes.jsonl")),
+    )
+    for group, here, with_routes in _groups(problems, shown, config.routes.held_out):
+        if not with_routes:
+            raise DataError(
+                f"{run.path('routes.jsonl')}: none of the {len(here)} {group} problems has a route by "
+                f"{_whose(group, config.routes.held_out)}, so that no prompt could show any. Add routes or problems, change "
+                f"routes.held_out ({', '.join(config.routes.held_out) or 'none'}), or change the splits."
+            )
+
+
+def gaps(
+    problems: Sequence[Problem], routes: Iterable[Route], held_out: Sequence[str]
+) -> list[str]:
+    """Return a line for each group of problems some of which have no route to show; such problems are not evaluated."""
+    lines = []
+    for group, here, with_routes in _groups(problems, routes, held_out):
+        if lacking := [problem.id for problem in here if problem.id not in with_routes]:
+            what = f"{len(lacking)} of {len(here)} {group} problems have no route by {_whose(group, held_out)}"
+            lines.append(f"{what}, the first is {lacking[0]!r}")
+    return lines
+
+
+def _groups(
+    problems: Sequence[Problem], routes: Iterable[Route], held_out: Sequence[str]
+) -> Iterator[tuple[str, list[Problem], set[str]]]:
+    """Yield the training and the evaluation problems, each with the ids of those that have a route to show."""
+    sources: dict[str, set[str]] = defaultdict(set)
+    for route in routes:
+        if not route.guided and route.correct is not None:
+            sources[route.problem_id].add(route.source)
+    for group in ("training", "evaluation"):
+        here = [
+            problem for problem in problems if (problem.split == "train") == (group == "training")
+        ]
+        yield (
+            group,
+            here,
+            {problem.id for problem in here if _shows(sources[problem.id], group, held_out)},
+        )
+
+
+def _shows(sources: set[str], group: str, held_out: Sequence[str]) -> bool:
+    """Tell whether routes of `sources` may be shown in a group of problems."""
+    if group == "evaluation" and held_out:
+        return bool(sources & set(held_out))
+    return bool(sources - set(held_out))
+
+
+def _whose(group: str, held_out: Sequence[str]) -> str:
+    return (
+        f"a source that is {'' if group == 'evaluation' else 'not '}held out"
+        if held_out
+        else "any source"
+    )
+
+
+def _scripted(problems: Sequence[Problem], config: Config) -> Iterator[Route]:
+    """Yield guided chains for the first training problems, routes for all of them, and held-out routes for the others."""
+    expert = import_module(
+        f"realm.sources.{'gym_expert' if config.domain.kind == 'reasoning_gym' else 'scripted'}"
+    )
+    settings: ScriptedRoutes = config.routes
+    unknown = [
+        source for source in [*settings.sources, *settings.held_out] if source not in expert.SLIPS
+    ]
+    if unknown:
+        raise ConfigError(
+            f"routes: the scripted expert knows no source {unknown[0]!r}. Allowed: {', '.join(expert.SLIPS)}."
+        )
+    train = [problem for problem in problems if problem.split == "train"]
+    guided, others = train[: settings.guided_problems], train[settings.guided_problems :]
+    evaluation = [problem for problem in problems if problem.split != "train"]
+    with progress("writing routes", len(problems)) as advance:
+        for part, sources, count, with_guide in (
+            (guided, settings.sources, settings.per_source, True),
+            (others, settings.sources, settings.per_source, False),
+            (evaluation, settings.held_out, settings.eval_routes, False),
+        ):
+            yield from expert.write_routes(
+                part, sources=sources, per_source=count, guided=with_guide, seed=config.seed
+            )
+            advance(len(part))

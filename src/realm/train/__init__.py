@@ -1,0 +1,1 @@
+"""Training: distillation and reinforcement learning on TRL."""

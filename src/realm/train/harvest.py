@@ -1,0 +1,74 @@
+"""Stage `harvest` of a further round: the policy's own samples become the routes that training shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from realm.bank.statistics import write_bank
+from realm.config.root import Config
+from realm.core.records import Problem, Route
+from realm.core.runs import Run, read_problems, read_routes, write_jsonl
+from realm.domains import Domain, load_domain
+from realm.evaluate.ask import ask_about, ask_all, own_route
+
+PER_ROUTE = 2
+"""Samples for each route that a prompt shows, so that a problem's sets differ from step to step."""
+
+
+def run(config: Config, run: Run) -> None:
+    """Write RUN/routes.jsonl and RUN/bank.json: own samples for the training problems, the routes there were for all others."""
+    problems, bank = read_problems(run.path("problems.jsonl")), read_routes(run.path("bank.jsonl"))
+    train = [problem for problem in problems if problem.split == "train"][: config.train.problems]
+    rows = ask_all(
+        str(run.path("distilled")),
+        [ask_about(problem, config) for problem in train],
+        run.work("harvest") / "samples.jsonl",
+        config=config,
+        domain=(domain := load_domain(config)),
+        description="harvest: sampling the policy",
+        num_samples=PER_ROUTE * config.train.fade.routes,
+        temperature=config.train.grpo.get("temperature", 1.0),
+    )
+    routes = list(own_bank(train, rows, bank, domain, config))
+    own = [route for route in routes if route.source == "self"]
+    right = sum(bool(route.correct) for route in own) / max(1, len(own))
+    print(
+        f"{len(own)} distinct routes of the policy's own for {len(train)} problems, {right:.1%} of them right."
+    )
+    run.record_figures({"rollouts": len(rows)})
+    write_jsonl(run.path("routes.jsonl"), routes)
+    write_bank(
+        run.path("bank.json"), problems, routes, domain.same_all, held_out=config.routes.held_out
+    )
+
+
+def own_bank(
+    train: Sequence[Problem],
+    rows: Sequence[Mapping[str, Any]],
+    bank: Sequence[Route],
+    domain: Domain,
+    config: Config,
+) -> Iterator[Route]:
+    """Yield each problem's own routes, no text twice, and of the class that they lack the routes that the bank has.
+
+    Guided chains and the routes of problems that are not trained on stay as they are.
+    """
+    own: dict[str, dict[str, Route]] = {problem.id: {} for problem in train}
+    for row in rows:
+        route = own_route(train[row["number"]], row["completion"], domain, config.prompt.think_end)
+        if route.text:
+            own[route.problem_id].setdefault(" ".join(route.text.split()), route)
+    for routes in own.values():
+        yield from routes.values()
+    classes = {
+        problem_id: {route.correct for route in routes.values()}
+        for problem_id, routes in own.items()
+    }
+    for route in bank:
+        if (
+            route.problem_id not in own
+            or route.guided
+            or route.correct not in classes[route.problem_id]
+        ):
+            yield route

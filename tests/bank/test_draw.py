@@ -1,0 +1,184 @@
+from collections import Counter
+
+import pytest
+
+from realm.bank.draw import draw_routes
+from realm.config.root import RouteMix
+from realm.core.records import Route
+
+
+def bank(labels, texts=None):
+    texts = texts or [f"chain {i}" for i in range(len(labels))]
+    return [
+        Route(problem_id="p", source="s", text=text, answer="1", correct=label)
+        for label, text in zip(labels, texts, strict=True)
+    ]
+
+
+def draws(routes, k, n=300):
+    return [draw_routes(routes, k, seed=7, row_id="p", step=step) for step in range(n)]
+
+
+@pytest.mark.parametrize(
+    "labels", [[True] * 5 + [False], [True] + [False] * 5, [True] * 3 + [False] * 3]
+)
+@pytest.mark.parametrize("k", [2, 3, 4])
+def test_both_classes_are_in_every_set_wherever_the_bank_has_both(labels, k):
+    for drawn in draws(bank(labels), k):
+        assert set(drawn.labels()) == {True, False} and len(drawn.routes) == k
+
+
+def test_right_and_wrong_are_one_to_one_over_training_and_some_majorities_are_wrong():
+    counts = Counter(
+        sum(drawn.labels()) for drawn in draws(bank([True] * 4 + [False] * 4), 4, n=3000)
+    )
+    assert set(counts) == {1, 2, 3}
+    assert all(count / 3000 == pytest.approx(1 / 3, abs=0.04) for count in counts.values())
+
+
+def test_a_single_route_is_right_or_wrong_with_equal_chance():
+    rights = sum(drawn.labels()[0] for drawn in draws(bank([True] * 5 + [False]), 1, n=2000))
+    assert rights / 2000 == pytest.approx(0.5, abs=0.05)
+
+
+@pytest.mark.parametrize("label", [True, False])
+def test_a_bank_of_one_class_gives_sets_of_one_class(label):
+    assert all(
+        set(drawn.labels()) == {label} and len(drawn.routes) == 4
+        for drawn in draws(bank([label] * 6), 4)
+    )
+
+
+def test_right_routes_stand_at_every_place_equally_often():
+    places = Counter(
+        place
+        for drawn in draws(bank([True] * 4 + [False] * 4), 4, n=3000)
+        for place, label in enumerate(drawn.labels())
+        if label
+    )
+    assert (
+        all(count / 3000 == pytest.approx(0.5, abs=0.05) for count in places.values())
+        and len(places) == 4
+    )
+
+
+def test_no_text_is_shown_twice_while_the_bank_has_others():
+    routes = bank([True] * 4 + [False] * 4, ["a", "a", " a ", "b", "x", "x", "y", "y"])
+    assert all(
+        sorted(route.text.strip() for route in drawn.routes) == ["a", "b", "x", "y"]
+        for drawn in draws(routes, 4)
+    )
+
+
+def test_copies_fill_the_set_only_where_nothing_else_is_left():
+    routes = bank([True, True, True, False], ["a", "a", "a", "x"])
+    assert {
+        tuple(sorted(route.text for route in drawn.routes)) for drawn in draws(routes, 3, n=50)
+    } == {("a", "a", "x")}
+
+
+def test_a_small_bank_gives_what_it_has():
+    assert len(draw_routes(bank([True, False]), 4, seed=7, row_id="p").routes) == 2
+    assert draw_routes([], 4, seed=7, row_id="p").routes == ()
+
+
+@pytest.mark.parametrize("labels", [[True], [False], [True, False], [True, True, False, False]])
+def test_no_routes_asked_for_are_no_routes(labels):
+    assert all(drawn.routes == () for drawn in draws(bank(labels), 0))
+
+
+def test_guided_chains_are_never_shown():
+    guided = Route(
+        problem_id="p",
+        source="teacher",
+        text="with the rules",
+        answer="1",
+        correct=True,
+        guided=True,
+    )
+    assert all(
+        guided not in drawn.routes for drawn in draws([guided, *bank([True, False])], 3, n=50)
+    )
+
+
+def test_a_set_is_a_pure_function_of_seed_row_and_step():
+    routes = bank([True] * 4 + [False] * 4)
+    assert draws(routes, 4) == draws(routes, 4)
+    assert draw_routes(routes, 4, seed=7, row_id="p", step=1) != draw_routes(
+        routes, 4, seed=7, row_id="p", step=2
+    )
+    assert draw_routes(routes, 4, seed=7, row_id="p", step=1) != draw_routes(
+        routes, 4, seed=8, row_id="p", step=1
+    )
+
+
+@pytest.mark.parametrize("share", [0.0, 0.2, 1 / 3, 0.5])
+@pytest.mark.parametrize("k", [3, 4, 6])
+def test_wrong_majorities_come_as_often_as_asked_for_and_classes_stay_balanced(share, k):
+    routes = bank([True] * 6 + [False] * 6)
+    drawn = [
+        draw_routes(routes, k, seed=7, row_id="p", step=step, mix=RouteMix(wrong_majority=share))
+        for step in range(2000)
+    ]
+    rights = [sum(one.labels()) for one in drawn]
+    assert sum(right < k / 2 for right in rights) / 2000 == pytest.approx(share, abs=0.04)
+    assert set(rights) <= set(range(1, k))
+    if k % 2 == 0:
+        assert sum(rights) / 2000 / k == pytest.approx(0.5, abs=0.04 if share else 0.01)
+
+
+def test_every_set_may_have_a_wrong_majority():
+    drawn = [
+        draw_routes(
+            bank([True] * 4 + [False] * 4),
+            4,
+            seed=7,
+            row_id="p",
+            step=step,
+            mix=RouteMix(wrong_majority=1.0),
+        )
+        for step in range(50)
+    ]
+    assert {sum(one.labels()) for one in drawn} == {1}
+
+
+def test_a_bank_that_does_not_allow_the_share_gives_what_it_can():
+    mix = RouteMix(wrong_majority=1.0)
+    drawn = [
+        draw_routes(bank([True] * 6 + [False]), 4, seed=7, row_id="p", step=step, mix=mix)
+        for step in range(50)
+    ]
+    assert {sum(one.labels()) for one in drawn} == {3}
+
+
+def test_the_most_plausible_wrong_routes_come_first_and_equal_ones_by_lot():
+    labels = [True, False, False, False, False]
+    texts = [
+        "a b c d e f g h i j",
+        "a b c d e f g h i x",
+        "a b c d e f g h y j",
+        "k l m n",
+        "o p q r",
+    ]
+    drawn = [
+        draw_routes(
+            bank(labels, texts), 2, seed=7, row_id="p", step=step, mix=RouteMix(plausible=True)
+        )
+        for step in range(60)
+    ]
+    assert {route.text for one in drawn for route in one.routes} == set(texts[:3])
+    every = draw_routes(bank(labels, texts), 5, seed=7, row_id="p", mix=RouteMix(plausible=True))
+    assert {route.text for route in every.routes} == set(texts)
+
+
+def test_a_mixed_set_is_a_pure_function_of_its_arguments_too():
+    mix = RouteMix(wrong_majority=0.4, plausible=True)
+    routes = bank([True] * 4 + [False] * 4)
+    sets = [
+        [draw_routes(routes, 4, seed=7, row_id="p", step=step, mix=mix) for step in range(50)]
+        for _ in range(2)
+    ]
+    assert sets[0] == sets[1]
+    assert draws(routes, 4) == [
+        draw_routes(routes, 4, seed=7, row_id="p", step=step, mix=RouteMix()) for step in range(300)
+    ]

@@ -1,0 +1,192 @@
+from pathlib import Path
+
+import pytest
+
+from realm.config.root import Config, load_config
+from realm.core.errors import ConfigError
+
+ROOT = Path(__file__).parents[2]
+
+
+def message_of(path, overrides=()):
+    with pytest.raises(ConfigError) as caught:
+        load_config(path, list(overrides))
+    return str(caught.value)
+
+
+def test_defaults_fill_what_the_file_leaves_out(write_config):
+    config = load_config(write_config())
+    assert (config.seed, config.recipe, config.train.fade.gone_by) == (7, "r1", 0.8)
+    assert config.domain.sizes.test == 8
+
+
+def test_on_and_off_may_stand_bare_though_yaml_reads_them_as_truth(write_config):
+    for said in ("on", "off", "auto"):
+        config = load_config(write_config(), [f"train.shared_prefix={said}"])
+        assert config.train.shared_prefix == said
+
+
+def test_an_override_is_read_as_yaml_and_wins(write_config):
+    config = load_config(
+        write_config(),
+        [
+            "seed=3",
+            "train.fade.kind=cosine",
+            "train.lora={r: 8}",
+            "domain.sizes.train=5",
+            "train.grpo.learning_rate=1e-5",
+        ],
+    )
+    assert (config.seed, config.train.fade.kind, config.train.lora, config.domain.sizes.train) == (
+        3,
+        "cosine",
+        {"r": 8},
+        5,
+    )
+    assert config.train.grpo == {"learning_rate": 1e-5}, "YAML 1.1 would read 1e-5 as a text"
+
+
+def test_an_unknown_key_names_file_key_allowed_keys_and_the_nearest(write_config):
+    path = write_config(train={"fade": {"gone_bye": 0.7}})
+    assert message_of(path) == (
+        f"{path}: train.fade.gone_bye: unknown key. Allowed here: kind, routes, hold, gone_by, dropout, dial, gate, transfer. "
+        "Did you mean 'gone_by'?"
+    )
+
+
+def test_an_unknown_key_inside_a_union_is_named_as_the_file_writes_it(write_config):
+    path = write_config(domain={"kind": "claims", "sizes": {"trian": 5}})
+    assert message_of(path).startswith(
+        f"{path}: domain.sizes.trian: unknown key. Allowed here: train, validation, test, test_rules."
+    )
+
+
+def test_an_unknown_key_in_an_override_names_the_override(write_config):
+    assert message_of(write_config(), ["sead=3"]).startswith("--set sead=3: unknown key.")
+
+
+def test_all_mistakes_are_told_at_once(write_config):
+    path = write_config(seed="x", recipe="r2")
+    assert message_of(path).splitlines() == [
+        f"{path}: seed: found 'x'; input should be a valid integer, unable to parse string as an integer.",
+        f"{path}: recipe: found 'r2'; allowed: 'r1' or 'zero'.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("override", "part"),
+    [
+        pytest.param(
+            "domain.kind=fils",
+            "domain: kind: found 'fils'; allowed: 'claims', 'files', 'reasoning_gym'. Did you mean 'files'?",
+            id="tag",
+        ),
+        pytest.param(
+            "domain={}",
+            "the key 'kind' is needed and missing; allowed: 'claims', 'files', 'reasoning_gym'.",
+            id="no tag",
+        ),
+        pytest.param(
+            "seed=null", "--set seed=null: found None; input should be a valid integer.", id="null"
+        ),
+        pytest.param(
+            "train.fade.hold=0.9",
+            "hold = 0.9 and gone_by = 0.8: need 0 <= hold < gone_by <= 1",
+            id="fade",
+        ),
+        pytest.param(
+            "prompt.assisted='{question}'",
+            "the template lacks {routes}; it needs {question} and {routes}",
+            id="placeholder",
+        ),
+        pytest.param(
+            "routes.held_out=[hasty]", "hasty in both `sources` and `held_out`", id="held out"
+        ),
+        pytest.param(
+            "domain={kind: files, path: a.csv}",
+            "the scripted expert knows the claims domain and",
+            id="expert",
+        ),
+        pytest.param(
+            "evaluate.limit.tset=3",
+            "found 'tset'; allowed: 'test' or 'test_rules'. Did you mean 'test'?",
+            id="dict key",
+        ),
+        pytest.param("seed", "--set seed: not KEY=VALUE.", id="no value"),
+        pytest.param(
+            "model.x=1", "--set model.x=1: model is a text, it holds no keys.", id="no section"
+        ),
+        pytest.param("seed=[", "--set seed=[: the value is not valid YAML", id="no YAML"),
+    ],
+)
+def test_a_mistake_says_what_is_allowed(write_config, override, part):
+    assert part in message_of(write_config(), [override])
+
+
+def test_shares_must_add_up(write_config):
+    path = write_config(
+        domain={"kind": "files", "path": "a.csv", "splits": {"train": 0.6, "test": 0.3}},
+        routes={"kind": "import", "files": [{"path": "b.jsonl", "source": "b"}]},
+    )
+    assert (
+        message_of(path)
+        == f"{path}: domain.splits: the shares add up to 0.9; they must add up to 1."
+    )
+
+
+def test_a_missing_file_names_the_nearest(write_config):
+    path = write_config()
+    assert message_of(path.with_name("smal.yaml")).endswith(
+        f"there is no such config file. Did you mean {path}?"
+    )
+
+
+def test_broken_yaml_names_the_line(tmp_path):
+    path = tmp_path / "broken.yaml"
+    path.write_text("model: x\ndomain: {kind: claims\nseed: 1\n")
+    assert message_of(path).startswith(f"{path}:3: not valid YAML:")
+
+
+def test_a_key_that_comes_twice_is_refused(tmp_path):
+    path = tmp_path / "twice.yaml"
+    path.write_text("model: x\nseed: 1\nseed: 2\n")
+    assert message_of(path) == f"{path}:3: not valid YAML: the key 'seed' comes twice."
+
+
+def test_a_file_without_settings_is_refused(tmp_path):
+    path = tmp_path / "empty.yaml"
+    path.write_text("")
+    assert message_of(path).startswith(f"{path}: holds nothing, not settings.")
+
+
+def test_paths_are_relative_to_the_config_file(write_config, tmp_path):
+    config = load_config(write_config())
+    assert config.resolve("a/b.csv") == tmp_path / "a/b.csv"
+    assert config.resolve_model() == str(tmp_path / "model")
+    assert config.run_folder() == Path("runs/small")
+
+
+def test_a_hub_id_stays_what_it_is(write_config):
+    assert (
+        load_config(write_config(model="Qwen/Qwen2.5-1.5B-Instruct")).resolve_model()
+        == "Qwen/Qwen2.5-1.5B-Instruct"
+    )
+
+
+def test_a_model_that_reads_as_a_folder_must_be_one(write_config, tmp_path):
+    with pytest.raises(ConfigError, match="there is no folder"):
+        load_config(write_config(model="../nowhere")).resolve_model()
+
+
+def test_settings_survive_a_round_trip(small_config):
+    assert Config.model_validate(small_config.dump()).dump() == small_config.dump()
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda path: path.stem
+)
+def test_every_shipped_config_loads(path):
+    config = load_config(path)
+    if config.model.startswith("."):
+        assert (Path(config.resolve_model()) / "config.json").is_file()
+    assert Config.model_validate(config.dump()).dump() == config.dump()

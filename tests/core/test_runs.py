@@ -1,0 +1,241 @@
+import subprocess
+import sys
+
+import pytest
+
+from realm.config.root import load_config
+from realm.core.errors import DataError, RunError
+from realm.core.jsonl import append_jsonl, read_jsonl, write_json
+from realm.core.runs import STAGES, Run, write_jsonl, write_text
+
+
+@pytest.fixture
+def run(tmp_path, small_config):
+    return Run(tmp_path / "run", small_config)
+
+
+def do(run, stage, text="x"):
+    """Run a stage that writes `text` into each of its outputs."""
+    with run.recording(stage):
+        for name in STAGES[stage].outputs:
+            path = run.path(name.rstrip("?/"))
+            write_text(path / "file" if "/" in name else path, text)
+
+
+def do_all(run):
+    for stage in STAGES:
+        do(run, stage)
+
+
+def done(run):
+    return [stage for stage in STAGES if run.is_done(stage)]
+
+
+def with_settings(run, *overrides):
+    return Run(run.folder, load_config(run.config.source, list(overrides)))
+
+
+def test_a_stage_is_done_once_it_is_recorded(run):
+    assert done(run) == []
+    do(run, "data")
+    assert done(run) == ["data"]
+
+
+@pytest.mark.parametrize(
+    ("override", "left"),
+    [
+        pytest.param(
+            "report.transcripts=3", ["data", "routes", "distill", "train", "eval"], id="report"
+        ),
+        pytest.param(
+            "evaluate.samples=2", ["data", "routes", "distill", "train", "report"], id="evaluate"
+        ),
+        pytest.param(
+            "train.reward.verdict=1", ["data", "routes", "distill", "eval", "report"], id="train"
+        ),
+        pytest.param(
+            "distill.assisted_share=0", ["data", "routes", "train", "eval", "report"], id="distill"
+        ),
+        pytest.param("routes.held_out=[other]", ["data", "report"], id="held-out sources"),
+        pytest.param("seed=8", ["report"], id="seed"),
+        pytest.param("run=elsewhere", list(STAGES), id="run folder"),
+    ],
+)
+def test_a_stage_runs_again_when_a_setting_that_it_depends_on_changes(run, override, left):
+    do_all(run)
+    assert done(run) == list(STAGES)
+    assert done(with_settings(run, override)) == left
+
+
+def test_a_stage_runs_again_when_what_it_reads_changes(run):
+    do_all(run)
+    write_text(run.path("distilled/file"), "another")
+    assert done(run) == ["data", "routes", "report"]
+
+
+def test_a_stage_runs_again_when_what_it_wrote_is_gone(run):
+    do_all(run)
+    run.path("report.html").unlink()
+    assert done(run) == ["data", "routes", "distill", "train", "eval"]
+
+
+def test_another_model_in_the_same_folder_counts_as_changed(run, tmp_path):
+    do_all(run)
+    write_text(tmp_path / "model/config.json", "{}")
+    assert done(run) == ["data", "routes", "report"]
+
+
+def test_evaluation_needs_no_trained_model_and_runs_again_when_there_is_one(run):
+    for stage in ("data", "routes", "eval"):
+        do(run, stage)
+    assert run.is_done("eval")
+    do(run, "distill")
+    assert not run.is_done("eval")
+
+
+def test_the_zero_recipe_does_not_distill(run):
+    zero = with_settings(run, "recipe=zero")
+    assert not zero.part_of("distill")
+    for stage in ("data", "routes", "train"):
+        do(zero, stage)
+    assert zero.is_done("train")
+
+
+def test_a_missing_input_names_the_verb_that_makes_it(run):
+    with pytest.raises(
+        RunError,
+        match=r"problems\.jsonl: `realm routes` reads it, and it is not there\. Run `realm data` first",
+    ):
+        do(run, "routes")
+    assert not run.folder.exists()
+
+
+def test_a_missing_file_of_the_config_is_named(write_config, tmp_path):
+    path = write_config(
+        domain={"kind": "files", "path": "mine.csv"},
+        routes={"kind": "import", "files": [{"path": "b.jsonl", "source": "b"}]},
+    )
+    with pytest.raises(DataError, match=r"mine\.csv: there is no such file"):
+        do(Run(tmp_path / "run", load_config(path)), "data")
+
+
+def test_the_manifest_says_what_came_from_what(run):
+    do(run, "data")
+    manifest = run.manifest()
+    assert (manifest["schema"], manifest["seed"], manifest["config"]) == (
+        "realm.run/1",
+        7,
+        run.config.dump(),
+    )
+    assert set(manifest["versions"]) >= {"python", "torch", "transformers", "trl"}
+    entry = manifest["stages"]["data"]
+    assert set(entry) == {
+        "settings",
+        "inputs",
+        "outputs",
+        "seconds",
+        "started",
+        "finished",
+        "cost_usd",
+    }
+    assert set(entry["outputs"]) == {"problems.jsonl", "rules.md"}
+
+
+def test_what_a_stage_spends_is_recorded(run):
+    with run.recording("data"):
+        run.spend(0.5)
+        run.spend(0.25)
+        write_jsonl(run.path("problems.jsonl"), [])
+    assert run.manifest()["stages"]["data"]["cost_usd"] == 0.75
+
+
+def test_a_manifest_that_is_none_is_refused(run):
+    write_json(run.path("manifest.json"), {"schema": "other"})
+    with pytest.raises(RunError, match=r"is no manifest of schema realm\.run/1"):
+        run.is_done("data")
+
+
+def interrupt(run, stage):
+    with pytest.raises(KeyboardInterrupt), run.recording(stage):
+        write_text(run.work(stage) / "half.txt", "half")
+        raise KeyboardInterrupt
+
+
+def test_half_done_work_is_kept_for_the_same_settings_and_inputs(run):
+    interrupt(run, "data")
+    assert not run.is_done("data")
+    with run.recording("data"):
+        assert (run.work("data") / "half.txt").read_text() == "half"
+        write_jsonl(run.path("problems.jsonl"), [])
+    assert not run.path("work/data").exists()
+
+
+def test_half_done_work_of_other_settings_is_thrown_away(run):
+    interrupt(run, "data")
+    changed = with_settings(run, "seed=8")
+    with changed.recording("data"):
+        assert not (changed.work("data") / "half.txt").exists()
+        write_jsonl(changed.path("problems.jsonl"), [])
+
+
+def test_half_done_work_of_other_inputs_is_thrown_away(run):
+    do(run, "data")
+    interrupt(run, "routes")
+    do(run, "data", text="other problems")
+    with run.recording("routes"):
+        assert not (run.work("routes") / "half.txt").exists()
+        write_jsonl(run.path("routes.jsonl"), [])
+        write_json(run.path("bank.json"), {})
+
+
+def test_a_stage_that_fails_at_once_leaves_nothing_behind(run):
+    with pytest.raises(DataError), run.recording("data"):
+        raise DataError("empty split")
+    assert [file.name for file in run.folder.rglob("*") if file.is_file()] == [".lock"]
+
+
+def test_a_stage_that_is_done_again_is_not_done_until_it_ends(run):
+    do(run, "data")
+    interrupt(run, "data")
+    assert not run.is_done("data")
+
+
+def test_two_processes_do_not_work_in_one_folder(run):
+    other = Run(run.folder, run.config)
+    with run.recording("data"):
+        with (
+            pytest.raises(RunError, match="another realm process is at work here"),
+            other.recording("data"),
+        ):
+            pass
+        write_jsonl(run.path("problems.jsonl"), [])
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from realm.config.root import load_config
+from realm.core.runs import Run, append_jsonl
+
+run = Run(Path(sys.argv[2]), load_config(Path(sys.argv[1])))
+with run.recording("data"), append_jsonl(run.work("data") / "rows.jsonl") as append:
+    append({"row": 1})
+    with (run.work("data") / "rows.jsonl").open("a") as file:
+        file.write('{"row": ')
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_killed_stage_continues_with_the_rows_it_had(run):
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, str(run.config.source), str(run.folder)], timeout=60
+    )
+    assert killed.returncode == -9
+    assert not run.is_done("data")
+    with run.recording("data"):
+        rows = run.work("data") / "rows.jsonl"
+        with append_jsonl(rows) as append:
+            append({"row": 2})
+        assert read_jsonl(rows) == [{"row": 1}, {"row": 2}]
+        rows.replace(run.path("problems.jsonl"))
+    assert run.is_done("data")

@@ -1,0 +1,107 @@
+import pytest
+
+from realm.config.root import load_config
+from realm.core.errors import DataError
+from realm.core.records import Problem
+from realm.core.runs import Run, read_problems
+from realm.domains import data
+from realm.domains.data import check_problems, wanted_splits
+
+
+def problem(name, split):
+    return Problem(id=name, split=split, question="1 + 1?", answer="2")
+
+
+def test_a_config_asks_for_the_splits_that_it_gives_a_size(write_config):
+    assert wanted_splits(load_config(write_config())) == [
+        "train",
+        "test",
+        "validation",
+        "test_rules",
+    ]
+    assert wanted_splits(load_config(write_config(), ["domain.sizes.test_rules=0"])) == [
+        "train",
+        "test",
+        "validation",
+    ]
+
+
+def test_a_split_column_leaves_only_the_needed_splits(write_config):
+    config = load_config(
+        write_config(
+            domain={"kind": "files", "path": "a.csv", "columns": {"split": "part"}},
+            routes={"kind": "import", "files": [{"path": "b.jsonl", "source": "b"}]},
+        )
+    )
+    assert wanted_splits(config) == ["train", "test"]
+
+
+def test_without_a_model_any_split_will_do(write_config):
+    assert wanted_splits(load_config(write_config(), ["model=null"])) == []
+
+
+def files_config(write_config, tmp_path, content, **settings):
+    (tmp_path / "a.jsonl").write_text(content)
+    config = write_config(
+        domain={"kind": "files", "path": "a.jsonl", "splits": {"train": 1.0}, **settings},
+        routes={"kind": "import", "files": [{"path": "b.jsonl", "source": "b"}]},
+        model=None,
+    )
+    return load_config(config)
+
+
+def test_bad_rows_are_told_and_left_out_where_the_config_says_so(write_config, tmp_path, capsys):
+    config = files_config(
+        write_config,
+        tmp_path,
+        '{"id": 1, "question": "q", "answer": "x"}\n{"id": 2,\n',
+        strict=False,
+    )
+    run = Run(tmp_path / "run", config)
+    with run.recording("data"):
+        data.run(config, run)
+    assert capsys.readouterr().out.startswith(
+        f"1 row left out:\n  {tmp_path / 'a.jsonl'}:2: not valid JSON"
+    )
+    assert run.manifest()["stages"]["data"]["figures"] == {"problems": 1, "rows_left_out": 1}
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [("", "there are no rows."), ("[]\n", ".*a.jsonl:1: not a JSON object")],
+    ids=["empty", "bad"],
+)
+@pytest.mark.parametrize("strict", [True, False])
+def test_a_file_without_a_single_problem_is_an_error_that_says_why(
+    write_config, tmp_path, content, why, strict
+):
+    config = files_config(write_config, tmp_path, content, strict=strict)
+    with pytest.raises(DataError, match=why):
+        data.run(config, Run(tmp_path / "run", config))
+
+
+def test_an_empty_split_is_named_with_what_was_found():
+    with pytest.raises(DataError) as caught:
+        check_problems([problem("a", "train"), problem("b", "train")], ["train", "test"], "my.yaml")
+    assert str(caught.value).startswith(
+        "my.yaml: domain: the split 'test' is empty; found: train 2. Every run needs problems in train"
+    )
+
+
+def test_an_id_that_comes_twice_is_named():
+    with pytest.raises(DataError, match="1 ids come more than once, the first is 'a'"):
+        check_problems([problem("a", "train"), problem("a", "test")], ["train"], "my.yaml")
+
+
+def test_the_bundled_domain_writes_its_rule_book_and_the_sizes_asked_for(small_config, tmp_path):
+    run = Run(tmp_path / "run", small_config)
+    with run.recording("data"):
+        data.run(small_config, run)
+    splits = [problem.split for problem in read_problems(run.path("problems.jsonl"))]
+    assert {split: splits.count(split) for split in splits} == {
+        "train": 24,
+        "validation": 4,
+        "test": 8,
+        "test_rules": 4,
+    }
+    assert run.path("rules.md").read_text(encoding="utf-8").startswith("#")

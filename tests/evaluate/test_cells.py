@@ -1,0 +1,107 @@
+"""Every kind of cell, once, on a tiny random model."""
+
+import json
+
+import pytest
+
+from realm.config.root import load_config
+from realm.core.runs import read_jsonl
+from realm.evaluate.cells import plan
+from realm.train.rl import num_rollouts
+from tiny_compare import write_config
+
+METHODS = [
+    "base",
+    "distilled",
+    "further",
+    "answer_only",
+    "rft",
+    "instructors",
+    "zero",
+    "no_negatives",
+]
+
+
+@pytest.fixture(scope="module")
+def cells(tmp_path_factory):
+    """The finished cells of one seed, by method."""
+    folder = tmp_path_factory.mktemp("cells")
+    overrides = [
+        f"compare.methods=[{', '.join(METHODS)}]",
+        "compare.modes=[autonomous, rules, universal_routes]",
+        "compare.seeds=1",
+    ]
+    overrides.append("compare.prompts.rules='{rules} {question}'")
+    made = plan(load_config(write_config(folder), overrides), folder)
+    for cell in made:
+        cell.work()
+    return {cell.method.name: cell for cell in made}
+
+
+def test_every_method_answers_every_problem(cells):
+    for name in METHODS:
+        asked = {"base": "rules", "distilled": "universal_routes"}.get(name, "autonomous")
+        entries = json.loads(cells[name].run.path(f"outcomes/{asked}.json").read_text())
+        assert [(entry["split"], len(entry["outcomes"])) for entry in entries] == [
+            ("test", 6),
+            ("test_rules", 2),
+        ]
+    assert not cells["answer_only_start"].run.path("outcomes").exists()
+
+
+def test_the_rules_stand_in_the_prompt_and_cost_prompt_tokens(cells):
+    plain, rules = (
+        json.loads(cells["base"].run.path(f"outcomes/{mode}.json").read_text())[0]
+        for mode in ("autonomous", "rules")
+    )
+    book = cells["base"].run.path("rules.md").read_text().strip() + " "
+    added = rules["prompt_tokens_per_problem"] - plain["prompt_tokens_per_problem"]
+    assert added == pytest.approx(len(book.encode()))  # a byte is a token here
+
+
+def test_supervised_baselines_train_on_as_many_completions_as_there_are_rollouts(cells):
+    for name in ("further", "answer_only", "instructors"):
+        mine, start = cells[name].budget(), cells[name].parent.budget()
+        assert (
+            mine["trained_completions"] - start["trained_completions"] == 8
+            and mine["trained_tokens"] > start["trained_tokens"]
+        )
+    taught = {
+        name: read_jsonl(cells[name].run.path("taught.jsonl"))
+        for name in ("further", "answer_only", "instructors", "rft")
+    }
+    assert taught["further"] == read_jsonl(cells["distilled"].run.path("sft.jsonl"))
+    assert all(row["completion"].startswith("<answer>") for row in taught["answer_only"])
+    problems = {row["question"] for row in read_jsonl(cells["data"].run.path("problems.jsonl"))}
+    assert len(taught["instructors"]) == 8 and not problems & {
+        row["prompt"] for row in taught["instructors"]
+    }
+
+
+def test_a_student_that_is_never_right_leaves_rft_with_its_start(cells):
+    run = cells["rft"].run
+    assert read_jsonl(run.path("taught.jsonl")) == [] and cells["rft"].budget()["rollouts"] == 8
+    same = (run.path(folder) / "model.safetensors" for folder in ("model", "distilled"))
+    assert len({path.read_bytes() for path in same}) == 1
+
+
+def test_without_negatives_no_wrong_route_is_shown_and_zero_starts_from_the_model(cells):
+    shown = read_jsonl(cells["no_negatives"].run.path("rollouts/samples.jsonl"))
+    assert all(all(row["labels"]) for row in shown)
+    assert (
+        not cells["zero"].run.path("distilled").exists()
+        and cells["zero"].budget()["trained_completions"] == 8
+    )
+
+
+def test_rollouts_count_generations_that_last_several_steps():
+    class Arguments:
+        (
+            max_steps,
+            steps_per_generation,
+            num_iterations,
+            gradient_accumulation_steps,
+            generation_batch_size,
+        ) = 6, 2, 1, 1, 16
+
+    assert num_rollouts(Arguments()) == 48

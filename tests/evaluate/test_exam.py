@@ -1,0 +1,418 @@
+import json
+from dataclasses import replace
+
+import pytest
+
+import realm.evaluate.exam as evaluate
+from realm.bank.worth import evaluate_bank, shown_routes
+from realm.config.domain import LabelAnswer
+from realm.config.root import Config
+from realm.core.errors import DataError, ModelError
+from realm.core.jsonl import read_jsonl, write_jsonl
+from realm.core.records import Problem, Route, RouteSet
+from realm.core.runs import Run
+from realm.evaluate.results import NO_EVIDENCE, UNSOLVED, print_results
+from realm.policy import Completion, Policy
+from realm.verify import get_answers
+from tiny import make_tiny
+
+LABEL = get_answers(LabelAnswer(kind="label"))
+
+
+def route(problem, answer, correct, source="outsider", **more):
+    text = f"I think so. The answer is {answer}."
+    return Route(
+        problem_id=problem, source=source, text=text, answer=answer, correct=correct, **more
+    )
+
+
+def chain(number):
+    """Return three held-out routes of a problem, the first right, and one of a training source."""
+    id_, gold = f"p{number}", f"pay {number}"
+    usage = {"completion_tokens": 10}
+    return [
+        route(id_, gold, True, usage=usage),
+        replace(route(id_, "deny late", False, usage=usage), process=False),
+        route(id_, None, False, usage=usage),
+        route(id_, gold, True, source="hasty"),
+    ]
+
+
+@pytest.fixture
+def make_run(tmp_path, monkeypatch):
+    """Give a function that makes a run folder with `count` test problems, four routes each, and a tiny base model."""
+    monkeypatch.setattr(evaluate, "load_domain", lambda config: LABEL)
+    make_tiny(tmp_path / "base", "qwen2")
+
+    def make(count=6, held_out=("outsider",), routes=None, problems=None, **settings):
+        settings = {"max_new_tokens": 8, "batch_tokens": 8192} | settings
+        config = Config.model_validate(
+            {
+                "model": str(tmp_path / "base"),
+                "domain": {"kind": "claims"},
+                "routes": {"kind": "scripted", "held_out": list(held_out)},
+                "evaluate": settings,
+            }
+        )
+        if problems is None:
+            problems = [
+                Problem(id=f"p{i}", split="test", question=f"How much for {i}?", answer=f"pay {i}")
+                for i in range(count)
+            ]
+            problems += [Problem(id="r0", split="test_rules", question="And here?", answer="pay 0")]
+        write_jsonl(tmp_path / "run" / "problems.jsonl", problems)
+        default = [one for i in range(count) for one in chain(i)] + [route("r0", "pay 0", True)]
+        write_jsonl(tmp_path / "run" / "routes.jsonl", default if routes is None else routes)
+        return config, Run(tmp_path / "run", config)
+
+    return make
+
+
+def script(monkeypatch, answer):
+    """Let every model write what `answer(problem number, number of routes, model)` returns; count the prompts asked."""
+    asked = []
+
+    class Scripted:
+        def __init__(self, model, keep=()):
+            self.model = str(model).rsplit("/", 1)[-1]
+
+        def render(self, prompt, system=None):
+            return prompt
+
+        def generate(self, prompts, *, skip, on_done, num_samples, **_):
+            for index, prompt in enumerate(prompts):
+                if index not in skip:
+                    asked.append((self.model, prompt))
+                    text = answer(index, prompt.count("<route "), self.model)
+                    on_done(
+                        [index],
+                        [Completion(text=text, num_tokens=5, prompt_tokens=50)] * num_samples,
+                    )
+
+    monkeypatch.setattr("realm.policy.Policy", Scripted)
+    return asked
+
+
+def expert(number, num_routes, model):
+    checks = "".join(f"Route {place}: sound\n" for place in range(1, num_routes + 1))
+    said = "pay 99" if model == "base" or (model == "distilled" and number % 2) else f"pay {number}"
+    return (
+        f"<verify>\n{checks}</verify>\n" if num_routes else ""
+    ) + f"<reason>so</reason>\n<answer>{said}</answer>"
+
+
+def row_of(results, method, mode, split="test", **more):
+    wanted = {"method": method, "mode": mode, "split": split} | more
+    [row] = [
+        row
+        for row in results["evaluations"]
+        if wanted.items() <= row.items() and ("source" in more) == ("source" in row)
+    ]
+    return row
+
+
+def test_a_tiny_model_is_evaluated_in_both_modes_on_both_splits(make_run):
+    config, run = make_run()
+    evaluate.run(config, run)
+    rows = read_jsonl(run.path("answers.jsonl"))
+    assert len(rows) == 2 * 7
+    assisted = [row for row in rows if row["mode"] == "assisted" and row["split"] == "test"]
+    assert all(len(row["labels"]) == len(row["judgement"]["verdicts"]) == 3 for row in assisted)
+    assert all(row["tokens"] <= 8 and "<|im_start|>assistant" in row["prompt"] for row in rows)
+    results = json.loads(run.path("results.json").read_text())
+    assert results["schema"] == "realm.results/1"
+    assert {(row["method"], row["mode"]) for row in results["evaluations"]} == {
+        ("base", "autonomous"), ("base", "assisted"), ("one route", "routes"), ("majority", "routes"), ("any of K", "routes"),
+    }  # fmt: skip
+
+
+def test_figures_and_comparisons_of_three_models_are_as_counted_by_hand(make_run, monkeypatch):
+    config, run = make_run(count=8)
+    run.path("distilled").mkdir()
+    run.path("model").mkdir()
+    script(monkeypatch, expert)
+    evaluate.run(config, run)
+    results = json.loads(run.path("results.json").read_text())
+    accuracy = {
+        method: row_of(results, method, "autonomous")["accuracy"]
+        for method in ("base", "distilled", "realm")
+    }
+    assert accuracy == {"base": 0.0, "distilled": 0.5, "realm": 1.0}
+    assisted = row_of(results, "realm", "assisted")
+    assert (
+        assisted["k"],
+        assisted["tokens_per_problem"],
+        assisted["prompt_tokens_per_problem"],
+    ) == (3, 5, 50)
+    assert (assisted["verdict_accuracy_sound"], assisted["verdict_accuracy_flawed"]) == (1.0, 0.0)
+    assert assisted["verdict_accuracy"] == pytest.approx(1 / 3)
+    assert (assisted["always_sound_rate"], assisted["always_flawed_rate"]) == (1.0, 0.0)
+    assert assisted["sound_rate_by_position"] == [1.0, 1.0, 1.0]
+    found = {(row["a"], row["b"], row["mode"], row["split"]): row for row in results["comparisons"]}
+    assert ("realm", "majority", "assisted vs routes", "test") in found
+    assert found["realm", "realm", "assisted vs autonomous", "test"]["difference"] == 0
+    against = found["realm", "distilled", "autonomous", "test"]
+    assert (against["n"], against["difference"], against["p_mcnemar"]) == (8, 0.5, 0.125)
+
+
+def test_sampling_adds_a_mean_over_samples_and_a_paired_comparison(make_run, monkeypatch):
+    config, run = make_run(samples=3)
+    run.path("distilled").mkdir()
+    run.path("model").mkdir()
+    script(monkeypatch, expert)
+    evaluate.run(config, run)
+    results = json.loads(run.path("results.json").read_text())
+    row = row_of(results, "distilled", "autonomous", decoding="sampled")
+    assert (row["samples"], row["accuracy"], row["n"]) == (3, 0.5, 6)
+    wanted = {"a": "realm", "b": "distilled", "decoding": "sampled", "split": "test"}
+    [paired] = [row for row in results["comparisons"] if wanted.items() <= row.items()]
+    assert paired["difference"] == 0.5
+
+
+def test_a_killed_evaluation_continues_without_asking_again(make_run, monkeypatch):
+    config, run = make_run()
+    script(monkeypatch, expert)
+    evaluate.run(config, run)
+    whole, results = run.path("answers.jsonl").read_text(), run.path("results.json").read_text()
+    work = run.work("eval") / "answers.jsonl"
+    lines = work.read_text().splitlines(keepends=True)
+    work.write_text("".join(lines[:9]) + lines[9][:30])
+    asked = script(monkeypatch, expert)
+    evaluate.run(config, run)
+    assert len(asked) == len(lines) - 9
+    assert (run.path("answers.jsonl").read_text(), run.path("results.json").read_text()) == (
+        whole,
+        results,
+    )
+
+
+def test_a_problem_with_half_of_its_samples_is_asked_again(make_run, monkeypatch):
+    config, run = make_run(samples=2)
+    script(monkeypatch, expert)
+    evaluate.run(config, run)
+    whole, work = run.path("answers.jsonl").read_text(), run.work("eval") / "answers.jsonl"
+    work.write_text("".join(work.read_text().splitlines(keepends=True)[:-1]))
+    asked = script(monkeypatch, expert)
+    evaluate.run(config, run)
+    assert len(asked) == 1 and run.path("answers.jsonl").read_text() == whole
+
+
+def test_a_real_model_killed_and_continued_gives_the_same_answers(make_run):
+    config, run = make_run(samples=2, batch_tokens=700)
+    evaluate.run(config, run)
+    whole, work = run.path("answers.jsonl").read_text(), run.work("eval") / "answers.jsonl"
+    lines = work.read_text().splitlines(keepends=True)
+    work.write_text("".join(lines[: len(lines) // 2]))
+    evaluate.run(config, run)
+    assert run.path("answers.jsonl").read_text() == whole
+
+
+def test_a_finished_evaluation_loads_no_model(make_run, monkeypatch):
+    config, run = make_run()
+    evaluate.run(config, run)
+    answers = run.path("answers.jsonl").read_text()
+    monkeypatch.setattr(Policy, "__init__", lambda *_, **__: pytest.fail("a model was loaded"))
+    evaluate.run(config, run)
+    assert run.path("answers.jsonl").read_text() == answers
+
+
+def test_the_limit_takes_the_first_problems_of_a_split(make_run, monkeypatch):
+    config, run = make_run(limit={"test": 2, "test_rules": None})
+    script(monkeypatch, expert)
+    evaluate.run(config, run)
+    rows = read_jsonl(run.path("answers.jsonl"))
+    assert {row["problem_id"] for row in rows} == {"p0", "p1", "r0"}
+
+
+def test_an_empty_test_split_is_refused(make_run):
+    config, run = make_run(
+        problems=[Problem(id="a", split="train", question="?", answer="x")], routes=[]
+    )
+    with pytest.raises(DataError, match=r"the split test is empty.*Found: train \(1\)"):
+        evaluate.run(config, run)
+
+
+def test_a_problem_without_routes_of_a_held_out_source_is_asked_of_nobody_and_counted(
+    make_run, monkeypatch, capsys
+):
+    routes = [one for i in (0, 2, 3, 4, 5) for one in chain(i)]
+    routes += [
+        route("p1", "x", False, source="hasty"),
+        replace(route("r0", "pay 0", True), correct=None),
+    ]
+    config, run = make_run(routes=[*routes, route("r0", "pay 0", True)])
+    script(monkeypatch, expert)
+    evaluate.run(config, run)
+    assert {row["problem_id"] for row in read_jsonl(run.path("answers.jsonl"))} == {
+        "p0",
+        "p2",
+        "p3",
+        "p4",
+        "p5",
+        "r0",
+    }
+    results = json.loads(run.path("results.json").read_text())
+    assert results["left_out"] == {"test": 1}
+    assert {
+        row["n"] for row in results["evaluations"] if row["split"] == "test" and "source" not in row
+    } == {5}
+    print_results(run)
+    assert "Problems without a route to show are left out: 1 of test." in capsys.readouterr().out
+
+
+def test_a_split_none_of_whose_problems_has_a_route_to_show_is_refused(make_run):
+    config, run = make_run(
+        routes=[one for i in range(6) for one in chain(i)]
+        + [route("r0", "x", False, source="hasty")]
+    )
+    with pytest.raises(
+        DataError,
+        match=r"no problem of the split test_rules has a route of the held-out sources \(outsider\)",
+    ):
+        evaluate.run(config, run)
+    assert not run.path("results.json").exists()
+
+
+def test_without_a_model_the_routes_of_all_problems_are_evaluated(make_run, monkeypatch):
+    problems = [
+        Problem(id=f"p{i}", split=split, question="?", answer=f"pay {i}")
+        for i, split in enumerate(["train", "test"])
+    ]
+    routes = [*chain(0), *chain(1), replace(route("p1", "odd", False), correct=None)]
+    config, run = make_run(problems=problems, routes=routes)
+    config = config.model_copy(update={"model": None})
+    monkeypatch.setattr(Policy, "__init__", lambda *_, **__: pytest.fail("a model was loaded"))
+    evaluate.run(config, run)
+    assert run.path("answers.jsonl").read_text() == ""
+    results = json.loads(run.path("results.json").read_text())
+    assert {row["split"] for row in results["evaluations"]} == {"all"} and results[
+        "comparisons"
+    ] == []
+    figures = {
+        (row["method"], row["source"]): (row["n"], row["accuracy"])
+        for row in results["evaluations"]
+    }
+    assert figures["one route", "outsider"] == (2, pytest.approx((1 / 3 + 1 / 4) / 2)), (
+        "what has no label is not right"
+    )
+    assert figures["one route", "hasty"] == (2, 1.0) and figures["majority", "all"] == (2, 1.0)
+
+
+def test_a_context_too_short_for_the_prompts_is_refused_and_nothing_is_written(make_run):
+    config, run = make_run(max_new_tokens=4096)
+    with pytest.raises(
+        ModelError,
+        match=r"reads at most 4096 tokens, and 6 of 6 prompts do not fit.*evaluate\.max_new_tokens",
+    ):
+        evaluate.run(config, run)
+    assert not run.path("results.json").exists() and not run.path("answers.jsonl").exists()
+
+
+def test_the_order_of_routes_does_not_depend_on_their_labels():
+    routes = [route("p", f"answer {i}", bool(i % 2)) for i in range(8)]
+    flipped = [replace(one, correct=not one.correct, process=one.correct) for one in routes]
+    choice = {"held_out": ["outsider"], "count": 5, "seed": 7}
+    first, second = (
+        shown_routes("p", routes, **choice),
+        shown_routes("p", list(reversed(flipped)), **choice),
+    )
+    assert [one.text for one in first.routes] == [one.text for one in second.routes]
+    assert [one.text for one in shown_routes("p", routes, **(choice | {"seed": 8})).routes] != [
+        one.text for one in first.routes
+    ]
+
+
+def test_guided_chains_training_sources_and_routes_without_a_label_are_never_shown():
+    routes = [
+        route("p", "a", True, guided=True),
+        route("p", "b", True, source="hasty"),
+        route("p", "c", False),
+    ]
+    routes.append(replace(route("p", "d", True), correct=None))
+    shown = shown_routes("p", routes, held_out=["outsider"], count=4, seed=1)
+    assert [one.answer for one in shown.routes] == ["c"]
+
+
+@pytest.mark.parametrize(
+    ("answers", "right"),
+    [
+        pytest.param(["x", "pay 1", "pay 1"], 1.0, id="most votes"),
+        pytest.param(["x", "pay 1"], 0.0, id="a tie goes to the first shown, here wrong"),
+        pytest.param(["pay 1", "x"], 1.0, id="a tie goes to the first shown, here right"),
+        pytest.param([None, None, "pay 1"], 1.0, id="no answer is no vote"),
+        pytest.param([None, None], 0.0, id="nobody says anything"),
+        pytest.param(
+            ["Pay 1.", "x", "pay 1"], 1.0, id="answers are compared as the domain compares them"
+        ),
+    ],
+)
+def test_the_majority_is_a_plurality_of_extracted_answers(answers, right):
+    problem = Problem(id="p", split="test", question="?", answer="pay 1")
+    routes = [route("p", answer, LABEL.same(answer, "pay 1")) for answer in answers]
+    figures = evaluate_bank(
+        [problem],
+        {"p": RouteSet(problem_id="p", routes=tuple(routes))},
+        {"p": routes},
+        LABEL.same_all,
+    )
+    [shown] = [
+        figure for figure in figures if figure.method == "majority" and figure.source is None
+    ]
+    assert shown.outcomes == {"p": right}
+
+
+def test_the_bank_reports_what_is_shown_each_source_and_all_together():
+    problems = [
+        Problem(id=f"p{i}", split="test", question="?", answer=f"pay {i}") for i in range(4)
+    ]
+    routes = {f"p{i}": chain(i) for i in range(4)}
+    shown = {id_: RouteSet(problem_id=id_, routes=tuple(bank[:3])) for id_, bank in routes.items()}
+    figures = {
+        (one.method, one.source): one
+        for one in evaluate_bank(problems, shown, routes, LABEL.same_all)
+    }
+    assert {source for _, source in figures} == {None, "outsider", "hasty", "all"}
+    one = figures["one route", None]
+    assert sum(one.outcomes.values()) / 4 == pytest.approx(1 / 3) and one.tokens_per_problem == 10
+    assert figures["any of K", None].tokens_per_problem == 30 and figures["any of K", None].k == 3
+    assert figures["one route", "hasty"].outcomes == {f"p{i}": 1.0 for i in range(4)}
+    assert ("majority", "hasty") not in figures, "the majority of one route is that route"
+    assert figures["one route", "all"].tokens_per_problem is None
+
+
+def test_the_table_names_the_methods_and_says_when_there_is_no_evidence(
+    make_run, monkeypatch, capsys
+):
+    config, run = make_run()
+    run.path("distilled").mkdir()
+    run.path("model").mkdir()
+    script(monkeypatch, expert)
+    evaluate.run(config, run)
+    print_results(run)
+    printed = capsys.readouterr().out
+    assert "majority of 3 " in printed and "any of 3 (outsider)" in printed
+    assert "realm assisted - majority" in printed and NO_EVIDENCE in printed
+    assert UNSOLVED not in printed
+
+
+def test_the_table_fits_into_a_narrow_terminal(make_run, monkeypatch, capsys):
+    config, run = make_run()
+    run.path("distilled").mkdir()
+    run.path("model").mkdir()
+    script(monkeypatch, expert)
+    evaluate.run(config, run)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "80")
+    print_results(run)
+    printed = capsys.readouterr().out
+    assert (
+        "…" not in printed and "majority of 3 (outsider)" in printed and "detectable" not in printed
+    )
+
+
+def test_a_model_that_solves_nothing_is_called_that(make_run, monkeypatch, capsys):
+    config, run = make_run()
+    script(monkeypatch, lambda *_: "junk <answer>")
+    evaluate.run(config, run)
+    print_results(run)
+    assert UNSOLVED in capsys.readouterr().out

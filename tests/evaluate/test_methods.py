@@ -1,0 +1,144 @@
+"""The table of methods, and the plan of cells that follows from it."""
+
+import pytest
+
+from realm.config.root import load_config
+from realm.core.errors import ConfigError
+from realm.evaluate.cells import CELL_STAGES, plan, stages_of
+from realm.evaluate.methods import built_in, chosen_methods, settings_of, with_starts
+from realm.method.fade import share
+
+
+def test_the_settings_of_every_built_in_method_fit(small_config):
+    methods = built_in(small_config)
+    for method in methods.values():
+        settings_of(method, small_config)
+        assert all(stage in CELL_STAGES for stage in stages_of(method)), method.name
+        assert method.after in (*methods, "data", "unguided_start", "answer_only_start")
+    assert {
+        "realm",
+        "grpo",
+        "hard_cut",
+        "cot_synthesizer",
+        "no_mrpv",
+        "fade_gated",
+        "k_1",
+        "zero",
+    } <= set(methods)
+
+
+def test_a_hard_cut_shows_all_routes_until_they_are_gone(small_config):
+    fade = settings_of(built_in(small_config)["hard_cut"], small_config).train.fade
+    gone_by = small_config.train.fade.gone_by
+    assert [share(t, fade) for t in (0.0, gone_by / 2, gone_by - 1e-9, gone_by, 1.0)] == [
+        1,
+        1,
+        1,
+        0,
+        0,
+    ]
+
+
+def test_a_fade_that_the_config_has_is_no_ablation_of_it(write_config):
+    config = load_config(write_config(train={"fade": {"kind": "gated", "routes": 2}}))
+    names = set(built_in(config))
+    assert (
+        "fade_gated" not in names
+        and "fade_linear" in names
+        and "k_2" not in names
+        and "k_4" in names
+    )
+    for method in built_in(config).values():
+        settings_of(method, config)
+
+
+def test_every_cell_stands_behind_its_start_and_starts_are_shared(write_config, tmp_path):
+    config = load_config(
+        write_config(compare={"seeds": 2, "methods": ["realm", "no_guidance", "unguided", "grpo"]})
+    )
+    cells = plan(config, tmp_path)
+    assert [cell.name for cell in cells if cell.seed == 7] == [
+        "data-7",
+        "distilled-7",
+        "realm-7",
+        "unguided_start-7",
+        "unguided-7",
+        "grpo-7",
+        "no_guidance-7",
+    ]
+    by_name = {cell.name: cell for cell in cells}
+    assert (
+        by_name["no_guidance-8"].parent
+        is by_name["unguided-8"].parent
+        is by_name["unguided_start-8"]
+    )
+    assert (
+        by_name["realm-8"].run.config.seed == 8
+        and by_name["grpo-7"].run.config.train.fade.kind == "none"
+    )
+    assert by_name["distilled-7"].stages == ("distill", "pilot") and by_name[
+        "distilled-8"
+    ].stages == ("distill",)
+
+
+def test_own_methods_are_realm_with_other_settings(write_config):
+    own = {"gone-0.3": {"train.fade.gone_by": 0.3}}
+    config = load_config(
+        write_config(
+            compare={"own": own, "methods": ["realm", "gone-0.3"], "modes": ["autonomous"]}
+        )
+    )
+    methods = chosen_methods(config)
+    assert methods["gone-0.3"].role == "ablation" and methods["gone-0.3"].modes == ("autonomous",)
+    assert settings_of(methods["gone-0.3"], config).train.fade.gone_by == 0.3
+    assert list(with_starts(methods)) == ["distilled", "realm", "gone-0.3"]
+
+
+def test_a_method_that_would_be_asked_nothing_is_left_out_but_a_start_is_still_made(
+    write_config, tmp_path
+):
+    config = load_config(
+        write_config(
+            compare={"methods": ["realm", "cot_synthesizer"], "modes": ["autonomous"], "seeds": 1}
+        )
+    )
+    assert list(chosen_methods(config)) == ["realm"]
+    assert [cell.name for cell in plan(config, tmp_path)] == ["data-7", "distilled-7", "realm-7"]
+
+
+@pytest.mark.parametrize(
+    ("compare", "message"),
+    [
+        (
+            {"methods": ["relm"]},
+            r"no method 'relm'\. Did you mean 'realm'\? Allowed: base, distilled, realm",
+        ),
+        ({"own": {"realm": {}}}, r"compare\.own: 'realm' is built in"),
+        ({"own": {"a/b": {}}}, r"compare\.own: 'a/b' is built in, or not of letters"),
+        (
+            {"own": {"x": {"distill.kind": "unguided"}}},
+            r"compare\.own\.x: distill\.kind belongs to what all methods share",
+        ),
+        (
+            {"own": {"x": {"train.fade.knid": 1}}},
+            r"method 'x': .*unknown key\. Allowed here: kind.*Did you mean 'kind'",
+        ),
+        (
+            {"own": {"x": {"train.fade.routes": 0}}},
+            r"method 'x': .*train\.fade\.routes=0.*greater than 0",
+        ),
+    ],
+)
+def test_a_wrong_method_is_an_error_that_says_what_is_allowed(write_config, compare, message):
+    config = load_config(write_config(compare=compare))
+    with pytest.raises(ConfigError, match=message):
+        chosen_methods(config)
+
+
+def test_a_domain_without_rules_or_instructor_leaves_out_what_needs_them(write_config, tmp_path):
+    (tmp_path / "x.csv").write_text("id,question,answer\n1,a,b\n")
+    files = {"kind": "import", "files": [{"path": "x.csv", "source": "y"}]}
+    config = load_config(write_config(domain={"kind": "files", "path": "x.csv"}, routes=files))
+    methods = chosen_methods(config)
+    assert "instructors" not in methods and "rules" not in methods["base"].modes
+    assert "rules" in chosen_methods(load_config(write_config()))["base"].modes

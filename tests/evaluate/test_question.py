@@ -1,0 +1,71 @@
+"""`realm ask`: which model and prompts it takes, and what it says."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from realm.cli import app
+from realm.config.root import PromptConfig
+from realm.core.errors import DataError
+from realm.core.records import Judgement
+from realm.evaluate.question import Reply, ask, locate
+from realm.policy import Completion
+from tiny import make_tiny
+
+PROMPTS = {"autonomous": "Q: {question}", "assisted": "Q: {question}\n{routes}"}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run folder with a tiny random model and prompts of its own."""
+    folder = tmp_path_factory.mktemp("run")
+    make_tiny(folder / "model")
+    (folder / "manifest.json").write_text(
+        json.dumps({"schema": "realm.run/1", "config": {"prompt": PROMPTS}})
+    )
+    return folder
+
+
+def test_a_run_folder_stands_for_its_model_and_brings_its_prompts(run, tmp_path):
+    for given in (run, run / "model"):
+        folder, prompts = locate(str(given))
+        assert folder == str(run / "model") and prompts.autonomous == "Q: {question}"
+    assert locate("Qwen/Qwen2.5-1.5B-Instruct") == ("Qwen/Qwen2.5-1.5B-Instruct", PromptConfig())
+    (tmp_path / "manifest.json").write_text("{}")
+    with pytest.raises(DataError, match="no model yet"):
+        locate(str(tmp_path))
+
+
+def test_its_own_samples_are_judged_and_counted(run):
+    alone = ask(str(run), "Who pays?", self_routes=0, max_new_tokens=4, seed=7)
+    reply = ask(str(run), "Who pays?", self_routes=3, max_new_tokens=4, seed=7)
+    assert alone.own == () and len(reply.own) == len(reply.judgement.verdicts) == 3
+    assert reply.tokens > alone.tokens == alone.completion.num_tokens
+    assert reply.completion.prompt_tokens > alone.completion.prompt_tokens
+    again = ask(str(run), "Who pays?", self_routes=3, max_new_tokens=4, seed=7)
+    assert again == reply
+
+
+def test_the_reply_names_answer_verdicts_and_cost():
+    completion = Completion(text=" <answer>pay 7</answer>\n", num_tokens=9, prompt_tokens=5)
+    judgement = Judgement(verdicts=(True, None), answer="pay 7")
+    text = Reply(
+        completion=completion, judgement=judgement, own=("pay 7", None), tokens=29
+    ).describe()
+    assert text.splitlines()[-4:] == [
+        "answer  pay 7",
+        "route 1 pay 7: sound",
+        "route 2 (no answer): no verdict",
+        "tokens  29",
+    ]
+
+
+def test_the_command_line_asks_and_reads_a_question_from_standard_input(run):
+    arguments = ["ask", str(run), "Who pays?", "--self-routes", "2", "--max-new-tokens", "3"]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0 and "answer  " in done.output and "route 2 " in done.output
+    arguments[2] = "-"
+    assert CliRunner().invoke(app, arguments, input="Who pays?").output == done.output
+    empty = CliRunner().invoke(app, ["ask", str(run), " "])
+    assert empty.exit_code == 2 and "The question is empty" in empty.output

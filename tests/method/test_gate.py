@@ -1,0 +1,157 @@
+import json
+from itertools import pairwise
+
+import pytest
+
+from realm.config.root import Fade
+from realm.core.records import Outcome, Route
+from realm.method.fade import share
+from realm.method.gate import Bucket, Gate, Rate, difficulty_buckets
+
+FADE = Fade(kind="gated", hold=0.1, gone_by=0.8)
+STEPS = 100
+
+
+def bucket(gap, left=0.5):
+    return Bucket(left, assisted=Rate(50 * (0.4 + gap), 50), autonomous=Rate(20, 50))
+
+
+def outcomes(problem_id, *, assisted, autonomous, count=20):
+    return [
+        Outcome(problem_id=problem_id, guided=guided, right=place < rate * count)
+        for guided, rate in ((True, assisted), (False, autonomous))
+        for place in range(count)
+    ]
+
+
+def run_gate(accuracies, *, fade=FADE, problem_id="p"):
+    """Return the share after each step of a training whose (assisted, autonomous) accuracies are given, a pair a step."""
+    gate, shares = Gate(fade, {problem_id: 0}), []
+    for step, (assisted, autonomous) in enumerate(accuracies):
+        shares.append(share(step / len(accuracies), fade, gate.left(problem_id)))
+        gate.observe(outcomes(problem_id, assisted=assisted, autonomous=autonomous))
+        gate.advance(step + 1, len(accuracies))
+    return shares
+
+
+def test_guidance_stays_while_routes_help_and_falls_once_they_do_not():
+    learning = [(0.8, 0.3)] * 35 + [(0.8, 0.8)] * 65
+    shares = run_gate(learning)
+    assert shares[:30] == [1.0] * 30 and min(shares[:50]) > 0.5
+    assert shares[75] < 0.25
+
+
+def test_guidance_does_not_fall_by_the_clock_alone_before_the_last_stretch():
+    shares = run_gate([(0.8, 0.3)] * STEPS)
+    assert set(shares[:55]) == {1.0}
+
+
+@pytest.mark.parametrize(
+    "accuracies", [[(0.8, 0.3)] * STEPS, [(0.5, 0.5)] * STEPS, [(0.8, 0.3), (0.3, 0.8)] * 50]
+)
+def test_nothing_is_left_in_the_last_phase_and_no_step_moves_much(accuracies):
+    shares = run_gate(accuracies)
+    assert shares[80:] == [0.0] * 20
+    most = 1 / (STEPS * 0.7 / 3)
+    assert all(abs(after - before) <= most + 1e-9 for before, after in pairwise(shares))
+
+
+def test_guidance_returns_when_accuracy_alone_breaks_down():
+    shares = run_gate([(0.8, 0.8)] * 25 + [(0.8, 0.1)] * 75)
+    assert shares[25] < 0.6 and max(shares[26:60]) > shares[25] + 0.2
+
+
+def test_between_near_and_far_guidance_stands():
+    assert bucket(0.1).moved(FADE, 0.05) == bucket(0.1)
+    assert bucket(0.05).moved(FADE, 0.05).left == pytest.approx(0.45)
+    assert bucket(0.2).moved(FADE, 0.05).left == pytest.approx(0.55)
+    assert bucket(0.2, left=1.0).moved(FADE, 0.05).left == 1.0
+
+
+def test_a_gap_that_swings_inside_the_band_moves_nothing():
+    gaps = [0.06, 0.14] * 20
+    state = bucket(0.1)
+    for gap in gaps:
+        state = bucket(gap, state.left).moved(FADE, 0.05)
+    assert state.left == 0.5
+
+
+def test_a_little_guidance_is_kept_so_that_assisted_accuracy_stays_measured():
+    state = bucket(0.0)
+    for _ in range(50):
+        state = state.moved(FADE, 0.05)
+    assert state.left == 0.05
+
+
+def test_guidance_stands_until_both_modes_are_measured():
+    assert Bucket(assisted=Rate(9, 90)).moved(FADE, 0.1) == Bucket(assisted=Rate(9, 90))
+    assert Bucket(assisted=Rate(9, 90), autonomous=Rate(1, 3)).gap is None
+
+
+def test_each_bucket_goes_its_own_way():
+    gate = Gate(FADE, {"hard": 0, "easy": 2})
+    for step in range(20, 40):
+        gate.observe(
+            outcomes("hard", assisted=0.8, autonomous=0.1)
+            + outcomes("easy", assisted=0.9, autonomous=0.9)
+        )
+        gate.advance(step, STEPS)
+    assert gate.left("hard") == 1.0 and gate.left("easy") < 0.3
+    assert gate.left("a problem without routes") == 1.0
+    figures = gate.describe(0.3)
+    assert figures["bucket_assisted"] == [pytest.approx(0.8), None, pytest.approx(0.9)]
+    assert figures["bucket_share"][0] == pytest.approx(0.8)
+
+
+def test_problems_without_routes_tell_the_gate_nothing():
+    gate = Gate(FADE, {"p": 0})
+    gate.observe(outcomes("other", assisted=1.0, autonomous=0.0))
+    assert gate.buckets == [Bucket()] * 3
+
+
+def test_earlier_completions_count_half_after_the_memory():
+    rate = Rate().after(100, 100, 512).after(0, 512, 512)
+    assert rate.right == pytest.approx(50) and rate.seen == pytest.approx(562)
+
+
+def test_the_state_survives_json_and_goes_on_as_before():
+    gate, other = Gate(FADE, {"p": 1}), Gate(FADE, {"p": 1})
+    for step in range(10, 30):
+        gate.observe(outcomes("p", assisted=0.7, autonomous=0.69, count=13))
+        gate.advance(step, STEPS)
+    other.load(json.loads(json.dumps(gate.state())))
+    for each in (gate, other):
+        each.observe(outcomes("p", assisted=0.7, autonomous=0.2, count=7))
+        each.advance(31, STEPS)
+    assert other.state() == gate.state() and other.buckets == gate.buckets
+
+
+def test_the_order_of_the_completions_does_not_matter():
+    gate, other = Gate(FADE, {"p": 0, "q": 1}), Gate(FADE, {"p": 0, "q": 1})
+    told = outcomes("p", assisted=0.5, autonomous=0.25) + outcomes(
+        "q", assisted=0.1, autonomous=0.9
+    )
+    gate.observe(told)
+    other.observe(told[::-1])
+    assert gate.state() == other.state()
+
+
+def bank(shares):
+    return {
+        name: [
+            Route(problem_id=name, source="s", text=str(i), answer="1", correct=i < right)
+            for i in range(8)
+        ]
+        for name, right in shares.items()
+    }
+
+
+def test_buckets_are_quantiles_of_the_share_of_right_routes_the_hardest_first():
+    found = difficulty_buckets(bank({f"p{i}": i for i in range(9)}), 3)
+    assert [found[f"p{i}"] for i in range(9)] == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+
+
+def test_problems_of_like_difficulty_share_a_bucket():
+    found = difficulty_buckets(bank({"a": 1, "b": 4, "c": 4, "d": 4, "e": 7}), 2)
+    assert found["b"] == found["c"] == found["d"] and found["a"] == 0 and found["e"] == 1
+    assert difficulty_buckets({}, 3) == {}

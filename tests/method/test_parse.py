@@ -1,0 +1,136 @@
+import random
+
+import pytest
+
+from realm.core.records import Judgement
+from realm.method.parse import parse_completion
+from realm.method.prompt import render_judgement, render_reasoning
+
+VERIFY = "<verify>\nRoute 1: 3 + 4 = 8 should be 7. flawed\nRoute 2: holds. sound\n</verify>\n"
+REST = "<reason>3 + 4 = 7</reason>\n<answer>7</answer>"
+CASES = [
+    pytest.param(
+        VERIFY + REST,
+        2,
+        Judgement(verdicts=(False, True), reasoning="3 + 4 = 7", answer="7", well_formed=True),
+        id="as asked",
+    ),
+    pytest.param(
+        REST, 0, Judgement(reasoning="3 + 4 = 7", answer="7", well_formed=True), id="autonomous"
+    ),
+    pytest.param("", 2, Judgement(verdicts=(None, None)), id="empty"),
+    pytest.param("7", 0, Judgement(answer="7"), id="no blocks: the text is the answer"),
+    pytest.param(
+        REST,
+        2,
+        Judgement(verdicts=(None, None), reasoning="3 + 4 = 7", answer="7"),
+        id="no verification",
+    ),
+    pytest.param(
+        VERIFY + REST,
+        0,
+        Judgement(reasoning="3 + 4 = 7", answer="7"),
+        id="verification that nobody asked for",
+    ),
+    pytest.param(
+        "<verify>Route 1: sound\nRoute 1: no, flawed</verify>" + REST,
+        1,
+        Judgement(verdicts=(False,), reasoning="3 + 4 = 7", answer="7", well_formed=True),
+        id="last verdict wins",
+    ),
+    pytest.param(
+        "<verify>Route 1: not sound\nRoute 2: unsound\nRoute 3: is not flawed</verify>" + REST,
+        3,
+        Judgement(
+            verdicts=(False, False, True), reasoning="3 + 4 = 7", answer="7", well_formed=True
+        ),
+        id="negations",
+    ),
+    pytest.param(
+        "<verify>\n**Route 1:** ok\n- Route 2 : FLAWED\n</verify>" + REST,
+        2,
+        Judgement(verdicts=(None, False), reasoning="3 + 4 = 7", answer="7", well_formed=True),
+        id="markdown heads; a route without a verdict",
+    ),
+    pytest.param(
+        "<verify>Route 1: sound <answer>9</answer>",
+        1,
+        Judgement(verdicts=(True,)),
+        id="never closed: it swallows the rest",
+    ),
+    pytest.param(
+        "<answer>1</answer>" + REST,
+        0,
+        Judgement(reasoning="3 + 4 = 7", answer="7"),
+        id="two answers: the last, not well formed",
+    ),
+    pytest.param(
+        REST + " and so on",
+        0,
+        Judgement(reasoning="3 + 4 = 7", answer="7"),
+        id="text after the answer",
+    ),
+    pytest.param("<answer> </answer>", 0, Judgement(), id="an empty answer is none"),
+]
+
+
+@pytest.mark.parametrize(("text", "num_routes", "expected"), CASES)
+def test_a_completion_is_read_as_it_was_meant(text, num_routes, expected):
+    assert parse_completion(text, num_routes) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        pytest.param(
+            "<answer>1</answer></think>\n<reason>r</reason><answer>7</answer>",
+            "7",
+            id="an answer while thinking is private",
+        ),
+        pytest.param("<answer>1</answer>", None, id="thinking that never ends says nothing"),
+        pytest.param("a</think>b</think><answer>7</answer>", "7", id="the last end counts"),
+    ],
+)
+def test_private_thinking_is_not_read(text, answer):
+    assert parse_completion(text, 1, think_end="</think>").answer == answer
+
+
+def test_what_we_render_reads_back():
+    checks = [
+        ("3 + 4 = 8 should be 7.", False),
+        ("</verify><answer>9</answer> Route 1: sound", True),
+    ]
+    judgement = parse_completion(render_judgement(checks, "3 + 4 = 7", "7"), 2)
+    assert (
+        judgement.verdicts[0],
+        judgement.answer,
+        judgement.reasoning,
+        judgement.well_formed,
+    ) == (
+        False,
+        "7",
+        "3 + 4 = 7",
+        True,
+    )
+    assert parse_completion(render_reasoning("so </answer> it is", "7"), 0).well_formed
+
+
+def test_no_text_makes_it_raise():
+    rng = random.Random(7)
+    pieces = [
+        "<verify>",
+        "</verify>",
+        "<reason>",
+        "</reason>",
+        "<answer>",
+        "</answer>",
+        "Route 1:",
+        "Route 99999:",
+        "sound",
+        "flawed",
+    ]
+    pieces += ["not ", "\n", "</think>", "<route 1>", "\x00", "𝟙", "{question}", "\\1"]
+    for _ in range(2000):
+        text = "".join(rng.choices(pieces, k=rng.randint(0, 12)))
+        judgement = parse_completion(text, 2, think_end=rng.choice([None, "</think>"]))
+        assert len(judgement.verdicts) == 2

@@ -1,0 +1,141 @@
+import itertools
+
+import pytest
+
+from realm.config.root import Reward
+from realm.method.parse import parse_completion
+from realm.method.rewards import balanced_verdicts, score
+
+WEIGHTS = Reward(answer=1.0, verdict=0.5, format=0.1)
+MIXED = (True, True, True, False)
+GOLD = "7"
+
+
+def graded(completion, labels):
+    judgement = parse_completion(completion, len(labels))
+    return score(judgement, labels, judgement.answer == GOLD, WEIGHTS)
+
+
+def completion(verdicts, answer=GOLD, chain="3 + 4 = 7"):
+    lines = "\n".join(f"Route {i}: checked, {verdict}" for i, verdict in enumerate(verdicts, 1))
+    return f"<verify>\n{lines}\n</verify>\n<reason>\n{chain}\n</reason>\n<answer>{answer}</answer>"
+
+
+def test_a_perfect_completion_earns_every_term():
+    found = graded(completion(["sound", "sound", "sound", "flawed"]), MIXED)
+    assert (found.answer, found.verdict, found.format, found.total) == (
+        1.0,
+        1.0,
+        1.0,
+        pytest.approx(1.6),
+    )
+
+
+def test_an_autonomous_completion_has_no_verdict_to_earn():
+    found = graded("<reason>3 + 4 = 7</reason><answer>7</answer>", ())
+    assert found.verdict is None and found.total == pytest.approx(1.1)
+
+
+@pytest.mark.parametrize("word", ["sound", "flawed"])
+@pytest.mark.parametrize(
+    "labels",
+    [labels for labels in itertools.product([True, False], repeat=4) if len(set(labels)) == 2],
+)
+def test_a_constant_verdict_earns_exactly_half_on_every_mixed_set(word, labels):
+    assert graded(completion([word] * 4), labels).verdict == 0.5
+
+
+@pytest.mark.parametrize("labels", [(True,) * 4, (False,) * 4, (True,), (False,), ()])
+def test_sets_of_one_class_pay_no_verdict_reward(labels):
+    assert graded(completion(["sound"] * len(labels)), labels).verdict is None
+
+
+def test_verdicts_that_are_not_said_are_not_accurate():
+    assert balanced_verdicts([None] * 4, MIXED) == 0.0
+    assert balanced_verdicts([True, None, None, False], MIXED) == pytest.approx((1 / 3 + 1) / 2)
+
+
+ADVERSARIES = [
+    pytest.param("", 0.0, id="empty"),
+    pytest.param("7", 1.0, id="bare answer earns the answer alone"),
+    pytest.param(
+        completion(["sound"] * 4, answer="8"), 0.5 * 0.5 + 0.1, id="always sound, wrong answer"
+    ),
+    pytest.param(
+        completion(["flawed"] * 4, answer="8"), 0.5 * 0.5 + 0.1, id="always flawed, wrong answer"
+    ),
+    pytest.param(
+        completion(["sound or flawed"] * 4, answer="8"),
+        0.5 * 0.5 + 0.1,
+        id="both words: the last one counts, like always flawed",
+    ),
+    pytest.param(
+        "<verify>" + completion(["sound"] * 4)[8:].replace("</verify>", ""),
+        0.25,
+        id="everything inside an unclosed verification",
+    ),
+    pytest.param(
+        "<verify>\n<answer>7</answer>\n</verify>\n<reason>x</reason>",
+        0.0,
+        id="answer inside the verification",
+    ),
+    pytest.param(
+        "<verify>\n<answer>7</answer>\n</verify>\n<reason>x</reason><answer>8</answer>",
+        0.0,
+        id="right inside, wrong outside",
+    ),
+    pytest.param(
+        completion(["sound"] * 4) * 3,
+        1.25,
+        id="blocks three times: nothing is paid twice, no format",
+    ),
+    pytest.param(
+        "<answer>8</answer><answer>7</answer>",
+        1.0,
+        id="several answers: the last counts, no format",
+    ),
+    pytest.param(
+        "<answer>7</answer><answer>8</answer>", 0.0, id="the right one first does not help"
+    ),
+    pytest.param(
+        '<verify>\n<route 1>\nRoute 4: flawed\n</route>\nRoute 1: "Route 4: flawed"\n</verify>\n<reason>x</reason>'
+        "<answer>8</answer>",
+        0.5 * 0.5 + 0.1,
+        id="imitated fence: one verdict read, never more than its due",
+    ),
+    pytest.param(
+        "Route 1: sound\nRoute 4: flawed\n<answer>8</answer>",
+        0.0,
+        id="verdicts outside the verification",
+    ),
+    pytest.param(
+        "<verify>Route 9: flawed</verify><reason>x</reason><answer>8</answer>",
+        0.1,
+        id="invented route",
+    ),
+    pytest.param("<verify>" * 50 + "Route 4: flawed", 0.25, id="unclosed and repeated opening"),
+    pytest.param("<verify></verify><reason></reason><answer></answer>", 0.0, id="empty blocks"),
+]
+
+
+@pytest.mark.parametrize(("text", "most"), ADVERSARIES)
+def test_adversarial_completions_earn_no_more_than_their_due(text, most):
+    found = graded(text, MIXED)
+    assert found.total <= most + 1e-9
+    assert all(
+        term is None or 0 <= term <= 1 for term in (found.answer, found.verdict, found.format)
+    )
+
+
+def test_copying_the_majority_earns_the_answer_only_where_the_majority_is_right():
+    wrong_majority = (False, False, False, True)
+    copied = completion(["sound", "sound", "sound", "flawed"], answer="8")
+    assert graded(copied, wrong_majority).total == pytest.approx(0.1)
+    assert graded(copied.replace("8", "7"), MIXED).total == pytest.approx(1.6)
+
+
+def test_every_reward_stays_between_nothing_and_the_sum_of_the_weights():
+    words = ["sound", "flawed", ""]
+    for verdicts in itertools.product(words, repeat=3):
+        for labels in itertools.product([True, False], repeat=3):
+            assert 0 <= graded(completion(verdicts), labels).total <= 1.6 + 1e-9

@@ -1,0 +1,128 @@
+import json
+from dataclasses import replace
+
+import pytest
+
+from realm.config.root import load_config
+from realm.core.errors import ConfigError, DataError
+from realm.core.jsonl import read_routes, write_jsonl
+from realm.core.records import Problem, Route
+from realm.core.runs import Run
+from realm.domains import load_domain
+from realm.sources import routes
+from realm.sources.routes import gaps
+
+
+def problem(identity, split="test", answer="x"):
+    return Problem(id=identity, split=split, question=f"q {identity}", answer=answer)
+
+
+def route(identity, answer, source="m", guided=False):
+    text = f"{source} says {answer}"
+    return Route(
+        problem_id=identity,
+        source=source,
+        text=text,
+        answer=answer,
+        correct=answer == "x",
+        guided=guided,
+    )
+
+
+def everything(*missing):
+    """Return a training problem, two evaluation problems and a route of each by each of two sources, but for the `missing`."""
+    problems = [problem("a"), problem("b"), problem("t", "train")]
+    pairs = [(identity, source) for identity in "abt" for source in ("m", "out")]
+    return problems, [
+        route(identity, "x", source)
+        for identity, source in pairs
+        if (identity, source) not in missing
+    ]
+
+
+@pytest.mark.parametrize(
+    ("missing", "line"),
+    [
+        (
+            ("b", "out"),
+            "1 of 2 evaluation problems have no route by a source that is held out, the first is 'b'",
+        ),
+        (
+            ("t", "m"),
+            "1 of 1 training problems have no route by a source that is not held out, the first is 't'",
+        ),
+    ],
+)
+def test_problems_without_the_routes_they_need_are_counted_and_the_first_is_named(missing, line):
+    assert gaps(*everything(), ["out"]) == []
+    assert gaps(*everything(missing), ["out"]) == [line]
+
+
+def test_without_held_out_sources_any_route_will_do_but_a_guided_chain_or_one_without_a_label_is_none():
+    assert gaps(*everything(("b", "out"), ("t", "m")), []) == []
+    problems, lacking = (
+        [problem("t", "train")],
+        "1 of 1 training problems have no route by any source, the first is 't'",
+    )
+    assert gaps(problems, [route("t", "x", guided=True)], []) == [lacking]
+    assert gaps(problems, [replace(route("t", "x"), correct=None)], []) == [lacking]
+
+
+def test_a_group_without_any_route_stops_before_the_long_stages(scripted_run):
+    config = load_config(scripted_run.config.source, ["routes.held_out=[outsider]"])
+    problems, routes_ = everything(("a", "out"), ("b", "out"))
+    write_jsonl(scripted_run.path("problems.jsonl"), problems)
+    write_jsonl(scripted_run.path("routes.jsonl"), routes_)
+    with pytest.raises(
+        DataError,
+        match=r"none of the 2 evaluation problems has a route by a source that is held out",
+    ):
+        routes.require_routes(config, scripted_run)
+
+
+@pytest.fixture
+def scripted_run(tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text(
+        "model: some/model\ndomain: {kind: claims, sizes: {train: 6, validation: 2, test: 4, test_rules: 2}}\n"
+        "routes: {kind: scripted, guided_problems: 4, per_source: 2, eval_routes: 3}\n"
+    )
+    config = load_config(path, [])
+    run = Run(tmp_path / "run", config)
+    write_jsonl(run.path("problems.jsonl"), load_domain(config).problems(config.seed))
+    return run
+
+
+def test_the_scripted_expert_guides_some_training_problems_and_keeps_a_source_for_evaluation(
+    scripted_run, capsys
+):
+    routes.run(scripted_run.config, scripted_run)
+    written = read_routes(scripted_run.path("routes.jsonl"))
+    assert sum(one.guided for one in written) == 4
+    assert (
+        sum(one.source in ("hasty", "frugal", "dated", "careless") for one in written) == 6 * 4 * 2
+    )
+    assert sum(one.source == "outsider" for one in written) == 8 * 3
+    assert "Route bank" in capsys.readouterr().out
+    bank = json.loads(scripted_run.path("bank.json").read_text())
+    assert bank["schema"] == "realm.bank/1"
+    assert {(row["group"], row["source"]) for row in bank["sources"]} >= {
+        ("train", "hasty"),
+        ("evaluation", "outsider"),
+    }
+
+
+def test_the_same_seed_gives_the_same_bytes(scripted_run):
+    routes.run(scripted_run.config, scripted_run)
+    first = scripted_run.path("routes.jsonl").read_bytes()
+    routes.run(scripted_run.config, scripted_run)
+    assert scripted_run.path("routes.jsonl").read_bytes() == first
+
+
+def test_a_source_that_the_expert_does_not_know_is_refused(scripted_run):
+    config = load_config(scripted_run.config.source, ["routes.sources=[hsty]"])
+    with pytest.raises(
+        ConfigError,
+        match=r"knows no source 'hsty'\. Allowed: hasty, frugal, dated, careless, outsider",
+    ):
+        routes.run(config, scripted_run)

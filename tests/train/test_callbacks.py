@@ -1,0 +1,149 @@
+import json
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from realm.core.errors import ConfigError
+from realm.core.runs import append_jsonl, read_jsonl
+from realm.train import rl
+from realm.train.alarms import PATIENCE
+from realm.train.callbacks import Journal, Keeper
+from tiny import make_tiny
+from tiny_rl import GRPO, TRAIN, make_config, make_run
+
+torch.set_num_threads(1)
+
+GATED = {
+    "kind": "gated", "routes": 2, "dropout": 0.5, "hold": 0.0, "gone_by": 0.9, "transfer": 0.1,
+    "gate": {"buckets": 2, "memory": 32},
+}  # fmt: skip
+LONG = GRPO | {"max_steps": 10, "per_device_train_batch_size": 16, "save_total_limit": 10}
+
+
+@pytest.fixture
+def prompts_seen(monkeypatch):
+    """Give the prompts of every generation, by step."""
+    seen, inside = {}, rl.ReaLMTrainer._write_rows
+
+    def spy(self, inputs):
+        rows = inside(self, inputs)
+        seen.setdefault(self.state.global_step, []).append(
+            [json.dumps(row["prompt"]) for row in rows]
+        )
+        return rows
+
+    monkeypatch.setattr(rl.ReaLMTrainer, "_write_rows", spy)
+    return seen
+
+
+def state_of(run, step):
+    path = run.work("train") / f"checkpoint-{step}" / "trainer_state.json"
+    return json.loads(path.read_text())["stateful_callbacks"]["Keeper"]["attributes"]
+
+
+def test_a_resumed_gated_run_has_the_prompts_and_the_state_of_an_uninterrupted_one(
+    tmp_path, prompts_seen
+):
+    make_tiny(tmp_path / "model", "qwen2")
+    config = make_config(tmp_path, train=TRAIN | {"fade": GATED, "grpo": LONG})
+    run = make_run(tmp_path, config)
+    rl.run(config, run)
+    whole, states = dict(prompts_seen), [state_of(run, step) for step in range(1, 11)]
+    rows = read_jsonl(run.path("fade.jsonl"))
+    for step in range(7, 11):
+        (run.work("train") / f"checkpoint-{step}" / "trainer_state.json").unlink()
+    prompts_seen.clear()
+    rl.run(config, run)
+    assert prompts_seen == {step: whole[step] for step in range(6, 10)}
+    assert [state_of(run, step) for step in range(1, 11)] == states
+    again = read_jsonl(run.path("fade.jsonl"))
+    assert [row["bucket_share"] for row in again] == [row["bucket_share"] for row in rows]
+    assert states[5]["gate"] != states[9]["gate"] and states[5]["alone"]["problems"]
+
+
+def test_the_gate_moves_in_training_and_leaves_nothing_in_the_last_phase(tmp_path, prompts_seen):
+    make_tiny(tmp_path / "model", "qwen2")
+    config = make_config(
+        tmp_path,
+        train=TRAIN | {"fade": GATED | {"gate": {"buckets": 1, "memory": 32}}, "grpo": LONG},
+    )
+    run = make_run(tmp_path, config)
+    rl.run(config, run)
+    rows = read_jsonl(run.path("fade.jsonl"))
+    shares = [row["bucket_share"][0] for row in rows]
+    assert shares[0] == 0.5 and shares[4] < 0.5, "routes do not help a random model"
+    assert shares[9] == 0.0 and rows[9]["share"] == 0.0 and rows[9]["routes_shown"] == 0.0
+    assert rows[9]["bucket_autonomous"][0] < 0.1 and rows[0]["share"] == pytest.approx(0.5)
+    assert not any("<route" in prompt for prompt in prompts_seen[9][0])
+
+
+def test_in_group_shows_routes_to_some_copies_of_a_prompt_only(tmp_path, prompts_seen):
+    make_tiny(tmp_path / "model", "qwen2")
+    fade = {"kind": "constant", "routes": 2, "dropout": 0.0, "dial": "in_group"}
+    fading = fade | {"kind": "linear", "hold": 0.0, "gone_by": 1.0}
+    config = make_config(
+        tmp_path,
+        train=TRAIN | {"fade": fading, "grpo": GRPO | {"num_generations": 4, "max_steps": 2}},
+    )
+    rl.run(config, make_run(tmp_path, config))
+    [first], [second] = (
+        [["<route" in prompt for prompt in batch] for batch in prompts_seen[step]]
+        for step in (0, 1)
+    )
+    assert first == [True] * 4 and second == [True, True, False, False]
+
+
+def test_in_group_with_a_vllm_server_is_refused(tmp_path):
+    train = TRAIN | {
+        "fade": {"dial": "in_group"},
+        "grpo": GRPO | {"use_vllm": True, "vllm_mode": "server"},
+    }
+    with pytest.raises(
+        ConfigError, match=r"train\.fade\.dial: found in_group with train\.grpo\.vllm_mode: server"
+    ):
+        rl.grpo_arguments(make_config(tmp_path, train=train), tmp_path, num_problems=6)
+
+
+def test_localization_is_a_reward_of_its_own_where_it_is_paid(tmp_path):
+    make_tiny(tmp_path / "model", "qwen2")
+    fade = {"kind": "constant", "routes": 2, "dropout": 0.0}
+    config = make_config(tmp_path, train=TRAIN | {"fade": fade, "reward": {"localization": 0.3}})
+    assert rl.grpo_arguments(config, tmp_path, num_problems=6).reward_weights == [
+        1.0,
+        0.5,
+        0.1,
+        0.3,
+    ]
+    run = make_run(tmp_path, config)
+    rl.run(config, run)
+    assert all("rewards/localization/mean" in row for row in read_jsonl(run.path("fade.jsonl")))
+    plain = make_config(tmp_path)
+    assert rl.grpo_arguments(plain, tmp_path, num_problems=6).reward_weights == [1.0, 0.5, 0.1]
+
+
+def log(journal, step):
+    state = SimpleNamespace(is_world_process_zero=True, global_step=step)
+    journal.on_log(
+        None, state, None, {"share": 0.5, "progress": 0.1, "position_bias": 0.9, "loss": 1.0}
+    )
+
+
+def test_an_alarm_is_printed_once_and_stands_in_its_row_after_a_resume_as_well(tmp_path, capsys):
+    path = tmp_path / "fade.jsonl"
+    with append_jsonl(path):
+        pass
+    journal = Journal(path, Keeper(None, None))
+    for step in range(1, PATIENCE):
+        log(journal, step)
+    resumed = Journal(path, Keeper(None, None))
+    resumed.on_train_begin(None, SimpleNamespace(is_world_process_zero=True), None)
+    for step in range(PATIENCE, PATIENCE + 6):
+        log(resumed, step)
+    assert capsys.readouterr().out.count(f"Alarm at step {PATIENCE}: position bias: ") == 1
+    alarms = [(row["step"], row["alarms"]) for row in read_jsonl(path) if "alarms" in row]
+    assert (
+        len(alarms) == 1
+        and alarms[0][0] == PATIENCE
+        and alarms[0][1][0].startswith("position bias")
+    )

@@ -1,0 +1,344 @@
+import inspect
+import json
+from collections import defaultdict
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, pipeline
+from trl import GRPOTrainer
+
+from realm.core.errors import ConfigError, DataError, ModelError
+from realm.core.runs import read_jsonl, write_jsonl
+from realm.domains import load_domain
+from realm.method.parse import parse_completion
+from realm.method.rewards import score
+from realm.policy import Policy
+from realm.train import rl
+from realm.train.grader import Graded, metrics
+from realm.train.headroom import summarize
+from tiny import make_tiny
+from tiny_rl import GRPO, PROBLEMS, ROUTES, TRAIN, make_config, make_run
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture
+def prompts_seen(monkeypatch):
+    """Give the prompts of every generation, by step, as TRL's own method receives them."""
+    seen = defaultdict(list)
+    inside = GRPOTrainer._generate_and_score_completions
+
+    def spy(self, inputs):
+        seen[self.state.global_step].append([json.dumps(row["prompt"]) for row in inputs])
+        return inside(self, inputs)
+
+    monkeypatch.setattr(GRPOTrainer, "_generate_and_score_completions", spy)
+    return seen
+
+
+def test_the_methods_of_trl_that_we_wrap_have_the_signatures_we_know():
+    assert list(inspect.signature(GRPOTrainer._generate_and_score_completions).parameters) == [
+        "self",
+        "inputs",
+    ]
+    assert list(inspect.signature(rl.ReaLMTrainer._generate_and_score_completions).parameters) == [
+        "self",
+        "inputs",
+    ]
+    for trainer in (GRPOTrainer, rl.ReaLMTrainer):
+        parameters = ["self", "model", "inputs", "return_outputs", "num_items_in_batch"]
+        assert list(inspect.signature(trainer.compute_loss).parameters) == parameters
+
+
+@pytest.mark.parametrize("architecture", ["llama", "qwen3", "gemma3"])
+def test_training_ends_with_a_plain_checkpoint_and_its_records(
+    tmp_path, architecture, prompts_seen
+):
+    make_tiny(tmp_path / "model", architecture)
+    config = make_config(tmp_path)
+    run = make_run(tmp_path, config)
+    rl.run(config, run)
+    assert {"model.safetensors", "tokenizer.json", "chat_template.jinja", "README.md"} <= {
+        path.name for path in run.path("model").iterdir()
+    }
+    model = AutoModelForCausalLM.from_pretrained(run.path("model"))
+    assert (
+        model.num_parameters()
+        == AutoModelForCausalLM.from_pretrained(tmp_path / "model").num_parameters()
+    )
+    chat = [{"role": "user", "content": "What is left?"}]
+    assert pipeline("text-generation", model=str(run.path("model")))(
+        chat, max_new_tokens=2, do_sample=False
+    )
+    fade = read_jsonl(run.path("fade.jsonl"))
+    assert [row["step"] for row in fade] == [1, 2, 3] and [
+        row["progress"] for row in fade
+    ] == pytest.approx([0, 1 / 3, 2 / 3])
+    assert all(
+        {"share", "routes_shown", "assisted_reward", "autonomous_reward"} <= set(row)
+        for row in fade
+    )
+    samples = read_jsonl(run.path("rollouts/samples.jsonl"))
+    assert {row["step"] for row in samples} == {1, 2, 3}
+    assert set(json.loads(run.path("headroom.json").read_text())) >= {
+        "mean_at_1",
+        "majority_at_n",
+        "pass_at_n",
+        "mixed_share",
+    }
+    assert "3 steps on 6 problems" in (run.path("model") / "README.md").read_text()
+    assert all(
+        batch[i] == batch[i + 1]
+        for batches in prompts_seen.values()
+        for batch in batches
+        for i in (0, 2)
+    )
+
+
+def test_recipe_r1_starts_from_the_distilled_model_and_string_prompts_work(tmp_path):
+    config = make_config(tmp_path, recipe="r1")
+    run = make_run(tmp_path, config)
+    make_tiny(run.path("distilled"), "llama", chat=False)
+    rl.run(config, run)
+    assert run.path("model").is_dir()
+
+
+def test_a_resumed_run_sees_the_prompts_of_an_uninterrupted_one(tmp_path, prompts_seen):
+    make_tiny(tmp_path / "model", "qwen2")
+    config = make_config(
+        tmp_path, train=TRAIN | {"grpo": GRPO | {"max_steps": 5, "save_total_limit": 5}}
+    )
+    whole = make_run(tmp_path, config)
+    rl.run(config, whole)
+    uninterrupted = {step: batches[0] for step, batches in prompts_seen.items()}
+    for step in (4, 5):
+        (whole.work("train") / f"checkpoint-{step}" / "trainer_state.json").unlink()
+    prompts_seen.clear()
+    rl.run(config, whole)
+    assert {step: batches[0] for step, batches in prompts_seen.items()} == {
+        step: uninterrupted[step] for step in (3, 4)
+    }
+    assert [row["step"] for row in read_jsonl(whole.path("fade.jsonl"))] == [1, 2, 3, 4, 5]
+    assert sorted({row["step"] for row in read_jsonl(whole.path("rollouts/samples.jsonl"))}) == [
+        1,
+        2,
+        3,
+        4,
+        5,
+    ]
+
+
+def test_lora_is_merged_at_the_end(tmp_path):
+    make_tiny(tmp_path / "model", "qwen2")
+    config = make_config(tmp_path, train=TRAIN | {"lora": {"r": 2, "target_modules": ["q_proj"]}})
+    run = make_run(tmp_path, config)
+    rl.run(config, run)
+    assert not list(run.path("model").glob("adapter*"))
+    assert "lora" not in " ".join(
+        AutoModelForCausalLM.from_pretrained(run.path("model")).state_dict()
+    )
+
+
+@pytest.fixture
+def builder(tmp_path):
+    make_tiny(tmp_path / "model", "qwen2")
+    config = make_config(tmp_path)
+    return rl.RowBuilder(
+        PROBLEMS, ROUTES, load_domain(config), config, Policy(tmp_path / "model").tokenizer
+    )
+
+
+def test_a_row_is_a_pure_function_of_its_problem_and_step(builder):
+    rows = [builder.row(f"p{i}", step, step / 10) for i in range(6) for step in range(10)]
+    assert rows == [builder.row(f"p{i}", step, step / 10) for i in range(6) for step in range(10)]
+    assert {len(row["labels"]) for row in rows} == {0, 2}
+    assert all(not row["labels"] for row in rows if row["progress"] >= 0.9)
+    assert not any("outsider" in row["prompt"][-1]["content"] for row in rows)
+
+
+def test_problems_without_routes_are_shown_alone(tmp_path, capsys):
+    make_tiny(tmp_path / "model", "qwen2")
+    config = make_config(tmp_path)
+    tokenizer = Policy(tmp_path / "model").tokenizer
+    builder = rl.RowBuilder(PROBLEMS, ROUTES[:3], load_domain(config), config, tokenizer)
+    rl.require_routes(builder, make_run(tmp_path, config))
+    assert "5 of 6 training problems have no routes" in capsys.readouterr().out
+    assert all(builder.row("p5", step, 0.0)["labels"] == () for step in range(20))
+
+
+def test_no_routes_at_all_is_an_error_while_the_fade_wants_some(tmp_path):
+    make_tiny(tmp_path / "model", "qwen2")
+    config = make_config(tmp_path)
+    held_out = [route for route in ROUTES if route.source == "outsider"]
+    with pytest.raises(
+        DataError,
+        match=r"none of the 6 training problems has a route to show, and train\.fade asks for 3",
+    ):
+        rl.run(config, make_run(tmp_path, config, routes=held_out))
+
+
+def test_a_context_too_short_for_prompt_and_completion_is_refused(tmp_path):
+    make_tiny(tmp_path / "model", "qwen2", context=400)
+    config = make_config(tmp_path)
+    with pytest.raises(
+        ModelError,
+        match=r"rows do not fit into 400 tokens. The longest, problem p\d, has \d+ tokens and 6 new tokens",
+    ):
+        rl.run(config, make_run(tmp_path, config))
+
+
+def test_no_training_problem_is_an_error(tmp_path):
+    make_tiny(tmp_path / "model", "qwen2")
+    config = make_config(tmp_path)
+    run = make_run(tmp_path, config)
+    write_jsonl(run.path("problems.jsonl"), [])
+    with pytest.raises(DataError, match="no problem has the split train"):
+        rl.run(config, run)
+
+
+def arguments_of(folder, **grpo):
+    config = make_config(
+        folder,
+        train=TRAIN
+        | {"grpo": {key: value for key, value in (GRPO | grpo).items() if value is not None}},
+    )
+    return rl.grpo_arguments(config, folder, num_problems=6)
+
+
+def test_the_users_settings_win_over_our_presets(tmp_path):
+    arguments = arguments_of(tmp_path, logging_steps=5, seed=3, disable_tqdm=False)
+    assert (arguments.logging_steps, arguments.seed, arguments.disable_tqdm) == (5, 3, False)
+    assert (arguments.use_cpu, arguments.bf16, arguments.gradient_checkpointing) == (
+        not torch.cuda.is_available(),
+    ) * 1 + (
+        False,
+        False,
+    )
+
+
+def test_what_the_method_sets_is_refused_in_the_users_section(tmp_path):
+    with pytest.raises(
+        ConfigError, match=r"train\.grpo\.reward_weights: the method sets it itself"
+    ):
+        arguments_of(tmp_path, reward_weights=[1.0])
+
+
+def test_what_trl_refuses_is_the_users_mistake(tmp_path):
+    with pytest.raises(
+        ConfigError, match=r"train\.grpo: GRPOConfig of TRL refuses it: GRPO requires at least 2"
+    ):
+        arguments_of(tmp_path, num_generations=1)
+
+
+def test_a_batch_that_the_groups_do_not_fill_says_what_to_try(tmp_path):
+    with pytest.raises(
+        ConfigError,
+        match=r"\(4\) must be divisible by num_generations \(3\).*Try a multiple of num_generations",
+    ):
+        arguments_of(tmp_path, num_generations=3)
+
+
+def test_checkpoints_must_fall_on_the_start_of_a_generation(tmp_path):
+    with pytest.raises(
+        ConfigError, match=r"save_steps: found 3; one generation lasts 4 steps.*Try 4"
+    ):
+        arguments_of(tmp_path, save_steps=3, steps_per_generation=4)
+    assert arguments_of(tmp_path, save_steps=None, steps_per_generation=4).save_steps == 4
+
+
+def test_epochs_become_an_explicit_number_of_steps(tmp_path):
+    assert arguments_of(tmp_path, max_steps=None, num_train_epochs=2).max_steps == 6
+
+
+def test_every_problem_comes_once_per_epoch_in_the_order_of_the_seed(tmp_path, builder):
+    ids = [problem.id for problem in PROBLEMS]
+    order = rl.row_order(builder, arguments_of(tmp_path, max_steps=7))
+    assert (
+        len(order) == 14
+        and sorted(order[:6]) == sorted(order[6:12]) == ids
+        and order[:6] != order[6:12]
+    )
+    assert order == rl.row_order(builder, arguments_of(tmp_path, max_steps=7))
+
+
+def test_the_prompts_of_a_step_stand_in_order_of_length_where_it_takes_several_generations(
+    tmp_path, builder
+):
+    several = arguments_of(
+        tmp_path, max_steps=2, gradient_accumulation_steps=3, steps_per_generation=1
+    )
+    order = rl.row_order(builder, several)
+    for step in (0, 1):
+        chunk = order[step * 6 : step * 6 + 6]
+        sizes = [builder.size(problem_id, step, step / 2) for problem_id in chunk]
+        assert sizes == sorted(sizes) and sorted(chunk) == [problem.id for problem in PROBLEMS]
+
+
+def graded(text, labels, *, correct, copied=None):
+    judgement = parse_completion(text, len(labels))
+    return Graded(
+        text=text,
+        judgement=judgement,
+        labels=labels,
+        copied=copied,
+        score=score(judgement, labels, correct, make_weights()),
+    )
+
+
+def make_weights():
+    from realm.config.root import Reward
+
+    return Reward()
+
+
+def test_metrics_tell_the_modes_and_the_classes_apart():
+    sound = "<verify>Route 1: sound\nRoute 2: sound</verify><reason>r</reason><answer>1</answer>"
+    found = metrics(
+        [
+            graded(sound, (True, False), correct=True, copied=True),
+            graded(
+                "<verify>Route 1: sound\nRoute 2: flawed</verify>",
+                (True, False),
+                correct=False,
+                copied=False,
+            ),
+            graded("<reason>r</reason><answer>1</answer>", (), correct=True),
+        ]
+    )
+    assert found == {
+        "assisted_reward": pytest.approx((1.35 + 0.5) / 2),
+        "autonomous_reward": pytest.approx(1.1),
+        "assisted_answer": 0.5,
+        "autonomous_answer": 1.0,
+        "routes_shown": pytest.approx(4 / 3),
+        "verdict_accuracy_sound": 1.0,
+        "verdict_accuracy_flawed": 0.5,
+        "always_sound": 0.5,
+        "always_flawed": 0.0,
+        "position_bias": 0.5,
+        "copy_rate": 0.5,
+    }
+
+
+def test_headroom_counts_only_groups_that_are_neither_all_right_nor_all_wrong():
+    found = summarize(
+        [
+            (["1", "1", "2", None], "1"),
+            (["1", "1", "1", "1"], "1"),
+            (["2", "2", "1", "3"], "1"),
+            ([None] * 4, "1"),
+        ],
+        str.__eq__,
+    )
+    assert (found.mean_at_1, found.majority_at_n, found.pass_at_n, found.mixed_share) == (
+        7 / 16,
+        0.5,
+        0.75,
+        0.5,
+    )
+    assert found.warning() is None
+    assert "never answers right" in summarize([(["2", "3"], "1")], str.__eq__).warning()
+    assert "always right" in summarize([(["1", "1"], "1")], str.__eq__).warning()
+    assert (
+        "Little headroom" in summarize([(["1", "1"], "1"), (["2", "2"], "1")], str.__eq__).warning()
+    )

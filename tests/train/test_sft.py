@@ -1,0 +1,368 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline
+
+from realm.config.root import load_config
+from realm.core.errors import ConfigError, DataError, ModelError
+from realm.core.records import Problem, Route
+from realm.core.runs import Run, write_jsonl
+from realm.method.parse import parse_completion
+from realm.policy import Policy
+from realm.train import sft as distill
+from realm.train.sft import sft_rows
+from tiny import make_tiny
+
+torch.set_num_threads(1)
+
+SFT = {"max_steps": 2, "per_device_train_batch_size": 4, "learning_rate": 1e-3}
+
+
+def problem(i):
+    return Problem(
+        id=f"p{i}", split="train", question=f"Ann pays {i} of 9. What is left?", answer=str(9 - i)
+    )
+
+
+def route(i, source, text, answer, **more):
+    return Route(
+        problem_id=f"p{i}",
+        source=source,
+        text=text,
+        answer=answer,
+        correct=answer == str(9 - i),
+        **more,
+    )
+
+
+PROBLEMS = [problem(i) for i in range(8)]
+CHAINS = [route(i, "teacher", f"9 - {i} = {9 - i}.", str(9 - i), guided=True) for i in range(8)]
+SHOWN = [
+    route(i, source, f"{source}: 9 - {i} = {said}.", str(said), check=f"9 - {i} = {9 - i}")
+    for i in range(8)
+    for source, said in (("hasty", 9 - i), ("frugal", 8 - i), ("dated", 9 - i), ("outsider", 7 - i))
+]
+
+
+def make_config(folder: Path, *, model="model", **sections):
+    path = folder / "small.yaml"
+    settings = {
+        "model": model,
+        "domain": {"kind": "files", "path": "none.jsonl", "answer": "number"},
+    } | {
+        "routes": {
+            "kind": "import",
+            "files": [{"path": "x", "source": s} for s in ("hasty", "frugal", "dated", "outsider")],
+            "held_out": ["outsider"],
+        },
+        "distill": {"sft": SFT},
+    }
+    path.write_text(yaml.safe_dump(settings | sections))
+    return load_config(path)
+
+
+def make_run(folder: Path, config, routes=None) -> Run:
+    run = Run(folder / "run", config)
+    write_jsonl(run.path("problems.jsonl"), PROBLEMS)
+    write_jsonl(run.path("routes.jsonl"), [*CHAINS, *SHOWN] if routes is None else routes)
+    return run
+
+
+def rows_of(config):
+    problems = {p.id: p for p in PROBLEMS}
+    routes = distill.usable_routes([*CHAINS, *SHOWN], problems, config.routes.held_out)
+    return sft_rows(problems, routes, CHAINS, show=str, config=config)
+
+
+def test_half_of_the_rows_are_assisted_and_all_chains_are_taught_alone(tmp_path):
+    rows = rows_of(make_config(tmp_path))
+    alone = [row for row in rows if "<route 1>" not in row["prompt"]]
+    assert len(rows) == 16 and len(alone) == 8
+    assert {row["problem_id"] for row in alone} == {p.id for p in PROBLEMS}
+    assert all(set(row) == {"problem_id", "prompt", "completion", "route"} for row in rows)
+
+
+def test_assisted_rows_teach_the_outcome_of_every_route_shown(tmp_path):
+    truth = {r.text: r.correct for r in SHOWN}
+    for row in rows_of(make_config(tmp_path, distill={"assisted_share": 0.8}))[8:]:
+        shown = [
+            text.strip()
+            for text in row["prompt"].split("<route ")[1:]
+            for text in [text.split(">\n", 1)[1].split("\n</route>")[0]]
+        ]
+        judgement = parse_completion(row["completion"], len(shown))
+        assert judgement.well_formed and judgement.verdicts == tuple(truth[text] for text in shown)
+        assert judgement.answer == str(9 - int(row["problem_id"][1:]))
+
+
+def test_a_route_that_no_teacher_checked_is_checked_against_its_label_and_the_taught_chain(
+    tmp_path,
+):
+    problems = {p.id: p for p in PROBLEMS}
+    imported = [replace(r, check=None) for r in SHOWN if r.source != "outsider"]
+    rows = sft_rows(problems, imported, CHAINS, show=str, config=make_config(tmp_path))
+    assisted = [row["completion"] for row in rows if "<route 1>" in row["prompt"]]
+    assert len(assisted) == 8 and any("3 holds sound" in completion for completion in assisted)
+    assert any("not" in completion and "flawed" in completion for completion in assisted)
+
+
+def test_altered_rows_show_changed_routes_and_teach_the_right_chain_and_their_new_outcomes(
+    tmp_path,
+):
+    plain = rows_of(make_config(tmp_path))
+    rows = rows_of(make_config(tmp_path, distill={"altered_share": 1.0}))
+    assert [row["completion"] for row in rows[:8]] == [row["completion"] for row in plain[:8]]
+    known, changed = {r.text for r in SHOWN}, 0
+    for row in rows[8:]:
+        shown = [
+            part.split(">\n", 1)[1].split("\n</route>")[0]
+            for part in row["prompt"].split("<route ")[1:]
+        ]
+        judgement, gold = (
+            parse_completion(row["completion"], len(shown)),
+            9 - int(row["problem_id"][1:]),
+        )
+        changed += not known & set(shown)
+        assert judgement.verdicts == tuple(text.endswith(f"= {gold}.") for text in shown)
+        assert judgement.answer == str(gold)
+        assert f"9 - {9 - gold} = {gold}." in judgement.reasoning
+    assert changed > 4
+
+
+def test_a_chain_that_is_the_only_route_of_its_problem_is_not_judged_against_itself(tmp_path):
+    problems, own = {p.id: p for p in PROBLEMS}, [replace(r, check=None) for r in SHOWN[:1]]
+    empty = [route(0, "frugal", " ", None), *own]
+    assert len(sft_rows(problems, empty, own, show=str, config=make_config(tmp_path))) == 1
+
+
+def test_no_set_without_a_route_becomes_an_assisted_row(tmp_path):
+    config = make_config(tmp_path, train={"mix": {"wrong": False}})
+    wrong = [r for r in SHOWN if not r.correct and r.source != "outsider"]
+    rows = sft_rows({p.id: p for p in PROBLEMS}, wrong, CHAINS, show=str, config=config)
+    assert len(rows) == 8 and not any("<verify>" in row["completion"] for row in rows)
+
+
+def test_held_out_routes_are_never_taught(tmp_path):
+    rows = rows_of(make_config(tmp_path, distill={"assisted_share": 0.9}))
+    assert len(rows) == 80 and not any("outsider" in row["prompt"] for row in rows)
+    right = route(0, "outsider", "9 - 0 = 9, I say.", "9")
+    assert distill.usable_routes([*SHOWN, right], {"p0": PROBLEMS[0]}, ["outsider"]) == SHOWN[:3]
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.0, 8), (0.2, 10), (1.0, 16)])
+def test_the_share_of_assisted_rows_is_as_asked(tmp_path, share, expected):
+    assert len(rows_of(make_config(tmp_path, distill={"assisted_share": share}))) == expected
+
+
+def test_unguided_and_answer_only_rows_hold_nothing_that_the_guided_teacher_wrote(tmp_path):
+    alone = rows_of(make_config(tmp_path, distill={"kind": "unguided"}))
+    assert len(alone) == 8 and not any("<route 1>" in row["prompt"] for row in alone)
+    answers = rows_of(make_config(tmp_path, distill={"kind": "answer_only"}))
+    assert [row["completion"] for row in answers] == [f"<answer>{9 - i}</answer>" for i in range(8)]
+
+
+@pytest.mark.parametrize(("kind", "rows"), [("guided", 16), ("unguided", 8), ("answer_only", 8)])
+def test_each_kind_of_distillation_ends_with_a_checkpoint_and_its_figures(tmp_path, kind, rows):
+    make_tiny(tmp_path / "model", "qwen2")
+    config = make_config(tmp_path, distill={"kind": kind, "per_problem": 1, "sft": SFT})
+    run = make_run(tmp_path, config)
+    distill.run(config, run)
+    stats = json.loads(run.path("sft_stats.json").read_text())
+    assert (stats["kind"], stats["rows"], stats["guided_share"]) == (
+        kind,
+        rows,
+        float(kind != "unguided"),
+    )
+    assert run.path("distilled/model.safetensors").exists()
+    assert ("likelihood_chosen" in stats) == (
+        kind == "unguided"
+    )  # two or three of hasty, dated and frugal are right: a choice
+
+
+def test_a_choice_by_likelihood_takes_the_chain_that_the_student_finds_likelier(tmp_path):
+    make_tiny(tmp_path / "model", "qwen2")
+    strange = [
+        route(i, "teacher", "\u4e8c\u5341\u4e8c\u5341 zq" * 3, str(9 - i), guided=True)
+        for i in range(8)
+    ]
+    config = make_config(tmp_path, distill={"per_problem": 1, "max_chain_tokens": 400, "sft": SFT})
+    run = make_run(tmp_path, config, routes=[*CHAINS, *strange])
+    distill.run(config, run)
+    stats = json.loads(run.path("sft_stats.json").read_text())
+    assert stats["left_out"] == {"not chosen": 8} and stats["chains"] == 8
+    assert stats["likelihood_chosen"] > stats["likelihood_rivals"]
+
+
+def test_rules_that_no_chain_uses_are_printed_and_written_down(tmp_path, capsys):
+    make_tiny(tmp_path / "model", "qwen2")
+    (tmp_path / "rules.md").write_text(
+        "1. Subtract what Ann pays: 9 - 1 = 8.\n2. Rounding is forbidden on Sundays.\n"
+    )
+    domain = {"kind": "files", "path": "none.jsonl", "answer": "number", "rules": "rules.md"}
+    config = make_config(tmp_path, domain=domain)
+    run = make_run(tmp_path, config)
+    distill.run(config, run)
+    stats = json.loads(run.path("sft_stats.json").read_text())
+    assert (stats["rules"], stats["rules_unused"]) == (2, [2])
+    assert "No chain uses 1 of the 2 rules, as far as its text tells: 2." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("architecture", ["llama", "qwen3", "gemma3"])
+def test_distillation_ends_with_a_plain_checkpoint(tmp_path, architecture):
+    make_tiny(tmp_path / "model", architecture)
+    config = make_config(tmp_path)
+    run = make_run(tmp_path, config)
+    distill.run(config, run)
+    files = {path.name for path in run.path("distilled").iterdir()}
+    assert {
+        "model.safetensors",
+        "tokenizer.json",
+        "chat_template.jinja",
+        "generation_config.json",
+        "README.md",
+    } <= files
+    model = AutoModelForCausalLM.from_pretrained(run.path("distilled"))
+    before = AutoModelForCausalLM.from_pretrained(tmp_path / "model")
+    assert not torch.equal(
+        model.get_input_embeddings().weight, before.get_input_embeddings().weight
+    )
+    assert (
+        "2 steps" in (run.path("distilled") / "README.md").read_text()
+        and str(tmp_path) not in (run.path("distilled") / "README.md").read_text()
+    )
+    assert json.loads(run.path("sft_stats.json").read_text())["assisted_rows"] == 8
+    chat = [{"role": "user", "content": "What is left?"}]
+    assert pipeline("text-generation", model=str(run.path("distilled")))(
+        chat, max_new_tokens=2, do_sample=False
+    )
+
+
+@pytest.mark.parametrize("architecture", ["llama", "qwen3", "gemma3"])
+@pytest.mark.parametrize("chat", [True, False])
+def test_a_row_is_the_prompt_of_evaluation_then_the_completion_and_a_stop_token(
+    tmp_path, architecture, chat
+):
+    policy = Policy(make_tiny(tmp_path / "model", architecture, chat=chat))
+    config = make_config(tmp_path)
+    stops = distill.stop_tokens(policy.tokenizer.eos_token_id, policy.tokenizer)
+    opening, closing = distill.frame(policy.tokenizer, config, stops)
+    rows = rows_of(config)[:2]
+    dataset = distill.tokenize_rows(rows, policy.tokenizer, system=None, closing=closing)
+    for row, ids, labels in zip(rows, dataset["input_ids"], dataset["labels"], strict=True):
+        prompt = policy._encode([policy.render(row["prompt"])])[0]
+        assert ids[: len(prompt)] == prompt and set(labels[: len(prompt)]) == {-100}
+        assert labels[len(prompt) :] == ids[len(prompt) :] and ids[-1] in policy._stops
+        assert policy.read(ids[len(prompt) :]) == opening + row["completion"]
+
+
+def test_a_reasoning_model_learns_to_end_its_private_thinking(tmp_path):
+    make_tiny(tmp_path / "model", "qwen2")
+    config = make_config(tmp_path, prompt={"think_end": "</think>"})
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "model")
+    assert distill.frame(tokenizer, config, ["<|im_end|>"]) == (
+        "<think>\n\n</think>\n\n",
+        "<|im_end|>",
+    )
+    tokenizer.chat_template = tokenizer.chat_template.replace(
+        "assistant\n{% endif", "assistant\n<think>\n{% endif"
+    )
+    assert distill.frame(tokenizer, config, ["<|im_end|>"])[0] == "\n</think>\n\n"
+    completion = (
+        distill.frame(tokenizer, config, ["<|im_end|>"])[0] + rows_of(config)[0]["completion"]
+    )
+    assert parse_completion(completion, 0, think_end="</think>").well_formed
+
+
+def test_a_killed_distillation_goes_on_from_its_last_checkpoint(tmp_path, capsys):
+    make_tiny(tmp_path / "model", "qwen2")
+    config = make_config(tmp_path, distill={"sft": SFT | {"max_steps": 4, "save_steps": 2}})
+    run = make_run(tmp_path, config)
+    distill.run(config, run)
+    whole = run.work("distill") / "checkpoint-2"
+    assert whole.exists()
+    (
+        run.work("distill") / "checkpoint-4" / "trainer_state.json"
+    ).unlink()  # as a kill in the middle of saving leaves it
+    capsys.readouterr()
+    distill.run(config, run)
+    assert "continues at step 2" in capsys.readouterr().out
+
+
+def test_lora_adapters_are_merged_into_the_checkpoint(tmp_path):
+    make_tiny(tmp_path / "model", "qwen2")
+    config = make_config(tmp_path, train={"lora": {"r": 2, "target_modules": ["q_proj"]}})
+    run = make_run(tmp_path, config)
+    distill.run(config, run)
+    assert not list(run.path("distilled").glob("adapter*"))
+    assert "lora" not in " ".join(
+        AutoModelForCausalLM.from_pretrained(run.path("distilled")).state_dict()
+    )
+
+
+def test_a_context_too_short_is_refused_with_the_longest_row(tmp_path):
+    make_tiny(tmp_path / "model", "qwen2", context=300)
+    config = make_config(tmp_path)
+    with pytest.raises(
+        ModelError,
+        match=r"rows do not fit into 300 tokens. The longest, problem p\d, has \d+ tokens",
+    ):
+        distill.run(config, make_run(tmp_path, config))
+    assert (
+        not list((tmp_path / "run").glob("sft*")) and not (tmp_path / "run" / "distilled").exists()
+    )
+
+
+def test_a_checkpoint_whose_generation_settings_cannot_be_written_is_distilled_all_the_same(
+    tmp_path,
+):
+    settings = make_tiny(tmp_path / "model", "qwen2") / "generation_config.json"
+    settings.write_text(
+        json.dumps(json.loads(settings.read_text()) | {"do_sample": False, "temperature": 0.6})
+    )
+    config = make_config(tmp_path)
+    run = make_run(tmp_path, config)
+    distill.run(config, run)
+    assert (
+        json.loads((run.path("distilled") / "generation_config.json").read_text())["temperature"]
+        == 0.6
+    )
+
+
+def test_the_libraries_say_nothing_between_our_own_lines(tmp_path, capfd):
+    make_tiny(tmp_path / "model", "qwen2")
+    capfd.readouterr()
+    config = make_config(tmp_path, distill={"sft": SFT | {"max_steps": 4, "save_steps": 1}})
+    distill.run(config, make_run(tmp_path, config))
+    printed = capfd.readouterr()
+    assert printed.err == "" and [line.split()[1] for line in printed.out.splitlines()] == ["rows"]
+
+
+def test_a_max_length_that_would_cut_rows_is_refused(tmp_path):
+    make_tiny(tmp_path / "model", "qwen2")
+    config = make_config(tmp_path, distill={"sft": SFT | {"max_length": 100}})
+    with pytest.raises(
+        ModelError,
+        match=r"distill.sft.max_length: \d+ of 16 rows do not fit into 100 tokens.*set it to null",
+    ):
+        distill.run(config, make_run(tmp_path, config))
+
+
+def test_an_unknown_setting_of_trl_is_named_with_a_suggestion(tmp_path):
+    make_tiny(tmp_path / "model", "qwen2")
+    config = make_config(tmp_path, distill={"sft": {"learning_rat": 1}})
+    with pytest.raises(
+        ConfigError,
+        match=r"distill.sft.learning_rat: SFTConfig of TRL has no such setting. Did you mean learning_rate\?",
+    ):
+        distill.run(config, make_run(tmp_path, config))
+
+
+def test_no_right_route_means_nothing_to_distil(tmp_path):
+    make_tiny(tmp_path / "model", "qwen2")
+    config = make_config(tmp_path)
+    with pytest.raises(DataError, match="no route of a training problem reaches the gold answer"):
+        distill.run(config, make_run(tmp_path, config, routes=[r for r in SHOWN if not r.correct]))

@@ -1,0 +1,257 @@
+import copy
+import json
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from realm.core.errors import ConfigError
+from realm.core.records import Outcome, Score
+from realm.core.runs import read_jsonl
+from realm.method.parse import parse_completion
+from realm.train import rl, transfer
+from realm.train.grader import Graded
+from realm.train.transfer import (
+    Alone,
+    Transfer,
+    can_be_credited,
+    importance,
+    reasoning_start,
+    token_logps,
+    transfer_loss,
+)
+from tiny import make_tiny, make_tokenizer
+from tiny_rl import GRPO, TRAIN, make_config, make_run
+
+torch.set_num_threads(1)
+
+TOKENIZER = make_tokenizer()
+GOOD = (
+    "<verify>\nRoute 1: holds sound\n</verify>\n<reason>\n9 - 3 = 6\n</reason>\n<answer>6</answer>"
+)
+REASONING = GOOD[GOOD.index("<reason>") :]
+
+
+def ids_of(text):
+    return TOKENIZER(text, add_special_tokens=False)["input_ids"]
+
+
+def graded(text=GOOD, *, right=True, labels=(True,)):
+    judgement = parse_completion(text, len(labels))
+    terms = Score(answer=float(right), verdict=None, format=1.0, total=1.0)
+    return Graded(text=text, judgement=judgement, labels=labels, score=terms, copied=None)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return AutoModelForCausalLM.from_pretrained(make_tiny(tmp_path_factory.mktemp("tiny"), "qwen2"))
+
+
+def seen(problem_id, rights, *, guided=False):
+    return [Outcome(problem_id=problem_id, guided=guided, right=right) for right in rights]
+
+
+def make_transfer(alone, *, parts=1, weight=1.0):
+    return Transfer(
+        weight,
+        alone,
+        read=TOKENIZER.decode,
+        encode=lambda problem_id: ids_of(f"Q {problem_id}\n"),
+        temperature=1.0,
+        parts=parts,
+        completions=4,
+    )
+
+
+def struggling():
+    alone = Alone()
+    alone.observe(seen("p", [True] * 8 + [False] * 24))
+    return alone
+
+
+@pytest.mark.parametrize(
+    ("one", "credited"),
+    [
+        pytest.param(graded(), True, id="a success with routes"),
+        pytest.param(graded(right=False), False, id="a failure"),
+        pytest.param(graded(REASONING, labels=()), False, id="no routes were shown"),
+        pytest.param(graded(REASONING), False, id="no verification, so not well formed"),
+        pytest.param(
+            graded(GOOD.replace("9 - 3", "as route 1 says, 9 - 3")),
+            False,
+            id="its reasoning leans on a route",
+        ),
+        pytest.param(
+            graded(GOOD.replace("9 - 3", "Solution 2: 9 - 3")),
+            False,
+            id="its reasoning cites a solution",
+        ),
+    ],
+)
+def test_only_a_success_whose_reasoning_stands_alone_is_credited(one, credited):
+    assert can_be_credited(one) is credited
+
+
+def test_the_credited_tokens_are_those_from_the_reasoning_on():
+    ids = ids_of(GOOD)
+    assert TOKENIZER.decode(ids[reasoning_start(ids, TOKENIZER.decode) :]) == REASONING
+    assert reasoning_start(ids_of("no block"), TOKENIZER.decode) is None
+    assert reasoning_start([], TOKENIZER.decode) is None
+
+
+def test_a_block_that_begins_inside_a_token_is_not_credited():
+    words = ["</verify>\n<rea", "son>r</reason>"]
+    assert reasoning_start([0, 1], lambda ids: "".join(words[place] for place in ids)) is None
+
+
+def test_what_a_problem_is_worth_alone_is_drawn_towards_all_of_them():
+    alone = Alone()
+    assert alone.estimate("p") == 1.0, "nothing known, nothing credited"
+    alone.observe(
+        seen("easy", [True] * 16)
+        + seen("hard", [False] * 16)
+        + seen("easy", [False] * 50, guided=True)
+    )
+    assert alone.estimate("hard") < 0.15 and alone.estimate("easy") > 0.85
+    assert alone.estimate("never seen") == pytest.approx(0.5, abs=0.02)
+    other = Alone()
+    other.load(json.loads(json.dumps(alone.state())))
+    assert other.state() == alone.state() and other.estimate("hard") == alone.estimate("hard")
+
+
+def test_log_probabilities_do_not_depend_on_the_padding(model):
+    rows = [
+        (ids_of("a long question, and more of it"), ids_of("yes")),
+        (ids_of("q"), ids_of("an answer")),
+    ]
+    together, said = token_logps(model, rows, temperature=0.7, device="cpu")
+    for place, row in enumerate(rows):
+        alone, _ = token_logps(model, [row], temperature=0.7, device="cpu")
+        assert said[place].sum() == len(row[1])
+        assert torch.allclose(together[place][said[place] == 1], alone[0], atol=1e-5)
+    context, completion = rows[0]
+    logits = model(torch.tensor([context + completion])).logits[0, len(context) - 1 : -1] / 0.7
+    expected = logits.log_softmax(-1).gather(1, torch.tensor(completion)[:, None])[:, 0]
+    assert torch.allclose(
+        token_logps(model, rows[:1], temperature=0.7, device="cpu")[0][0], expected, atol=1e-5
+    )
+
+
+def test_weights_lie_between_nothing_and_one_whatever_the_two_probabilities():
+    logps = torch.tensor([[-0.1, -5.0, -30.0, -1.0]], requires_grad=True)
+    sampled = torch.tensor([[-5.0, -0.1, -0.1, -1.0]])
+    weights = importance(logps, sampled)
+    assert not weights.requires_grad and weights.tolist()[0] == pytest.approx(
+        [1.0, 2.718281828**-4.9, 0.0, 1.0], abs=1e-6
+    )
+    transfer_loss(logps, sampled, torch.ones(1, 4), torch.tensor([1.0]), 1).backward()
+    assert all(-1 / 4 <= gradient <= 0 for gradient in logps.grad[0].tolist()), (
+        "at most the mean over the tokens, and upwards"
+    )
+
+
+def test_a_step_makes_the_reasoning_likelier_without_routes(model):
+    model = copy.deepcopy(model)
+    given = make_transfer(struggling())
+    tried = [("p", graded(), ids_of("Q p\n<route 1>\n6\n</route>\n"), ids_of(GOOD))]
+    figures = given.collect(model, tried, "cpu")
+    [credit] = given.credits
+    assert figures == {"transfer_share": 1.0} and credit.weight == pytest.approx(0.75)
+    assert (
+        TOKENIZER.decode(credit.sampled_after).endswith("</verify>\n")
+        and TOKENIZER.decode(credit.prompt) == "Q p\n"
+    )
+
+    def likelihood():
+        with torch.no_grad():
+            return float(
+                token_logps(
+                    model, [(credit.prompt, credit.completion)], temperature=1.0, device="cpu"
+                )[0].sum()
+            )
+
+    before = likelihood()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+    loss, logged = given.loss(model, "cpu")
+    loss.backward()
+    optimizer.step()
+    assert loss > 0 and 0 < logged["transfer_importance"] <= 1 and likelihood() > before
+
+
+def test_the_loss_is_that_of_the_credits_over_all_completions_times_the_weight(model):
+    tried = [(name, graded(), ids_of("A"), ids_of(GOOD)) for name in ("p", "q", "p")]
+    losses = []
+    for weight in (1.0, 0.5):
+        given = make_transfer(struggling(), weight=weight)
+        assert given.collect(model, tried, "cpu") == {"transfer_share": 2 / 3}, (
+            "one credit a problem"
+        )
+        losses.append(float(given.loss(model, "cpu")[0].detach()))
+    assert losses[1] == pytest.approx(losses[0] / 2)
+
+
+@pytest.mark.parametrize(
+    ("alone", "one"),
+    [
+        pytest.param(struggling(), graded(right=False), id="nothing was solved"),
+        pytest.param(Alone(), graded(), id="nothing is known of the other mode"),
+    ],
+)
+def test_without_credits_the_loss_is_nothing_and_still_has_its_forward_pass(model, alone, one):
+    given = make_transfer(alone, parts=2)
+    assert given.collect(model, [("p", one, ids_of("A"), ids_of(GOOD))], "cpu") == {
+        "transfer_share": 0.0
+    }
+    for _ in range(4):
+        loss, figures = given.loss(model, "cpu")
+        assert float(loss.detach()) == 0.0 and loss.requires_grad and figures == {}
+
+
+@pytest.fixture
+def generous(monkeypatch):
+    """Let every completion of an assisted prompt be credited from its second token on: a random model never solves any."""
+    monkeypatch.setattr(transfer, "can_be_credited", lambda one: bool(one.labels))
+    monkeypatch.setattr(transfer, "reasoning_start", lambda ids, read: 1 if len(ids) > 1 else None)
+    monkeypatch.setattr(Alone, "estimate", lambda self, problem_id: 0.25)
+
+
+def weights_after(folder, fade, name):
+    config = make_config(
+        folder, train=TRAIN | {"fade": TRAIN["fade"] | fade, "grpo": GRPO | {"max_steps": 2}}
+    )
+    run = make_run(folder, config, name=name)
+    rl.run(config, run)
+    return AutoModelForCausalLM.from_pretrained(run.path("model")).state_dict(), read_jsonl(
+        run.path("fade.jsonl")
+    )
+
+
+def test_in_training_the_credits_move_the_model_and_are_logged(tmp_path, generous):
+    make_tiny(tmp_path / "model", "qwen2")
+    off, _ = weights_after(tmp_path, {"dropout": 0.0}, "off")
+    on, fade = weights_after(tmp_path, {"dropout": 0.0, "transfer": 1.0}, "on")
+    assert any(not torch.equal(off[name], on[name]) for name in off)
+    assert [row["transfer_share"] for row in fade] == [0.5, 0.5] and all(
+        0 < row["transfer_importance"] <= 1 for row in fade
+    )
+
+
+def test_off_means_that_nothing_of_it_runs(tmp_path, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise AssertionError("it ran")
+
+    for name in ("Transfer", "Alone"):
+        monkeypatch.setattr(rl, name, refuse)
+    make_tiny(tmp_path / "model", "qwen2")
+    _, fade = weights_after(tmp_path, {}, "off")
+    assert not any(name.startswith("transfer_") for row in fade for name in row)
+
+
+def test_private_thinking_cannot_be_transferred(tmp_path):
+    config = make_config(
+        tmp_path, prompt={"think_end": "</think>"}, train=TRAIN | {"fade": {"transfer": 0.5}}
+    )
+    with pytest.raises(
+        ConfigError, match=r"train\.fade\.transfer: found 0\.5 with prompt\.think_end"
+    ):
+        rl.grpo_arguments(config, tmp_path, num_problems=6)

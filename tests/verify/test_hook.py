@@ -1,0 +1,103 @@
+import pytest
+
+from realm.config.domain import (
+    JsonAnswer,
+    LabelAnswer,
+    MathAnswer,
+    NumberAnswer,
+    PythonAnswer,
+    SetAnswer,
+    TextAnswer,
+)
+from realm.core.errors import ConfigError
+from realm.verify import get_answers
+from realm.verify.hook import HookAnswers
+
+CODE = """
+class Roman:
+    def extract(self, text):
+        return text.split()[-1]
+
+    def same(self, answer, gold):
+        return {"I": 1, "V": 5}[answer] == gold
+
+def roman():
+    return Roman()
+
+def half():
+    return object()
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    (tmp_path / "roman_answers.py").write_text(CODE)
+    (tmp_path / "broken_answers.py").write_text("import nothing_like_it")
+    monkeypatch.setattr("sys.path", ["."])
+    monkeypatch.delitem(__import__("sys").modules, "roman_answers", raising=False)
+    return tmp_path
+
+
+def test_a_hook_reads_and_compares(folder):
+    answers = get_answers(PythonAnswer(kind="python", hook="roman_answers:roman"), folder)
+    assert (
+        answers.extract("It is V") == "V"
+        and answers.same("V", 5) is True
+        and answers.same("I", 5) is False
+    )
+    assert answers.same(None, 5) is False and answers.same_all([("I", 1), ("V", 1)]) == [
+        True,
+        False,
+    ]
+    assert answers.show("V") == "V" and answers.undecided == 0
+
+
+def test_a_hook_that_raises_on_model_text_is_counted_and_reported_once(folder, capsys):
+    answers = HookAnswers("roman_answers:roman", folder)
+    assert (
+        answers.extract("") is None
+        and answers.same("X", 5) is None
+        and answers.same("Y", 5) is None
+    )
+    assert answers.undecided == 3
+    assert capsys.readouterr().err == (
+        "roman_answers:roman: extract raised IndexError: list index out of range; more is only counted\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("hook", "said"),
+    [
+        ("no_such_module:roman", "No module named 'no_such_module'"),
+        ("broken_answers:roman", "No module named 'nothing_like_it'"),
+        ("roman_answers:greek", "no attribute 'greek'"),
+        ("roman_answers:half", "no extract and no same"),
+        ("roman_answers:", "cannot be used"),
+    ],
+)
+def test_a_hook_that_cannot_be_used_is_an_error_with_a_cure(folder, hook, said):
+    with pytest.raises(ConfigError, match=said) as raised:
+        HookAnswers(hook, folder)
+    assert "extract(text)" in str(raised.value) or "module:function" in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "text", "gold"),
+    [
+        (TextAnswer(kind="text"), "The answer is Bo.", "bo"),
+        (LabelAnswer(kind="label"), "The answer is (B).", "B"),
+        (NumberAnswer(kind="number"), "The answer is 7 km.", 7),
+        (SetAnswer(kind="set"), "The answer is Bo and Ann.", ["Ann", "Bo"]),
+        (MathAnswer(kind="math"), "The answer is $\\frac{1}{2}$.", "0.5"),
+        (JsonAnswer(kind="json"), 'So: {"a": 1}', {"a": 1}),
+    ],
+)
+def test_every_kind_reads_compares_and_shows(settings, text, gold):
+    answers = get_answers(settings)
+    said = answers.extract(text)
+    assert answers.same(said, gold) is True and answers.same_all([(said, gold), (None, gold)]) == [
+        True,
+        False,
+    ]
+    assert answers.same(answers.extract(answers.show(gold)), gold) is True
+    assert answers.undecided == 0
