@@ -65,10 +65,10 @@ def main() -> None:
 
 def check_by_realm(rows: list[dict[str, Any]]) -> Checked:
     """Return what realm.verify finds."""
-    from realm.verify.math import MathAnswers
+    from realm.verify.verifier import Verifier
     from realm.verify.vote import majorities
 
-    kind = MathAnswers(SECONDS)
+    kind = Verifier("math", seconds=SECONDS)
     answers = [[kind.extract(text or "") for text in row["assistant_answer"]] for row in rows]
     correct = iter(
         kind.same_all(
@@ -85,7 +85,7 @@ def check_by_realm(rows: list[dict[str, Any]]) -> Checked:
         "answers": answers,
         "correct": [[bool(next(correct)) for _ in said] for said in answers],
         "majority": [bool(one) for one in right],
-        "undecided": kind.undecided,
+        "undecided": kind.num_undecided,
     }
 
 

@@ -79,7 +79,7 @@ def test_the_general_reasoning_config_gives_three_tasks_their_problems_and_route
     }
     domain, bank = load_domain(config), read_routes(run.path("routes.jsonl"))
     assert all(
-        domain.same(route.answer, problems[route.problem_id].answer) == route.correct
+        domain.verifier.same(route.answer, problems[route.problem_id].answer) == route.correct
         for route in bank
     )
 
@@ -95,7 +95,7 @@ def wikitq():
     domain = load_domain(config)
     problems = domain.problems(config.seed)
     imported = import_outputs(problems, domain, config.routes, resolve=config.resolve)
-    return problems, imported, bank_summary(problems, imported.routes, domain.same_all)
+    return problems, imported, bank_summary(problems, imported.routes, domain.verifier.same_all)
 
 
 def test_five_files_of_the_same_questions_are_one_problem_set_with_five_sources(wikitq):

@@ -132,4 +132,4 @@ def test_every_rule_of_a_held_out_combination_occurs_in_training():
     ],
 )
 def test_the_last_decision_stated_is_the_answer(text, answer):
-    assert ClaimsDomain({}).extract(text) == answer
+    assert ClaimsDomain({}).verifier.extract(text) == answer

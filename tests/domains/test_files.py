@@ -222,7 +222,7 @@ def test_a_gold_letter_of_a_choice_shows_the_letters_and_may_be_answered_by_the_
         "B",
         "blue",
     ]
-    assert domain.same_all(
+    assert domain.verifier.same_all(
         [("(b)", problem.answer), ("blue", problem.answer), ("red", problem.answer)]
     ) == [True, True, False]
-    assert domain.show(problem.answer) == "B"
+    assert domain.verifier.render(problem.answer) == "B"

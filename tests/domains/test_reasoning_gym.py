@@ -70,7 +70,10 @@ def test_a_problem_read_from_its_file_is_scored_as_before(tmp_path):
     write_jsonl(tmp_path / "problems.jsonl", problems)
     again = read_problems(tmp_path / "problems.jsonl")
     assert again == problems
-    assert all(domain.same(domain.show(problem.answer), problem.answer) for problem in again)
+    assert all(
+        domain.verifier.same(domain.verifier.render(problem.answer), problem.answer)
+        for problem in again
+    )
 
 
 @pytest.mark.parametrize(
@@ -84,25 +87,27 @@ def test_no_text_of_a_model_makes_a_scorer_raise(text):
         test=3,
     )
     for problem in domain.problems(1):
-        answer = None if text is None else domain.extract(text)
-        assert domain.same(answer, problem.answer) is False
-        assert domain.same(text, problem.answer) is False
+        answer = None if text is None else domain.verifier.extract(text)
+        assert domain.verifier.same(answer, problem.answer) is False
+        assert domain.verifier.same(text, problem.answer) is False
 
 
 def test_full_marks_are_right_and_partial_credit_is_not():
     domain = make_domain({"chain_sum": {}})
     gold = domain.problems(1)[0].answer
-    assert domain.same(gold["answer"], gold) and not domain.same(f"it is {gold['answer']}", gold)
-    assert domain._scorers["chain_sum"].score_answer(f"it is {gold['answer']}", gold) > 0
-    assert domain.same_all([(gold["answer"], gold), (None, gold)]) == [True, False]
+    assert domain.verifier.same(gold["answer"], gold) and not domain.verifier.same(
+        f"it is {gold['answer']}", gold
+    )
+    assert domain.verifier._scorers["chain_sum"].score_answer(f"it is {gold['answer']}", gold) > 0
+    assert domain.verifier.same_all([(gold["answer"], gold), (None, gold)]) == [True, False]
 
 
 def test_answers_that_were_said_are_compared_as_texts():
     domain = make_domain()
     assert (
-        domain.same("1  2\n3", "1 2 3")
-        and not domain.same("12", "1 2")
-        and not domain.same(None, "1")
+        domain.verifier.same("1  2\n3", "1 2 3")
+        and not domain.verifier.same("12", "1 2")
+        and not domain.verifier.same(None, "1")
     )
 
 
@@ -120,7 +125,7 @@ def test_answers_that_were_said_are_compared_as_texts():
     ],
 )
 def test_an_answer_is_read_as_it_stands_unless_the_text_says_where_it_is(text, answer):
-    assert make_domain().extract(text) == answer
+    assert make_domain().verifier.extract(text) == answer
 
 
 @pytest.mark.parametrize(
@@ -216,7 +221,7 @@ def test_a_problem_of_a_task_that_the_config_no_longer_names_is_an_error_and_not
         DataError,
         match=r"holds a problem of the task gcd, and domain.tasks names spell_backward, chain_sum",
     ):
-        make_domain().same("4", {"task": "gcd", "answer": "4", "metadata": {}})
+        make_domain().verifier.same("4", {"task": "gcd", "answer": "4", "metadata": {}})
 
 
 def test_the_gold_answer_is_json(tmp_path):

@@ -5,7 +5,6 @@ import pytest
 
 import realm.evaluate.exam as evaluate
 from realm.bank.worth import evaluate_bank, shown_routes
-from realm.config.domain import LabelAnswer
 from realm.config.root import Config
 from realm.core.errors import DataError, ModelError
 from realm.core.jsonl import read_jsonl, write_jsonl
@@ -13,10 +12,10 @@ from realm.core.records import Problem, Route, RouteSet
 from realm.core.runs import Run
 from realm.evaluate.results import NO_EVIDENCE, UNSOLVED, print_results
 from realm.policy import Completion, Policy
-from realm.verify import get_answers
+from realm.verify.verifier import Verifier
 from tiny import make_tiny
 
-LABEL = get_answers(LabelAnswer(kind="label"))
+LABEL = Verifier("label")
 
 
 def route(problem, answer, correct, source="outsider", **more):

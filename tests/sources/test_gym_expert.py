@@ -63,7 +63,7 @@ def test_the_guided_expert_never_errs():
             chain.correct
             and chain.process
             and chain.guided
-            and DOMAIN.same(chain.answer, one.answer)
+            and DOMAIN.verifier.same(chain.answer, one.answer)
         )
 
 
@@ -73,7 +73,8 @@ def test_the_label_of_a_route_is_the_verdict_of_the_task_s_own_scorer():
         write_routes(PROBLEMS[:90], sources=list(SLIPS), per_source=1, guided=False, seed=5)
     )
     assert all(
-        DOMAIN.same(route.answer, golds[route.problem_id]) == route.correct for route in routes
+        DOMAIN.verifier.same(route.answer, golds[route.problem_id]) == route.correct
+        for route in routes
     )
 
 

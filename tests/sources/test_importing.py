@@ -8,7 +8,7 @@ from realm.config.root import ImportedRoutes
 from realm.core.errors import DataError
 from realm.domains.files import FilesDomain
 from realm.sources.importing import import_outputs
-from realm.verify.number import NumberAnswers
+from realm.verify.verifier import Verifier
 
 ROWS = [
     {
@@ -137,7 +137,7 @@ def test_a_table_with_one_output_a_row_names_the_sources_in_a_column(tmp_path):
 
 def test_a_comparison_that_cannot_be_told_leaves_a_route_without_a_label(tmp_path, monkeypatch):
     monkeypatch.setattr(
-        NumberAnswers,
+        Verifier,
         "same_all",
         lambda _, pairs: [None if answer == 3 else True for answer, _ in pairs],
     )

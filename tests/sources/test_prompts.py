@@ -3,11 +3,10 @@
 import typing
 
 import pytest
-from pydantic import TypeAdapter
 
 from realm.config import domain as config_domain
 from realm.sources.prompts import FORMS, guided_messages, rationalized_messages, unguided_messages
-from realm.verify import get_answers
+from realm.verify.verifier import Verifier
 
 
 def test_a_guided_prompt_shows_the_guide_and_forbids_to_cite_it():
@@ -71,5 +70,5 @@ def test_every_kind_of_answer_has_a_form():
     ],
 )
 def test_the_closing_line_is_what_the_verifier_reads(kind, said, gold):
-    answers = get_answers(TypeAdapter(config_domain.AnswerSettings).validate_python({"kind": kind}))
+    answers = Verifier(kind)
     assert answers.same(answers.extract(f"First this, then that.\nThe answer is {said}"), gold)

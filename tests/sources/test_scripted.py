@@ -100,7 +100,8 @@ def test_the_verifier_reads_what_the_expert_decided(kind):
         Request(problem=problem, kind=kind, sample=0, messages=()) for problem in PROBLEMS[:200]
     ]
     answers = [
-        ClaimsDomain({}).extract(reply.text) for reply in asyncio.run(teacher().ask(requests))
+        ClaimsDomain({}).verifier.extract(reply.text)
+        for reply in asyncio.run(teacher().ask(requests))
     ]
     right = [answer == problem.answer for answer, problem in zip(answers, PROBLEMS, strict=False)]
     assert None not in answers and all(right) == (kind == "guided") and sum(right) > 60

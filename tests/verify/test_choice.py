@@ -1,8 +1,9 @@
 import pytest
 
-from realm.verify.choice import LabelAnswers, with_choice
+from realm.verify.choice import with_choice
+from realm.verify.verifier import Verifier
 
-ANSWERS = LabelAnswers()
+ANSWERS = Verifier("label")
 
 
 @pytest.mark.parametrize(
@@ -31,4 +32,4 @@ def test_a_gold_letter_gains_the_text_of_its_choice():
     assert with_choice("c", ["red", "blue"]) == "c", "there is no third choice"
     assert with_choice("b", ["a", "b"]) == "b", "the letter is itself a choice"
     assert with_choice("B", None) == "B"
-    assert ANSWERS.show(["B", "blue"]) == "B"
+    assert ANSWERS.render(["B", "blue"]) == "B"

@@ -1,17 +1,7 @@
 import pytest
 
-from realm.config.domain import (
-    JsonAnswer,
-    LabelAnswer,
-    MathAnswer,
-    NumberAnswer,
-    PythonAnswer,
-    SetAnswer,
-    TextAnswer,
-)
 from realm.core.errors import ConfigError
-from realm.verify import get_answers
-from realm.verify.hook import HookAnswers
+from realm.verify.verifier import Verifier
 
 CODE = """
 class Roman:
@@ -39,7 +29,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def test_a_hook_reads_and_compares(folder):
-    answers = get_answers(PythonAnswer(kind="python", hook="roman_answers:roman"), folder)
+    answers = Verifier("python", hook="roman_answers:roman", folder=folder)
     assert (
         answers.extract("It is V") == "V"
         and answers.same("V", 5) is True
@@ -49,17 +39,17 @@ def test_a_hook_reads_and_compares(folder):
         True,
         False,
     ]
-    assert answers.show("V") == "V" and answers.undecided == 0
+    assert answers.render("V") == "V" and answers.num_undecided == 0
 
 
 def test_a_hook_that_raises_on_model_text_is_counted_and_reported_once(folder, capsys):
-    answers = HookAnswers("roman_answers:roman", folder)
+    answers = Verifier("python", hook="roman_answers:roman", folder=folder)
     assert (
         answers.extract("") is None
         and answers.same("X", 5) is None
         and answers.same("Y", 5) is None
     )
-    assert answers.undecided == 3
+    assert answers.num_undecided == 3
     assert capsys.readouterr().err == (
         "roman_answers:roman: extract raised IndexError: list index out of range; more is only counted\n"
     )
@@ -77,27 +67,27 @@ def test_a_hook_that_raises_on_model_text_is_counted_and_reported_once(folder, c
 )
 def test_a_hook_that_cannot_be_used_is_an_error_with_a_cure(folder, hook, said):
     with pytest.raises(ConfigError, match=said) as raised:
-        HookAnswers(hook, folder)
+        Verifier("python", hook=hook, folder=folder)
     assert "extract(text)" in str(raised.value) or "module:function" in str(raised.value)
 
 
 @pytest.mark.parametrize(
-    ("settings", "text", "gold"),
+    ("kind", "text", "gold"),
     [
-        (TextAnswer(kind="text"), "The answer is Bo.", "bo"),
-        (LabelAnswer(kind="label"), "The answer is (B).", "B"),
-        (NumberAnswer(kind="number"), "The answer is 7 km.", 7),
-        (SetAnswer(kind="set"), "The answer is Bo and Ann.", ["Ann", "Bo"]),
-        (MathAnswer(kind="math"), "The answer is $\\frac{1}{2}$.", "0.5"),
-        (JsonAnswer(kind="json"), 'So: {"a": 1}', {"a": 1}),
+        ("text", "The answer is Bo.", "bo"),
+        ("label", "The answer is (B).", "B"),
+        ("number", "The answer is 7 km.", 7),
+        ("set", "The answer is Bo and Ann.", ["Ann", "Bo"]),
+        ("math", "The answer is $\\frac{1}{2}$.", "0.5"),
+        ("json", 'So: {"a": 1}', {"a": 1}),
     ],
 )
-def test_every_kind_reads_compares_and_shows(settings, text, gold):
-    answers = get_answers(settings)
+def test_every_kind_reads_compares_and_renders(kind, text, gold):
+    answers = Verifier(kind)
     said = answers.extract(text)
     assert answers.same(said, gold) is True and answers.same_all([(said, gold), (None, gold)]) == [
         True,
         False,
     ]
-    assert answers.same(answers.extract(answers.show(gold)), gold) is True
-    assert answers.undecided == 0
+    assert answers.same(answers.extract(answers.render(gold)), gold) is True
+    assert answers.num_undecided == 0

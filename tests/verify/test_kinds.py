@@ -1,10 +1,8 @@
 import pytest
 
-from realm.verify import sets, text
-from realm.verify.choice import LabelAnswers
-from realm.verify.number import NumberAnswers
+from realm.verify.verifier import Verifier
 
-KINDS = {"label": LabelAnswers(), "number": NumberAnswers(1e-6), "set": sets, "text": text}
+KINDS = {kind: Verifier(kind) for kind in ("label", "number", "set", "text")}
 
 
 @pytest.mark.parametrize(
@@ -100,5 +98,5 @@ def test_none_equals_nothing_and_what_is_shown_reads_back(kind):
     assert (
         not answers.same(None, "7") and not answers.same("7", None) and not answers.same(None, None)
     )
-    shown = answers.show(answers.extract("The answer is 7."))
+    shown = answers.render(answers.extract("The answer is 7."))
     assert answers.same(answers.extract(f"<answer>{shown}</answer>"), "7") and shown == "7"

@@ -1,8 +1,8 @@
 import pytest
 
-from realm.verify.number import NumberAnswers
+from realm.verify.verifier import Verifier
 
-ANSWERS = NumberAnswers(tolerance=1e-6)
+ANSWERS = Verifier("number", tolerance=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_same(left, right, equal):
 
 
 def test_the_tolerance_is_a_share_of_the_larger():
-    rough = NumberAnswers(tolerance=0.01)
+    rough = Verifier("number", tolerance=0.01)
     assert rough.same("99.1", 100) and rough.same(1e9, 1.009e9) and not rough.same("98.9", 100)
     assert not ANSWERS.same("99.1", 100)
 
@@ -54,4 +54,4 @@ def test_the_tolerance_is_a_share_of_the_larger():
 )
 def test_extract(text, value):
     assert ANSWERS.extract(text) == value
-    assert value is None or ANSWERS.same(ANSWERS.show(value), value)
+    assert value is None or ANSWERS.same(ANSWERS.render(value), value)

@@ -1,8 +1,8 @@
 from realm.verify import text
-from realm.verify.number import NumberAnswers
+from realm.verify.verifier import Verifier
 from realm.verify.vote import majorities, majority
 
-NUMBERS = NumberAnswers(1e-6)
+NUMBERS = Verifier("number")
 
 
 def test_the_most_frequent_answer_wins_and_the_earlier_of_equals():

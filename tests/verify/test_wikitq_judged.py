@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from realm.verify import sets
+from realm.verify.verifier import Verifier
 
 ROOT = Path(__file__).parents[2]
+SETS = Verifier("set")
 GOLDEN = ROOT / "tests" / "golden"
 ROUTES = Path(os.environ.get("REALM_ROUTES_DATA") or ROOT.parent / "shared" / "data" / "routes")
 
@@ -34,8 +35,8 @@ def test_the_verdicts_on_judged_wikitablequestions_answers(name, least):
     false_positives, false_negatives = [], []
     for row in judged:
         item = files[row["source"]][row["line"] - 1]
-        answer = sets.extract(item["assistant_answer"][row["sample"]])
-        if sets.same(answer, item["answer"]) != row["correct"]:
+        answer = SETS.extract(item["assistant_answer"][row["sample"]])
+        if SETS.same(answer, item["answer"]) != row["correct"]:
             (false_negatives if row["correct"] else false_positives).append((row, answer))
     assert len(judged) == 150
     assert len(false_positives) <= 2, false_positives

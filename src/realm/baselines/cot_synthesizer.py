@@ -35,7 +35,12 @@ def run(config: Config, run: Run) -> None:
     routes = usable_routes(read_routes(run.path("routes.jsonl")), problems, config.routes.held_out)
     count, opening = rollouts_of(config, run), completion_opening(config, run)
     rows = synthesis_rows(
-        problems, routes, count, show=load_domain(config).show, config=config, opening=opening
+        problems,
+        routes,
+        count,
+        show=load_domain(config).verifier.render,
+        config=config,
+        opening=opening,
     )
     train_further(config, run, "cot_synthesizer", rows, "CoT-Synthesizer (arXiv 2501.01668)")
 

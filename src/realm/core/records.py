@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import MISSING, asdict, dataclass, field, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from realm.method.steps import Flaw
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +77,34 @@ class Judgement:
     """The text of the answer block; where there is none, the text outside the verification block."""
     well_formed: bool = False
     """Every block that the prompt asks for is there, once, in order."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """What one completion says, and whether it is right.
+
+    >>> Judged(text="<answer>7</answer>", answer=7, correct=True).verdicts
+    ()
+    """
+
+    text: str
+    answer: Any = None
+    """The answer as the verifier reads it; `None` if the completion states none."""
+    correct: bool | None
+    """`False` if wrong or not said, `None` if the verifier could not decide (timed out)."""
+    verdicts: tuple[bool | None, ...] = ()
+    """Per route shown: `True` if the completion calls it sound, `False` if flawed."""
+    labels: tuple[bool, ...] = ()
+    """The true verdict of each route; empty for an autonomous prompt."""
+    checks: tuple[str | None, ...] = ()
+    """What the completion says of each route, verdict included."""
+    flaws: tuple[Flaw | None, ...] = ()
+    """The first flawed step of each route where it is known."""
+    reasoning: str | None = None
+    well_formed: bool = False
+    """Every block that the prompt asks for is there, once, in order."""
+    num_tokens: int = 0
+    """Length of the completion in tokens; 0 if it was not counted."""
 
 
 @dataclass(frozen=True, kw_only=True)

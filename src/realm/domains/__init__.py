@@ -2,34 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Protocol
 
 from realm.config.root import Config
 from realm.core.records import Problem
+from realm.verify.verifier import Verifier
 
 
 class Domain(Protocol):
-    """What the stages ask of a domain. `extract`, `same` and `show` never raise on model text."""
+    """What the stages ask of a domain."""
 
     name: str
     rules: str | None
     """The rule book, Markdown."""
+    verifier: Verifier
+    """Reads, compares and writes answers."""
 
     def problems(self, seed: int) -> list[Problem]:
         """Return the problems of every split."""
-
-    def extract(self, text: str) -> Any | None:
-        """Return the final answer in `text`; `None` when it is not said."""
-
-    def same(self, answer: Any, gold: Any) -> bool | None:
-        """Tell whether an extracted answer is the gold answer, which `None` never is; `None` where it could not be told."""
-
-    def same_all(self, pairs: Sequence[tuple[Any, Any]]) -> list[bool | None]:
-        """Return `same` of many pairs, side by side where one takes long."""
-
-    def show(self, answer: Any) -> str:
-        """Return the canonical text of an answer, as a completion writes it."""
 
 
 def load_domain(config: Config) -> Domain:

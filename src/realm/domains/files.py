@@ -15,8 +15,8 @@ from realm import config
 from realm.core.errors import ConfigError, DataError
 from realm.core.records import Problem
 from realm.core.tables import OnBad, read_rows, refuse
-from realm.verify import get_answers
 from realm.verify.choice import with_choice
+from realm.verify.verifier import make_verifier
 
 SPLITS = ("train", "validation", "test", "test_rules")
 _FIELD = re.compile(r"\{([^{}]+)\}")
@@ -30,13 +30,7 @@ class FilesDomain:
     def __init__(self, settings: config.FilesDomain, resolve: Callable[[str], Path] = Path) -> None:
         """Keep `settings`, whose paths `resolve` makes absolute; the files are read by `problems`."""
         self.settings, self.resolve = settings, resolve
-        self.answers = get_answers(settings.answer, resolve("."))
-        self.extract, self.same, self.same_all = (
-            self.answers.extract,
-            self.answers.same,
-            self.answers.same_all,
-        )
-        self.show = self.answers.show
+        self.verifier = make_verifier(settings.answer, resolve("."))
         self.rules = _read_rules(resolve(settings.rules)) if settings.rules else None
 
     def problems(self, seed: int, on_bad: OnBad = refuse) -> list[Problem]:
@@ -68,7 +62,7 @@ class FilesDomain:
         answer = _gold(
             cell(row, columns.answer, place, "domain.columns.answer"), self.settings.answer.kind
         )
-        if not asked or not self.same(answer, answer):
+        if not asked or not self.verifier.same(answer, answer):
             what = (
                 "question is empty"
                 if not asked
@@ -101,7 +95,7 @@ class FilesDomain:
             return "question"
         if problem.split != known.split:
             return "split"
-        return "answer" if self.same(problem.answer, known.answer) is False else None
+        return "answer" if self.verifier.same(problem.answer, known.answer) is False else None
 
     def _split(self, row: Mapping[str, Any], identity: str, seed: int, place: str) -> str:
         column = self.settings.columns.split

@@ -14,6 +14,7 @@ from realm.config.domain import GymDomain
 from realm.core.errors import ConfigError, DataError
 from realm.core.records import Problem
 from realm.verify.extract import final_answer
+from realm.verify.verifier import Verifier
 
 EVALUATES_ANSWERS = frozenset(
     """
@@ -41,9 +42,12 @@ class ReasoningGymDomain:
 
     def __init__(self, settings: GymDomain) -> None:
         self.settings = settings
-        self._scorers = {
-            task: make_dataset(task, own, 0, "domain.tasks") for task, own in settings.tasks.items()
-        }
+        self.verifier = GymVerifier(
+            {
+                task: make_dataset(task, own, 0, "domain.tasks")
+                for task, own in settings.tasks.items()
+            }
+        )
         for task in settings.harder:
             make_dataset(task, settings.fields(task, "test_rules"), 0, "domain.harder")
 
@@ -52,41 +56,6 @@ class ReasoningGymDomain:
         seen: set[str] = set()
         drawn = {split: list(self._draw(split, seed, seen)) for split in DRAWN}
         return [problem for split in reversed(DRAWN) for problem in drawn[split]]
-
-    def extract(self, text: str) -> str | None:
-        """Return the answer that `text` states, or all of a text in which nothing says where the answer is.
-
-        An answer may be a grid or a list, so what an answer block holds is taken as it stands.
-        """
-        answer = (final_answer(text) or "") if _SAYS_SO.search(text) else text.strip()
-        return answer if 0 < len(answer) <= _LONGEST else None
-
-    def same(self, answer: Any, gold: Any) -> bool:
-        """Tell whether the task's scorer gives `answer` full marks, or whether two answers that were said are one text."""
-        if answer is None or gold is None:
-            return False
-        if not isinstance(gold, dict):
-            return " ".join(str(answer).split()) == " ".join(str(gold).split())
-        scorer = self._scorers.get(gold["task"])
-        if scorer is None:
-            raise DataError(
-                f"problems.jsonl: holds a problem of the task {gold['task']}, and domain.tasks names {', '.join(self._scorers)}. "
-                "Run `realm data` again, or `realm run` for all that follows from it."
-            )
-        try:
-            return bool(scorer.score_answer(answer, gold) >= 1.0)
-        except (
-            Exception
-        ):  # a foreign scorer on text that a model wrote: what it cannot read is not the answer
-            return False
-
-    def same_all(self, pairs: Sequence[tuple[Any, Any]]) -> list[bool | None]:
-        """Return `same` of each pair."""
-        return [self.same(answer, gold) for answer, gold in pairs]
-
-    def show(self, answer: Any) -> str:
-        """Return the text of an answer, or of the gold answer."""
-        return answer["answer"] if isinstance(answer, dict) else str(answer)
 
     def _draw(self, split: str, seed: int, seen: set[str]) -> Iterator[Problem]:
         size = getattr(self.settings.sizes, split)
@@ -127,7 +96,7 @@ class ReasoningGymDomain:
             key = " ".join(entry["question"].split())
             if key in seen:
                 repeats += 1
-            elif not self.same(entry["answer"], {"task": task, **entry}):
+            elif not self.verifier.same(entry["answer"], {"task": task, **entry}):
                 rejected += 1
             else:
                 seen.add(key)
@@ -145,6 +114,49 @@ class ReasoningGymDomain:
         raise DataError(
             f"domain.tasks.{task}: not enough problems for the split {split}: {why}. Try: {cure}."
         )
+
+
+class GymVerifier(Verifier):
+    """Asks the scorer of a problem's task."""
+
+    def __init__(self, scorers: Mapping[str, Any]) -> None:
+        super().__init__("text")
+        self._scorers = scorers
+
+    def extract(self, text: str) -> str | None:
+        """Return the answer that `text` states, or all of a text in which nothing says where the answer is.
+
+        An answer may be a grid or a list, so what an answer block holds is taken as it stands.
+        """
+        answer = (final_answer(text) or "") if _SAYS_SO.search(text) else text.strip()
+        return answer if 0 < len(answer) <= _LONGEST else None
+
+    def _is_same(self, answer: Any, gold: Any) -> bool:
+        """Tell whether the task's scorer gives `answer` full marks, or whether two answers that were said are one text."""
+        if answer is None or gold is None:
+            return False
+        if not isinstance(gold, dict):
+            return " ".join(str(answer).split()) == " ".join(str(gold).split())
+        scorer = self._scorers.get(gold["task"])
+        if scorer is None:
+            raise DataError(
+                f"problems.jsonl: holds a problem of the task {gold['task']}, and domain.tasks names {', '.join(self._scorers)}. "
+                "Run `realm data` again, or `realm run` for all that follows from it."
+            )
+        try:
+            return bool(scorer.score_answer(answer, gold) >= 1.0)
+        except (
+            Exception
+        ):  # a foreign scorer on text that a model wrote: what it cannot read is not the answer
+            return False
+
+    def same_all(self, pairs: Sequence[tuple[Any, Any]]) -> list[bool | None]:
+        """Return the verdict on each (answer, gold) pair."""
+        return [self._is_same(answer, gold) for answer, gold in pairs]
+
+    def render(self, answer: Any) -> str:
+        """Return the text of an answer, or of the gold answer."""
+        return answer["answer"] if isinstance(answer, dict) else str(answer)
 
 
 def make_dataset(task: str, own: Mapping[str, Any], seed: int, where: str) -> Any:

@@ -113,15 +113,17 @@ def own_route(
 ) -> Route:
     """Return a completion of the policy as a route, with the verifier's label."""
     judgement = parse_completion(completion, 0, think_end=think_end)
-    answer = None if judgement.answer is None else domain.extract(judgement.answer)
+    answer = None if judgement.answer is None else domain.verifier.extract(judgement.answer)
     return Route(
         problem_id=problem.id,
         source="self",
         text=own_text(
-            completion, judgement.reasoning, None if answer is None else domain.show(answer)
+            completion,
+            judgement.reasoning,
+            None if answer is None else domain.verifier.render(answer),
         ),
         answer=answer,
-        correct=answer is not None and bool(domain.same(answer, problem.answer)),
+        correct=answer is not None and bool(domain.verifier.same(answer, problem.answer)),
     )
 
 

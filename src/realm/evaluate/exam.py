@@ -85,7 +85,7 @@ def run(config: Config, run: Run) -> None:
     exam = set_exam(config, run)
     answers = _answer_all(config, run, exam)
     bank = {
-        split: evaluate_bank(problems, exam.shown, exam.routes, exam.domain.same_all)
+        split: evaluate_bank(problems, exam.shown, exam.routes, exam.domain.verifier.same_all)
         for split, problems in exam.splits.items()
     }
     write_jsonl(run.path("answers.jsonl"), (row for rows in answers.values() for row in rows))
@@ -280,7 +280,7 @@ def judge(
 ) -> dict[str, Any]:
     """Return what one completion said and whether it is right, as the fields of an answers.jsonl row."""
     judgement = parse_completion(completion.text, len(routes.routes), think_end=think_end)
-    answer = None if judgement.answer is None else domain.extract(judgement.answer)
+    answer = None if judgement.answer is None else domain.verifier.extract(judgement.answer)
     row = {
         "completion": completion.text,
         "judgement": {
@@ -288,15 +288,17 @@ def judge(
             "answer": judgement.answer,
             "well_formed": judgement.well_formed,
         },
-        "correct": answer is not None and bool(domain.same(answer, problem.answer)),
+        "correct": answer is not None and bool(domain.verifier.same(answer, problem.answer)),
         "tokens": completion.num_tokens,
         "prompt_tokens": completion.prompt_tokens,
     }
     if routes.routes:
-        voted = majority([route.answer for route in routes.routes], domain.same)
+        voted = majority([route.answer for route in routes.routes], domain.verifier.same)
         row["labels"] = list(routes.labels())
         row["copied"] = (
-            None if voted is None else answer is not None and bool(domain.same(answer, voted))
+            None
+            if voted is None
+            else answer is not None and bool(domain.verifier.same(answer, voted))
         )
         if any(route.process is not None for route in routes.routes):
             row["process_labels"] = list(routes.labels("process"))

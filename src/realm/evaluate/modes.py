@@ -98,7 +98,7 @@ def samples(config: Config, run: Run) -> None:
     domain = exam.domain
 
     def majority_right(n: int) -> list[bool]:
-        voted = [vote(group[:n], domain.extract, domain.same) for group in groups]
+        voted = [vote(group[:n], domain.verifier.extract, domain.verifier.same) for group in groups]
         return [
             _right(answer, problem, domain) for answer, problem in zip(voted, problems, strict=True)
         ]
@@ -174,7 +174,7 @@ def majority_of_routes(config: Config, run: Run) -> list[dict[str, Any]]:
 
     def right(problem: Problem) -> bool:
         voted = majority(
-            [route.answer for route in exam.shown[problem.id].routes], exam.domain.same
+            [route.answer for route in exam.shown[problem.id].routes], exam.domain.verifier.same
         )
         return _right(voted, problem, exam.domain)
 
@@ -263,12 +263,14 @@ def _chosen_right(
 
 def _soundest(row: Mapping[str, Any], routes: RouteSet, domain: Domain) -> Any | None:
     return pick_soundest(
-        [route.answer for route in routes.routes], row["judgement"]["verdicts"], domain.same
+        [route.answer for route in routes.routes],
+        row["judgement"]["verdicts"],
+        domain.verifier.same,
     )
 
 
 def _right(answer: Any | None, problem: Problem, domain: Domain) -> bool:
-    return answer is not None and bool(domain.same(answer, problem.answer))
+    return answer is not None and bool(domain.verifier.same(answer, problem.answer))
 
 
 def _by_problem(rows: Sequence[dict[str, Any]], count: int) -> list[list[dict[str, Any]]]:

@@ -143,9 +143,13 @@ def _texts(value: Any, column: str, place: str, in_cells: bool) -> list[str]:
 
 def _label(outputs: Sequence[Output], domain: Domain, max_chars: int | None) -> list[Route]:
     """Return the routes, each labelled by the whole of its text and cut to the last `max_chars` of it after that."""
-    answers = [domain.extract(output.text) if output.text.strip() else None for output in outputs]
+    answers = [
+        domain.verifier.extract(output.text) if output.text.strip() else None for output in outputs
+    ]
     said = [place for place, answer in enumerate(answers) if answer is not None]
-    verdicts = domain.same_all([(answers[place], outputs[place].problem.answer) for place in said])
+    verdicts = domain.verifier.same_all(
+        [(answers[place], outputs[place].problem.answer) for place in said]
+    )
     correct: dict[int, bool | None] = dict(zip(said, verdicts, strict=True))
     return [
         Route(

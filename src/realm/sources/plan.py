@@ -100,10 +100,10 @@ def label(
     """
     problems = [request.problem for request in requests]
     answers = [
-        None if reply.truncated or not reply.text.strip() else domain.extract(reply.text)
+        None if reply.truncated or not reply.text.strip() else domain.verifier.extract(reply.text)
         for reply in replies
     ]
-    correct = domain.same_all(
+    correct = domain.verifier.same_all(
         [(answer, problem.answer) for answer, problem in zip(answers, problems, strict=True)]
     )
     return [

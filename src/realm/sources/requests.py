@@ -33,7 +33,7 @@ class Prompts:
     """Writes the requests of a run: what it shows of the guide, and how an answer is to be written."""
 
     def __init__(self, config: Config, domain: Domain) -> None:
-        self.settings, self.show = config.routes, domain.show
+        self.settings, self.show = config.routes, domain.verifier.render
         kind = config.domain.answer.kind if config.domain.kind == "files" else config.domain.kind
         self.form = self.settings.prompts.form or FORMS[kind]
         self.units = split_guide(_guide_text(config, domain), self.settings.guide.unit)

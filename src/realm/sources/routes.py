@@ -34,7 +34,11 @@ def run(config: Config, run: Run) -> None:
         routes = list(_scripted(problems, config))
     write_jsonl(run.path("routes.jsonl"), routes)
     summaries = write_bank(
-        run.path("bank.json"), problems, routes, domain.same_all, held_out=config.routes.held_out
+        run.path("bank.json"),
+        problems,
+        routes,
+        domain.verifier.same_all,
+        held_out=config.routes.held_out,
     )
     for gap in gaps(problems, routes, config.routes.held_out):
         print(gap)

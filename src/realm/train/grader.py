@@ -137,10 +137,11 @@ class Grader:
             for text, one in zip(texts, shown, strict=True)
         ]
         said = [
-            None if one.answer is None else self.domain.extract(one.answer) for one in judgements
+            None if one.answer is None else self.domain.verifier.extract(one.answer)
+            for one in judgements
         ]
-        correct = self.domain.same_all(list(zip(said, gold, strict=True)))
-        copied = self.domain.same_all(
+        correct = self.domain.verifier.same_all(list(zip(said, gold, strict=True)))
+        copied = self.domain.verifier.same_all(
             [(answer, one.majority) for answer, one in zip(said, shown, strict=True)]
         )
         return [

@@ -39,7 +39,11 @@ def run(config: Config, run: Run) -> None:
     run.record_figures({"rollouts": len(rows)})
     write_jsonl(run.path("routes.jsonl"), routes)
     write_bank(
-        run.path("bank.json"), problems, routes, domain.same_all, held_out=config.routes.held_out
+        run.path("bank.json"),
+        problems,
+        routes,
+        domain.verifier.same_all,
+        held_out=config.routes.held_out,
     )
 
 

@@ -75,11 +75,11 @@ def measure_headroom(
         parse_completion(completion.text, 0, think_end=config.prompt.think_end).answer
         for completion in completions
     ]
-    answers = [None if text is None else domain.extract(text) for text in said]
+    answers = [None if text is None else domain.verifier.extract(text) for text in said]
     groups = [answers[i : i + settings.samples] for i in range(0, len(answers), settings.samples)]
     return summarize(
         [(group, problem.answer) for group, problem in zip(groups, chosen, strict=True)],
-        domain.same,
+        domain.verifier.same,
     )
 
 

@@ -85,7 +85,7 @@ class RowBuilder:
         shown = self.routes(problem_id, step, progress, left=left, copy=copy, copies=copies)
         gold, voted = (
             self.problems[problem_id].answer,
-            majority([route.answer for route in shown.routes], self.domain.same),
+            majority([route.answer for route in shown.routes], self.domain.verifier.same),
         )
         return {
             "prompt": self.prompt(problem_id, shown),
@@ -94,7 +94,9 @@ class RowBuilder:
             "labels": shown.labels(self.config.train.reward.label),
             "flaws": tuple(self.flaw(problem_id, route) for route in shown.routes),
             "majority": voted,
-            "majority_right": None if voted is None else bool(self.domain.same(voted, gold)),
+            "majority_right": None
+            if voted is None
+            else bool(self.domain.verifier.same(voted, gold)),
             "share": expected_share(progress, self.config.train.fade, left),
             "progress": progress,
         }
@@ -104,7 +106,7 @@ class RowBuilder:
         if (problem_id, route.text) not in self._flaws:
             paid = self.config.train.reward.localization > 0 and not route.correct
             positives = [other for other in self.bank[problem_id] if other.correct] if paid else []
-            gold = self.domain.show(self.problems[problem_id].answer)
+            gold = self.domain.verifier.render(self.problems[problem_id].answer)
             self._flaws[problem_id, route.text] = find_flaw(route, gold, positives)
         return self._flaws[problem_id, route.text]
 

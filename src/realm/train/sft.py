@@ -74,7 +74,9 @@ def write_rows(
     opening, closing = frame(
         tokenizer, config, stop_tokens(network.generation_config.eos_token_id, tokenizer)
     )
-    rows_of = partial(sft_rows, problems, show=domain.show, config=config, opening=opening)
+    rows_of = partial(
+        sft_rows, problems, show=domain.verifier.render, config=config, opening=opening
+    )
     encode = partial(
         tokenize_rows, tokenizer=tokenizer, system=config.prompt.system, closing=closing
     )

@@ -9,6 +9,7 @@ from typing import Any
 
 from realm.verify import text
 from realm.verify.extract import clean, conclude
+from realm.verify.kind import AnswerKind
 from realm.verify.normal import plain, read_number, with_iso_times
 from realm.verify.statement import states
 
@@ -123,3 +124,10 @@ def _quantity(item: str) -> tuple[float, str] | None:
     match = _QUANTITY.fullmatch(plain(item))
     value = read_number(match[1]) if match else None
     return None if value is None else (value, " ".join((match[2] or "").split()).rstrip("s"))
+
+
+class SetAnswers(AnswerKind):
+    """Sets of items."""
+
+    def __init__(self) -> None:
+        self.extract, self.same, self.show = extract, same, show

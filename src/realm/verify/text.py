@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from realm.verify.extract import final_answer
+from realm.verify.kind import AnswerKind
 from realm.verify.normal import plain
 
 
@@ -32,3 +33,10 @@ def normal(value: Any) -> str:
     """
     text = plain(str(value)).replace('"', "")
     return re.sub(r"^(?:the|an?) (?=\S)", "", text.strip(" .,;:!?'")).strip(" .,;:!?'")
+
+
+class TextAnswers(AnswerKind):
+    """Short texts."""
+
+    def __init__(self) -> None:
+        self.extract, self.same, self.show = extract, same, show

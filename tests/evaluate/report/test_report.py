@@ -9,7 +9,7 @@ from realm.core.records import Problem, Route
 from realm.core.runs import Run
 from realm.evaluate import report
 from realm.evaluate.report.transcripts import pick_transcripts
-from realm.verify import sets
+from realm.verify.verifier import Verifier
 
 ATTACK = "<script>alert('owned')</script>"
 
@@ -263,7 +263,7 @@ def pick(rights, count):
         for id_ in problems
         for text in "ab"
     ]
-    return pick_transcripts(rows, problems, routes, count=count, show=sets.show)
+    return pick_transcripts(rows, problems, routes, count=count, show=Verifier("set").render)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from importlib.resources import files
 
 from realm.core.records import Problem
 from realm.domains.claims.generate import generate
+from realm.verify.verifier import Verifier
 
 CODES = ("lapsed", "excluded", "late", "approval", "network")
 _ANSWER = re.compile(rf"\b(?:pay\s+\$?(\d+)|deny\s+({'|'.join(CODES)}))\b", re.IGNORECASE)
@@ -20,11 +21,19 @@ class ClaimsDomain:
 
     def __init__(self, sizes: Mapping[str, int]) -> None:
         self.sizes = sizes
+        self.verifier = ClaimsVerifier()
         self.rules = files(__package__).joinpath("rules.md").read_text(encoding="utf-8")
 
     def problems(self, seed: int) -> list[Problem]:
         """Return the problems of every split, drawn from `seed`."""
         return list(generate(self.sizes, seed))
+
+
+class ClaimsVerifier(Verifier):
+    """Reads the last decision that a text states; two decisions are equal as texts."""
+
+    def __init__(self) -> None:
+        super().__init__("label")
 
     def extract(self, text: str) -> str | None:
         """Return the last decision that `text` states, as `pay 19` or `deny late`; `None` when it states none."""
@@ -34,14 +43,6 @@ class ClaimsDomain:
         amount, code = found[-1]
         return f"pay {int(amount)}" if amount else f"deny {code.lower()}"
 
-    def same(self, answer: str | None, gold: str) -> bool:
-        """Tell whether an extracted answer is the gold answer."""
-        return answer == gold
-
-    def same_all(self, pairs: Sequence[tuple[str | None, str]]) -> list[bool]:
-        """Return `same` of each pair."""
-        return [self.same(answer, gold) for answer, gold in pairs]
-
-    def show(self, answer: str) -> str:
-        """Return the answer as a completion writes it."""
-        return answer
+    def same_all(self, pairs: Sequence[tuple[str | None, str]]) -> list[bool | None]:
+        """Return whether each answer is its gold answer."""
+        return [answer == gold for answer, gold in pairs]

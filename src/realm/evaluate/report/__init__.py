@@ -40,7 +40,7 @@ def run(config: Config, run: Run) -> None:
         {problem.id: problem for problem in read_problems(run.path("problems.jsonl"))},
         read_routes(run.path("routes.jsonl")),
         count=config.report.transcripts,
-        show=load_domain(config).show,
+        show=load_domain(config).verifier.render,
     )
     page = _template().render(
         words=words,

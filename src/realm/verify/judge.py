@@ -1,0 +1,115 @@
+"""Judge a completion: the one place where text of a model becomes right, wrong or undecided."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from realm.core.records import Judged, Route, RouteSet
+from realm.method.parse import parse_checks, parse_completion
+from realm.method.prompt import render_answer, render_reasoning
+
+if TYPE_CHECKING:
+    from realm.method.steps import Flaw
+    from realm.verify.verifier import Verifier
+
+
+def judge(
+    completion: str,
+    *,
+    gold: Any,
+    verifier: Verifier,
+    routes: Sequence[Route] = (),
+    flaws: Sequence[Flaw | None] = (),
+    label: str = "outcome",
+    think_end: str | None = None,
+    num_tokens: int = 0,
+) -> Judged:
+    """Return what one completion says and whether it is right; see `judge_all`.
+
+    >>> from realm.verify.verifier import Verifier
+    >>> verifier = Verifier("number")
+    >>> judge("<reason>3 + 4 = 7</reason><answer>7</answer>", gold=7, verifier=verifier).correct
+    True
+    """
+    [judged] = judge_all(
+        [completion],
+        golds=[gold],
+        verifier=verifier,
+        routes=[routes],
+        flaws=[flaws],
+        label=label,
+        think_end=think_end,
+        num_tokens=[num_tokens],
+    )
+    return judged
+
+
+def judge_all(
+    completions: Sequence[str],
+    *,
+    golds: Sequence[Any],
+    verifier: Verifier,
+    routes: Sequence[Sequence[Route]] | None = None,
+    flaws: Sequence[Sequence[Flaw | None]] | None = None,
+    label: str = "outcome",
+    think_end: str | None = None,
+    num_tokens: Sequence[int] | None = None,
+) -> list[Judged]:
+    """Return what each completion says and whether it is right; all answers are compared at once.
+
+    A completion that states no answer is wrong. One whose comparison is undecided is neither right
+    nor wrong: `correct` is `None`, and whoever averages leaves it out and counts it.
+
+    Args:
+        completions: the texts that the model wrote, special tokens included.
+        golds: the gold answer of each.
+        verifier: reads and compares the answers.
+        routes: the routes that each prompt showed, in their order; none for autonomous prompts.
+        flaws: the first flawed step of each of these routes where it is known.
+        label: whether the true verdict of a route is its `outcome` or its `process` label.
+        think_end: closing tag of the model's private thoughts, as "</think>", if it has some.
+        num_tokens: length of each completion in tokens, if it was counted.
+    """
+    routes = routes if routes is not None else [()] * len(completions)
+    parsed = [
+        parse_completion(text, len(shown), think_end=think_end)
+        for text, shown in zip(completions, routes, strict=True)
+    ]
+    answers = [None if one.answer is None else verifier.extract(one.answer) for one in parsed]
+    said = [index for index, answer in enumerate(answers) if answer is not None]
+    correct: list[bool | None] = [False] * len(answers)
+    verdicts = verifier.same_all([(answers[index], golds[index]) for index in said])
+    for index, verdict in zip(said, verdicts, strict=True):
+        correct[index] = verdict
+    return [
+        Judged(
+            text=text,
+            answer=answers[index],
+            correct=correct[index],
+            verdicts=parsed[index].verdicts,
+            labels=RouteSet(problem_id="", routes=tuple(routes[index])).labels(label),
+            checks=parse_checks(text, len(routes[index]), think_end=think_end),
+            flaws=tuple(flaws[index]) if flaws else (),
+            reasoning=parsed[index].reasoning,
+            well_formed=parsed[index].well_formed,
+            num_tokens=num_tokens[index] if num_tokens else 0,
+        )
+        for index, text in enumerate(completions)
+    ]
+
+
+def render_completion(*, chain: str, answer: Any, verifier: Verifier) -> str:
+    """Return the completion that teaches `answer`: a chain of thought, then the answer alone.
+
+    It is the inverse of `judge`, which calls it right for the same gold answer.
+
+    >>> from realm.verify.verifier import Verifier
+    >>> print(render_completion(chain="3 + 4 = 7", answer=7, verifier=Verifier("number")))
+    <reason>
+    3 + 4 = 7
+    </reason>
+    <answer>7</answer>
+    """
+    rendered = verifier.render(answer)
+    return render_reasoning(chain, rendered) if chain.strip() else render_answer(rendered)

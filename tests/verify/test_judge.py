@@ -1,0 +1,80 @@
+"""A completion becomes right, wrong or undecided, and what is rendered is judged right."""
+
+import pytest
+
+from realm.core.records import Route
+from realm.verify.judge import judge, judge_all, render_completion
+from realm.verify.verifier import Verifier
+
+NUMBER = Verifier("number")
+
+
+def route(answer, correct, process=None):
+    return Route(
+        problem_id="p",
+        source="s",
+        text=f"so {answer}",
+        answer=answer,
+        correct=correct,
+        process=process,
+    )
+
+
+def test_a_completion_is_read_whole():
+    text = (
+        "<verify>\nRoute 1: holds sound\nRoute 2: 3 + 4 is 7 flawed\n</verify>\n"
+        "<reason>\n3 + 4 = 7\n</reason>\n<answer>7</answer>"
+    )
+    judged = judge(
+        text,
+        gold=7,
+        verifier=NUMBER,
+        routes=[route(7, True), route(8, False)],
+        flaws=[None, None],
+        num_tokens=40,
+    )
+    assert (judged.text, judged.answer, judged.correct) == (text, 7, True)
+    assert judged.verdicts == judged.labels == (True, False)
+    assert judged.checks == ("holds sound", "3 + 4 is 7 flawed") and judged.flaws == (None, None)
+    assert (judged.reasoning, judged.well_formed, judged.num_tokens) == ("3 + 4 = 7", True, 40)
+
+
+def test_labels_are_of_the_outcome_or_of_the_process():
+    shown = [route(7, True, process=False)]
+    assert judge("", gold=7, verifier=NUMBER, routes=shown).labels == (True,)
+    assert judge("", gold=7, verifier=NUMBER, routes=shown, label="process").labels == (False,)
+
+
+def test_no_answer_is_wrong_and_undecided_stays_none():
+    class Undecided(Verifier):
+        def same_all(self, pairs):
+            return [None if answer == 8 else answer == gold for answer, gold in pairs]
+
+    texts = ["<answer>7</answer>", "<answer>6</answer>", "<answer>8</answer>", "I cannot say.", ""]
+    judged = judge_all(texts, golds=[7] * 5, verifier=Undecided("number"))
+    assert [one.correct for one in judged] == [True, False, None, False, False]
+    assert [one.answer for one in judged] == [7, 6, 8, None, None]
+
+
+def test_private_thoughts_say_nothing():
+    text = "<think>The answer is 6.</think><answer>7</answer>"
+    assert judge(text, gold=7, verifier=NUMBER, think_end="</think>").correct is True
+    assert judge(text[:20], gold=6, verifier=NUMBER, think_end="</think>").correct is False
+
+
+@pytest.mark.parametrize(
+    ("kind", "gold"),
+    [
+        ("text", "The Beatles"),
+        ("label", ["B", "blue"]),
+        ("number", 1234.5),
+        ("set", ["Japan", "South Korea"]),
+        ("math", "\\frac{1}{2}"),
+        ("json", {"a": [1, "b"]}),
+    ],
+)
+def test_what_is_rendered_is_judged_right(kind, gold):
+    verifier = Verifier(kind)
+    for chain in ("First this, then that: <answer>no</answer>", ""):
+        text = render_completion(chain=chain, answer=gold, verifier=verifier)
+        assert judge(text, gold=gold, verifier=verifier).correct is True
