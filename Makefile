@@ -6,18 +6,25 @@ TORCH ?= $(shell grep '^torch==' constraints.txt)
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test check docs clean
+.PHONY: demo check test test-all docs clean
 
 demo: $(INSTALLED)
 	$(BIN)/realm run configs/demo.yaml
 
-test: $(INSTALLED)
-	$(BIN)/python -m pytest
-
+# Style, types and spelling.
 check: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/codespell
+
+# The fast tests, for while you work. Tests marked `slow` are left out (see pyproject.toml).
+test: $(INSTALLED)
 	$(BIN)/python -m pytest
+
+# Everything that .ci/run checks.
+test-all: check
+	$(BIN)/python -m pytest -m ""
 
 docs: $(INSTALLED)
 	$(BIN)/python docs/write_cli.py > docs/cli.md.new && mv docs/cli.md.new docs/cli.md
