@@ -38,7 +38,6 @@ from transformers import (
 from trl import GRPOConfig, GRPOTrainer
 
 from realm.core.quiet import quiet_libraries
-from realm.prefix.products import FastLinear
 from realm.prefix.trainer import SharedPrefixTrainer
 
 ENGINES = ("ours", "trl")
@@ -248,7 +247,7 @@ def matmul_rate(device: str) -> float:
     for size in (1024, 2048) if device == "cpu" else (4096, 8192):
         one, other = (
             torch.randn(size, size, device=device, dtype=kind),
-            FastLinear(size, size, device=device, dtype=kind),
+            torch.nn.Linear(size, size, device=device, dtype=kind),
         )
         for _ in range(10):
             begun = now()

@@ -22,7 +22,6 @@ from transformers import (
 
 from realm.core.errors import DataError, ModelError
 from realm.core.quiet import quiet_libraries
-from realm.prefix.products import speed_up_products
 from realm.prefix.rollout import group_rollout
 from realm.prefix.stock import stock_rollout
 
@@ -95,7 +94,6 @@ class Policy:
         """Load `model`; the texts in `keep` (an unusual end of thinking) survive decoding even as special tokens."""
         self.name = str(model)
         self.model, self.tokenizer = load_checkpoint(model, device=device)
-        speed_up_products(self.model)
         stops = self.model.generation_config.eos_token_id
         stops = stops if isinstance(stops, list) else [stops]
         self._stops = sorted(

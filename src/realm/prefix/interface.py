@@ -20,7 +20,6 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from realm.prefix.attention import Attention
 from realm.prefix.kernels import Rules
 from realm.prefix.last_layer import shorten_last_layer
-from realm.prefix.products import speed_up_products
 from realm.prefix.support import Unshareable
 
 _NAME = "shared_prefix_"
@@ -44,7 +43,6 @@ def install(model: PreTrainedModel) -> None:
         AttentionInterface.register(_NAME + before, partial(_dispatch, before=before))
         AttentionMaskInterface.register(_NAME + before, ALL_MASK_ATTENTION_FUNCTIONS[before])
     model.config._attn_implementation = _NAME + before
-    speed_up_products(model)
     shorten_last_layer(model)
 
 

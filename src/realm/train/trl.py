@@ -27,7 +27,6 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from realm.core.errors import ConfigError, ModelError
 from realm.core.quiet import quiet_libraries
 from realm.core.runs import progress, write_text
-from realm.prefix.products import speed_up_products
 
 Arguments = TypeVar("Arguments", bound=TrainingArguments)
 
@@ -158,7 +157,6 @@ def train(trainer: Trainer, description: str, work: Path) -> None:
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(bar)
     _mend_generation_settings(trainer.model.generation_config)
-    speed_up_products(trainer.model)
     try:
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     finally:
