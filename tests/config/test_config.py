@@ -78,12 +78,12 @@ def test_all_mistakes_are_told_at_once(write_config):
     [
         pytest.param(
             "domain.kind=fils",
-            "domain: kind: found 'fils'; allowed: 'claims', 'files', 'reasoning_gym'. Did you mean 'files'?",
+            "domain: kind: found 'fils'; allowed: 'claims', 'files', 'reasoning_gym', 'python'. Did you mean 'files'?",
             id="tag",
         ),
         pytest.param(
             "domain={}",
-            "the key 'kind' is needed and missing; allowed: 'claims', 'files', 'reasoning_gym'.",
+            "the key 'kind' is needed and missing; allowed: 'claims', 'files', 'reasoning_gym', 'python'.",
             id="no tag",
         ),
         pytest.param(

@@ -165,3 +165,14 @@ class FilesDomain(Section):
                 f"the shares add up to {sum(splits.values()):g}; they must add up to 1"
             )
         return splits
+
+
+class PythonDomain(Section):
+    """A domain that the user writes: a subclass of `realm.Domain`."""
+
+    kind: Literal["python"]
+    target: str
+    """The class, as `module:Class`. The module lies beside the config file or on Python's path; a
+    path as `../my_domain.py:Class` is relative to the config file."""
+    settings: dict[str, Any] = {}
+    """The arguments of the class."""

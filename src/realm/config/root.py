@@ -18,7 +18,7 @@ from pydantic import (
 )
 
 from realm.config.compare import CompareConfig
-from realm.config.domain import SCRIPTED_TASKS, ClaimsDomain, FilesDomain, GymDomain
+from realm.config.domain import SCRIPTED_TASKS, ClaimsDomain, FilesDomain, GymDomain, PythonDomain
 from realm.config.routes import CollectedRoutes, ImportedRoutes, ScriptedRoutes
 from realm.config.yaml import Section, Share, describe_mistakes, put_in, read_settings
 from realm.core.errors import ConfigError
@@ -216,7 +216,7 @@ class Config(Section):
     """r1: distil, then reinforcement learning; zero: reinforcement learning straight on `model`."""
     rounds: PositiveInt = 1
     """How often the recipe's reinforcement learning is done; from the second time on with routes that the policy wrote itself."""
-    domain: ClaimsDomain | FilesDomain | GymDomain = Field(discriminator="kind")
+    domain: ClaimsDomain | FilesDomain | GymDomain | PythonDomain = Field(discriminator="kind")
     prompt: PromptConfig = PromptConfig()
     routes: ScriptedRoutes | ImportedRoutes | CollectedRoutes = Field(
         default=ScriptedRoutes(), discriminator="kind"

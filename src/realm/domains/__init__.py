@@ -3,24 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
 
 from realm.config.root import Config
-from realm.core.records import Problem
-from realm.verify.verifier import Verifier
+from realm.core.errors import ConfigError
+from realm.core.targets import load_target, user_errors
+from realm.domains.domain import Domain, has_expert
 
-
-class Domain(Protocol):
-    """What the stages ask of a domain."""
-
-    name: str
-    rules: str | None
-    """The rule book, Markdown."""
-    verifier: Verifier
-    """Reads, compares and writes answers."""
-
-    def problems(self, seed: int) -> list[Problem]:
-        """Return the problems of every split."""
+__all__ = ["Domain", "has_expert", "load_domain"]
 
 
 def load_domain(config: Config) -> Domain:
@@ -46,8 +35,26 @@ def _gym(config: Config) -> Domain:
     return ReasoningGymDomain(config.domain)
 
 
+def _python(config: Config) -> Domain:
+    target, setting = config.domain.target, f"{config.source}: domain.target"
+    make = load_target(target, config.resolve("."), setting)
+    with user_errors(setting, target):
+        domain = make(**config.domain.settings)
+    if not isinstance(domain, Domain):
+        raise ConfigError(
+            f"{setting}: {target} gives a {type(domain).__name__}. It must name a subclass of "
+            "realm.Domain."
+        )
+    if getattr(domain, "verifier", None) is None:
+        raise ConfigError(
+            f'{setting}: {target} has no verifier. Give the class one: verifier = realm.Verifier("text")'
+        )
+    return domain
+
+
 _DOMAINS: dict[str, Callable[[Config], Domain]] = {
     "claims": _claims,
     "files": _files,
     "reasoning_gym": _gym,
+    "python": _python,
 }

@@ -15,6 +15,7 @@ from realm import config
 from realm.core.errors import ConfigError, DataError
 from realm.core.records import Problem
 from realm.core.tables import OnBad, read_rows, refuse
+from realm.domains.domain import Domain
 from realm.verify.choice import with_choice
 from realm.verify.verifier import make_verifier
 
@@ -22,7 +23,7 @@ SPLITS = ("train", "validation", "test", "test_rules")
 _FIELD = re.compile(r"\{([^{}]+)\}")
 
 
-class FilesDomain:
+class FilesDomain(Domain):
     """The domain that a user's own files make."""
 
     name = "files"

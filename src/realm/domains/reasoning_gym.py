@@ -13,6 +13,7 @@ from typing import Any
 from realm.config.domain import GymDomain
 from realm.core.errors import ConfigError, DataError
 from realm.core.records import Problem
+from realm.domains.domain import Domain
 from realm.verify.extract import final_answer
 from realm.verify.verifier import Verifier
 
@@ -34,7 +35,7 @@ _LONGEST = 20000
 _SAYS_SO = re.compile(r"<answer>|\\boxed|^#### |\banswers?\b", re.IGNORECASE | re.MULTILINE)
 
 
-class ReasoningGymDomain:
+class ReasoningGymDomain(Domain):
     """Problems of one or several tasks. The gold answer holds what the task's scorer needs: its name, answer and metadata."""
 
     name = "reasoning_gym"

@@ -8,13 +8,14 @@ from importlib.resources import files
 
 from realm.core.records import Problem
 from realm.domains.claims.generate import generate
+from realm.domains.domain import Domain
 from realm.verify.verifier import Verifier
 
 CODES = ("lapsed", "excluded", "late", "approval", "network")
 _ANSWER = re.compile(rf"\b(?:pay\s+\$?(\d+)|deny\s+({'|'.join(CODES)}))\b", re.IGNORECASE)
 
 
-class ClaimsDomain:
+class ClaimsDomain(Domain):
     """Claims to decide: the answer is `pay N` or `deny CODE`."""
 
     name = "claims"

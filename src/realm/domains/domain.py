@@ -1,0 +1,113 @@
+"""The base class of all domains, which users subclass for their own."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from realm.core.records import Problem, Route
+
+if TYPE_CHECKING:
+    from realm.config.routes import ScriptedRoutes
+    from realm.verify.verifier import Verifier
+
+Exercise = tuple[str, str, str]
+"""A new problem for the student: its question, a right chain of thought, and its answer."""
+
+
+class Domain:
+    """A subject to teach: its problems, its rule book, and how answers are verified.
+
+    A config names a subclass as `domain: {kind: python, target: my_domain:Sums}`:
+
+        class Sums(realm.Domain):
+            verifier = realm.Verifier("number")
+
+            def problems(self, seed):
+                rng = random.Random(seed)
+                ...
+                return [realm.Problem(id="1", split="train", question="1 + 2 = ?", answer=3), ...]
+
+    The keys of `domain.settings` are the arguments of its `__init__`. Only `problems` and
+    `verifier` are needed. The methods below `problems` let a program take the teacher's place.
+    """
+
+    name: str = ""
+    """What reports call the domain. Default: the name of the class."""
+    rules: str | None = None
+    """The rule book, as Markdown text."""
+    verifier: Verifier
+    """Reads, compares and writes answers."""
+    answer_form: str | None = None
+    """Tells a teacher how to write the answer, such as "the city alone". Default: by the verifier."""
+    sources: Sequence[str] = ()
+    """The sources that `write_route` knows."""
+    files: Sequence[str] = ()
+    """Files that the domain reads, relative to the config file. Stages run again when they change."""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls.name = cls.__dict__.get("name", cls.__name__)
+
+    def problems(self, seed: int) -> list[Problem]:
+        """Return the problems of every split; the same seed gives the same problems."""
+        raise NotImplementedError(f"{type(self).__name__} does not define problems(self, seed)")
+
+    def write_chain(self, problem: Problem) -> Route:
+        """Return the chain of thought of an expert who has the rule book: right, and guided."""
+        raise NotImplementedError(f"{type(self).__name__} does not define write_chain")
+
+    def write_route(self, problem: Problem, source: str, rng: random.Random) -> Route:
+        """Return one chain of thought by `source`, which may err in ways of its own."""
+        raise NotImplementedError(f"{type(self).__name__} does not define write_route")
+
+    def write_routes(
+        self, problems: Sequence[Problem], settings: ScriptedRoutes, seed: int
+    ) -> Iterable[Route]:
+        """Return the routes of `routes.kind: scripted`, by `write_chain` and `write_route`.
+
+        The first `guided_problems` training problems get a chain and checked routes. The other
+        training problems get routes without checks. All other splits get routes by the held-out
+        sources.
+        """
+        train = [problem for problem in problems if problem.split == "train"]
+        others = [problem for problem in problems if problem.split != "train"]
+        for index, problem in enumerate(train):
+            is_guided = index < settings.guided_problems
+            if is_guided:
+                yield self.write_chain(problem)
+            for route in self._sample(problem, settings.sources, settings.per_source, seed):
+                yield route if is_guided else replace(route, check=None)
+        for problem in others:
+            for route in self._sample(problem, settings.held_out, settings.eval_routes, seed):
+                yield replace(route, check=None)
+
+    def make_instructor(
+        self, problems: Sequence[Problem]
+    ) -> Callable[[Problem, Any, random.Random], Exercise | None] | None:
+        """Return a function that writes exercises from a student's errors; None if there is none.
+
+        The baseline LLMs-as-Instructors calls it with (problem, wrong answer, rng). It returns
+        None where it finds no exercise, and repeats none of `problems`, which include the tests.
+        """
+        return None
+
+    def _sample(
+        self, problem: Problem, sources: Sequence[str], num_routes: int, seed: int
+    ) -> Iterator[Route]:
+        for source in sources:
+            # One generator per problem and source: the routes do not depend on the other problems.
+            rng = random.Random(f"routes:{seed}:{problem.id}:{source}")
+            for _ in range(num_routes):
+                yield self.write_route(problem, source, rng)
+
+
+def has_expert(domain: Domain) -> bool:
+    """Return whether a domain writes routes of its own."""
+    theirs = type(domain)
+    return (
+        theirs.write_route is not Domain.write_route
+        or theirs.write_routes is not Domain.write_routes
+    )

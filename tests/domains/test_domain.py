@@ -1,0 +1,134 @@
+"""A domain that a user writes: loading it, and what its expert's methods give."""
+
+import random
+
+import pytest
+
+from realm.config.root import load_config
+from realm.core.errors import ConfigError
+from realm.core.records import Problem, Route
+from realm.domains import Domain, has_expert, load_domain
+
+CODE = """
+from realm.domains import Domain
+from realm.core.records import Problem
+
+class Verifier:
+    def extract(self, text):
+        return text.split()[-1]
+
+class Doubling(Domain):
+    rules = "Twice."
+    verifier = Verifier()
+
+    def __init__(self, limit=3):
+        self.limit = limit
+
+    def problems(self, seed):
+        return [Problem(id=str(n), split="train", question=f"{n}?", answer=2 * n) for n in range(self.limit)]
+
+class NoVerifier(Domain):
+    pass
+
+def no_domain():
+    return 1
+"""
+
+
+@pytest.fixture
+def load(tmp_path, monkeypatch, write_config):
+    (tmp_path / "doubling_domain.py").write_text(CODE)
+    monkeypatch.setattr("sys.path", [*__import__("sys").path])
+    monkeypatch.delitem(__import__("sys").modules, "doubling_domain", raising=False)
+
+    def load(target, **settings):
+        domain = {"kind": "python", "target": target, "settings": settings}
+        return load_domain(load_config(write_config(domain=domain)))
+
+    return load
+
+
+def test_a_config_names_a_class_and_its_arguments(load):
+    domain = load("doubling_domain:Doubling", limit=2)
+    assert [problem.answer for problem in domain.problems(1)] == [0, 2]
+    assert (domain.name, domain.rules, domain.answer_form) == ("Doubling", "Twice.", None)
+    assert not has_expert(domain) and domain.make_instructor([]) is None
+
+
+@pytest.mark.parametrize(
+    ("target", "settings", "message"),
+    [
+        (
+            "doubling_domain:Doubling",
+            {"size": 2},
+            "raised TypeError: .*unexpected keyword argument 'size'",
+        ),
+        ("doubling_domain:no_domain", {}, "gives a int. It must name a subclass of realm.Domain"),
+        ("doubling_domain:NoVerifier", {}, "has no verifier. Give the class one"),
+        ("doubling_domains:Doubling", {}, "small.yaml: domain.target: .*there is no module"),
+    ],
+)
+def test_what_is_wrong_with_a_domain_is_one_message(load, target, settings, message):
+    with pytest.raises(ConfigError, match=message):
+        load(target, **settings)
+
+
+class Guessing(Domain):
+    sources = ("high", "low")
+
+    def write_chain(self, problem):
+        return Route(
+            problem_id=problem.id, source="expert", text="x", answer=1, correct=True, guided=True
+        )
+
+    def write_route(self, problem, source, rng):
+        text = f"{source} {rng.random()}"
+        return Route(
+            problem_id=problem.id, source=source, text=text, answer=1, correct=True, check="c"
+        )
+
+
+def problems_of(*splits):
+    return [
+        Problem(id=f"p{n}", split=split, question="?", answer=1) for n, split in enumerate(splits)
+    ]
+
+
+def test_scripted_routes_guide_the_first_training_problems_and_hold_sources_out(small_config):
+    settings = small_config.with_settings(
+        {
+            "routes.guided_problems": 1,
+            "routes.sources": ["high"],
+            "routes.held_out": ["low"],
+            "routes.per_source": 2,
+            "routes.eval_routes": 1,
+        }
+    ).routes
+    routes = list(Guessing().write_routes(problems_of("test", "train", "train"), settings, 5))
+    found = [(route.problem_id, route.source, route.check) for route in routes]
+    assert found == [
+        ("p1", "expert", None),
+        ("p1", "high", "c"),
+        ("p1", "high", "c"),
+        ("p2", "high", None),
+        ("p2", "high", None),
+        ("p0", "low", None),
+    ]
+    again = list(Guessing().write_routes(problems_of("test", "train", "train")[2:], settings, 5))
+    assert [route.text for route in again if route.source == "high"] == [
+        route.text for route in routes if route.problem_id == "p2"
+    ]
+    assert has_expert(Guessing())
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda domain: domain.problems(1),
+        lambda domain: domain.write_chain(problems_of("train")[0]),
+        lambda domain: domain.write_route(problems_of("train")[0], "x", random.Random(1)),
+    ],
+)
+def test_a_method_that_is_not_defined_says_so(call):
+    with pytest.raises(NotImplementedError, match="Domain does not define"):
+        call(Domain())
