@@ -1,10 +1,11 @@
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
-from realm.bank.draw import draw_routes
+from realm.bank.draw import draw_evaluation_sets, draw_routes
 from realm.config.root import RouteMix
-from realm.core.records import Route
+from realm.core.records import Route, RouteSet
 
 
 def bank(labels, texts=None):
@@ -85,20 +86,6 @@ def test_a_small_bank_gives_what_it_has():
 @pytest.mark.parametrize("labels", [[True], [False], [True, False], [True, True, False, False]])
 def test_no_routes_asked_for_are_no_routes(labels):
     assert all(drawn.routes == () for drawn in draws(bank(labels), 0))
-
-
-def test_guided_chains_are_never_shown():
-    guided = Route(
-        problem_id="p",
-        source="teacher",
-        text="with the rules",
-        answer="1",
-        correct=True,
-        guided=True,
-    )
-    assert all(
-        guided not in drawn.routes for drawn in draws([guided, *bank([True, False])], 3, n=50)
-    )
 
 
 def test_a_set_is_a_pure_function_of_seed_row_and_step():
@@ -182,3 +169,26 @@ def test_a_mixed_set_is_a_pure_function_of_its_arguments_too():
     assert draws(routes, 4) == [
         draw_routes(routes, 4, seed=7, row_id="p", step=step, mix=RouteMix()) for step in range(300)
     ]
+
+
+def draw_for_evaluation(routes, **choice):
+    choice = {"held_out": ["outsider"], "count": 5, "seed": 7} | choice
+    return draw_evaluation_sets(["p"], routes, **choice)["p"]
+
+
+def test_the_order_of_evaluation_routes_does_not_depend_on_their_labels():
+    routes = [
+        Route(problem_id="p", source="outsider", text=f"answer {i}", answer="1", correct=i % 2 == 1)
+        for i in range(8)
+    ]
+    flipped = [replace(one, correct=not one.correct, process=one.correct) for one in routes]
+    first, second = draw_for_evaluation(routes), draw_for_evaluation(flipped[::-1])
+    assert [one.text for one in first.routes] == [one.text for one in second.routes]
+    other_seed = draw_for_evaluation(routes, seed=8)
+    assert [one.text for one in other_seed.routes] != [one.text for one in first.routes]
+    assert len(first.routes) == 5
+
+
+def test_an_evaluation_problem_without_routes_has_an_empty_set():
+    training = Route(problem_id="p", source="hasty", text="1", answer="1", correct=True)
+    assert draw_for_evaluation([training]) == RouteSet(problem_id="p")

@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 
 import realm.evaluate.exam as evaluate
-from realm.bank.worth import evaluate_bank, shown_routes
+from realm.bank.worth import evaluate_bank
 from realm.config.root import Config
 from realm.core.errors import DataError, ModelError
 from realm.core.jsonl import read_jsonl, write_jsonl
@@ -305,31 +305,6 @@ def test_a_context_too_short_for_the_prompts_is_refused_and_nothing_is_written(m
     ):
         evaluate.run(config, run)
     assert not run.path("results.json").exists() and not run.path("answers.jsonl").exists()
-
-
-def test_the_order_of_routes_does_not_depend_on_their_labels():
-    routes = [route("p", f"answer {i}", bool(i % 2)) for i in range(8)]
-    flipped = [replace(one, correct=not one.correct, process=one.correct) for one in routes]
-    choice = {"held_out": ["outsider"], "count": 5, "seed": 7}
-    first, second = (
-        shown_routes("p", routes, **choice),
-        shown_routes("p", list(reversed(flipped)), **choice),
-    )
-    assert [one.text for one in first.routes] == [one.text for one in second.routes]
-    assert [one.text for one in shown_routes("p", routes, **(choice | {"seed": 8})).routes] != [
-        one.text for one in first.routes
-    ]
-
-
-def test_guided_chains_training_sources_and_routes_without_a_label_are_never_shown():
-    routes = [
-        route("p", "a", True, guided=True),
-        route("p", "b", True, source="hasty"),
-        route("p", "c", False),
-    ]
-    routes.append(replace(route("p", "d", True), correct=None))
-    shown = shown_routes("p", routes, held_out=["outsider"], count=4, seed=1)
-    assert [one.answer for one in shown.routes] == ["c"]
 
 
 @pytest.mark.parametrize(

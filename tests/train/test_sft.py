@@ -74,8 +74,7 @@ def make_run(folder: Path, config, routes=None) -> Run:
 
 def rows_of(config):
     problems = {p.id: p for p in PROBLEMS}
-    routes = distill.usable_routes([*CHAINS, *SHOWN], problems, config.routes.held_out)
-    return sft_rows(problems, routes, CHAINS, show=str, config=config)
+    return sft_rows(problems, [*CHAINS, *SHOWN], CHAINS, show=str, config=config)
 
 
 def test_half_of_the_rows_are_assisted_and_all_chains_are_taught_alone(tmp_path):
@@ -149,8 +148,14 @@ def test_no_set_without_a_route_becomes_an_assisted_row(tmp_path):
 def test_held_out_routes_are_never_taught(tmp_path):
     rows = rows_of(make_config(tmp_path, distill={"assisted_share": 0.9}))
     assert len(rows) == 80 and not any("outsider" in row["prompt"] for row in rows)
-    right = route(0, "outsider", "9 - 0 = 9, I say.", "9")
-    assert distill.usable_routes([*SHOWN, right], {"p0": PROBLEMS[0]}, ["outsider"]) == SHOWN[:3]
+
+
+def test_the_taught_chain_is_never_among_the_routes_that_its_prompt_shows(tmp_path):
+    chains = [r for r in SHOWN if r.correct and r.source == "hasty"]
+    config = make_config(tmp_path, distill={"assisted_share": 0.8})
+    rows = sft_rows({p.id: p for p in PROBLEMS}, SHOWN, chains, show=str, config=config)
+    assisted = [row for row in rows if "<route 1>" in row["prompt"]]
+    assert assisted and not any("hasty" in row["prompt"] for row in assisted)
 
 
 @pytest.mark.parametrize(("share", "expected"), [(0.0, 8), (0.2, 10), (1.0, 16)])

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import lru_cache
 
+from realm.bank.eligible import collapse_spaces, select_evaluation_routes
 from realm.config.root import RouteMix
 from realm.core.records import Route, RouteSet
 from realm.method.steps import similarity
@@ -25,30 +26,55 @@ def draw_routes(
 
     With both classes in the bank both are in the set (for k >= 2), and every number of right routes from 1 to k - 1 is
     equally likely: right to wrong 1:1 over training, a wrong majority in some sets, a right one in others. A text comes
-    twice only where the bank has no other. Guided chains and empty texts are never shown. A pure function of its arguments.
+    twice only where the bank has no other. A pure function of its arguments. `bank` holds routes that
+    may be shown (`realm.bank.eligible`).
 
     `mix` may ask for a share of sets with a wrong majority, the others then holding as many more right ones, for the wrong
     routes nearest to a right one, or for no wrong ones at all.
     """
     mix = mix or RouteMix()
     rng = _random(f"{seed}|{row_id}|{step}")
-    shown = [route for route in bank if route.text.strip() and not route.guided]
-    right = _distinct_first([route for route in shown if route.correct], rng)
+    right = _distinct_first([route for route in bank if route.correct], rng)
     wrong = (
-        _distinct_first([route for route in shown if not route.correct], rng) if mix.wrong else []
+        _distinct_first([route for route in bank if not route.correct], rng) if mix.wrong else []
     )
     if mix.plausible and right:
-        wrong = _plausible_first(
-            wrong,
-            tuple(
-                dict.fromkeys(route.text for route in bank if route.correct and not route.guided)
-            ),
-        )
+        texts = dict.fromkeys(route.text for route in bank if route.correct)
+        wrong = _plausible_first(wrong, tuple(texts))
     k = min(k, len(right) + len(wrong))
     num_right = _num_right(right, wrong, k, rng, mix.wrong_majority)
     chosen = right[:num_right] + wrong[: k - num_right]
     rng.shuffle(chosen)
     return RouteSet(problem_id=row_id, routes=tuple(chosen))
+
+
+def draw_evaluation_sets(
+    problem_ids: Iterable[str],
+    routes: Iterable[Route],
+    *,
+    held_out: Collection[str],
+    count: int,
+    seed: int,
+) -> dict[str, RouteSet]:
+    """Return the routes that each problem's assisted prompt shows in evaluation, up to `count` of them.
+
+    Which ones, and in which order, is drawn by a hash of seed, problem and text, never by label, so
+    that every method and every run of one seed sees the same sets.
+    """
+    problem_ids = list(problem_ids)
+    bank = select_evaluation_routes(routes, held_out, set(problem_ids))
+
+    def rank(route: Route) -> bytes:
+        key = f"{seed}\n{route.problem_id}\n{route.source}\n{route.text}"
+        return hashlib.sha256(key.encode(errors="replace")).digest()
+
+    return {
+        problem_id: RouteSet(
+            problem_id=problem_id,
+            routes=tuple(sorted(bank.get(problem_id, []), key=rank)[:count]),
+        )
+        for problem_id in problem_ids
+    }
 
 
 def _num_right(
@@ -84,8 +110,10 @@ def _plausible_first(wrong: list[Route], right: tuple[str, ...]) -> list[Route]:
     copies: set[str] = set()
     ranks = []
     for route in wrong:
-        ranks.append((_text(route) in copies, -round(_nearness(route.text, right), 1)))
-        copies.add(_text(route))
+        ranks.append(
+            (collapse_spaces(route.text) in copies, -round(_nearness(route.text, right), 1))
+        )
+        copies.add(collapse_spaces(route.text))
     return [wrong[place] for place in sorted(range(len(wrong)), key=ranks.__getitem__)]
 
 
@@ -100,17 +128,13 @@ def _distinct_first(routes: list[Route], rng: random.Random) -> list[Route]:
     seen: set[str] = set()
     first, copies = [], []
     for route in routes:
-        (copies if _text(route) in seen else first).append(route)
-        seen.add(_text(route))
+        (copies if collapse_spaces(route.text) in seen else first).append(route)
+        seen.add(collapse_spaces(route.text))
     return first + copies
 
 
 def _num_distinct(routes: list[Route]) -> int:
-    return len({_text(route) for route in routes})
-
-
-def _text(route: Route) -> str:
-    return " ".join(route.text.split())
+    return len({collapse_spaces(route.text) for route in routes})
 
 
 def _random(key: str) -> random.Random:

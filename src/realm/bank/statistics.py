@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean, quantiles
 
+from realm.bank.eligible import select_reported_routes
 from realm.bank.worth import SameAll, majority_labels
 from realm.core.jsonl import write_json
 from realm.core.records import Problem, Route
@@ -75,17 +76,10 @@ def bank_summary(
     """
     split = {problem.id: problem.split for problem in problems}
     bank: dict[tuple[str, str], dict[str, list[Route]]] = defaultdict(lambda: defaultdict(list))
-    for route in routes:
-        if not route.guided:
-            group = (
-                "all"
-                if not held_out
-                else "train"
-                if split[route.problem_id] == "train"
-                else "evaluation"
-            )
-            for source in (route.source, ALL_SOURCES):
-                bank[group, source][route.problem_id].append(route)
+    for route in select_reported_routes(routes):
+        group = "train" if split[route.problem_id] == "train" else "evaluation"
+        for source in (route.source, ALL_SOURCES):
+            bank[group if held_out else "all", source][route.problem_id].append(route)
     summaries = []
     for group in ("all", "train", "evaluation"):
         sources = sorted(

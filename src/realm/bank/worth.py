@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
+from realm.bank.eligible import select_reported_routes
 from realm.core.records import Problem, Route, RouteSet
 from realm.verify.vote import majorities
 
@@ -31,30 +31,6 @@ class BankResult:
     """Problem id to outcome in [0, 1]; problems without such routes are left out."""
     tokens_per_problem: float | None
     """Tokens that the routes took to write; `None` where nobody counted."""
-
-
-def shown_routes(
-    problem_id: str, routes: Sequence[Route], *, held_out: Sequence[str], count: int, seed: int
-) -> RouteSet:
-    """Return the routes that an assisted prompt shows in evaluation: up to `count` of the held-out sources.
-
-    Which ones, and in which order, is drawn by a hash of seed, problem and text, never by label. Where no source is held
-    out, all of them count. Guided chains are never shown, nor are routes that the verifier could not label.
-    """
-    pool = [
-        route
-        for route in routes
-        if not route.guided
-        and route.correct is not None
-        and (route.source in held_out or not held_out)
-    ]
-
-    def draw(route: Route) -> bytes:
-        return hashlib.sha256(
-            f"{seed}\n{problem_id}\n{route.source}\n{route.text}".encode(errors="replace")
-        ).digest()
-
-    return RouteSet(problem_id=problem_id, routes=tuple(sorted(pool, key=draw)[:count]))
 
 
 def majority_labels(sets: Sequence[Sequence[Route]], same_all: SameAll) -> list[bool | None]:
@@ -86,8 +62,7 @@ def evaluate_bank(
     first; routes that give no answer do not vote. A route without a label is not right.
     """
     written = {
-        problem.id: [route for route in routes.get(problem.id, ()) if not route.guided]
-        for problem in problems
+        problem.id: select_reported_routes(routes.get(problem.id, ())) for problem in problems
     }
     sources = sorted({route.source for group in written.values() for route in group})
     groups: dict[str | None, Mapping[str, Sequence[Route]]] = {}

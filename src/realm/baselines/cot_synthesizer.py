@@ -13,6 +13,11 @@ from random import Random
 from typing import Any
 
 from realm.bank.draw import draw_routes
+from realm.bank.eligible import (
+    exclude_chain,
+    select_teachable_routes,
+    select_training_routes,
+)
 from realm.baselines.further import completion_opening, rollouts_of, train_further
 from realm.config.root import Config
 from realm.core.records import Problem, Route
@@ -21,8 +26,6 @@ from realm.domains import load_domain
 from realm.method.perturb import alter_routes
 from realm.method.prompt import render_prompt, render_reasoning
 from realm.method.steps import without_opening_answer
-from realm.train.rows import route_bank
-from realm.train.sft import usable_routes
 
 
 def run(config: Config, run: Run) -> None:
@@ -32,7 +35,7 @@ def run(config: Config, run: Run) -> None:
         for problem in read_problems(run.path("problems.jsonl"))
         if problem.split == "train"
     }
-    routes = usable_routes(read_routes(run.path("routes.jsonl")), problems, config.routes.held_out)
+    routes = read_routes(run.path("routes.jsonl"))
     count, opening = rollouts_of(config, run), completion_opening(config, run)
     rows = synthesis_rows(
         problems,
@@ -59,9 +62,9 @@ def synthesis_rows(
     A synthesis is a right chain written with the guide, or without where nobody wrote with one; the candidates are never
     among them. `prompt.assisted` is the prompt: a synthesizer is asked by its own.
     """
-    bank = route_bank(routes, config)
+    bank = select_training_routes(routes, config.routes.held_out, problems)
     chains: dict[str, list[Route]] = {}
-    for route in routes:
+    for route in select_teachable_routes(routes, config.routes.held_out, problems):
         if route.correct and bank.get(route.problem_id):
             chains.setdefault(route.problem_id, []).append(route)
     guided = {name: [route for route in group if route.guided] for name, group in chains.items()}
@@ -76,7 +79,7 @@ def synthesis_rows(
         turn, place = divmod(number, len(names))
         problem = problems[names[place]]
         chain = chains[problem.id][turn % len(chains[problem.id])]
-        candidates = [route for route in bank[problem.id] if route is not chain]
+        candidates = exclude_chain(bank[problem.id], chain)
         draw = {"seed": config.seed, "row_id": problem.id, "step": turn, "mix": config.train.mix}
         shown = draw_routes(candidates, config.train.fade.routes, **draw)
         if shown.routes:

@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass
 from statistics import fmean
 from typing import Any
 
-from realm.bank.worth import MAJORITY, ONE, BankResult, evaluate_bank, shown_routes
+from realm.bank.draw import draw_evaluation_sets
+from realm.bank.worth import MAJORITY, ONE, BankResult, evaluate_bank
 from realm.config.root import Config
 from realm.core.errors import DataError
 from realm.core.records import Problem, Route, RouteSet
@@ -95,8 +96,12 @@ def run(config: Config, run: Run) -> None:
 
 def set_exam(config: Config, run: Run) -> Exam:
     """Return the problems and the routes shown; `DataError` where there is no problem to ask, or no route to show."""
-    problems, routes = read_problems(run.path("problems.jsonl")), defaultdict(list)
-    for route in read_routes(run.path("routes.jsonl")):
+    problems, bank = (
+        read_problems(run.path("problems.jsonl")),
+        read_routes(run.path("routes.jsonl")),
+    )
+    routes = defaultdict(list)
+    for route in bank:
         routes[route.problem_id].append(route)
     domain = load_domain(config)
     if config.model is None:
@@ -118,15 +123,13 @@ def set_exam(config: Config, run: Run) -> Exam:
             f"{run.path('problems.jsonl')}: the split test is empty, and evaluation reads it. Found: {found or 'no problems'}. "
             f"Give some problems the split test, by a split column or by the shares in domain.splits."
         )
-    choice = {
-        "held_out": config.routes.held_out,
-        "count": config.evaluate.routes,
-        "seed": config.seed,
-    }
-    asked = [problem.id for chosen in splits.values() for problem in chosen]
-    shown = {
-        problem_id: shown_routes(problem_id, routes[problem_id], **choice) for problem_id in asked
-    }
+    shown = draw_evaluation_sets(
+        [problem.id for chosen in splits.values() for problem in chosen],
+        bank,
+        held_out=config.routes.held_out,
+        count=config.evaluate.routes,
+        seed=config.seed,
+    )
     with_routes = {
         split: [problem for problem in chosen if shown[problem.id].routes]
         for split, chosen in splits.items()

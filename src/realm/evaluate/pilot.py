@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
 
-from realm.bank.worth import shown_routes
+from realm.bank.draw import draw_evaluation_sets
 from realm.config.root import Config
 from realm.core.records import Problem
 from realm.core.runs import Run, read_problems, read_routes, write_json, write_jsonl
@@ -25,20 +25,16 @@ def run(config: Config, run: Run) -> None:
         if problem.split == "validation"
     ]
     problems = problems[: config.compare.pilot]
-    chosen = {problem.id for problem in problems}
-    routes = [
-        route for route in read_routes(run.path("routes.jsonl")) if route.problem_id in chosen
-    ]
+    sets = draw_evaluation_sets(
+        [problem.id for problem in problems],
+        read_routes(run.path("routes.jsonl")),
+        held_out=config.routes.held_out,
+        count=config.evaluate.routes,
+        seed=config.seed,
+    )
 
     def asked(problem: Problem) -> list[Asked]:
-        mine = [route for route in routes if route.problem_id == problem.id]
-        shown = shown_routes(
-            problem.id,
-            mine,
-            held_out=config.routes.held_out,
-            count=config.evaluate.routes,
-            seed=config.seed,
-        )
+        shown = sets[problem.id]
         return [ask_about(problem, config)] + (
             [ask_about(problem, config, shown)] if shown.routes else []
         )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from importlib import import_module
 
+from realm.bank.eligible import select_evaluation_routes, select_training_routes
 from realm.bank.statistics import print_bank, write_bank
 from realm.config.root import Config, ScriptedRoutes
 from realm.core.errors import ConfigError, DataError
@@ -66,7 +66,7 @@ def require_routes(config: Config, run: Run) -> None:
 
 
 def gaps(
-    problems: Sequence[Problem], routes: Iterable[Route], held_out: Sequence[str]
+    problems: Sequence[Problem], routes: Sequence[Route], held_out: Sequence[str]
 ) -> list[str]:
     """Return a line for each group of problems some of which have no route to show; such problems are not evaluated."""
     lines = []
@@ -78,29 +78,17 @@ def gaps(
 
 
 def _groups(
-    problems: Sequence[Problem], routes: Iterable[Route], held_out: Sequence[str]
-) -> Iterator[tuple[str, list[Problem], set[str]]]:
+    problems: Sequence[Problem], routes: Sequence[Route], held_out: Sequence[str]
+) -> Iterator[tuple[str, list[Problem], Collection[str]]]:
     """Yield the training and the evaluation problems, each with the ids of those that have a route to show."""
-    sources: dict[str, set[str]] = defaultdict(set)
-    for route in routes:
-        if not route.guided and route.correct is not None:
-            sources[route.problem_id].add(route.source)
-    for group in ("training", "evaluation"):
+    for group, select in (
+        ("training", select_training_routes),
+        ("evaluation", select_evaluation_routes),
+    ):
         here = [
             problem for problem in problems if (problem.split == "train") == (group == "training")
         ]
-        yield (
-            group,
-            here,
-            {problem.id for problem in here if _shows(sources[problem.id], group, held_out)},
-        )
-
-
-def _shows(sources: set[str], group: str, held_out: Sequence[str]) -> bool:
-    """Tell whether routes of `sources` may be shown in a group of problems."""
-    if group == "evaluation" and held_out:
-        return bool(sources & set(held_out))
-    return bool(sources - set(held_out))
+        yield group, here, select(routes, held_out, {problem.id for problem in here}).keys()
 
 
 def _whose(group: str, held_out: Sequence[str]) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
 from realm.bank.draw import draw_routes
+from realm.bank.eligible import select_training_routes
 from realm.config.root import Config
 from realm.core.errors import DataError
 from realm.core.records import Problem, Route, RouteSet
@@ -34,16 +34,11 @@ class RowBuilder:
         tokenizer: PreTrainedTokenizerBase,
     ) -> None:
         self.problems = {problem.id: problem for problem in problems}
-        self.bank = route_bank(routes, config)
+        self.bank = select_training_routes(routes, config.routes.held_out, self.problems)
         self.domain, self.config, self.tokenizer = domain, config, tokenizer
-        here = {
-            problem_id: routes
-            for problem_id, routes in self.bank.items()
-            if problem_id in self.problems
-        }
         fade = config.train.fade
         self.gate = (
-            Gate(fade, difficulty_buckets(here, fade.gate.buckets))
+            Gate(fade, difficulty_buckets(self.bank, fade.gate.buckets))
             if fade.kind == "gated"
             else None
         )
@@ -123,19 +118,6 @@ class RowBuilder:
             longest = sorted(bank, key=lambda route: len(route.text), reverse=True)[: fade.routes]
             sets.append(RouteSet(problem_id=problem_id, routes=tuple(longest)))
         return [self.prompt(problem_id, shown) for shown in sets]
-
-
-def route_bank(routes: Sequence[Route], config: Config) -> dict[str, list[Route]]:
-    """Return the routes that training may show, by problem: labelled, no guided chains and no held-out source."""
-    bank: dict[str, list[Route]] = defaultdict(list)
-    for route in routes:
-        if (
-            route.correct is not None
-            and not route.guided
-            and route.source not in config.routes.held_out
-        ):
-            bank[route.problem_id].append(route)
-    return dict(bank)
 
 
 def require_routes(builder: RowBuilder, run: Run) -> None:

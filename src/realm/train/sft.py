@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib import import_module
@@ -17,6 +16,7 @@ from trl import SFTConfig, SFTTrainer
 
 from realm.bank.coverage import rule_coverage
 from realm.bank.draw import draw_routes
+from realm.bank.eligible import exclude_chain, select_teachable_routes, select_training_routes
 from realm.config.root import Config, DistillConfig
 from realm.core.errors import DataError, ModelError
 from realm.core.records import Problem, Route, RouteSet
@@ -68,7 +68,9 @@ def write_rows(
     config: Config, run: Run, problems: Mapping[str, Problem], arguments: SFTConfig
 ) -> tuple[Dataset, PreTrainedTokenizerBase]:
     """Choose what to teach and write RUN/sft.jsonl and RUN/sft_stats.json; return the rows as token ids, and the tokenizer."""
-    routes = usable_routes(read_routes(run.path("routes.jsonl")), problems, config.routes.held_out)
+    routes = select_teachable_routes(
+        read_routes(run.path("routes.jsonl")), config.routes.held_out, problems
+    )
     name, domain = config.resolve_model(), load_domain(config)
     network, tokenizer = load_checkpoint(name)
     opening, closing = frame(
@@ -116,16 +118,6 @@ def check(config: Config) -> None:
     else:
         sft_arguments(config, Path("unused"))
     lora_config(config.train.lora)
-
-
-def usable_routes(
-    routes: Sequence[Route], problems: Mapping[str, Problem], held_out: Sequence[str]
-) -> list[Route]:
-    """Return the routes of the training `problems` that may be taught or shown: labelled, and none of a held-out source."""
-    here = [
-        route for route in routes if route.problem_id in problems and route.source not in held_out
-    ]
-    return [route for route in here if route.correct is not None]
 
 
 def pick_chains(
@@ -225,15 +217,14 @@ def _assisted_sets(
 ) -> list[tuple[Route, RouteSet]]:
     """Return (chain, routes to show) for each assisted row; half the sets are full, so that short ones are known as well.
 
-    A chain that is the only route of its problem has none: judging what one is about to write teaches to call all sound.
+    The taught chain is never among them: judging what one is about to write teaches to call all sound. A chain whose problem
+    has no other route has no assisted row.
     """
-    bank: dict[str, list[Route]] = defaultdict(list)
-    for route in routes:
-        if not route.guided and route.text.strip():
-            bank[route.problem_id].append(route)
-    eligible = [
-        chain for chain in chains if any(route is not chain for route in bank[chain.problem_id])
-    ]
+    bank = select_training_routes(
+        routes, config.routes.held_out, {chain.problem_id for chain in chains}
+    )
+    candidates = [(chain, exclude_chain(bank.get(chain.problem_id, []), chain)) for chain in chains]
+    eligible = [(chain, others) for chain, others in candidates if others]
     share = config.distill.assisted_share
     if not eligible or share == 0 or config.distill.kind != "guided":
         return []
@@ -243,7 +234,7 @@ def _assisted_sets(
     most, pairs = config.train.fade.routes, []
     for number in range(num_rows):
         draw, place = divmod(number, len(eligible))
-        chain = eligible[place]
+        chain, others = eligible[place]
         k = most if rng.random() < 0.5 else rng.randint(1, most)
         row = {
             "seed": config.seed,
@@ -251,7 +242,7 @@ def _assisted_sets(
             "step": draw,
             "mix": config.train.mix,
         }
-        pairs.append((chain, draw_routes(bank[chain.problem_id], k, **row)))
+        pairs.append((chain, draw_routes(others, k, **row)))
     return [(chain, shown) for chain, shown in pairs if shown.routes]
 
 

@@ -1,0 +1,90 @@
+"""Which routes may be shown, taught or counted: the one filter of training, evaluation and reports.
+
+| route                              | shown in training | shown in evaluation | taught   | reported |
+|------------------------------------|-------------------|---------------------|----------|----------|
+| undecided (`correct` is `None`)    | no                | no                  | no       | yes      |
+| empty text                         | no                | no                  | no       | yes      |
+| guided chain (rules at hand)       | no                | no                  | if right | no       |
+| of a held-out source               | no                | yes                 | no       | yes      |
+| of another source, some held out   | yes               | no                  | if right | yes      |
+| same text as the row's own chain   | no                | -                   | -        | -        |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+from realm.core.records import Route
+
+
+def select_training_routes(
+    routes: Iterable[Route], held_out: Collection[str], problem_ids: Collection[str]
+) -> dict[str, list[Route]]:
+    """Return the routes that training prompts may show, by problem; problems without any are left out.
+
+    Args:
+        routes: The whole bank, guided chains included.
+        held_out: Sources kept for evaluation, so that it shows mistakes never met in training.
+        problem_ids: The problems trained on; routes of all others are dropped.
+    """
+    usable = select_teachable_routes(routes, held_out, problem_ids)
+    return _group_by_problem(route for route in usable if not route.guided)
+
+
+def select_evaluation_routes(
+    routes: Iterable[Route], held_out: Collection[str], problem_ids: Collection[str]
+) -> dict[str, list[Route]]:
+    """Return the routes that assisted prompts may show in evaluation, by problem.
+
+    These are the routes of the held-out sources, or of every source if none is held out.
+    """
+    return _group_by_problem(
+        route
+        for route in routes
+        if route.problem_id in problem_ids
+        and _is_usable(route)
+        and not route.guided
+        and (route.source in held_out or not held_out)
+    )
+
+
+def select_teachable_routes(
+    routes: Iterable[Route], held_out: Collection[str], problem_ids: Collection[str]
+) -> list[Route]:
+    """Return the labelled routes, guided or not, that distillation may use; it teaches the right ones."""
+    return [
+        route
+        for route in routes
+        if route.problem_id in problem_ids and _is_usable(route) and route.source not in held_out
+    ]
+
+
+def select_reported_routes(routes: Iterable[Route]) -> list[Route]:
+    """Return the routes that the bank's figures count: all but the guided chains, which are never shown."""
+    return [route for route in routes if not route.guided]
+
+
+def exclude_chain(routes: Iterable[Route], chain: Route) -> list[Route]:
+    """Return `routes` without those that have the text of `chain`.
+
+    A prompt that shows the chain which its completion teaches would teach the model to copy, and
+    to call every route sound.
+    """
+    taught = collapse_spaces(chain.text)
+    return [route for route in routes if collapse_spaces(route.text) != taught]
+
+
+def collapse_spaces(text: str) -> str:
+    """Return `text` with every run of white space as one space; two such texts are copies if equal."""
+    return " ".join(text.split())
+
+
+def _is_usable(route: Route) -> bool:
+    return route.correct is not None and bool(route.text.strip())
+
+
+def _group_by_problem(routes: Iterable[Route]) -> dict[str, list[Route]]:
+    groups: dict[str, list[Route]] = {}
+    for route in routes:
+        groups.setdefault(route.problem_id, []).append(route)
+    return groups
