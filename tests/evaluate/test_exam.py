@@ -1,5 +1,6 @@
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -40,7 +41,7 @@ def chain(number):
 @pytest.fixture
 def make_run(tmp_path, monkeypatch):
     """Give a function that makes a run folder with `count` test problems, four routes each, and a tiny base model."""
-    monkeypatch.setattr(evaluate, "load_domain", lambda config: LABEL)
+    monkeypatch.setattr(evaluate, "load_domain", lambda config: SimpleNamespace(verifier=LABEL))
     make_tiny(tmp_path / "base", "qwen2")
 
     def make(count=6, held_out=("outsider",), routes=None, problems=None, **settings):

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
@@ -105,7 +106,9 @@ def test_a_verdict_that_the_verifier_could_not_reach_stays_not_said(small_config
         sample=0,
         messages=(),
     )
-    (route,) = label([request], [Reply(text="x", prompt_tokens=3)], "big", Undecided())
+    (route,) = label(
+        [request], [Reply(text="x", prompt_tokens=3)], "big", SimpleNamespace(verifier=Undecided())
+    )
     assert route.correct is None and route.usage == {"prompt_tokens": 3}
 
 

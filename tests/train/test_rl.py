@@ -8,14 +8,15 @@ from transformers import AutoModelForCausalLM, pipeline
 from trl import GRPOTrainer
 
 from realm.core.errors import ConfigError, DataError, ModelError
+from realm.core.records import Judged
 from realm.core.runs import read_jsonl, write_jsonl
 from realm.domains import load_domain
 from realm.method.parse import parse_completion
 from realm.method.rewards import score
 from realm.policy import Policy
-from realm.train import rl
+from realm.train import headroom, rl
 from realm.train.grader import Graded, metrics
-from realm.train.headroom import summarize
+from realm.verify.verifier import Verifier
 from tiny import make_tiny
 from tiny_rl import GRPO, PROBLEMS, ROUTES, TRAIN, make_config, make_run
 
@@ -322,13 +323,10 @@ def test_metrics_tell_the_modes_and_the_classes_apart():
 
 def test_headroom_counts_only_groups_that_are_neither_all_right_nor_all_wrong():
     found = summarize(
-        [
-            (["1", "1", "2", None], "1"),
-            (["1", "1", "1", "1"], "1"),
-            (["2", "2", "1", "3"], "1"),
-            ([None] * 4, "1"),
-        ],
-        str.__eq__,
+        samples("1", "1", "2", None),
+        samples("1", "1", "1", "1"),
+        samples("2", "2", "1", "3"),
+        samples(None, None, None, None),
     )
     assert (found.mean_at_1, found.majority_at_n, found.pass_at_n, found.mixed_share) == (
         7 / 16,
@@ -336,9 +334,24 @@ def test_headroom_counts_only_groups_that_are_neither_all_right_nor_all_wrong():
         0.75,
         0.5,
     )
-    assert found.warning() is None
-    assert "never answers right" in summarize([(["2", "3"], "1")], str.__eq__).warning()
-    assert "always right" in summarize([(["1", "1"], "1")], str.__eq__).warning()
-    assert (
-        "Little headroom" in summarize([(["1", "1"], "1"), (["2", "2"], "1")], str.__eq__).warning()
-    )
+    assert found.warning() is None and found.undecided == 0
+    assert "never answers right" in summarize(samples("2", "3")).warning()
+    assert "always right" in summarize(samples("1", "1")).warning()
+    assert "Little headroom" in summarize(samples("1", "1"), samples("2", "2")).warning()
+
+
+def test_undecided_samples_are_left_out_of_the_headroom_and_counted():
+    found = summarize(samples("1", "?", "2", "?"), samples("?", "?", "?", "?"))
+    assert (found.mean_at_1, found.pass_at_n, found.mixed_share) == (0.5, 0.5, 0.5)
+    assert found.undecided == 6
+
+
+def samples(*answers):
+    correct = {None: False, "1": True, "?": None}
+    return [
+        Judged(text="", answer=answer, correct=correct.get(answer, False)) for answer in answers
+    ]
+
+
+def summarize(*groups):
+    return headroom.summarize(groups, ["1"] * len(groups), Verifier("label"))

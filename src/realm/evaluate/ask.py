@@ -12,9 +12,9 @@ from realm.config.root import Config
 from realm.core.records import Problem, Route, RouteSet
 from realm.core.runs import append_jsonl, progress, read_jsonl
 from realm.domains import Domain
-from realm.evaluate.exam import judge
-from realm.method.parse import parse_completion
+from realm.evaluate.exam import judge as judge_row
 from realm.method.prompt import defuse, render_prompt
+from realm.verify.judge import judge
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +90,7 @@ def _ask(
                     "problem_id": one.problem.id,
                     "split": one.problem.split,
                 }
-                row |= judge(completion, one.problem, one.routes, domain, think_end)
+                row |= judge_row(completion, one.problem, one.routes, domain, think_end)
                 append(row)
                 rows.append(row)
             advance(len(indices))
@@ -112,18 +112,15 @@ def own_route(
     problem: Problem, completion: str, domain: Domain, think_end: str | None = None
 ) -> Route:
     """Return a completion of the policy as a route, with the verifier's label."""
-    judgement = parse_completion(completion, 0, think_end=think_end)
-    answer = None if judgement.answer is None else domain.verifier.extract(judgement.answer)
+    verifier = domain.verifier
+    judged = judge(completion, gold=problem.answer, verifier=verifier, think_end=think_end)
+    rendered = None if judged.answer is None else verifier.render(judged.answer)
     return Route(
         problem_id=problem.id,
         source="self",
-        text=own_text(
-            completion,
-            judgement.reasoning,
-            None if answer is None else domain.verifier.render(answer),
-        ),
-        answer=answer,
-        correct=answer is not None and bool(domain.verifier.same(answer, problem.answer)),
+        text=own_text(completion, judged.reasoning, rendered),
+        answer=judged.answer,
+        correct=judged.correct,
     )
 
 

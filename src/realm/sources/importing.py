@@ -15,6 +15,7 @@ from realm.core.progress import progress
 from realm.core.records import Problem, Route
 from realm.core.tables import OnBad, describe_bad, read_rows, refuse
 from realm.domains import Domain, files
+from realm.verify.judge import judge_all
 
 
 @dataclass(frozen=True)
@@ -143,23 +144,20 @@ def _texts(value: Any, column: str, place: str, in_cells: bool) -> list[str]:
 
 def _label(outputs: Sequence[Output], domain: Domain, max_chars: int | None) -> list[Route]:
     """Return the routes, each labelled by the whole of its text and cut to the last `max_chars` of it after that."""
-    answers = [
-        domain.verifier.extract(output.text) if output.text.strip() else None for output in outputs
-    ]
-    said = [place for place, answer in enumerate(answers) if answer is not None]
-    verdicts = domain.verifier.same_all(
-        [(answers[place], outputs[place].problem.answer) for place in said]
+    judged = judge_all(
+        [output.text for output in outputs],
+        golds=[output.problem.answer for output in outputs],
+        verifier=domain.verifier,
     )
-    correct: dict[int, bool | None] = dict(zip(said, verdicts, strict=True))
     return [
         Route(
             problem_id=output.problem.id,
             source=output.source,
             text=_ending(output.text, max_chars),
-            answer=answers[place],
-            correct=correct.get(place, False),
+            answer=one.answer,
+            correct=one.correct,
         )
-        for place, output in enumerate(outputs)
+        for output, one in zip(outputs, judged, strict=True)
     ]
 
 

@@ -23,6 +23,7 @@ from realm.sources.guide import estimate_tokens
 from realm.sources.prompts import Messages
 from realm.sources.requests import Prompts, plan_requests
 from realm.sources.store import Store, hash_request
+from realm.verify.judge import judge_all
 
 SHORT_REPLY = 0.1
 """The low end of an estimate takes replies to be this share of the longest that they may be."""
@@ -98,28 +99,25 @@ def label(
 
     The answer is read from the text, not from the reasoning before it; a reply that was cut at its limit states none.
     """
-    problems = [request.problem for request in requests]
-    answers = [
-        None if reply.truncated or not reply.text.strip() else domain.verifier.extract(reply.text)
-        for reply in replies
-    ]
-    correct = domain.verifier.same_all(
-        [(answer, problem.answer) for answer, problem in zip(answers, problems, strict=True)]
+    judged = judge_all(
+        ["" if reply.truncated else reply.text for reply in replies],
+        golds=[request.problem.answer for request in requests],
+        verifier=domain.verifier,
     )
     return [
         Route(
             problem_id=request.problem.id,
             source=source,
             text=reply.chain,
-            answer=answer,
-            correct=right,
+            answer=one.answer,
+            correct=one.correct,
             guided=request.kind != "unguided",
             rationalized=request.kind == "rationalized",
             guide=request.guide,
             usage=_usage(reply),
             cost_usd=reply.cost_usd,
         )
-        for request, reply, answer, right in zip(requests, replies, answers, correct, strict=True)
+        for request, reply, one in zip(requests, replies, judged, strict=True)
     ]
 
 

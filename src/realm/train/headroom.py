@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from realm.config.root import Config
-from realm.core.records import Problem, RouteSet
+from realm.core.records import Judged, Problem, RouteSet
 from realm.core.runs import progress
 from realm.domains import Domain
-from realm.method.parse import parse_completion
 from realm.method.prompt import render_prompt
 from realm.policy import Policy
-from realm.verify.vote import majority
+from realm.verify.judge import judge_all
+from realm.verify.verifier import Verifier
+from realm.verify.vote import majorities
 
 LITTLE_MIXED = 0.1
 """Below this share of mixed groups most of a batch teaches nothing."""
@@ -30,6 +31,8 @@ class Headroom:
     pass_at_n: float
     mixed_share: float
     """Share of problems with right and wrong samples: the only groups whose advantages are not zero."""
+    undecided: int = 0
+    """Samples that the verifier could not decide in its time."""
 
     def warning(self) -> str | None:
         """Return what stands in the way of reinforcement learning; `None` where nothing does."""
@@ -71,34 +74,38 @@ def measure_headroom(
             num_samples=settings.samples,
             on_done=lambda done, _: advance(len(done)),
         )
-    said = [
-        parse_completion(completion.text, 0, think_end=config.prompt.think_end).answer
-        for completion in completions
-    ]
-    answers = [None if text is None else domain.verifier.extract(text) for text in said]
-    groups = [answers[i : i + settings.samples] for i in range(0, len(answers), settings.samples)]
-    return summarize(
-        [(group, problem.answer) for group, problem in zip(groups, chosen, strict=True)],
-        domain.verifier.same,
+    golds = [problem.answer for problem in chosen for _ in range(settings.samples)]
+    judged = judge_all(
+        [completion.text for completion in completions],
+        golds=golds,
+        verifier=domain.verifier,
+        think_end=config.prompt.think_end,
     )
+    groups = [judged[i : i + settings.samples] for i in range(0, len(judged), settings.samples)]
+    return summarize(groups, [problem.answer for problem in chosen], domain.verifier)
 
 
 def summarize(
-    groups: Sequence[tuple[Sequence[Any], Any]], same: Callable[[Any, Any], bool]
+    groups: Sequence[Sequence[Judged]], golds: Sequence[Any], verifier: Verifier
 ) -> Headroom:
-    """Return the headroom of (answers of one problem, its gold answer) pairs."""
+    """Return the headroom of the judged samples of each problem and its gold answer.
 
-    def is_right(answer: Any, gold: Any) -> bool:
-        return answer is not None and same(answer, gold)
-
-    right = [[is_right(answer, gold) for answer in answers] for answers, gold in groups]
-    votes = [is_right(majority(answers, same), gold) for answers, gold in groups]
-    num_samples = len(right[0])
+    An undecided sample is neither right nor wrong: it is left out of every figure and counted.
+    """
+    right = [[one.correct for one in group if one.correct is not None] for group in groups]
+    answers = [[one.answer for one in group] for group in groups]
+    votes = verifier.same_all(list(zip(majorities(answers, verifier.same_all), golds, strict=True)))
+    decided = [correct for hits in right for correct in hits]
     return Headroom(
         problems=len(groups),
-        samples=num_samples,
-        mean_at_1=sum(map(sum, right)) / (len(right) * num_samples),
-        majority_at_n=sum(votes) / len(votes),
-        pass_at_n=sum(map(any, right)) / len(right),
-        mixed_share=sum(any(hits) and not all(hits) for hits in right) / len(right),
+        samples=len(groups[0]),
+        mean_at_1=_mean(decided),
+        majority_at_n=_mean([vote for vote in votes if vote is not None]),
+        pass_at_n=_mean([any(hits) for hits in right]),
+        mixed_share=_mean([any(hits) and not all(hits) for hits in right]),
+        undecided=sum(map(len, groups)) - len(decided),
     )
+
+
+def _mean(values: Sequence[bool]) -> float:
+    return sum(values) / len(values) if values else 0.0
