@@ -27,8 +27,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from endpoint import Endpoint, add_up, teacher, write_sums
 from realm.config.root import load_config
-from realm.core.runs import Run
-from realm.domains import load_domain
+from realm.run import Run
 from realm.sources.plan import collect_routes
 
 FAULTS = ("429", "500", "drop", "torn", "stall")
@@ -61,10 +60,10 @@ def measure(problems: int, latency: float, concurrency: int, share: float) -> di
         config = load_config(
             write_sums(Path(folder), train=problems, test=0, teachers=[teacher()], **limits)
         )
-        domain, run = load_domain(config), Run(config.run_folder(), config)
-        asked = domain.problems(config.seed)
+        run = Run(config.run_folder(), config)
+        asked = run.domain.problems(config.seed)
         started = time.perf_counter()
-        routes = collect_routes(config, run, asked, domain)
+        routes = collect_routes(run, asked)
         wall = time.perf_counter() - started
     ours.send("stop")
     ends, most = ours.recv()

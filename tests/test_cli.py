@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from typer.testing import CliRunner
 from realm.cli import HELP, app
 from realm.config.root import load_config
 from realm.core.jsonl import read_jsonl, write_jsonl, write_text
-from realm.core.runs import STAGES
+from realm.run import STAGES
 from tiny import make_tiny
 
 ROOT = Path(__file__).parents[1]
@@ -61,30 +62,26 @@ def stand_ins(monkeypatch):
     """Replace every stage by one that writes its outputs at once, and give the list of the stages that ran."""
     ran = []
 
-    class StandIn:
-        def __init__(self, stage):
-            self.stage = stage
-
-        def run(self, config, run):
-            ran.append(self.stage.name)
-            for name in self.stage.outputs:
+    def stand_in(stage):
+        def write_outputs(run):
+            ran.append(stage.name)
+            for name in stage.outputs:
                 path = run.path(name.rstrip("?/"))
                 write_text(path / "file" if "/" in name else path, "x")
 
-        def check(self, config):
-            ran.append(f"check {self.stage.name}")
+        check = stage.check and (lambda run: ran.append(f"check {stage.name}"))
+        estimate = stage.estimate and (lambda run: "about nothing")
+        return replace(stage, function=write_outputs, check=check, estimate=estimate)
 
-        def require_routes(self, config, run):
-            ran.append("check routes")
-
-        def estimate(self, config, run):
-            return "about nothing"
-
-        def print_results(self, run):
-            print(f"the results of {run.folder.name}")
-
-    modules = {stage.module: StandIn(stage) for stage in STAGES.values()}
-    monkeypatch.setattr("realm.cli.import_module", modules.__getitem__)
+    for name, stage in STAGES.items():
+        monkeypatch.setitem(STAGES, name, stand_in(stage))
+    monkeypatch.setattr(
+        "realm.sources.routes.require_routes", lambda run: ran.append("check routes")
+    )
+    monkeypatch.setattr(
+        "realm.evaluate.exam.print_results",
+        lambda run: print(f"the results of {run.folder.name}"),
+    )
     return ran
 
 
@@ -97,7 +94,7 @@ def test_data_writes_the_problems_and_says_so(config, tmp_path):
 
 def test_a_second_call_skips_what_is_done_and_says_so(config):
     realm("data", config)
-    assert "done before; settings and inputs unchanged" in realm("data", config).stdout
+    assert "up to date" in realm("data", config).stdout
     assert "done in" in realm("data", config, "--force").stdout
     assert "done in" in realm("data", config, "--set", "seed=8").stdout
 
@@ -121,7 +118,7 @@ def test_run_does_all_stages_in_order_once_and_ends_with_the_results(config, sta
     assert first.stdout.splitlines()[-1] == "the results of run"
     second = realm("run", config)
     assert stand_ins == ALL
-    assert second.stdout.count("done before; settings and inputs unchanged") == len(STAGES)
+    assert second.stdout.count("up to date") == len(STAGES)
     realm("run", config, "--set", "evaluate.samples=2")
     assert stand_ins == [*ALL, "eval"], "the report stands when the results came out the same"
 
@@ -271,10 +268,10 @@ def test_a_wrong_command_line_exits_with_2(arguments):
 
 
 def test_our_own_mistake_is_no_user_error(config, monkeypatch):
-    def broken(config, run):
+    def broken(run):
         raise AssertionError("ours")
 
-    monkeypatch.setattr("realm.domains.data.run", broken)
+    monkeypatch.setattr("realm.domains.data.run_data", broken)
     with pytest.raises(AssertionError, match="ours"):
         realm("data", config)
 
@@ -285,12 +282,12 @@ import realm.cli, realm.domains.data
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job would ignore Ctrl-C
 
-def run(config, run):
+def run_data(run):
     (run.work("data") / "half.txt").write_text("half")
     print("at work", flush=True)
     time.sleep(60)
 
-realm.domains.data.run = run
+realm.domains.data.run_data = run_data
 realm.cli.main()
 """
 
@@ -322,7 +319,7 @@ def test_an_interrupted_stage_keeps_its_half_done_work_and_the_next_call_finishe
 
 def test_help_is_quick_because_it_loads_no_model_library():
     code = (
-        "import sys, realm, realm.cli, realm.core.runs\n"
+        "import sys, realm, realm.cli, realm.run\n"
         "heavy = {'torch', 'transformers', 'trl', 'datasets', 'pandas', 'peft', 'accelerate', 'statsmodels', 'plotly'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )

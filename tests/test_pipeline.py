@@ -13,7 +13,7 @@ import yaml
 from typer.testing import CliRunner
 
 from realm.cli import app
-from realm.core.runs import read_jsonl
+from realm.core.jsonl import read_jsonl
 from tiny import make_tiny
 
 FILES = frozenset(
@@ -135,14 +135,14 @@ def test_run_does_every_stage_and_leaves_a_complete_folder(finished):
 
 def test_a_second_run_skips_everything_and_an_edited_setting_redoes_what_depends_on_it(finished):
     config, _ = finished
-    assert realm("run", str(config)).count("done before") == 6
+    assert realm("run", str(config)).count("up to date") == 6
     for setting, stage in (
         ("evaluate.limit.test=6", "eval"),
         ("train.fade.kind=cosine", "train"),
         ("report.transcripts=1", "report"),
     ):
         again = realm("run", str(config), "--set", setting, "--dry-run")
-        assert again.count("done before") == 5 and f"{stage:<8} would run" in again
+        assert again.count("up to date") == 5 and f"{stage:<8} would run" in again
 
 
 def test_the_final_model_answers_in_plain_transformers(finished):

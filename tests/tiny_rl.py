@@ -7,8 +7,9 @@ from pathlib import Path
 import yaml
 
 from realm.config.root import Config, load_config
+from realm.core.jsonl import write_jsonl
 from realm.core.records import Problem, Route
-from realm.core.runs import Run, write_jsonl
+from realm.run import Run
 
 GRPO = {
     "max_steps": 3,

@@ -3,7 +3,7 @@
 from realm.config.root import Config, load_config
 from realm.core.errors import ConfigError, DataError, ModelError, RealmError, RunError
 from realm.core.records import Judgement, Problem, Route, RouteSet, Score
-from realm.core.runs import Run
+from realm.run import Run
 
 __all__ = [
     "Config",

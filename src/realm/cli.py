@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
-import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,7 +16,7 @@ import typer
 
 from realm.config.root import load_config
 from realm.core.errors import RealmError, mask_secrets
-from realm.core.runs import STAGES, Run
+from realm.run import STAGES, Run
 from realm.scaffold import write_scaffold
 from realm.sources.import_plan import Wishes, default_folder, plan_import, write_config
 from realm.train.rounds import next_round
@@ -106,6 +106,24 @@ def _set_environment() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    _show_log()
+
+
+class _Output(logging.StreamHandler):
+    """Write records to what is standard output now, which tests replace."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.stream = sys.stderr if record.levelno >= logging.WARNING else sys.stdout
+        super().emit(record)
+
+
+def _show_log() -> None:
+    """Show the log of the package as plain lines: INFO on standard output, warnings on standard error."""
+    logger = logging.getLogger("realm")
+    if not any(isinstance(handler, _Output) for handler in logger.handlers):
+        logger.addHandler(_Output())
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
 
 
 def _add_verb(verb: str, body: Callable[[Run, bool, bool], None]) -> None:
@@ -133,32 +151,15 @@ def _register(verb: str, command: Callable[..., None]) -> None:
 
 
 def run_stage(run: Run, stage: str, *, dry_run: bool, force: bool) -> None:
-    """Do one stage unless it is done, and say so in one line."""
-    if not run.part_of(stage):
-        without = (
-            "a run without a model"
-            if run.config.model is None
-            else f"the recipe {run.config.recipe!r}"
-        )
-        _say(stage, f"not part of {without}")
-    elif not force and run.is_done(stage):
-        _say(stage, "done before; settings and inputs unchanged")
-    elif dry_run:
-        _say(
-            stage,
-            f"would run: {_listed(run.reads(stage)) or 'the config'} -> {_listed(run.stages[stage].outputs)}",
-        )
-        if stage == "routes" and (
-            cost := import_module(run.stages[stage].module).estimate(run.config, run)
-        ):
-            typer.echo(cost)
-    else:
-        started = time.monotonic()
-        with run.recording(stage):
-            _say(stage, "running")
-            import_module(run.stages[stage].module).run(run.config, run)
-        outputs = ", ".join(run.manifest()["stages"][stage]["outputs"])
-        _say(stage, f"done in {time.monotonic() - started:.0f} s: {outputs}")
+    """Run one stage unless it is up to date; with `dry_run` print what it would do."""
+    if not dry_run or not run.has_stage(stage) or (not force and run.is_done(stage)):
+        run.do(stage, force=force)
+        return
+    inputs = _listed(run.input_names(stage)) or "the config"
+    _say(stage, f"would run: {inputs} -> {_listed(run.stages[stage].outputs)}")
+    estimate = run.stages[stage].estimate
+    if estimate and (cost := estimate(run)):
+        typer.echo(cost)
 
 
 def _one_stage(stage: str) -> Callable[[Run, bool, bool], None]:
@@ -200,13 +201,14 @@ def _all_stages(run: Run, dry_run: bool, force: bool) -> None:
 def _check_long_stages(run: Run, force: bool) -> None:
     """Let the long stages that are left look at their settings and the model: a mistake must not show after hours."""
     left = [
-        stage for stage in LONG_STAGES if run.part_of(stage) and (force or not run.is_done(stage))
+        stage for stage in LONG_STAGES if run.has_stage(stage) and (force or not run.is_done(stage))
     ]
     if left:
         _say("check", f"model, routes and settings of {' and '.join(left)}")
-        import_module(STAGES["routes"].module).require_routes(run.config, run)
+        import_module("realm.sources.routes").require_routes(run)
     for stage in left:
-        import_module(STAGES[stage].module).check(run.config)
+        if check := run.stages[stage].check:
+            check(run)
 
 
 def _init(
@@ -319,9 +321,7 @@ def _ask(
 
 
 def _compare(run: Run, dry_run: bool, force: bool) -> None:
-    import_module("realm.evaluate.compare").compare(
-        run.config, run.folder, dry_run=dry_run, force=force
-    )
+    import_module("realm.evaluate.compare").compare(run, dry_run=dry_run, force=force)
 
 
 def _print_results(run: Run) -> None:
@@ -333,7 +333,9 @@ def _warn_of_outdated(run: Run, stage: str) -> None:
     earlier = list(STAGES)[: list(STAGES).index(stage)]
     recorded = run.manifest().get("stages", {})
     outdated = [
-        name for name in earlier if name in recorded and run.part_of(name) and not run.is_done(name)
+        name
+        for name in earlier
+        if name in recorded and run.has_stage(name) and not run.is_done(name)
     ]
     if outdated:
         typer.echo(

@@ -11,13 +11,14 @@ from realm.baselines.further import further_settings
 from realm.baselines.instructors import load_instructor, new_items
 from realm.config.root import load_config
 from realm.core.errors import ConfigError
+from realm.core.jsonl import write_jsonl
 from realm.core.records import Problem
-from realm.core.runs import Run, write_jsonl
 from realm.domains import load_domain
 from realm.domains.claims.adjudicate import Claim, adjudicate
 from realm.domains.claims.generate import generate, is_held_out, similar_problem
 from realm.evaluate.ask import ask_about, own_route
 from realm.method.steps import without_opening_answer
+from realm.run import Run
 from realm.sources.scripted import write_routes
 
 
@@ -180,7 +181,7 @@ def test_an_instructor_is_the_scripted_expert_a_named_function_or_an_error(
     with pytest.raises(
         ConfigError, match=r"Name a function in compare\.instructor, or leave it out"
     ):
-        instructors.check(load_config(path))
+        instructors.check_instructors(Run(path.parent, load_config(path)))
 
 
 def test_an_own_sample_becomes_a_route_that_says_its_answer_first(small_config):
@@ -209,7 +210,7 @@ def test_training_on_has_its_own_learning_rate_and_as_many_completions_as_realm_
     config = small_config.with_settings(settings)
     run = Run(tmp_path / "run", config)
     write_jsonl(run.path("problems.jsonl"), map(asdict, problems))
-    taught = further_settings(config, run).distill.sft
+    taught = further_settings(run).distill.sft
     assert taught == {
         "learning_rate": 2e-4,
         "per_device_train_batch_size": 6,

@@ -7,8 +7,8 @@ import pytest
 from realm.bank.statistics import ALL_SOURCES, bank_summary
 from realm.config.root import load_config
 from realm.core.jsonl import read_problems, read_routes
-from realm.core.runs import Run
 from realm.domains import data, load_domain
+from realm.run import Run
 from realm.sources import routes
 from realm.sources.importing import import_outputs
 
@@ -26,8 +26,8 @@ MEAN_ACCURACY = {
 def test_the_example_data_goes_through_the_first_two_stages(tmp_path, name):
     config = load_config(CONFIGS / f"{name}.yaml", [])
     run = Run(tmp_path, config)
-    data.run(config, run)
-    routes.run(config, run)
+    data.run_data(run)
+    routes.run_routes(run)
     problems = read_problems(run.path("problems.jsonl"))
     assert len(problems) == 24 and {problem.answer for problem in problems} == {
         "refund",
@@ -63,8 +63,8 @@ def test_the_general_reasoning_config_gives_three_tasks_their_problems_and_route
         CONFIGS / "gym.yaml", ["domain.sizes.train=30", "routes.guided_problems=20"]
     )
     run = Run(tmp_path, config)
-    data.run(config, run)
-    routes.run(config, run)
+    data.run_data(run)
+    routes.run_routes(run)
     problems = {problem.id: problem for problem in read_problems(run.path("problems.jsonl"))}
     assert {problem.meta["task"] for problem in problems.values()} == {
         "chain_sum",
@@ -123,7 +123,7 @@ def test_the_comparison_trains_every_method_on_as_many_completions_and_sees_smal
     from realm.train.rl import grpo_arguments, num_rollouts
 
     config = load_config(CONFIGS / "compare.yaml", [])
-    methods, cells = chosen_methods(config), plan(config, tmp_path)
+    methods, cells = chosen_methods(config), plan(Run(tmp_path, config))
     assert config.compare.seeds >= 5 and {
         "realm",
         "cot_synthesizer",

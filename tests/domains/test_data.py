@@ -2,10 +2,11 @@ import pytest
 
 from realm.config.root import load_config
 from realm.core.errors import DataError
+from realm.core.jsonl import read_problems
 from realm.core.records import Problem
-from realm.core.runs import Run, read_problems
 from realm.domains import data
 from realm.domains.data import check_problems, wanted_splits
+from realm.run import Run
 
 
 def problem(name, split):
@@ -59,7 +60,7 @@ def test_bad_rows_are_told_and_left_out_where_the_config_says_so(write_config, t
     )
     run = Run(tmp_path / "run", config)
     with run.recording("data"):
-        data.run(config, run)
+        data.run_data(run)
     assert capsys.readouterr().out.startswith(
         f"1 row left out:\n  {tmp_path / 'a.jsonl'}:2: not valid JSON"
     )
@@ -77,7 +78,7 @@ def test_a_file_without_a_single_problem_is_an_error_that_says_why(
 ):
     config = files_config(write_config, tmp_path, content, strict=strict)
     with pytest.raises(DataError, match=why):
-        data.run(config, Run(tmp_path / "run", config))
+        data.run_data(Run(tmp_path / "run", config))
 
 
 def test_an_empty_split_is_named_with_what_was_found():
@@ -96,7 +97,7 @@ def test_an_id_that_comes_twice_is_named():
 def test_the_bundled_domain_writes_its_rule_book_and_the_sizes_asked_for(small_config, tmp_path):
     run = Run(tmp_path / "run", small_config)
     with run.recording("data"):
-        data.run(small_config, run)
+        data.run_data(run)
     splits = [problem.split for problem in read_problems(run.path("problems.jsonl"))]
     assert {split: splits.count(split) for split in splits} == {
         "train": 24,

@@ -5,8 +5,9 @@ import json
 import pytest
 
 from realm.config.root import load_config
-from realm.core.runs import read_jsonl
+from realm.core.jsonl import read_jsonl
 from realm.evaluate.cells import plan
+from realm.run import Run
 from realm.train.rl import num_rollouts
 from tiny_compare import write_config
 
@@ -32,7 +33,7 @@ def cells(tmp_path_factory):
         "compare.seeds=1",
     ]
     overrides.append("compare.prompts.rules='{rules} {question}'")
-    made = plan(load_config(write_config(folder), overrides), folder)
+    made = plan(Run(folder, load_config(write_config(folder), overrides)))
     for cell in made:
         cell.work()
     return {cell.method.name: cell for cell in made}

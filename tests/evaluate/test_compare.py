@@ -12,7 +12,8 @@ import pytest
 from typer.testing import CliRunner
 
 from realm.cli import app
-from realm.core.runs import hash_of, read_jsonl
+from realm.core.folder import hash_of
+from realm.core.jsonl import read_jsonl
 from realm.evaluate.compare import time_left
 from tiny_compare import MODES, write_config
 
@@ -131,12 +132,12 @@ def test_methods_of_a_seed_share_problems_routes_and_start(finished):
 
 def test_a_second_call_does_nothing_and_a_changed_setting_only_what_depends_on_it(finished):
     config, *_ = finished
-    assert compare(str(config), "--dry-run").count("done before") == 8
+    assert compare(str(config), "--dry-run").count("up to date") == 8
     again = compare(
         str(config), "--dry-run", "--set", "compare.prompts.choose='{question} {routes}'"
     )
     assert (
-        again.count("done before") == 4 and "realm-8" in again and "would do: universal\n" in again
+        again.count("up to date") == 4 and "realm-8" in again and "would do: universal\n" in again
     )
     more = compare(
         str(config),
@@ -146,9 +147,9 @@ def test_a_second_call_does_nothing_and_a_changed_setting_only_what_depends_on_i
         "--set",
         "compare.methods=[distilled,realm]",
     )
-    assert more.count("done before") == 6 and more.count("would do") == 3
+    assert more.count("up to date") == 6 and more.count("would do") == 3
     other = compare(str(config), "--dry-run", "--set", "train.reward.verdict=0.25")
-    assert other.count("done before") == 6 and other.count("would do: train") == 2
+    assert other.count("up to date") == 6 and other.count("would do: train") == 2
 
 
 def test_time_left_goes_by_cells_of_the_same_method():

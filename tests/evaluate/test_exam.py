@@ -10,9 +10,9 @@ from realm.config.root import Config
 from realm.core.errors import DataError, ModelError
 from realm.core.jsonl import read_jsonl, write_jsonl
 from realm.core.records import Problem, Route, RouteSet
-from realm.core.runs import Run
 from realm.evaluate.results import NO_EVIDENCE, UNSOLVED, print_results
 from realm.policy import Completion, Policy
+from realm.run import Run
 from realm.verify.verifier import Verifier
 from tiny import make_tiny
 
@@ -41,7 +41,9 @@ def chain(number):
 @pytest.fixture
 def make_run(tmp_path, monkeypatch):
     """Give a function that makes a run folder with `count` test problems, four routes each, and a tiny base model."""
-    monkeypatch.setattr(evaluate, "load_domain", lambda config: SimpleNamespace(verifier=LABEL))
+    monkeypatch.setattr(
+        "realm.domains.load_domain", lambda config: SimpleNamespace(verifier=LABEL)
+    )
     make_tiny(tmp_path / "base", "qwen2")
 
     def make(count=6, held_out=("outsider",), routes=None, problems=None, **settings):
@@ -113,7 +115,7 @@ def row_of(results, method, mode, split="test", **more):
 
 def test_a_tiny_model_is_evaluated_in_both_modes_on_both_splits(make_run):
     config, run = make_run()
-    evaluate.run(config, run)
+    evaluate.run_evaluate(run)
     rows = read_jsonl(run.path("answers.jsonl"))
     assert len(rows) == 2 * 7
     assisted = [row for row in rows if row["mode"] == "assisted" and row["split"] == "test"]
@@ -131,7 +133,7 @@ def test_figures_and_comparisons_of_three_models_are_as_counted_by_hand(make_run
     run.path("distilled").mkdir()
     run.path("model").mkdir()
     script(monkeypatch, expert)
-    evaluate.run(config, run)
+    evaluate.run_evaluate(run)
     results = json.loads(run.path("results.json").read_text())
     accuracy = {
         method: row_of(results, method, "autonomous")["accuracy"]
@@ -160,7 +162,7 @@ def test_sampling_adds_a_mean_over_samples_and_a_paired_comparison(make_run, mon
     run.path("distilled").mkdir()
     run.path("model").mkdir()
     script(monkeypatch, expert)
-    evaluate.run(config, run)
+    evaluate.run_evaluate(run)
     results = json.loads(run.path("results.json").read_text())
     row = row_of(results, "distilled", "autonomous", decoding="sampled")
     assert (row["samples"], row["accuracy"], row["n"]) == (3, 0.5, 6)
@@ -172,13 +174,13 @@ def test_sampling_adds_a_mean_over_samples_and_a_paired_comparison(make_run, mon
 def test_a_killed_evaluation_continues_without_asking_again(make_run, monkeypatch):
     config, run = make_run()
     script(monkeypatch, expert)
-    evaluate.run(config, run)
+    evaluate.run_evaluate(run)
     whole, results = run.path("answers.jsonl").read_text(), run.path("results.json").read_text()
     work = run.work("eval") / "answers.jsonl"
     lines = work.read_text().splitlines(keepends=True)
     work.write_text("".join(lines[:9]) + lines[9][:30])
     asked = script(monkeypatch, expert)
-    evaluate.run(config, run)
+    evaluate.run_evaluate(run)
     assert len(asked) == len(lines) - 9
     assert (run.path("answers.jsonl").read_text(), run.path("results.json").read_text()) == (
         whole,
@@ -189,37 +191,37 @@ def test_a_killed_evaluation_continues_without_asking_again(make_run, monkeypatc
 def test_a_problem_with_half_of_its_samples_is_asked_again(make_run, monkeypatch):
     config, run = make_run(samples=2)
     script(monkeypatch, expert)
-    evaluate.run(config, run)
+    evaluate.run_evaluate(run)
     whole, work = run.path("answers.jsonl").read_text(), run.work("eval") / "answers.jsonl"
     work.write_text("".join(work.read_text().splitlines(keepends=True)[:-1]))
     asked = script(monkeypatch, expert)
-    evaluate.run(config, run)
+    evaluate.run_evaluate(run)
     assert len(asked) == 1 and run.path("answers.jsonl").read_text() == whole
 
 
 def test_a_real_model_killed_and_continued_gives_the_same_answers(make_run):
     config, run = make_run(samples=2, batch_tokens=700)
-    evaluate.run(config, run)
+    evaluate.run_evaluate(run)
     whole, work = run.path("answers.jsonl").read_text(), run.work("eval") / "answers.jsonl"
     lines = work.read_text().splitlines(keepends=True)
     work.write_text("".join(lines[: len(lines) // 2]))
-    evaluate.run(config, run)
+    evaluate.run_evaluate(run)
     assert run.path("answers.jsonl").read_text() == whole
 
 
 def test_a_finished_evaluation_loads_no_model(make_run, monkeypatch):
     config, run = make_run()
-    evaluate.run(config, run)
+    evaluate.run_evaluate(run)
     answers = run.path("answers.jsonl").read_text()
     monkeypatch.setattr(Policy, "__init__", lambda *_, **__: pytest.fail("a model was loaded"))
-    evaluate.run(config, run)
+    evaluate.run_evaluate(run)
     assert run.path("answers.jsonl").read_text() == answers
 
 
 def test_the_limit_takes_the_first_problems_of_a_split(make_run, monkeypatch):
     config, run = make_run(limit={"test": 2, "test_rules": None})
     script(monkeypatch, expert)
-    evaluate.run(config, run)
+    evaluate.run_evaluate(run)
     rows = read_jsonl(run.path("answers.jsonl"))
     assert {row["problem_id"] for row in rows} == {"p0", "p1", "r0"}
 
@@ -229,7 +231,7 @@ def test_an_empty_test_split_is_refused(make_run):
         problems=[Problem(id="a", split="train", question="?", answer="x")], routes=[]
     )
     with pytest.raises(DataError, match=r"the split test is empty.*Found: train \(1\)"):
-        evaluate.run(config, run)
+        evaluate.run_evaluate(run)
 
 
 def test_a_problem_without_routes_of_a_held_out_source_is_asked_of_nobody_and_counted(
@@ -242,7 +244,7 @@ def test_a_problem_without_routes_of_a_held_out_source_is_asked_of_nobody_and_co
     ]
     config, run = make_run(routes=[*routes, route("r0", "pay 0", True)])
     script(monkeypatch, expert)
-    evaluate.run(config, run)
+    evaluate.run_evaluate(run)
     assert {row["problem_id"] for row in read_jsonl(run.path("answers.jsonl"))} == {
         "p0",
         "p2",
@@ -269,7 +271,7 @@ def test_a_split_none_of_whose_problems_has_a_route_to_show_is_refused(make_run)
         DataError,
         match=r"no problem of the split test_rules has a route of the held-out sources \(outsider\)",
     ):
-        evaluate.run(config, run)
+        evaluate.run_evaluate(run)
     assert not run.path("results.json").exists()
 
 
@@ -280,9 +282,9 @@ def test_without_a_model_the_routes_of_all_problems_are_evaluated(make_run, monk
     ]
     routes = [*chain(0), *chain(1), replace(route("p1", "odd", False), correct=None)]
     config, run = make_run(problems=problems, routes=routes)
-    config = config.model_copy(update={"model": None})
+    run.config = config.model_copy(update={"model": None})
     monkeypatch.setattr(Policy, "__init__", lambda *_, **__: pytest.fail("a model was loaded"))
-    evaluate.run(config, run)
+    evaluate.run_evaluate(run)
     assert run.path("answers.jsonl").read_text() == ""
     results = json.loads(run.path("results.json").read_text())
     assert {row["split"] for row in results["evaluations"]} == {"all"} and results[
@@ -304,7 +306,7 @@ def test_a_context_too_short_for_the_prompts_is_refused_and_nothing_is_written(m
         ModelError,
         match=r"reads at most 4096 tokens, and 6 of 6 prompts do not fit.*evaluate\.max_new_tokens",
     ):
-        evaluate.run(config, run)
+        evaluate.run_evaluate(run)
     assert not run.path("results.json").exists() and not run.path("answers.jsonl").exists()
 
 
@@ -362,7 +364,7 @@ def test_the_table_names_the_methods_and_says_when_there_is_no_evidence(
     run.path("distilled").mkdir()
     run.path("model").mkdir()
     script(monkeypatch, expert)
-    evaluate.run(config, run)
+    evaluate.run_evaluate(run)
     print_results(run)
     printed = capsys.readouterr().out
     assert "majority of 3 " in printed and "any of 3 (outsider)" in printed
@@ -375,7 +377,7 @@ def test_the_table_fits_into_a_narrow_terminal(make_run, monkeypatch, capsys):
     run.path("distilled").mkdir()
     run.path("model").mkdir()
     script(monkeypatch, expert)
-    evaluate.run(config, run)
+    evaluate.run_evaluate(run)
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "80")
     print_results(run)
@@ -388,6 +390,6 @@ def test_the_table_fits_into_a_narrow_terminal(make_run, monkeypatch, capsys):
 def test_a_model_that_solves_nothing_is_called_that(make_run, monkeypatch, capsys):
     config, run = make_run()
     script(monkeypatch, lambda *_: "junk <answer>")
-    evaluate.run(config, run)
+    evaluate.run_evaluate(run)
     print_results(run)
     assert UNSOLVED in capsys.readouterr().out

@@ -7,13 +7,14 @@ from realm.core.errors import ConfigError
 from realm.evaluate.cells import CELL_STAGES, plan, stages_of
 from realm.evaluate.methods import built_in, chosen_methods, settings_of, with_starts
 from realm.method.fade import share
+from realm.run import STAGES, Run
 
 
 def test_the_settings_of_every_built_in_method_fit(small_config):
     methods = built_in(small_config)
     for method in methods.values():
         settings_of(method, small_config)
-        assert all(stage in CELL_STAGES for stage in stages_of(method)), method.name
+        assert all(stage in STAGES | CELL_STAGES for stage in stages_of(method)), method.name
         assert method.after in (*methods, "data", "unguided_start", "answer_only_start")
     assert {
         "realm",
@@ -56,7 +57,7 @@ def test_every_cell_stands_behind_its_start_and_starts_are_shared(write_config, 
     config = load_config(
         write_config(compare={"seeds": 2, "methods": ["realm", "no_guidance", "unguided", "grpo"]})
     )
-    cells = plan(config, tmp_path)
+    cells = plan(Run(tmp_path, config))
     assert [cell.name for cell in cells if cell.seed == 7] == [
         "data-7",
         "distilled-7",
@@ -103,7 +104,7 @@ def test_a_method_that_would_be_asked_nothing_is_left_out_but_a_start_is_still_m
         )
     )
     assert list(chosen_methods(config)) == ["realm"]
-    assert [cell.name for cell in plan(config, tmp_path)] == ["data-7", "distilled-7", "realm-7"]
+    assert [cell.name for cell in plan(Run(tmp_path, config))] == ["data-7", "distilled-7", "realm-7"]
 
 
 @pytest.mark.parametrize(

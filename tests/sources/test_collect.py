@@ -17,8 +17,7 @@ import pytest
 from endpoint import Endpoint, add_up, teacher, write_sums
 from realm.config.root import load_config
 from realm.core.errors import ConfigError, RunError
-from realm.core.runs import Run
-from realm.domains import load_domain
+from realm.run import Run
 from realm.sources import collect
 from realm.sources import plan as collecting
 
@@ -34,8 +33,8 @@ def _short_pauses(monkeypatch):
 def gather(path, overrides=()):
     """Return the routes that the config's teachers give, and the run."""
     config = load_config(path, list(overrides))
-    run, domain = Run(config.run_folder(), config), load_domain(config)
-    return collecting.collect_routes(config, run, domain.problems(config.seed), domain), run
+    run = Run(config.run_folder(), config)
+    return collecting.collect_routes(run, run.domain.problems(config.seed)), run
 
 
 def realm(path, url, *more):

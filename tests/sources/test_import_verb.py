@@ -102,7 +102,7 @@ def test_files_are_imported_evaluated_and_reported_without_a_model():
 def test_the_same_command_does_nothing_again_and_other_settings_need_force():
     command = ["import", write("a.jsonl", rows_of("good")), "--kind", "number"]
     realm(*command)
-    assert realm(*command).stdout.count("done before; settings and inputs unchanged") == 2
+    assert realm(*command).stdout.count("up to date") == 2
     assert (
         "is there already and says something else"
         in realm(*command, "--id", "{question}", fails=True).stderr
@@ -207,7 +207,7 @@ def test_an_interrupted_import_is_finished_by_the_same_command(number):
             "realm: interrupted; the same command continues.",
         )
     printed = realm(*command).stdout
-    assert "data     done before" in printed and "routes   done in" in printed
+    assert "data     up to date" in printed and "routes   done in" in printed
     assert len(read_jsonl(Path("runs/a/routes.jsonl"))) == 40
 
 
@@ -222,7 +222,7 @@ def test_an_imported_bank_goes_on_to_a_model(tmp_path):
     printed = realm(
         "run", "runs/a/config.yaml", "--set", f"model={make_tiny(tmp_path / 'tiny')}", *few
     ).stdout
-    assert "routes   done before" in printed and "realm, assisted" in printed
+    assert "routes   up to date" in printed and "realm, assisted" in printed
     assert {
         row["split"] for row in json.loads(Path("runs/a/results.json").read_text())["evaluations"]
     } == {"test"}

@@ -13,8 +13,8 @@ from realm.cli import app
 from realm.config.root import load_config
 from realm.core.errors import ConfigError, DataError, RunError
 from realm.core.records import Problem
-from realm.core.runs import Run
 from realm.domains import load_domain
+from realm.run import Run
 from realm.sources import Reply, Request
 from realm.sources.plan import collect_routes, estimate, label
 
@@ -23,10 +23,8 @@ SCAFFOLD = os.path.join(os.path.dirname(__file__), "../../examples/own_domain/te
 
 def gather(path):
     config = load_config(path)
-    domain = load_domain(config)
-    return collect_routes(
-        config, Run(config.run_folder(), config), domain.problems(config.seed), domain
-    )
+    run = Run(config.run_folder(), config)
+    return collect_routes(run, run.domain.problems(config.seed))
 
 
 def asked_of(folder, monkeypatch, answer=add_up, **routes):
@@ -143,7 +141,7 @@ def test_the_scripted_expert_and_replayed_replies_are_teachers_too(tmp_path, wri
     train = [problem for problem in problems if problem.split == "train"]
     replies = [{"problem_id": problem.id, "text": "deny late"} for problem in train[:2]]
     (tmp_path / "old.jsonl").write_text("".join(json.dumps(row) + "\n" for row in replies))
-    routes = collect_routes(config, Run(tmp_path / "run", config), problems, load_domain(config))
+    routes = collect_routes(Run(tmp_path / "run", config), problems)
     assert sum(route.guided and route.correct for route in routes) == len(train)
     assert sum(route.source == "hasty" and not route.guided for route in routes) == len(
         train
@@ -170,10 +168,10 @@ def test_an_estimate_counts_calls_tokens_and_cost_with_a_range_and_sends_nothing
         path = write_sums(tmp_path, teachers=teachers[:1])
         config = load_config(path)
         run = Run(config.run_folder(), config)
-        before = estimate(config, run)
+        before = estimate(run)
         assert not endpoint.calls and not (tmp_path / "run").exists()
         gather(path)
-        after = estimate(config, run)
+        after = estimate(run)
     tokens = re.search(
         r"big: 14 calls \(0 answers stored\), about ([\d,]+) prompt and 140 to 1,400 reply tokens",
         before,
@@ -190,7 +188,7 @@ def test_rationalizing_widens_the_range(tmp_path):
         rationalize=True,
     )
     config = load_config(path)
-    assert "6 to 12 calls" in estimate(config, Run(tmp_path / "run", config))
+    assert "6 to 12 calls" in estimate(Run(tmp_path / "run", config))
 
 
 def test_the_dry_run_of_the_command_prints_the_estimate(tmp_path):

@@ -7,8 +7,8 @@ from realm.config.root import load_config
 from realm.core.errors import ConfigError, DataError
 from realm.core.jsonl import read_routes, write_jsonl
 from realm.core.records import Problem, Route
-from realm.core.runs import Run
 from realm.domains import load_domain
+from realm.run import Run
 from realm.sources import routes
 from realm.sources.routes import gaps
 
@@ -69,7 +69,9 @@ def test_without_held_out_sources_any_route_will_do_but_a_guided_chain_or_one_wi
 
 
 def test_a_group_without_any_route_stops_before_the_long_stages(scripted_run):
-    config = load_config(scripted_run.config.source, ["routes.held_out=[outsider]"])
+    scripted_run.config = load_config(
+        scripted_run.config.source, ["routes.held_out=[outsider]"]
+    )
     problems, routes_ = everything(("a", "out"), ("b", "out"))
     write_jsonl(scripted_run.path("problems.jsonl"), problems)
     write_jsonl(scripted_run.path("routes.jsonl"), routes_)
@@ -77,7 +79,7 @@ def test_a_group_without_any_route_stops_before_the_long_stages(scripted_run):
         DataError,
         match=r"none of the 2 evaluation problems has a route by a source that is held out",
     ):
-        routes.require_routes(config, scripted_run)
+        routes.require_routes(scripted_run)
 
 
 @pytest.fixture
@@ -96,7 +98,7 @@ def scripted_run(tmp_path):
 def test_the_scripted_expert_guides_some_training_problems_and_keeps_a_source_for_evaluation(
     scripted_run, capsys
 ):
-    routes.run(scripted_run.config, scripted_run)
+    routes.run_routes(scripted_run)
     written = read_routes(scripted_run.path("routes.jsonl"))
     assert sum(one.guided for one in written) == 4
     assert (
@@ -113,16 +115,16 @@ def test_the_scripted_expert_guides_some_training_problems_and_keeps_a_source_fo
 
 
 def test_the_same_seed_gives_the_same_bytes(scripted_run):
-    routes.run(scripted_run.config, scripted_run)
+    routes.run_routes(scripted_run)
     first = scripted_run.path("routes.jsonl").read_bytes()
-    routes.run(scripted_run.config, scripted_run)
+    routes.run_routes(scripted_run)
     assert scripted_run.path("routes.jsonl").read_bytes() == first
 
 
 def test_a_source_that_the_expert_does_not_know_is_refused(scripted_run):
-    config = load_config(scripted_run.config.source, ["routes.sources=[hsty]"])
+    scripted_run.config = load_config(scripted_run.config.source, ["routes.sources=[hsty]"])
     with pytest.raises(
         ConfigError,
         match=r"knows no source 'hsty'\. Allowed: hasty, frugal, dated, careless, outsider",
     ):
-        routes.run(config, scripted_run)
+        routes.run_routes(scripted_run)

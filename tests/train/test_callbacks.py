@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from realm.core.errors import ConfigError
-from realm.core.runs import append_jsonl, read_jsonl
+from realm.core.jsonl import append_jsonl, read_jsonl
 from realm.train import rl
 from realm.train.alarms import PATIENCE
 from realm.train.callbacks import Journal, Keeper
@@ -48,13 +48,13 @@ def test_a_resumed_gated_run_has_the_prompts_and_the_state_of_an_uninterrupted_o
     make_tiny(tmp_path / "model", "qwen2")
     config = make_config(tmp_path, train=TRAIN | {"fade": GATED, "grpo": LONG})
     run = make_run(tmp_path, config)
-    rl.run(config, run)
+    rl.run_train(run)
     whole, states = dict(prompts_seen), [state_of(run, step) for step in range(1, 11)]
     rows = read_jsonl(run.path("fade.jsonl"))
     for step in range(7, 11):
         (run.work("train") / f"checkpoint-{step}" / "trainer_state.json").unlink()
     prompts_seen.clear()
-    rl.run(config, run)
+    rl.run_train(run)
     assert prompts_seen == {step: whole[step] for step in range(6, 10)}
     assert [state_of(run, step) for step in range(1, 11)] == states
     again = read_jsonl(run.path("fade.jsonl"))
@@ -69,7 +69,7 @@ def test_the_gate_moves_in_training_and_leaves_nothing_in_the_last_phase(tmp_pat
         train=TRAIN | {"fade": GATED | {"gate": {"buckets": 1, "memory": 32}}, "grpo": LONG},
     )
     run = make_run(tmp_path, config)
-    rl.run(config, run)
+    rl.run_train(run)
     rows = read_jsonl(run.path("fade.jsonl"))
     shares = [row["bucket_share"][0] for row in rows]
     assert shares[0] == 0.5 and shares[4] < 0.5, "routes do not help a random model"
@@ -86,7 +86,7 @@ def test_in_group_shows_routes_to_some_copies_of_a_prompt_only(tmp_path, prompts
         tmp_path,
         train=TRAIN | {"fade": fading, "grpo": GRPO | {"num_generations": 4, "max_steps": 2}},
     )
-    rl.run(config, make_run(tmp_path, config))
+    rl.run_train(make_run(tmp_path, config))
     [first], [second] = (
         [["<route" in prompt for prompt in batch] for batch in prompts_seen[step]]
         for step in (0, 1)
@@ -116,7 +116,7 @@ def test_localization_is_a_reward_of_its_own_where_it_is_paid(tmp_path):
         0.3,
     ]
     run = make_run(tmp_path, config)
-    rl.run(config, run)
+    rl.run_train(run)
     assert all("rewards/localization/mean" in row for row in read_jsonl(run.path("fade.jsonl")))
     plain = make_config(tmp_path)
     assert rl.grpo_arguments(plain, tmp_path, num_problems=6).reward_weights == [1.0, 0.5, 0.1]

@@ -8,8 +8,8 @@ from transformers import AutoModelForCausalLM, pipeline
 from trl import GRPOTrainer
 
 from realm.core.errors import ConfigError, DataError, ModelError
+from realm.core.jsonl import read_jsonl, write_jsonl
 from realm.core.records import Judged
-from realm.core.runs import read_jsonl, write_jsonl
 from realm.domains import load_domain
 from realm.method.parse import parse_completion
 from realm.method.rewards import score
@@ -58,7 +58,7 @@ def test_training_ends_with_a_plain_checkpoint_and_its_records(
     make_tiny(tmp_path / "model", architecture)
     config = make_config(tmp_path)
     run = make_run(tmp_path, config)
-    rl.run(config, run)
+    rl.run_train(run)
     assert {"model.safetensors", "tokenizer.json", "chat_template.jinja", "README.md"} <= {
         path.name for path in run.path("model").iterdir()
     }
@@ -100,7 +100,7 @@ def test_recipe_r1_starts_from_the_distilled_model_and_string_prompts_work(tmp_p
     config = make_config(tmp_path, recipe="r1")
     run = make_run(tmp_path, config)
     make_tiny(run.path("distilled"), "llama", chat=False)
-    rl.run(config, run)
+    rl.run_train(run)
     assert run.path("model").is_dir()
 
 
@@ -110,12 +110,12 @@ def test_a_resumed_run_sees_the_prompts_of_an_uninterrupted_one(tmp_path, prompt
         tmp_path, train=TRAIN | {"grpo": GRPO | {"max_steps": 5, "save_total_limit": 5}}
     )
     whole = make_run(tmp_path, config)
-    rl.run(config, whole)
+    rl.run_train(whole)
     uninterrupted = {step: batches[0] for step, batches in prompts_seen.items()}
     for step in (4, 5):
         (whole.work("train") / f"checkpoint-{step}" / "trainer_state.json").unlink()
     prompts_seen.clear()
-    rl.run(config, whole)
+    rl.run_train(whole)
     assert {step: batches[0] for step, batches in prompts_seen.items()} == {
         step: uninterrupted[step] for step in (3, 4)
     }
@@ -133,7 +133,7 @@ def test_lora_is_merged_at_the_end(tmp_path):
     make_tiny(tmp_path / "model", "qwen2")
     config = make_config(tmp_path, train=TRAIN | {"lora": {"r": 2, "target_modules": ["q_proj"]}})
     run = make_run(tmp_path, config)
-    rl.run(config, run)
+    rl.run_train(run)
     assert not list(run.path("model").glob("adapter*"))
     assert "lora" not in " ".join(
         AutoModelForCausalLM.from_pretrained(run.path("model")).state_dict()
@@ -175,7 +175,7 @@ def test_no_routes_at_all_is_an_error_while_the_fade_wants_some(tmp_path):
         DataError,
         match=r"none of the 6 training problems has a route to show, and train\.fade asks for 3",
     ):
-        rl.run(config, make_run(tmp_path, config, routes=held_out))
+        rl.run_train(make_run(tmp_path, config, routes=held_out))
 
 
 def test_a_context_too_short_for_prompt_and_completion_is_refused(tmp_path):
@@ -185,7 +185,7 @@ def test_a_context_too_short_for_prompt_and_completion_is_refused(tmp_path):
         ModelError,
         match=r"rows do not fit into 400 tokens. The longest, problem p\d, has \d+ tokens and 6 new tokens",
     ):
-        rl.run(config, make_run(tmp_path, config))
+        rl.run_train(make_run(tmp_path, config))
 
 
 def test_no_training_problem_is_an_error(tmp_path):
@@ -194,7 +194,7 @@ def test_no_training_problem_is_an_error(tmp_path):
     run = make_run(tmp_path, config)
     write_jsonl(run.path("problems.jsonl"), [])
     with pytest.raises(DataError, match="no problem has the split train"):
-        rl.run(config, run)
+        rl.run_train(run)
 
 
 def arguments_of(folder, **grpo):

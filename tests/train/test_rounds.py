@@ -3,9 +3,10 @@
 import json
 
 from realm.config.root import load_config
+from realm.core.jsonl import read_routes
 from realm.core.records import Problem, Route
-from realm.core.runs import Run, read_routes
 from realm.domains import load_domain
+from realm.run import Run
 from realm.train.harvest import own_bank
 from realm.train.rounds import next_round
 from test_pipeline import realm, write_config
@@ -93,5 +94,5 @@ def test_two_rounds_run_and_are_not_done_twice(tmp_path):
         row["method"] for row in json.loads((folder / "results.json").read_text())["evaluations"]
     }
     assert {"base", "distilled", "realm"} <= measured and (folder / "report.html").exists()
-    assert realm(*arguments).count("done before") == 6 + 4
+    assert realm(*arguments).count("up to date") == 6 + 4
     assert load_config(config).rounds == 1

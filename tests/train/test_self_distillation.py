@@ -9,8 +9,9 @@ from transformers import AutoModelForCausalLM
 
 from realm.config.root import load_config
 from realm.core.errors import ConfigError, ModelError
+from realm.core.jsonl import write_jsonl
 from realm.core.records import Problem
-from realm.core.runs import Run, write_jsonl
+from realm.run import Run
 from realm.train import self_distillation
 from realm.train import sft as distill
 from tiny import make_tiny
@@ -53,8 +54,8 @@ def make_run(folder, *, sdft=SDFT, rules=RULES, **model):
 @pytest.mark.parametrize("chat", [True, False])
 def test_it_ends_with_a_trained_checkpoint_and_asks_the_student_without_the_rules(tmp_path, chat):
     config, run = make_run(tmp_path, chat=chat)
-    distill.check(config)
-    distill.run(config, run)
+    distill.check_distill(Run(tmp_path, config))
+    distill.run_distill(run)
     rows = [json.loads(line) for line in run.path("sft.jsonl").read_text().splitlines()]
     assert len(rows) == 6 and not any("Subtract" in row["prompt"] for row in rows)
     assert json.loads(run.path("sft_stats.json").read_text()) == {
@@ -74,7 +75,7 @@ def test_the_teacher_reads_the_rules_and_then_the_prompt(tmp_path):
     config, run = make_run(tmp_path)
     arguments = self_distillation.sdft_arguments(config, tmp_path)
     problems = [Problem(id="p", split="train", question="2 + 2?", answer="4")]
-    dataset, _ = self_distillation.write_rows(config, run, problems, arguments)
+    dataset, _ = self_distillation.write_rows(run, problems, arguments)
     assert dataset[0]["privileged_context"] == RULES and dataset[0]["prompt"][-1][
         "content"
     ].startswith("2 + 2?")
@@ -88,13 +89,13 @@ def test_a_domain_without_rules_has_no_privileged_context(tmp_path):
     config, _ = make_run(tmp_path)
     bare = config.model_copy(update={"domain": config.domain.model_copy(update={"rules": None})})
     with pytest.raises(ConfigError, match=r"distill.kind: self needs a rule book.*domain.rules"):
-        distill.check(bare)
+        distill.check_distill(Run(tmp_path, bare))
 
 
 def test_rules_too_long_for_the_context_are_refused_and_nothing_is_cut(tmp_path):
     config, run = make_run(tmp_path, rules="1. Pay. " * 100, context=400)
     with pytest.raises(ModelError, match="6 of 6 rows do not fit into 400 tokens"):
-        distill.run(config, run)
+        distill.run_distill(run)
     assert not run.path("sft.jsonl").exists()
 
 
@@ -104,4 +105,4 @@ def test_an_unknown_setting_of_trl_is_named(tmp_path):
         ConfigError,
         match=r"distill.sdft.max_step: SDFTConfig of TRL has no such setting. Did you mean max_steps",
     ):
-        distill.check(config)
+        distill.check_distill(Run(tmp_path, config))

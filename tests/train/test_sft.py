@@ -9,10 +9,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline
 
 from realm.config.root import load_config
 from realm.core.errors import ConfigError, DataError, ModelError
+from realm.core.jsonl import write_jsonl
 from realm.core.records import Problem, Route
-from realm.core.runs import Run, write_jsonl
 from realm.method.parse import parse_completion
 from realm.policy import Policy
+from realm.run import Run
 from realm.train import sft as distill
 from realm.train.sft import sft_rows
 from tiny import make_tiny
@@ -175,7 +176,7 @@ def test_each_kind_of_distillation_ends_with_a_checkpoint_and_its_figures(tmp_pa
     make_tiny(tmp_path / "model", "qwen2")
     config = make_config(tmp_path, distill={"kind": kind, "per_problem": 1, "sft": SFT})
     run = make_run(tmp_path, config)
-    distill.run(config, run)
+    distill.run_distill(run)
     stats = json.loads(run.path("sft_stats.json").read_text())
     assert (stats["kind"], stats["rows"], stats["guided_share"]) == (
         kind,
@@ -196,7 +197,7 @@ def test_a_choice_by_likelihood_takes_the_chain_that_the_student_finds_likelier(
     ]
     config = make_config(tmp_path, distill={"per_problem": 1, "max_chain_tokens": 400, "sft": SFT})
     run = make_run(tmp_path, config, routes=[*CHAINS, *strange])
-    distill.run(config, run)
+    distill.run_distill(run)
     stats = json.loads(run.path("sft_stats.json").read_text())
     assert stats["left_out"] == {"not chosen": 8} and stats["chains"] == 8
     assert stats["likelihood_chosen"] > stats["likelihood_rivals"]
@@ -210,7 +211,7 @@ def test_rules_that_no_chain_uses_are_printed_and_written_down(tmp_path, capsys)
     domain = {"kind": "files", "path": "none.jsonl", "answer": "number", "rules": "rules.md"}
     config = make_config(tmp_path, domain=domain)
     run = make_run(tmp_path, config)
-    distill.run(config, run)
+    distill.run_distill(run)
     stats = json.loads(run.path("sft_stats.json").read_text())
     assert (stats["rules"], stats["rules_unused"]) == (2, [2])
     assert "No chain uses 1 of the 2 rules, as far as its text tells: 2." in capsys.readouterr().out
@@ -221,7 +222,7 @@ def test_distillation_ends_with_a_plain_checkpoint(tmp_path, architecture):
     make_tiny(tmp_path / "model", architecture)
     config = make_config(tmp_path)
     run = make_run(tmp_path, config)
-    distill.run(config, run)
+    distill.run_distill(run)
     files = {path.name for path in run.path("distilled").iterdir()}
     assert {
         "model.safetensors",
@@ -286,14 +287,14 @@ def test_a_killed_distillation_goes_on_from_its_last_checkpoint(tmp_path, capsys
     make_tiny(tmp_path / "model", "qwen2")
     config = make_config(tmp_path, distill={"sft": SFT | {"max_steps": 4, "save_steps": 2}})
     run = make_run(tmp_path, config)
-    distill.run(config, run)
+    distill.run_distill(run)
     whole = run.work("distill") / "checkpoint-2"
     assert whole.exists()
     (
         run.work("distill") / "checkpoint-4" / "trainer_state.json"
     ).unlink()  # as a kill in the middle of saving leaves it
     capsys.readouterr()
-    distill.run(config, run)
+    distill.run_distill(run)
     assert "continues at step 2" in capsys.readouterr().out
 
 
@@ -301,7 +302,7 @@ def test_lora_adapters_are_merged_into_the_checkpoint(tmp_path):
     make_tiny(tmp_path / "model", "qwen2")
     config = make_config(tmp_path, train={"lora": {"r": 2, "target_modules": ["q_proj"]}})
     run = make_run(tmp_path, config)
-    distill.run(config, run)
+    distill.run_distill(run)
     assert not list(run.path("distilled").glob("adapter*"))
     assert "lora" not in " ".join(
         AutoModelForCausalLM.from_pretrained(run.path("distilled")).state_dict()
@@ -315,7 +316,7 @@ def test_a_context_too_short_is_refused_with_the_longest_row(tmp_path):
         ModelError,
         match=r"rows do not fit into 300 tokens. The longest, problem p\d, has \d+ tokens",
     ):
-        distill.run(config, make_run(tmp_path, config))
+        distill.run_distill(make_run(tmp_path, config))
     assert (
         not list((tmp_path / "run").glob("sft*")) and not (tmp_path / "run" / "distilled").exists()
     )
@@ -330,7 +331,7 @@ def test_a_checkpoint_whose_generation_settings_cannot_be_written_is_distilled_a
     )
     config = make_config(tmp_path)
     run = make_run(tmp_path, config)
-    distill.run(config, run)
+    distill.run_distill(run)
     assert (
         json.loads((run.path("distilled") / "generation_config.json").read_text())["temperature"]
         == 0.6
@@ -341,7 +342,7 @@ def test_the_libraries_say_nothing_between_our_own_lines(tmp_path, capfd):
     make_tiny(tmp_path / "model", "qwen2")
     capfd.readouterr()
     config = make_config(tmp_path, distill={"sft": SFT | {"max_steps": 4, "save_steps": 1}})
-    distill.run(config, make_run(tmp_path, config))
+    distill.run_distill(make_run(tmp_path, config))
     printed = capfd.readouterr()
     assert printed.err == "" and [line.split()[1] for line in printed.out.splitlines()] == ["rows"]
 
@@ -353,7 +354,7 @@ def test_a_max_length_that_would_cut_rows_is_refused(tmp_path):
         ModelError,
         match=r"distill.sft.max_length: \d+ of 16 rows do not fit into 100 tokens.*set it to null",
     ):
-        distill.run(config, make_run(tmp_path, config))
+        distill.run_distill(make_run(tmp_path, config))
 
 
 def test_an_unknown_setting_of_trl_is_named_with_a_suggestion(tmp_path):
@@ -363,11 +364,11 @@ def test_an_unknown_setting_of_trl_is_named_with_a_suggestion(tmp_path):
         ConfigError,
         match=r"distill.sft.learning_rat: SFTConfig of TRL has no such setting. Did you mean learning_rate\?",
     ):
-        distill.run(config, make_run(tmp_path, config))
+        distill.run_distill(make_run(tmp_path, config))
 
 
 def test_no_right_route_means_nothing_to_distil(tmp_path):
     make_tiny(tmp_path / "model", "qwen2")
     config = make_config(tmp_path)
     with pytest.raises(DataError, match="no route of a training problem reaches the gold answer"):
-        distill.run(config, make_run(tmp_path, config, routes=[r for r in SHOWN if not r.correct]))
+        distill.run_distill(make_run(tmp_path, config, routes=[r for r in SHOWN if not r.correct]))

@@ -6,8 +6,8 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from realm.core.errors import ConfigError
+from realm.core.jsonl import read_jsonl
 from realm.core.records import Outcome, Score
-from realm.core.runs import read_jsonl
 from realm.method.parse import parse_completion
 from realm.train import rl, transfer
 from realm.train.grader import Graded
@@ -220,7 +220,7 @@ def weights_after(folder, fade, name):
         folder, train=TRAIN | {"fade": TRAIN["fade"] | fade, "grpo": GRPO | {"max_steps": 2}}
     )
     run = make_run(folder, config, name=name)
-    rl.run(config, run)
+    rl.run_train(run)
     return AutoModelForCausalLM.from_pretrained(run.path("model")).state_dict(), read_jsonl(
         run.path("fade.jsonl")
     )

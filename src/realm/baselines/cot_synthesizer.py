@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from realm.bank.draw import draw_routes
 from realm.bank.eligible import (
@@ -20,32 +20,35 @@ from realm.bank.eligible import (
 )
 from realm.baselines.further import completion_opening, rollouts_of, train_further
 from realm.config.root import Config
+from realm.core.jsonl import read_problems, read_routes
 from realm.core.records import Problem, Route
-from realm.core.runs import Run, read_problems, read_routes
-from realm.domains import load_domain
 from realm.method.perturb import alter_routes
 from realm.method.prompt import render_prompt, render_reasoning
 from realm.method.steps import without_opening_answer
 
+if TYPE_CHECKING:
+    from realm.run import Run
 
-def run(config: Config, run: Run) -> None:
+
+def run_cot_synthesizer(run: Run) -> None:
     """Train RUN/distilled to synthesize, on as many completions as ReaLM has rollouts, and write RUN/model."""
+    config = run.config
     problems = {
         problem.id: problem
         for problem in read_problems(run.path("problems.jsonl"))
         if problem.split == "train"
     }
     routes = read_routes(run.path("routes.jsonl"))
-    count, opening = rollouts_of(config, run), completion_opening(config, run)
+    count, opening = rollouts_of(run), completion_opening(run)
     rows = synthesis_rows(
         problems,
         routes,
         count,
-        show=load_domain(config).verifier.render,
+        show=run.domain.verifier.render,
         config=config,
         opening=opening,
     )
-    train_further(config, run, "cot_synthesizer", rows, "CoT-Synthesizer (arXiv 2501.01668)")
+    train_further(run, "cot_synthesizer", rows, "CoT-Synthesizer (arXiv 2501.01668)")
 
 
 def synthesis_rows(

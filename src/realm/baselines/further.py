@@ -10,11 +10,11 @@ import math
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from realm.config.root import Config
+from realm.core.jsonl import read_jsonl, read_problems, write_jsonl
 from realm.core.records import Problem
-from realm.core.runs import Run, read_jsonl, read_problems, write_jsonl
 from realm.policy import load_checkpoint
 from realm.train.rl import grpo_arguments, num_rollouts
 from realm.train.sft import (
@@ -27,32 +27,34 @@ from realm.train.sft import (
 )
 from realm.train.trl import context_of
 
+if TYPE_CHECKING:
+    from realm.run import Run
 
-def run(config: Config, run: Run) -> None:
+
+def run_further(run: Run) -> None:
     """Train RUN/distilled further on what it was distilled from, and write RUN/model."""
     train_further(
-        config, run, "further", read_jsonl(run.path("sft.jsonl")), "more of the same distillation"
+        run, "further", read_jsonl(run.path("sft.jsonl")), "more of the same distillation"
     )
 
 
-def training_problems(config: Config, run: Run) -> list[Problem]:
+def training_problems(run: Run) -> list[Problem]:
     """Return the problems that reinforcement learning uses."""
     problems = [
         problem for problem in read_problems(run.path("problems.jsonl")) if problem.split == "train"
     ]
-    return problems[: config.train.problems]
+    return problems[: run.config.train.problems]
 
 
-def rollouts_of(config: Config, run: Run) -> int:
+def rollouts_of(run: Run) -> int:
     """Return how many completions ReaLM samples and learns from under these settings."""
-    arguments = grpo_arguments(
-        config, Path("unused"), num_problems=len(training_problems(config, run))
-    )
+    arguments = grpo_arguments(run.config, Path("unused"), num_problems=len(training_problems(run)))
     return num_rollouts(arguments)
 
 
-def further_settings(config: Config, run: Run) -> Config:
+def further_settings(run: Run) -> Config:
     """Return the config with `distill.sft` as a baseline trains on: `compare.sft` over it, and ReaLM's number of completions."""
+    config = run.config
     sft = config.distill.sft | config.compare.sft
     arguments = sft_arguments(config.with_settings({"distill.sft": sft}), Path("unused"))
     per_step = (
@@ -60,18 +62,16 @@ def further_settings(config: Config, run: Run) -> Config:
         * arguments.gradient_accumulation_steps
         * arguments.world_size
     )
-    steps = max(1, math.ceil(rollouts_of(config, run) / per_step))
+    steps = max(1, math.ceil(rollouts_of(run) / per_step))
     return config.with_settings({"distill.sft": sft | {"max_steps": steps}})
 
 
-def completion_opening(config: Config, run: Run) -> str:
+def completion_opening(run: Run) -> str:
     """Return what every taught completion begins with: an empty private thinking, where the model thinks in private."""
-    return _load(config, run)[2]
+    return _load(run)[2]
 
 
-def train_further(
-    config: Config, run: Run, stage: str, rows: Sequence[Mapping[str, Any]], how: str
-) -> None:
+def train_further(run: Run, stage: str, rows: Sequence[Mapping[str, Any]], how: str) -> None:
     """Train RUN/distilled on `rows` (problem_id, prompt, completion) for ReaLM's number of completions, and write RUN/model.
 
     Without any row there is nothing to learn, and the model stays what it was.
@@ -82,10 +82,10 @@ def train_further(
         shutil.rmtree(run.path("model"), ignore_errors=True)
         shutil.copytree(run.path("distilled"), run.path("model"))
         return
-    network, tokenizer, _, closing = _load(config, run)
-    settings = further_settings(config, run)
+    network, tokenizer, _, closing = _load(run)
+    settings = further_settings(run)
     arguments = sft_arguments(settings, run.work(stage))
-    dataset = tokenize_rows(rows, tokenizer, system=config.prompt.system, closing=closing)
+    dataset = tokenize_rows(rows, tokenizer, system=run.config.prompt.system, closing=closing)
     start = str(run.path("distilled"))
     require_room(start, context_of(network.config), arguments, rows, dataset)
     train_on_rows(
@@ -93,9 +93,9 @@ def train_further(
     )
 
 
-def _load(config: Config, run: Run) -> tuple[Any, Any, str, str]:
+def _load(run: Run) -> tuple[Any, Any, str, str]:
     network, tokenizer = load_checkpoint(run.path("distilled"))
     opening, closing = frame(
-        tokenizer, config, stop_tokens(network.generation_config.eos_token_id, tokenizer)
+        tokenizer, run.config, stop_tokens(network.generation_config.eos_token_id, tokenizer)
     )
     return network, tokenizer, opening, closing

@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 from realm.baselines.further import (
     completion_opening,
@@ -19,21 +20,24 @@ from realm.baselines.further import (
 )
 from realm.config.root import Config
 from realm.core.errors import ConfigError
+from realm.core.jsonl import read_problems
 from realm.core.records import Problem, RouteSet
-from realm.core.runs import Run, read_problems
-from realm.domains import load_domain
 from realm.evaluate.ask import ask_about, ask_all
 from realm.method.prompt import render_prompt, render_reasoning
+
+if TYPE_CHECKING:
+    from realm.run import Run
 
 Item = tuple[str, str, str]
 """A new problem: question, chain of thought, and the text of its answer."""
 Instructor = Callable[[Problem, str | None, random.Random], Item | None]
 
 
-def run(config: Config, run: Run) -> None:
+def run_instructors(run: Run) -> None:
     """Train RUN/distilled on items that the instructor writes from its errors, and write RUN/model."""
-    domain, rollouts = load_domain(config), rollouts_of(config, run)
-    asked = [ask_about(problem, config) for problem in training_problems(config, run)[:rollouts]]
+    config = run.config
+    domain, rollouts = run.domain, rollouts_of(run)
+    asked = [ask_about(problem, config) for problem in training_problems(run)[:rollouts]]
     answers = ask_all(
         str(run.path("distilled")),
         asked,
@@ -58,7 +62,7 @@ def run(config: Config, run: Run) -> None:
         f"LLMs-as-Instructors: {len(errors)} errors on {len(asked)} problems; {len(items)} new items are taught."
     )
     run.record_figures({"rollouts": len(asked), "errors": len(errors), "items": len(items)})
-    opening = completion_opening(config, run)
+    opening = completion_opening(run)
     rows = [
         {
             "problem_id": problem.id,
@@ -70,7 +74,7 @@ def run(config: Config, run: Run) -> None:
         }
         for problem, (question, chain, answer) in items
     ]
-    train_further(config, run, "instructors", rows, "LLMs-as-Instructors (arXiv 2407.00497)")
+    train_further(run, "instructors", rows, "LLMs-as-Instructors (arXiv 2407.00497)")
 
 
 def new_items(
@@ -100,9 +104,9 @@ def new_items(
             return
 
 
-def check(config: Config) -> None:
+def check_instructors(run: Run) -> None:
     """Raise a user's mistake in the settings of this stage, before any stage has spent time."""
-    load_instructor(config, [])
+    load_instructor(run.config, [])
 
 
 def can_instruct(config: Config) -> bool:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from realm.baselines.further import rollouts_of, train_further, training_problems
-from realm.config.root import Config
-from realm.core.runs import Run
-from realm.domains import load_domain
 from realm.evaluate.ask import Asked, ask_about, ask_all
 
+if TYPE_CHECKING:
+    from realm.run import Run
 
-def run(config: Config, run: Run) -> None:
+
+def run_rft(run: Run) -> None:
     """Sample RUN/distilled as often as ReaLM does, train it on its own right chains, and write RUN/model."""
-    problems, rollouts = training_problems(config, run), rollouts_of(config, run)
+    config = run.config
+    problems, rollouts = training_problems(run), rollouts_of(run)
     num_samples = max(1, rollouts // len(problems))
     asked = [ask_about(problem, config) for problem in problems[:rollouts]]
     rows = ask_all(
@@ -22,7 +23,7 @@ def run(config: Config, run: Run) -> None:
         asked,
         run.work("rft") / "samples.jsonl",
         config=config,
-        domain=load_domain(config),
+        domain=run.domain,
         description="rft: sampling the student",
         num_samples=num_samples,
         temperature=config.train.grpo.get("temperature", 1.0),
@@ -32,7 +33,7 @@ def run(config: Config, run: Run) -> None:
         f"RFT: {len(rows)} samples of {len(asked)} problems; {len(right)} right, well-formed and distinct ones are taught."
     )
     run.record_figures({"rollouts": len(rows), "right": len(right)})
-    train_further(config, run, "rft", right, "rejection-sampling fine-tuning (arXiv 2308.01825)")
+    train_further(run, "rft", right, "rejection-sampling fine-tuning (arXiv 2308.01825)")
 
 
 def right_chains(rows: Sequence[Mapping[str, Any]], asked: Sequence[Asked]) -> list[dict[str, Any]]:

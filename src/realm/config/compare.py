@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveInt, field_validator
 
-from realm.config.yaml import Section
+from realm.core.settings import Section
 
 Mode = Literal[
     "autonomous",

@@ -15,7 +15,7 @@ from pydantic import (
     model_validator,
 )
 
-from realm.config.yaml import Section, Share
+from realm.core.settings import Section, Share
 
 
 class TextAnswer(Section):

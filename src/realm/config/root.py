@@ -20,8 +20,9 @@ from pydantic import (
 from realm.config.compare import CompareConfig
 from realm.config.domain import SCRIPTED_TASKS, ClaimsDomain, FilesDomain, GymDomain, PythonDomain
 from realm.config.routes import CollectedRoutes, ImportedRoutes, ScriptedRoutes
-from realm.config.yaml import Section, Share, describe_mistakes, put_in, read_settings
+from realm.config.yaml import describe_mistakes, put_in, read_settings
 from realm.core.errors import ConfigError
+from realm.core.settings import Section, Share
 from realm.method.prompt import ASSISTED, AUTONOMOUS
 
 TrlSettings = dict[str, Any]

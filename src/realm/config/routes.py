@@ -17,7 +17,7 @@ from pydantic import (
     model_validator,
 )
 
-from realm.config.yaml import Section
+from realm.core.settings import Section
 from realm.sources.prompts import GUIDED, RATIONALIZED, SYSTEM, UNGUIDED
 
 

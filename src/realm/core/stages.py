@@ -1,102 +1,31 @@
-"""What each stage depends on and what it writes: the table by which a run knows what is done."""
+"""The record that describes one stage: what it does, what it depends on and what it writes."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """What one stage depends on and writes. A name that ends in `/` is a folder, one that ends in `?` need not be there."""
+    """One stage of a run. A name that ends in `/` is a folder; one that ends in `?` is optional.
+
+    Example: `Stage(name="data", function=run_data, settings=("seed", "domain"),
+    outputs=("problems.jsonl", "rules.md?"))`. The functions take the `Run` and import what they
+    need when they are called, so that a table of stages costs nothing to load.
+    """
 
     name: str
-    module: str
+    function: Callable[[Any], None]
+    """Do the stage."""
     settings: tuple[str, ...]
+    """Dotted keys of the config that the stage reads. Changing one of them makes it run again."""
     inputs: tuple[str, ...] = ()
     outputs: tuple[str, ...]
-
-
-STAGES: dict[str, Stage] = {
-    stage.name: stage
-    for stage in (
-        Stage(
-            name="data",
-            module="realm.domains.data",
-            settings=("seed", "domain"),
-            outputs=("problems.jsonl", "rules.md?"),
-        ),
-        Stage(
-            name="routes",
-            module="realm.sources.routes",
-            settings=("seed", "domain", "routes"),
-            inputs=("problems.jsonl", "rules.md?"),
-            outputs=("routes.jsonl", "bank.json"),
-        ),
-        Stage(
-            name="distill",
-            module="realm.train.sft",
-            settings=(
-                "seed",
-                "model",
-                "recipe",
-                "domain.kind",
-                "domain.answer",
-                "prompt",
-                "routes.held_out",
-                "distill",
-                "train.lora",
-                "train.fade.routes",
-                "train.mix",
-            ),
-            inputs=("problems.jsonl", "routes.jsonl"),
-            outputs=("sft.jsonl", "sft_stats.json?", "distilled/"),
-        ),
-        Stage(
-            name="train",
-            module="realm.train.rl",
-            settings=(
-                "seed",
-                "model",
-                "recipe",
-                "domain.kind",
-                "domain.answer",
-                "prompt",
-                "routes.held_out",
-                "train",
-            ),
-            inputs=("problems.jsonl", "routes.jsonl", "distilled/"),
-            outputs=("model/", "fade.jsonl", "headroom.json", "rollouts/?"),
-        ),
-        Stage(
-            name="eval",
-            module="realm.evaluate.exam",
-            settings=(
-                "seed",
-                "model",
-                "recipe",
-                "domain.kind",
-                "domain.answer",
-                "prompt",
-                "routes.held_out",
-                "evaluate",
-            ),
-            inputs=("problems.jsonl", "routes.jsonl", "distilled/?", "model/?"),
-            outputs=("results.json", "answers.jsonl"),
-        ),
-        Stage(
-            name="report",
-            module="realm.evaluate.report",
-            settings=("report",),
-            inputs=(
-                "problems.jsonl",
-                "routes.jsonl",
-                "bank.json",
-                "results.json",
-                "answers.jsonl",
-                "fade.jsonl?",
-                "headroom.json?",
-            ),
-            outputs=("report.html",),
-        ),
-    )
-}
+    check: Callable[[Any], None] | None = None
+    """Raise the user's mistakes in the settings of this stage, before any stage has spent time."""
+    estimate: Callable[[Any], str | None] | None = None
+    """Return what the stage would cost, or None if it costs nothing."""
+    files: Callable[[Any], list[str]] | None = None
+    """Return the files that the config (the argument) names and the stage reads."""

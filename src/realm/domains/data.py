@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import TYPE_CHECKING
 
 from realm.config.root import Config
 from realm.core.errors import DataError
+from realm.core.jsonl import write_jsonl, write_text
 from realm.core.records import Problem
-from realm.core.runs import Run, write_jsonl, write_text
 from realm.core.tables import describe_bad, refuse
-from realm.domains import Domain, load_domain
+from realm.domains import Domain
+
+if TYPE_CHECKING:
+    from realm.run import Run
 
 NEEDED_SPLITS = ("train", "test")
 
 
-def run(config: Config, run: Run) -> None:
+def run_data(run: Run) -> None:
     """Write problems.jsonl, and rules.md where the domain has a rule book."""
-    domain = load_domain(config)
+    config = run.config
+    domain = run.domain
     problems, bad = read_domain(domain, config)
     if bad:
         print(describe_bad(bad))

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from realm.config.root import Config
+from realm.core.jsonl import append_jsonl, read_jsonl
+from realm.core.progress import progress
 from realm.core.records import Problem, Route, RouteSet
-from realm.core.runs import append_jsonl, progress, read_jsonl
 from realm.domains import Domain
 from realm.evaluate.exam import judge as judge_row
 from realm.method.prompt import defuse, render_prompt

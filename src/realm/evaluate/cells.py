@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from importlib import import_module
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from realm.config.root import Config
-from realm.core.runs import STAGES, Run, Stage
+from realm.core.stages import Stage
 from realm.evaluate.methods import Method, chosen_methods, settings_of, with_starts
+
+if TYPE_CHECKING:
+    from realm.run import Run
 
 SHARED = ("problems.jsonl", "routes.jsonl", "rules.md", "sft.jsonl", "distilled")
 """What a cell takes over from the one that it starts from."""
@@ -28,13 +29,97 @@ STAGES_OF_MODE: dict[str, tuple[str, ...]] = {
 }
 """What must be asked for a mode; the last of its stages tells the outcome."""
 
-_WHO = ("seed", "model", "recipe", "domain.kind", "domain.answer", "prompt", "routes.held_out")
+_MODEL = ("seed", "model", "recipe", "domain.kind", "domain.answer", "prompt", "routes.held_out")
 _START = ("problems.jsonl", "routes.jsonl", "distilled/")
 
 
-def _further(name: str, module: str, *more: str, inputs: tuple[str, ...] = _START) -> Stage:
+def _run_further(run: Run) -> None:
+    from realm.baselines.further import run_further
+
+    run_further(run)
+
+
+def _run_rft(run: Run) -> None:
+    from realm.baselines.rft import run_rft
+
+    run_rft(run)
+
+
+def _run_instructors(run: Run) -> None:
+    from realm.baselines.instructors import run_instructors
+
+    run_instructors(run)
+
+
+def _check_instructors(run: Run) -> None:
+    from realm.baselines.instructors import check_instructors
+
+    check_instructors(run)
+
+
+def _run_cot_synthesizer(run: Run) -> None:
+    from realm.baselines.cot_synthesizer import run_cot_synthesizer
+
+    run_cot_synthesizer(run)
+
+
+def _run_pilot(run: Run) -> None:
+    from realm.evaluate.pilot import run_pilot
+
+    run_pilot(run)
+
+
+def _ask_autonomous(run: Run) -> None:
+    from realm.evaluate.modes import ask_autonomous
+
+    ask_autonomous(run)
+
+
+def _ask_assisted(run: Run) -> None:
+    from realm.evaluate.modes import ask_assisted
+
+    ask_assisted(run)
+
+
+def _ask_with_rules(run: Run) -> None:
+    from realm.evaluate.modes import ask_with_rules
+
+    ask_with_rules(run)
+
+
+def _ask_samples(run: Run) -> None:
+    from realm.evaluate.modes import ask_samples
+
+    ask_samples(run)
+
+
+def _ask_self_routes(run: Run) -> None:
+    from realm.evaluate.modes import ask_self_routes
+
+    ask_self_routes(run)
+
+
+def _ask_universal(run: Run) -> None:
+    from realm.evaluate.modes import ask_universal
+
+    ask_universal(run)
+
+
+def _ask_universal_routes(run: Run) -> None:
+    from realm.evaluate.modes import ask_universal_routes
+
+    ask_universal_routes(run)
+
+
+def _further(
+    name: str,
+    function: Callable[[Run], None],
+    *more: str,
+    inputs: tuple[str, ...] = _START,
+    check: Callable[[Run], None] | None = None,
+) -> Stage:
     settings = (
-        *_WHO,
+        *_MODEL,
         "distill.sft",
         "compare.sft",
         "train.problems",
@@ -44,18 +129,21 @@ def _further(name: str, module: str, *more: str, inputs: tuple[str, ...] = _STAR
     )
     return Stage(
         name=name,
-        module=f"realm.baselines.{module}",
+        function=function,
+        check=check,
         settings=settings,
         inputs=inputs,
         outputs=("model/", "taught.jsonl"),
     )
 
 
-def _asking(name: str, *more: str, inputs: tuple[str, ...] = ()) -> Stage:
+def _asking(
+    name: str, function: Callable[[Run], None], *more: str, inputs: tuple[str, ...] = ()
+) -> Stage:
     return Stage(
         name=name,
-        module=f"realm.evaluate.modes:{name}",
-        settings=(*_WHO, "evaluate", *more),
+        function=function,
+        settings=(*_MODEL, "evaluate", *more),
         inputs=("problems.jsonl", "routes.jsonl", "distilled/?", "model/?", *inputs),
         outputs=(f"answers/{name}.jsonl", f"outcomes/{name}.json"),
     )
@@ -64,28 +152,36 @@ def _asking(name: str, *more: str, inputs: tuple[str, ...] = ()) -> Stage:
 CELL_STAGES: dict[str, Stage] = {
     stage.name: stage
     for stage in (
-        *(STAGES[name] for name in ("data", "routes", "distill", "train")),
-        _further("further", "further", inputs=(*_START, "sft.jsonl")),
-        _further("rft", "rft", "evaluate.max_new_tokens"),
-        _further("instructors", "instructors", "evaluate.max_new_tokens", "compare.instructor"),
+        _further("further", _run_further, inputs=(*_START, "sft.jsonl")),
+        _further("rft", _run_rft, "evaluate.max_new_tokens"),
+        _further(
+            "instructors",
+            _run_instructors,
+            "evaluate.max_new_tokens",
+            "compare.instructor",
+            check=_check_instructors,
+        ),
         _further(
             "cot_synthesizer",
-            "cot_synthesizer",
+            _run_cot_synthesizer,
             "train.fade.routes",
             "train.mix",
             "distill.fill",
             "distill.altered_share",
         ),
-        replace(_asking("pilot", "compare.pilot"), module="realm.evaluate.pilot"),
-        _asking("autonomous"),
-        _asking("assisted"),
-        _asking("rules", "compare.prompts.rules", inputs=("rules.md",)),
-        _asking("samples"),
-        _asking("self_routes", inputs=("answers/samples.jsonl",)),
-        _asking("universal", "compare.prompts.choose", inputs=("answers/samples.jsonl",)),
-        _asking("universal_routes", "compare.prompts.choose"),
+        _asking("pilot", _run_pilot, "compare.pilot"),
+        _asking("autonomous", _ask_autonomous),
+        _asking("assisted", _ask_assisted),
+        _asking("rules", _ask_with_rules, "compare.prompts.rules", inputs=("rules.md",)),
+        _asking("samples", _ask_samples),
+        _asking("self_routes", _ask_self_routes, inputs=("answers/samples.jsonl",)),
+        _asking(
+            "universal", _ask_universal, "compare.prompts.choose", inputs=("answers/samples.jsonl",)
+        ),
+        _asking("universal_routes", _ask_universal_routes, "compare.prompts.choose"),
     )
 }
+"""The stages of a cell, beside the first four of every run."""
 _MAKES_SHARED = ("data", "routes", "distill")
 
 
@@ -117,7 +213,7 @@ class Cell:
         for stage in self.stages:
             if force or not self.run.is_done(stage):
                 with self.run.recording(stage):
-                    function_of(CELL_STAGES[stage])(self.run.config, self.run)
+                    self.run.stages[stage].function(self.run)
 
     def seconds(self) -> float:
         """Return what its stages have cost so far."""
@@ -133,11 +229,13 @@ class Cell:
         return total
 
 
-def plan(config: Config, folder: Path) -> list[Cell]:
+def plan(comparison: Run) -> list[Cell]:
     """Return all cells, seed after seed, each behind the one that it starts from."""
-    methods = chosen_methods(config)
+    methods = chosen_methods(comparison.config)
     return [
-        cell for seed in seeds_of(config) for cell in _cells_of_seed(config, folder, methods, seed)
+        cell
+        for seed in seeds_of(comparison.config)
+        for cell in _cells_of_seed(comparison, methods, seed)
     ]
 
 
@@ -146,9 +244,8 @@ def seeds_of(config: Config) -> range:
     return range(config.seed, config.seed + config.compare.seeds)
 
 
-def _cells_of_seed(
-    config: Config, folder: Path, methods: Mapping[str, Method], seed: int
-) -> Iterator[Cell]:
+def _cells_of_seed(comparison: Run, methods: Mapping[str, Method], seed: int) -> Iterator[Cell]:
+    config, stages_of_run = comparison.config, {**comparison.stages, **CELL_STAGES}
     data = Method(
         name="data", what="problems and routes", role="start", after="", stage=None, modes=()
     )
@@ -164,7 +261,9 @@ def _cells_of_seed(
         made[method.name] = Cell(
             method=method,
             seed=seed,
-            run=Run(folder / "cells" / f"{method.name}-{seed}", settings, CELL_STAGES),
+            run=comparison.derive(
+                comparison.path(f"cells/{method.name}-{seed}"), settings, stages_of_run
+            ),
             parent=made.get(method.after),
             stages=stages,
         )
@@ -176,9 +275,3 @@ def stages_of(method: Method, *, pilot: bool = False) -> tuple[str, ...]:
     asked = [stage for mode in method.modes for stage in STAGES_OF_MODE[mode]]
     made = [method.stage] if method.stage else []
     return tuple(dict.fromkeys([*made, *(["pilot"] if pilot else []), *asked]))
-
-
-def function_of(stage: Stage) -> Callable[[Config, Run], Any]:
-    """Return what does a stage: the function that its module names, `run` where it names none."""
-    module, _, name = stage.module.partition(":")
-    return getattr(import_module(module), name or "run")

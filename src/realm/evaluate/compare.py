@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from importlib import import_module
-from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from realm.config.root import Config
 from realm.core.errors import ConfigError
-from realm.core.runs import write_json
-from realm.evaluate.cells import CELL_STAGES, Cell, plan
+from realm.core.jsonl import write_json
+from realm.evaluate.cells import Cell, plan
 from realm.evaluate.findings import families, results
 from realm.evaluate.jobs import each_done
 from realm.evaluate.methods import chosen_methods
@@ -22,14 +20,18 @@ from realm.evaluate.page import write_page
 from realm.evaluate.pilot import sentences
 from realm.evaluate.tables import print_comparison
 
+if TYPE_CHECKING:
+    from realm.run import Run
 
-def compare(config: Config, folder: Path, *, dry_run: bool, force: bool) -> None:
+
+def compare(run: Run, *, dry_run: bool, force: bool) -> None:
     """Do the cells that are left, and write results.json and report.html after each seed."""
+    config, folder = run.config, run.folder
     if config.recipe != "r1":
         raise ConfigError(
             f"{config.source}: recipe: found {config.recipe}; a comparison starts from distillation. Set recipe: r1."
         )
-    methods, cells = chosen_methods(config), plan(config, folder)
+    methods, cells = chosen_methods(config), plan(run)
     known = families(config, methods)
     left = {cell.name: force or bool(cell.left()) for cell in cells}
     typer.echo(
@@ -38,7 +40,7 @@ def compare(config: Config, folder: Path, *, dry_run: bool, force: bool) -> None
     if dry_run:
         for cell in cells:
             typer.echo(
-                f"{cell.name:<28} {'would do: ' + ', '.join(cell.left()) if left[cell.name] else 'done before'}"
+                f"{cell.name:<28} {'would do: ' + ', '.join(cell.left()) if left[cell.name] else 'up to date'}"
             )
         return
     _check(config, cells)
@@ -90,10 +92,8 @@ def _check(config: Config, cells: Sequence[Cell]) -> None:
     for cell in cells:
         if cell.seed == config.seed:
             for stage in cell.stages:
-                if check := getattr(
-                    import_module(CELL_STAGES[stage].module.partition(":")[0]), "check", None
-                ):
-                    check(cell.run.config)
+                if check := cell.run.stages[stage].check:
+                    check(cell.run)
 
 
 def _told(cell: Cell) -> str:
@@ -114,4 +114,4 @@ def _num_problems(cell: Cell) -> int:
     """Return how many problems of `test` each method is asked."""
     from realm.evaluate.exam import set_exam
 
-    return len(set_exam(cell.run.config, cell.run).splits["test"])
+    return len(set_exam(cell.run).splits["test"])

@@ -6,31 +6,33 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import fmean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from realm.bank.draw import draw_evaluation_sets
 from realm.bank.worth import MAJORITY, ONE, BankResult, evaluate_bank
 from realm.config.root import Config
 from realm.core.errors import DataError
-from realm.core.records import Problem, Route, RouteSet
-from realm.core.runs import (
-    Run,
+from realm.core.jsonl import (
     append_jsonl,
-    progress,
     read_jsonl,
     read_problems,
     read_routes,
     write_json,
     write_jsonl,
 )
-from realm.domains import Domain, load_domain
+from realm.core.progress import progress
+from realm.core.records import Problem, Route, RouteSet
+from realm.domains import Domain
 from realm.evaluate.results import print_results
 from realm.evaluate.stats import bootstrap_interval, paired_difference, wilson_interval
 from realm.method.parse import parse_completion
 from realm.method.prompt import render_prompt
 from realm.verify.vote import majority
 
-__all__ = ["print_results", "run"]
+if TYPE_CHECKING:
+    from realm.run import Run
+
+__all__ = ["print_results", "run_evaluate"]
 
 SCHEMA = "realm.results/1"
 SPLITS = ("test", "test_rules")
@@ -77,14 +79,15 @@ class Exam:
     """How many problems of a split have no route to show; no method is asked them."""
 
 
-def run(config: Config, run: Run) -> None:
+def run_evaluate(run: Run) -> None:
     """Answer every evaluation problem with every model there is, and write answers.jsonl and results.json.
 
     Answers are kept a batch at a time, so that what was interrupted continues where it stopped. Without a model the routes
     themselves are all there is to evaluate.
     """
-    exam = set_exam(config, run)
-    answers = _answer_all(config, run, exam)
+    config = run.config
+    exam = set_exam(run)
+    answers = _answer_all(run, exam)
     bank = {
         split: evaluate_bank(problems, exam.shown, exam.routes, exam.domain.verifier.same_all)
         for split, problems in exam.splits.items()
@@ -94,7 +97,7 @@ def run(config: Config, run: Run) -> None:
     write_json(run.path("results.json"), _results(answers, bank, seed=config.seed) | left_out)
 
 
-def set_exam(config: Config, run: Run) -> Exam:
+def set_exam(run: Run) -> Exam:
     """Return the problems and the routes shown; `DataError` where there is no problem to ask, or no route to show."""
     problems, bank = (
         read_problems(run.path("problems.jsonl")),
@@ -103,7 +106,7 @@ def set_exam(config: Config, run: Run) -> Exam:
     routes = defaultdict(list)
     for route in bank:
         routes[route.problem_id].append(route)
-    domain = load_domain(config)
+    config, domain = run.config, run.domain
     if config.model is None:
         return Exam(
             splits={EVERYTHING: problems}, shown=None, routes=routes, domain=domain, left_out={}
@@ -146,8 +149,9 @@ def set_exam(config: Config, run: Run) -> Exam:
     return Exam(splits=with_routes, shown=shown, routes=routes, domain=domain, left_out=left_out)
 
 
-def _models(config: Config, run: Run) -> dict[str, str]:
+def _models(run: Run) -> dict[str, str]:
     """Return the models to evaluate: the base, and what distillation and RL have written so far; none without a base."""
+    config = run.config
     if config.model is None:
         return {}
     models = {"base": config.resolve_model()}
@@ -158,14 +162,15 @@ def _models(config: Config, run: Run) -> dict[str, str]:
     return models
 
 
-def _answer_all(config: Config, run: Run, exam: Exam) -> dict[Pass, list[dict[str, Any]]]:
+def _answer_all(run: Run, exam: Exam) -> dict[Pass, list[dict[str, Any]]]:
     """Return the answers of every pass, in the order of the problems; those from before an interruption are not asked again."""
+    config = run.config
     path = run.work("eval") / "answers.jsonl"
     with append_jsonl(path) as append:  # opened first, because opening repairs a torn last line
         answers: dict[Pass, list[dict[str, Any]]] = defaultdict(list)
         for row in read_jsonl(path):
             answers[Pass.of(row)].append(row)
-        for method, model in _models(config, run).items():
+        for method, model in _models(run).items():
             policy = None
             for exam_pass in _passes(method, exam, config.evaluate.samples):
                 answers[exam_pass] = _whole_problems(

@@ -35,7 +35,7 @@ def collect(cells: Sequence[Cell]) -> Measured:
 
     for cell in cells:
         if cell.method.name == "data":
-            put(MAJORITY, cell.seed, majority_of_routes(cell.run.config, cell.run))
+            put(MAJORITY, cell.seed, majority_of_routes(cell.run))
         for stage in dict.fromkeys(STAGES_OF_MODE[mode][-1] for mode in cell.method.modes):
             entries = json.loads(
                 cell.run.path(f"outcomes/{stage}.json").read_text(encoding="utf-8")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from statistics import fmean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from realm.baselines.best_of_n import pick_soundest
 from realm.baselines.rules_in_prompt import with_rules
@@ -16,23 +16,27 @@ from realm.baselines.self_consistency import vote
 from realm.baselines.universal import choice_prompt, chosen
 from realm.config.root import Config
 from realm.core.errors import DataError
+from realm.core.jsonl import read_jsonl, write_json, write_jsonl
 from realm.core.records import Problem, RouteSet
-from realm.core.runs import Run, read_jsonl, write_json, write_jsonl
 from realm.domains import Domain
 from realm.evaluate.ask import Asked, ask_about, ask_all, own_route
 from realm.evaluate.exam import Exam, set_exam, verdict_figures
 from realm.method.prompt import render_prompt
 from realm.verify.vote import majority
 
+if TYPE_CHECKING:
+    from realm.run import Run
+
 Outcome = tuple[bool | float, int, int]
 """Of one problem: right, or the share of samples that are; tokens that were generated for it; tokens that were read."""
 
 
-def autonomous(config: Config, run: Run) -> None:
+def ask_autonomous(run: Run) -> None:
     """Ask every problem by itself."""
-    exam = set_exam(config, run)
+    config = run.config
+    exam = set_exam(run)
     rows, problems = _ask(
-        config, run, exam, "autonomous", [ask_about(problem, config) for problem in _problems(exam)]
+        run, exam, "autonomous", [ask_about(problem, config) for problem in _problems(exam)]
     )
     _write(
         run,
@@ -43,11 +47,12 @@ def autonomous(config: Config, run: Run) -> None:
     )
 
 
-def assisted(config: Config, run: Run) -> None:
+def ask_assisted(run: Run) -> None:
     """Ask every problem with routes of the held-out sources; their verdicts alone make the mode best_of_routes."""
-    exam = set_exam(config, run)
+    config = run.config
+    exam = set_exam(run)
     asked = [ask_about(problem, config, exam.shown[problem.id]) for problem in _problems(exam)]
-    rows, problems = _ask(config, run, exam, "assisted", asked)
+    rows, problems = _ask(run, exam, "assisted", asked)
     picked = [
         (
             _right(_soundest(row, one.routes, exam.domain), one.problem, exam.domain),
@@ -66,9 +71,10 @@ def assisted(config: Config, run: Run) -> None:
     _write(run, "assisted", problems, outcomes, figures)
 
 
-def rules(config: Config, run: Run) -> None:
+def ask_with_rules(run: Run) -> None:
     """Ask every problem with the rule book before it."""
-    exam = set_exam(config, run)
+    config = run.config
+    exam = set_exam(run)
     if exam.domain.rules is None:
         raise DataError(
             f"{config.source}: the mode rules needs a rule book, and this domain has none. Leave it out."
@@ -80,19 +86,18 @@ def rules(config: Config, run: Run) -> None:
         prompt = render_prompt(question, nothing, autonomous=config.prompt.autonomous)
         return Asked(problem=problem, prompt=prompt, routes=nothing)
 
-    rows, problems = _ask(
-        config, run, exam, "rules", [asked(problem) for problem in _problems(exam)]
-    )
+    rows, problems = _ask(run, exam, "rules", [asked(problem) for problem in _problems(exam)])
     _write(
         run, "rules", problems, {"rules": [_outcome(row) for row in rows]}, _formed({"rules": rows})
     )
 
 
-def samples(config: Config, run: Run) -> None:
+def ask_samples(run: Run) -> None:
     """Sample every problem as often as an assisted prompt shows routes: accuracy of one sample, and of their majority."""
-    exam, count = set_exam(config, run), config.evaluate.routes
+    config = run.config
+    exam, count = set_exam(run), config.evaluate.routes
     asked = [ask_about(problem, config) for problem in _problems(exam)]
-    rows, problems = _ask(config, run, exam, "samples", asked, num_samples=count, temperature=1.0)
+    rows, problems = _ask(run, exam, "samples", asked, num_samples=count, temperature=1.0)
     groups = _by_problem(rows, count)
     one = [(fmean(row["correct"] for row in group), *_mean_tokens(group)) for group in groups]
     domain = exam.domain
@@ -118,11 +123,11 @@ def samples(config: Config, run: Run) -> None:
     _write(run, "samples", problems, {"sampled": one, "self_consistency": voted}, figures)
 
 
-def self_routes(config: Config, run: Run) -> None:
+def ask_self_routes(run: Run) -> None:
     """Show the policy its own samples as routes: its final answer, and the answer of the sample that it calls soundest."""
-    exam = set_exam(config, run)
-    asked, groups = _own_candidates(config, run, exam)
-    rows, problems = _ask(config, run, exam, "self_routes", asked)
+    exam = set_exam(run)
+    asked, groups = _own_candidates(run, exam)
+    rows, problems = _ask(run, exam, "self_routes", asked)
     answered, picked = [], []
     for row, one, group in zip(rows, asked, groups, strict=True):
         tokens, read = _sum_tokens([row, *group])
@@ -143,11 +148,12 @@ def self_routes(config: Config, run: Run) -> None:
     )
 
 
-def universal(config: Config, run: Run) -> None:
+def ask_universal(run: Run) -> None:
     """Show the policy its own samples and let it pick one by its number."""
-    exam = set_exam(config, run)
-    candidates, groups = _own_candidates(config, run, exam)
-    rows, problems = _ask(config, run, exam, "universal", _choices(candidates, config))
+    config = run.config
+    exam = set_exam(run)
+    candidates, groups = _own_candidates(run, exam)
+    rows, problems = _ask(run, exam, "universal", _choices(candidates, config))
     outcomes = [
         (_chosen_right(row, one, exam.domain, config), *_sum_tokens([row, *group]))
         for row, one, group in zip(rows, candidates, groups, strict=True)
@@ -155,11 +161,12 @@ def universal(config: Config, run: Run) -> None:
     _write(run, "universal", problems, {"universal": outcomes}, {})
 
 
-def universal_routes(config: Config, run: Run) -> None:
+def ask_universal_routes(run: Run) -> None:
     """Show the policy the routes of an assisted prompt and let it pick one by its number."""
-    exam = set_exam(config, run)
+    config = run.config
+    exam = set_exam(run)
     candidates = [ask_about(problem, config, exam.shown[problem.id]) for problem in _problems(exam)]
-    rows, problems = _ask(config, run, exam, "universal_routes", _choices(candidates, config))
+    rows, problems = _ask(run, exam, "universal_routes", _choices(candidates, config))
     outcomes = [
         (_chosen_right(row, one, exam.domain, config), row["tokens"], row["prompt_tokens"])
         for row, one in zip(rows, candidates, strict=True)
@@ -167,9 +174,9 @@ def universal_routes(config: Config, run: Run) -> None:
     _write(run, "universal_routes", problems, {"universal_routes": outcomes}, {})
 
 
-def majority_of_routes(config: Config, run: Run) -> list[dict[str, Any]]:
+def majority_of_routes(run: Run) -> list[dict[str, Any]]:
     """Return the outcome of the majority of the routes that assisted prompts show; no model is asked."""
-    exam = set_exam(config, run)
+    exam = set_exam(run)
     problems = _problems(exam)
 
     def right(problem: Problem) -> bool:
@@ -181,10 +188,10 @@ def majority_of_routes(config: Config, run: Run) -> list[dict[str, Any]]:
     return _outcomes(problems, {"routes": [(right(problem), 0, 0) for problem in problems]}, {})
 
 
-def model_of(config: Config, run: Run) -> str:
+def model_of(run: Run) -> str:
     """Return the model of a cell: what it trained, where it started, or the config's own."""
     made = [run.path(name) for name in ("model", "distilled") if run.path(name).is_dir()]
-    return str(made[0]) if made else config.resolve_model()
+    return str(made[0]) if made else run.config.resolve_model()
 
 
 def problem_key(problem: Problem) -> str:
@@ -199,7 +206,6 @@ def _problems(exam: Exam) -> list[Problem]:
 
 
 def _ask(
-    config: Config,
     run: Run,
     exam: Exam,
     stage: str,
@@ -209,8 +215,9 @@ def _ask(
     temperature: float = 0.0,
 ) -> tuple[list[dict[str, Any]], list[Problem]]:
     """Return the rows and the problems asked, and write answers/STAGE.jsonl."""
+    config = run.config
     rows = ask_all(
-        model_of(config, run),
+        model_of(run),
         asked,
         run.work(stage) / "answers.jsonl",
         config=config,
@@ -223,10 +230,9 @@ def _ask(
     return rows, [one.problem for one in asked]
 
 
-def _own_candidates(
-    config: Config, run: Run, exam: Exam
-) -> tuple[list[Asked], list[list[dict[str, Any]]]]:
+def _own_candidates(run: Run, exam: Exam) -> tuple[list[Asked], list[list[dict[str, Any]]]]:
     """Return, for each problem, the assisted prompt that shows its samples as routes, and the samples."""
+    config = run.config
     groups = _by_problem(read_jsonl(run.path("answers/samples.jsonl")), config.evaluate.routes)
     asked = []
     for problem, group in zip(_problems(exam), groups, strict=True):

@@ -9,9 +9,9 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from realm.evaluate import findings, tables
 from realm.config.root import Config
-from realm.core.runs import write_text
+from realm.core.jsonl import write_text
+from realm.evaluate import findings, tables
 from realm.evaluate import results as words
 from realm.evaluate.figures import ablation_figure, accuracy_figure, token_figure
 from realm.evaluate.report.figures import plotly_script

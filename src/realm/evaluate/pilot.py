@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from statistics import fmean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from realm.bank.draw import draw_evaluation_sets
-from realm.config.root import Config
+from realm.core.jsonl import read_problems, read_routes, write_json, write_jsonl
 from realm.core.records import Problem
-from realm.core.runs import Run, read_problems, read_routes, write_json, write_jsonl
-from realm.domains import load_domain
 from realm.evaluate.ask import Asked, ask_about, ask_all
 from realm.evaluate.stats import smallest_detectable
+
+if TYPE_CHECKING:
+    from realm.run import Run
 
 SAMPLES = 4
 
 
-def run(config: Config, run: Run) -> None:
+def run_pilot(run: Run) -> None:
     """Sample the start on validation problems, alone and with routes, and write how often two samples differ in being right."""
+    config = run.config
     problems = [
         problem
         for problem in read_problems(run.path("problems.jsonl"))
@@ -47,7 +49,7 @@ def run(config: Config, run: Run) -> None:
             both,
             run.work("pilot") / "answers.jsonl",
             config=config,
-            domain=load_domain(config),
+            domain=run.domain,
             description="pilot",
             num_samples=SAMPLES,
             temperature=1.0,

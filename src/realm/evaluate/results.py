@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from realm.core.errors import RunError
-from realm.core.runs import Run
+
+if TYPE_CHECKING:
+    from realm.run import Run
 
 if TYPE_CHECKING:
     from rich.table import Table

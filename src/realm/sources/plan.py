@@ -7,15 +7,15 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from realm.config.root import Config
 from realm.config.routes import TeacherSettings
 from realm.core.errors import RunError
+from realm.core.folder import hash_of
 from realm.core.progress import progress
 from realm.core.records import Problem, Route
-from realm.core.runs import Run, hash_of
-from realm.domains import Domain, load_domain
+from realm.domains import Domain
 from realm.sources import Reply, Request, Teacher
 from realm.sources.budget import Spent, price_of
 from realm.sources.collect import Collector, Tally
@@ -25,17 +25,19 @@ from realm.sources.requests import Prompts, plan_requests
 from realm.sources.store import Store, hash_request
 from realm.verify.judge import judge_all
 
+if TYPE_CHECKING:
+    from realm.run import Run
+
 SHORT_REPLY = 0.1
 """The low end of an estimate takes replies to be this share of the longest that they may be."""
 
 
-def collect_routes(
-    config: Config, run: Run, problems: Sequence[Problem], domain: Domain
-) -> list[Route]:
+def collect_routes(run: Run, problems: Sequence[Problem]) -> list[Route]:
     """Ask all teachers, print what came of it, and return the routes in the order of problems, teachers and samples.
 
     What a budget or a limit of time cuts short is used as far as it came; Ctrl-C raises `KeyboardInterrupt`.
     """
+    config, domain = run.config, run.domain
     settings, prompts = config.routes, Prompts(config, domain)
     asked = [
         (_load_teacher(teacher, config), list(plan_requests(problems, teacher, prompts)))
@@ -70,9 +72,9 @@ def collect_routes(
     return routes
 
 
-def estimate(config: Config, run: Run) -> str:
+def estimate(run: Run) -> str:
     """Return what asking the teachers would take: calls, tokens and cost, less what is stored. Nothing is sent."""
-    domain = load_domain(config)
+    config, domain = run.config, run.domain
     problems, prompts = domain.problems(config.seed), Prompts(config, domain)
     with _open_store(config, run) if _store_path(config, run).exists() else nullcontext() as store:
         rows = [

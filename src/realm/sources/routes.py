@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 from realm.bank.eligible import select_evaluation_routes, select_training_routes
 from realm.bank.statistics import print_bank, write_bank
@@ -12,15 +13,17 @@ from realm.core.errors import ConfigError, DataError
 from realm.core.jsonl import read_problems, read_routes, write_jsonl
 from realm.core.progress import progress
 from realm.core.records import Problem, Route
-from realm.core.runs import Run
-from realm.domains import load_domain
 from realm.sources import plan as collecting
 from realm.sources.importing import import_outputs
 
+if TYPE_CHECKING:
+    from realm.run import Run
 
-def run(config: Config, run: Run) -> None:
+
+def run_routes(run: Run) -> None:
     """Write routes.jsonl and bank.json, and print what the bank is worth."""
-    problems, domain = read_problems(run.path("problems.jsonl")), load_domain(config)
+    config = run.config
+    problems, domain = read_problems(run.path("problems.jsonl")), run.domain
     if config.routes.kind == "import":
         imported = import_outputs(problems, domain, config.routes, resolve=config.resolve)
         print(imported.describe())
@@ -29,7 +32,7 @@ def run(config: Config, run: Run) -> None:
         )
         routes = imported.routes
     elif config.routes.kind == "collect":
-        routes = collecting.collect_routes(config, run, problems, domain)
+        routes = collecting.collect_routes(run, problems)
     else:
         routes = list(_scripted(problems, config))
     write_jsonl(run.path("routes.jsonl"), routes)
@@ -45,23 +48,23 @@ def run(config: Config, run: Run) -> None:
     print_bank(summaries, config.routes.held_out)
 
 
-def estimate(config: Config, run: Run) -> str | None:
+def estimate(run: Run) -> str | None:
     """Return what the stage would cost; `None` where it asks no teacher."""
-    return collecting.estimate(config, run) if config.routes.kind == "collect" else None
+    return collecting.estimate(run) if run.config.routes.kind == "collect" else None
 
 
-def require_routes(config: Config, run: Run) -> None:
+def require_routes(run: Run) -> None:
     """Raise `DataError` where no training or no evaluation problem has a route, before a long stage finds out."""
     problems, shown = (
         read_problems(run.path("problems.jsonl")),
         read_routes(run.path("routes.jsonl")),
     )
-    for group, here, with_routes in _groups(problems, shown, config.routes.held_out):
+    for group, here, with_routes in _groups(problems, shown, run.config.routes.held_out):
         if not with_routes:
             raise DataError(
                 f"{run.path('routes.jsonl')}: none of the {len(here)} {group} problems has a route by "
-                f"{_whose(group, config.routes.held_out)}, so that no prompt could show any. Add routes or problems, change "
-                f"routes.held_out ({', '.join(config.routes.held_out) or 'none'}), or change the splits."
+                f"{_whose(group, run.config.routes.held_out)}, so that no prompt could show any. Add routes or problems, change "
+                f"routes.held_out ({', '.join(run.config.routes.held_out) or 'none'}), or change the splits."
             )
 
 

@@ -10,8 +10,8 @@ from typing import Any
 from transformers import TrainerCallback
 from transformers.trainer_callback import ExportableState
 
+from realm.core.jsonl import append_jsonl, read_jsonl, write_jsonl
 from realm.core.records import Outcome
-from realm.core.runs import append_jsonl, read_jsonl, write_jsonl
 from realm.method.gate import Gate
 from realm.train.alarms import Watch
 from realm.train.transfer import Alone

@@ -14,8 +14,9 @@ from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel
 
 from realm.config.root import DistillConfig
+from realm.core.jsonl import append_jsonl, read_jsonl
+from realm.core.progress import progress
 from realm.core.records import Route
-from realm.core.runs import append_jsonl, progress, read_jsonl
 
 LONG = 2.0
 """Where the config sets no limit, a chain over this many times the median length is left out."""

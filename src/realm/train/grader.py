@@ -9,8 +9,8 @@ from statistics import fmean
 from typing import Any, NamedTuple
 
 from realm.config.root import Config, Reward
+from realm.core.jsonl import append_jsonl
 from realm.core.records import Judgement, Outcome, Score
-from realm.core.runs import append_jsonl
 from realm.domains import Domain
 from realm.method.parse import parse_checks, parse_completion
 from realm.method.rewards import score

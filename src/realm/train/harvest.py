@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from realm.bank.statistics import write_bank
 from realm.config.root import Config
+from realm.core.jsonl import read_problems, read_routes, write_jsonl
 from realm.core.records import Problem, Route
-from realm.core.runs import Run, read_problems, read_routes, write_jsonl
-from realm.domains import Domain, load_domain
+from realm.domains import Domain
 from realm.evaluate.ask import ask_about, ask_all, own_route
+
+if TYPE_CHECKING:
+    from realm.run import Run
 
 PER_ROUTE = 2
 """Samples for each route that a prompt shows, so that a problem's sets differ from step to step."""
 
 
-def run(config: Config, run: Run) -> None:
+def run_harvest(run: Run) -> None:
     """Write RUN/routes.jsonl and RUN/bank.json: own samples for the training problems, the routes there were for all others."""
+    config = run.config
     problems, bank = read_problems(run.path("problems.jsonl")), read_routes(run.path("bank.jsonl"))
     train = [problem for problem in problems if problem.split == "train"][: config.train.problems]
     rows = ask_all(
@@ -25,7 +29,7 @@ def run(config: Config, run: Run) -> None:
         [ask_about(problem, config) for problem in train],
         run.work("harvest") / "samples.jsonl",
         config=config,
-        domain=(domain := load_domain(config)),
+        domain=(domain := run.domain),
         description="harvest: sampling the policy",
         num_samples=PER_ROUTE * config.train.fade.routes,
         temperature=config.train.grpo.get("temperature", 1.0),

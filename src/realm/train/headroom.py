@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from realm.config.root import Config
+from realm.core.progress import progress
 from realm.core.records import Judged, Problem, RouteSet
-from realm.core.runs import progress
 from realm.domains import Domain
 from realm.method.prompt import render_prompt
 from realm.policy import Policy

@@ -9,7 +9,7 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from accelerate.utils import gather_object
@@ -19,9 +19,9 @@ from trl import GRPOConfig
 
 from realm.config.root import Config
 from realm.core.errors import ConfigError, DataError
+from realm.core.jsonl import read_problems, read_routes, write_json
 from realm.core.records import Problem, RouteSet
-from realm.core.runs import Run, read_problems, read_routes, write_json
-from realm.domains import Domain, load_domain
+from realm.domains import Domain
 from realm.policy import Policy, require_model
 from realm.prefix.trainer import SharedPrefixTrainer
 from realm.train.callbacks import Journal, Keeper, forget_after
@@ -40,6 +40,9 @@ from realm.train.trl import (
     save_policy,
     train,
 )
+
+if TYPE_CHECKING:
+    from realm.run import Run
 
 ROLLOUTS = "rollouts/samples.jsonl"
 
@@ -127,8 +130,9 @@ class ReaLMTrainer(SharedPrefixTrainer):
             self._metrics["train"][name].append(value)
 
 
-def run(config: Config, run: Run) -> None:
+def run_train(run: Run) -> None:
     """Write RUN/model, RUN/headroom.json, RUN/fade.jsonl and RUN/rollouts from the problems and the routes."""
+    config = run.config
     start = str(run.path("distilled")) if config.recipe == "r1" else config.resolve_model()
     problems = [
         problem for problem in read_problems(run.path("problems.jsonl")) if problem.split == "train"
@@ -137,7 +141,7 @@ def run(config: Config, run: Run) -> None:
         raise DataError(
             f"{run.path('problems.jsonl')}: no problem has the split train, so there is nothing to train on."
         )
-    domain, work = load_domain(config), run.work("train")
+    domain, work = run.domain, run.work("train")
     arguments = grpo_arguments(config, work, num_problems=len(problems))
     policy = Policy(start, keep=[config.prompt.think_end] if config.prompt.think_end else [])
     builder = RowBuilder(
@@ -166,8 +170,9 @@ def run(config: Config, run: Run) -> None:
     save_policy(trainer, tokenizer, run.path("model"), _card(config, run, trainer, len(problems)))
 
 
-def check(config: Config) -> None:
+def check_train(run: Run) -> None:
     """Raise a user's mistake in the settings of this stage, before any stage has spent time."""
+    config = run.config
     require_model(config.resolve_model())
     grpo_arguments(config, Path("unused"), num_problems=config.train.problems or 1)
     lora_config(config.train.lora)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from transformers import PreTrainedTokenizerBase
 
@@ -12,7 +12,6 @@ from realm.bank.eligible import select_training_routes
 from realm.config.root import Config
 from realm.core.errors import DataError
 from realm.core.records import Problem, Route, RouteSet
-from realm.core.runs import Run
 from realm.domains import Domain
 from realm.method.fade import expected_share, plan_row
 from realm.method.gate import Gate, difficulty_buckets
@@ -20,6 +19,9 @@ from realm.method.prompt import render_prompt
 from realm.method.steps import Flaw, find_flaw
 from realm.train.trl import as_trl_prompt
 from realm.verify.vote import majority
+
+if TYPE_CHECKING:
+    from realm.run import Run
 
 
 class RowBuilder:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
@@ -12,9 +13,8 @@ from trl.experimental.sdft import SDFTConfig, SDFTTrainer
 
 from realm.config.root import Config
 from realm.core.errors import ConfigError
+from realm.core.jsonl import write_json, write_jsonl
 from realm.core.records import Problem, RouteSet
-from realm.core.runs import Run, write_json, write_jsonl
-from realm.domains import load_domain
 from realm.method.prompt import render_prompt
 from realm.policy import load_checkpoint
 from realm.train.trl import (
@@ -29,11 +29,15 @@ from realm.train.trl import (
     train,
 )
 
+if TYPE_CHECKING:
+    from realm.run import Run
 
-def run(config: Config, run: Run, problems: Sequence[Problem]) -> None:
+
+def run_self_distillation(run: Run, problems: Sequence[Problem]) -> None:
     """Write RUN/sft.jsonl, the prompts with their privileged context, and RUN/distilled."""
+    config = run.config
     arguments = sdft_arguments(config, run.work("distill"))
-    dataset, tokenizer = write_rows(config, run, problems, arguments)
+    dataset, tokenizer = write_rows(run, problems, arguments)
     trainer = SDFTTrainer(
         model=config.resolve_model(),
         args=arguments,
@@ -57,10 +61,11 @@ def run(config: Config, run: Run, problems: Sequence[Problem]) -> None:
 
 
 def write_rows(
-    config: Config, run: Run, problems: Sequence[Problem], arguments: SDFTConfig
+    run: Run, problems: Sequence[Problem], arguments: SDFTConfig
 ) -> tuple[Dataset, PreTrainedTokenizerBase]:
     """Write RUN/sft.jsonl and RUN/sft_stats.json; return the prompts with their privileged context, and the tokenizer."""
-    name, rules = config.resolve_model(), _rules(config)
+    config = run.config
+    name, rules = config.resolve_model(), _rules(run)
     network, tokenizer = load_checkpoint(name)
     asked = [
         render_prompt(
@@ -99,10 +104,10 @@ def write_rows(
     ), tokenizer
 
 
-def check(config: Config) -> None:
+def check_self_distillation(run: Run) -> None:
     """Raise a user's mistake in the settings, before any stage has spent time."""
-    _rules(config)
-    sdft_arguments(config, Path("unused"))
+    _rules(run)
+    sdft_arguments(run.config, Path("unused"))
 
 
 def sdft_arguments(config: Config, work: Path) -> SDFTConfig:
@@ -119,8 +124,8 @@ def sdft_arguments(config: Config, work: Path) -> SDFTConfig:
     )
 
 
-def _rules(config: Config) -> str:
-    rules = load_domain(config).rules
+def _rules(run: Run) -> str:
+    config, rules = run.config, run.domain.rules
     if rules is None:
         raise ConfigError(
             f"{config.source}: distill.kind: self needs a rule book, the privileged context of its teacher, and the domain "

@@ -8,7 +8,7 @@ from functools import partial
 from importlib import import_module
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
@@ -19,9 +19,8 @@ from realm.bank.draw import draw_routes
 from realm.bank.eligible import exclude_chain, select_teachable_routes, select_training_routes
 from realm.config.root import Config, DistillConfig
 from realm.core.errors import DataError, ModelError
+from realm.core.jsonl import read_problems, read_routes, write_json, write_jsonl
 from realm.core.records import Problem, Route, RouteSet
-from realm.core.runs import Run, read_problems, read_routes, write_json, write_jsonl
-from realm.domains import load_domain
 from realm.method.perturb import alter_routes
 from realm.method.prompt import render_answer, render_judgement, render_prompt, render_reasoning
 from realm.method.steps import check_against, without_opening_answer
@@ -46,18 +45,24 @@ from realm.train.trl import (
     train,
 )
 
+if TYPE_CHECKING:
+    from realm.run import Run
+
 _SLOT = "the-completion-goes-here"
 
 
-def run(config: Config, run: Run) -> None:
+def run_distill(run: Run) -> None:
     """Write RUN/sft.jsonl and RUN/distilled from RUN/problems.jsonl and RUN/routes.jsonl."""
+    config = run.config
     problems = {
         problem.id: problem
         for problem in read_problems(run.path("problems.jsonl"))
         if problem.split == "train"
     }
     if config.distill.kind == "self":
-        import_module("realm.train.self_distillation").run(config, run, list(problems.values()))
+        import_module("realm.train.self_distillation").run_self_distillation(
+            run, list(problems.values())
+        )
         return
     arguments = sft_arguments(config, run.work("distill"))
     dataset, tokenizer = write_rows(config, run, problems, arguments)
@@ -71,7 +76,7 @@ def write_rows(
     routes = select_teachable_routes(
         read_routes(run.path("routes.jsonl")), config.routes.held_out, problems
     )
-    name, domain = config.resolve_model(), load_domain(config)
+    name, domain = config.resolve_model(), run.domain
     network, tokenizer = load_checkpoint(name)
     opening, closing = frame(
         tokenizer, config, stop_tokens(network.generation_config.eos_token_id, tokenizer)
@@ -110,11 +115,12 @@ def write_rows(
     return dataset, tokenizer
 
 
-def check(config: Config) -> None:
+def check_distill(run: Run) -> None:
     """Raise a user's mistake in the settings of this stage, before any stage has spent time."""
+    config = run.config
     require_model(config.resolve_model())
     if config.distill.kind == "self":
-        import_module("realm.train.self_distillation").check(config)
+        import_module("realm.train.self_distillation").check_self_distillation(run)
     else:
         sft_arguments(config, Path("unused"))
     lora_config(config.train.lora)

@@ -25,8 +25,9 @@ from transformers import (
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from realm.core.errors import ConfigError, ModelError
+from realm.core.jsonl import write_text
+from realm.core.progress import progress
 from realm.core.quiet import quiet_libraries
-from realm.core.runs import progress, write_text
 
 Arguments = TypeVar("Arguments", bound=TrainingArguments)
 

@@ -6,9 +6,9 @@ from realm.config.root import Config
 from realm.core.errors import RunError
 from realm.core.jsonl import read_jsonl, write_json, write_jsonl
 from realm.core.records import Problem, Route
-from realm.core.runs import Run
 from realm.evaluate import report
 from realm.evaluate.report.transcripts import pick_transcripts
+from realm.run import Run
 from realm.verify.verifier import Verifier
 
 ATTACK = "<script>alert('owned')</script>"
@@ -143,7 +143,7 @@ class Page(HTMLParser):
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
     config, run = fill(tmp_path_factory.mktemp("run"))
-    report.run(config, run)
+    report.run_report(run)
     return Page(run.path("report.html").read_text(encoding="utf-8"))
 
 
@@ -174,7 +174,7 @@ def test_text_of_models_and_users_is_shown_and_never_run(page):
 
 def test_plotly_is_there_once(tmp_path):
     config, run = fill(tmp_path)
-    report.run(config, run)
+    report.run_report(run)
     assert 4_000_000 < run.path("report.html").stat().st_size < 8_000_000
 
 
@@ -187,7 +187,7 @@ def test_the_gap_the_buckets_of_a_gated_fade_and_its_alarms_are_shown(tmp_path):
     ]  # fmt: skip
     rows[7]["alarms"] = [f"position bias: {ATTACK}"]
     write_jsonl(run.path("fade.jsonl"), rows)
-    report.run(config, run)
+    report.run_report(run)
     page = run.path("report.html").read_text(encoding="utf-8")
     assert f"step 7: position bias: {ATTACK}" in Page(page).text
     assert '"autonomy gap"' in page and '"bucket 1 of 2"' in page and '"bucket 2 of 2"' in page
@@ -195,7 +195,7 @@ def test_the_gap_the_buckets_of_a_gated_fade_and_its_alarms_are_shown(tmp_path):
 
 def test_a_run_without_training_has_a_report_without_its_curves(tmp_path):
     config, run = fill(tmp_path, trained=False)
-    report.run(config, run)
+    report.run_report(run)
     page = Page(run.path("report.html").read_text(encoding="utf-8"))
     assert "the base model answers 60.0% by itself" in page.text
     assert (
@@ -221,7 +221,8 @@ def test_without_a_model_the_report_is_about_the_routes(tmp_path):
     for name in ("answers.jsonl", "fade.jsonl"):
         write_jsonl(run.path(name), [])
     run.path("headroom.json").unlink()
-    report.run(config.model_copy(update={"model": None}), run)
+    run.config = config.model_copy(update={"model": None})
+    report.run_report(run)
     text = " ".join(Page(run.path("report.html").read_text(encoding="utf-8")).text.split())
     assert (
         "one route is right in 40.0% of the cases, the majority of up to 2 in 50.0%, and any of them in 80.0%"
@@ -237,9 +238,9 @@ def test_without_a_model_the_report_is_about_the_routes(tmp_path):
 
 def test_the_same_run_gives_the_same_report(tmp_path):
     config, run = fill(tmp_path)
-    report.run(config, run)
+    report.run_report(run)
     first = run.path("report.html").read_bytes()
-    report.run(config, run)
+    report.run_report(run)
     assert run.path("report.html").read_bytes() == first
 
 
@@ -249,7 +250,7 @@ def test_a_report_without_results_says_what_to_run(tmp_path):
     with pytest.raises(
         RunError, match=r"results\.json: there are no results yet\. Run `realm eval` first"
     ):
-        report.run(config, run)
+        report.run_report(run)
 
 
 def pick(rights, count):

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from realm.config.root import Config
-from realm.core.runs import Run, read_jsonl, read_problems, read_routes, write_text
-from realm.domains import load_domain
+from realm.core.jsonl import read_jsonl, read_problems, read_routes, write_text
 from realm.evaluate import results as words
 from realm.evaluate.report.figures import (
     accuracy_figure,
@@ -22,11 +20,15 @@ from realm.evaluate.report.figures import (
 )
 from realm.evaluate.report.transcripts import pick_transcripts
 
-__all__ = ["run"]
+if TYPE_CHECKING:
+    from realm.run import Run
+
+__all__ = ["run_report"]
 
 
-def run(config: Config, run: Run) -> None:
+def run_report(run: Run) -> None:
     """Render results, training curves and transcripts of `run` to report.html; parts that the run does not have are left out."""
+    config = run.config
     results = words.read_results(run)
     bank = json.loads(run.path("bank.json").read_text(encoding="utf-8"))["sources"]
     fade = read_jsonl(run.path("fade.jsonl")) if run.path("fade.jsonl").exists() else []
@@ -40,7 +42,7 @@ def run(config: Config, run: Run) -> None:
         {problem.id: problem for problem in read_problems(run.path("problems.jsonl"))},
         read_routes(run.path("routes.jsonl")),
         count=config.report.transcripts,
-        show=load_domain(config).verifier.render,
+        show=run.domain.verifier.render,
     )
     page = _template().render(
         words=words,
@@ -62,7 +64,7 @@ def run(config: Config, run: Run) -> None:
         alarms=[(row["step"], alarm) for row in fade for alarm in row.get("alarms", [])],
         headroom=list(_headroom_rows(headroom)),
         transcripts=transcripts,
-        settings=_settings(config, run),
+        settings=_settings(run),
         plotly=Markup(plotly_script()),
     )
     write_text(run.path("report.html"), page)
@@ -92,9 +94,9 @@ def _headroom_rows(headroom: dict[str, Any], prefix: str = "") -> Any:
             yield f"{prefix}{name}".replace("_", " "), f"{value}"
 
 
-def _settings(config: Config, run: Run) -> list[tuple[str, str]]:
+def _settings(run: Run) -> list[tuple[str, str]]:
     """Return what leads from a figure back to a command: run, config, model, seed, commit."""
-    manifest = run.manifest()
+    config, manifest = run.config, run.manifest()
     versions = manifest.get("versions", {})
     rows = [
         ("run", run.folder.resolve().name),

@@ -1,4 +1,4 @@
-"""A run folder and its manifest: what each stage reads and writes, which stages are done, and what a killed one left."""
+"""A run folder and its manifest: which stages are up to date, from what, and what a killed one left."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import platform
 import shutil
 import subprocess
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -17,60 +18,49 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from realm.config.root import Config
-from realm.core.errors import DataError, RealmError, RunError
-from realm.core.jsonl import (
-    append_jsonl,
-    read_jsonl,
-    read_problems,
-    read_routes,
-    write_json,
-    write_jsonl,
-    write_text,
-)
-from realm.core.progress import progress
-from realm.core.stages import STAGES, Stage
-from realm.core.tables import local_path
-
-__all__ = [
-    "STAGES",
-    "Run",
-    "Stage",
-    "append_jsonl",
-    "progress",
-    "read_jsonl",
-    "read_problems",
-    "read_routes",
-    "write_json",
-    "write_jsonl",
-    "write_text",
-]
+from realm.core.errors import RealmError, RunError
+from realm.core.jsonl import write_json
+from realm.core.stages import Stage
 
 SCHEMA = "realm.run/1"
 
 
-class Run:
-    """A run folder. A stage reads and writes its files; the manifest says which stages are done, and from what."""
+class RunFolder(ABC):
+    """A folder with the files of a run. Its manifest records which stages are done, and from what.
 
-    def __init__(self, folder: Path, config: Config, stages: Mapping[str, Stage] = STAGES) -> None:
+    A subclass says which settings and inputs a stage depends on.
+    """
+
+    def __init__(self, folder: Path | str, stages: Mapping[str, Stage]) -> None:
         self.folder = Path(folder)
-        self.config = config
         self.stages = stages
         self._cost_usd = 0.0
         self._figures: dict[str, Any] = {}
+
+    @abstractmethod
+    def describe_config(self) -> dict[str, Any]:
+        """Return all settings of the run as a JSON-ready dict."""
+
+    @abstractmethod
+    def find_settings(self, stage: str) -> dict[str, Any]:
+        """Return the settings that `stage` depends on."""
+
+    @abstractmethod
+    def find_inputs(self, stage: str) -> dict[str, Path]:
+        """Return the existing inputs of `stage` by name; raise an error if one is missing."""
 
     def path(self, name: str) -> Path:
         """Return the path of a file or folder of the run."""
         return self.folder / name
 
     def work(self, stage: str) -> Path:
-        """Return the folder for what `stage` has half done: kept through a kill, removed when the stage is done."""
+        """Return the folder for unfinished work of `stage`; it is removed when the stage is done."""
         folder = self.path("work") / stage
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
     def adopt(self, path: Path, name: str) -> None:
-        """Let the run show what is at `path` as its own `name`, without a copy."""
+        """Link `path` into the run folder as `name`, without a copy."""
         self.folder.mkdir(parents=True, exist_ok=True)
         temporary = self.path(f".{name}.link")
         temporary.unlink(missing_ok=True)
@@ -78,44 +68,15 @@ class Run:
         os.replace(temporary, self.path(name))
 
     def spend(self, usd: float) -> None:
-        """Add to what the stage at work has cost."""
+        """Add to the cost of the running stage."""
         self._cost_usd += usd
 
     def record_figures(self, figures: dict[str, Any]) -> None:
-        """Let the manifest hold `figures` in the entry of the stage at work."""
+        """Add `figures` to the manifest entry of the running stage."""
         self._figures |= figures
 
-    def part_of(self, stage: str) -> bool:
-        """Tell whether the run has this stage: without a model nothing is trained, and the recipe `zero` does not distil."""
-        if self.config.model is None:
-            return stage not in ("distill", "train")
-        return not (stage == "distill" and self.config.recipe == "zero")
-
-    def reads(self, stage: str) -> list[str]:
-        """Return the names of what `stage` reads in the run folder: the recipe `zero` has no distilled model."""
-        return [
-            name
-            for name in self.stages[stage].inputs
-            if self.config.recipe == "r1" or not name.startswith("distilled/")
-        ]
-
-    def inputs(self, stage: str) -> dict[str, Path]:
-        """Return what `stage` reads and is there, by its name in the manifest; `RunError` where something is missing."""
-        found = {}
-        for name in self.reads(stage):
-            path = self.path(name.rstrip("?/"))
-            if path.exists():
-                found[name.rstrip("?")] = path
-            elif not name.endswith("?"):
-                maker = next(other.name for other in self.stages.values() if name in other.outputs)
-                raise RunError(
-                    f"{path}: `realm {stage}` reads it, and it is not there. Run `realm {maker}` first, "
-                    "or `realm run` for all stages in order."
-                )
-        return found | self._outside_inputs(stage)
-
     def is_done(self, stage: str) -> bool:
-        """Tell whether the manifest records `stage` with today's settings and inputs, and its outputs are as they were then."""
+        """Return whether `stage` is recorded with the present settings and inputs and unchanged outputs."""
         entry = self.manifest().get("stages", {}).get(stage)
         if entry is None:
             return False
@@ -179,48 +140,9 @@ class Run:
 
     def _present(self, stage: str) -> dict[str, Any]:
         """Return the hashes that a finished stage must still match."""
-        dump = self.config.dump()
-        settings = {name: _look_up(dump, name) for name in self.stages[stage].settings}
-        text = json.dumps(settings, sort_keys=True, ensure_ascii=False)
-        inputs = {name: hash_of(path) for name, path in self.inputs(stage).items()}
+        text = json.dumps(self.find_settings(stage), sort_keys=True, ensure_ascii=False)
+        inputs = {name: hash_of(path) for name, path in self.find_inputs(stage).items()}
         return {"settings": hashlib.sha256(text.encode()).hexdigest(), "inputs": inputs}
-
-    def _outside_inputs(self, stage: str) -> dict[str, Path]:
-        """Return the files and folders that the config names and `stage` reads, by the name that the config gives them.
-
-        A data set or a model of the hub is none of them: it is taken to stay as it was.
-        """
-        config, names = self.config, []
-        if stage == "data" and config.domain.kind == "files":
-            names = [*config.domain.paths, *([config.domain.rules] if config.domain.rules else [])]
-        elif stage == "routes" and config.routes.kind == "import":
-            names = [file.path for file in config.routes.files]
-        elif stage == "routes" and config.routes.kind == "collect":
-            files = [
-                config.routes.guide.path,
-                *(teacher.path for teacher in config.routes.teachers if teacher.kind == "replay"),
-            ]
-            models = [
-                teacher.model for teacher in config.routes.teachers if teacher.kind == "local"
-            ]
-            names = [
-                *filter(None, files),
-                *(model for model in models if config.resolve(model).is_dir()),
-            ]
-        elif (
-            "model" in self.stages[stage].settings
-            and config.model
-            and Path(config.resolve_model()).is_dir()
-        ):
-            names = [config.model]
-        paths = {name: path for name in names if (path := local_path(name, config.resolve))}
-        for path in paths.values():
-            if not path.exists():
-                raise DataError(
-                    f"{path}: there is no such file, but {config.source} names it. "
-                    "Paths in a config are relative to the config file."
-                )
-        return {f"config:{name}": path for name, path in paths.items()}
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -281,8 +203,8 @@ class Run:
         stages = self.manifest().get("stages", {}) | {stage: entry}
         manifest = {
             "schema": SCHEMA,
-            "config": self.config.dump(),
-            "seed": self.config.seed,
+            "config": (config := self.describe_config()),
+            "seed": config["seed"],
             "versions": _versions(),
             "commit": _commit(),
             "stages": {name: stages[name] for name in self.stages if name in stages},
@@ -305,13 +227,6 @@ def hash_of(path: Path) -> str:
 def _hash_file(path: Path, size: int, modified_ns: int) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _look_up(settings: dict[str, Any], dotted: str) -> Any:
-    value: Any = settings
-    for name in dotted.split("."):
-        value = value.get(name)
-    return value
 
 
 def _versions() -> dict[str, str]:
@@ -347,7 +262,7 @@ def _commit() -> str | None:
             return None
         return done.stdout.strip() if done.returncode == 0 else None
 
-    if git("ls-files", "--error-unmatch", "runs.py") is None:
+    if git("ls-files", "--error-unmatch", "folder.py") is None:
         return None
     commit = git("rev-parse", "HEAD")
     return commit and commit + ("+" if git("status", "--porcelain", "--", ".") else "")

@@ -5,8 +5,8 @@ import pytest
 
 from realm.config.root import load_config
 from realm.core.errors import DataError, RunError
-from realm.core.jsonl import append_jsonl, read_jsonl, write_json
-from realm.core.runs import STAGES, Run, write_jsonl, write_text
+from realm.core.jsonl import append_jsonl, read_jsonl, write_json, write_jsonl, write_text
+from realm.run import STAGES, Run
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def test_evaluation_needs_no_trained_model_and_runs_again_when_there_is_one(run)
 
 def test_the_zero_recipe_does_not_distill(run):
     zero = with_settings(run, "recipe=zero")
-    assert not zero.part_of("distill")
+    assert not zero.has_stage("distill")
     for stage in ("data", "routes", "train"):
         do(zero, stage)
     assert zero.is_done("train")
@@ -215,7 +215,8 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from realm.config.root import load_config
-from realm.core.runs import Run, append_jsonl
+from realm.core.jsonl import append_jsonl
+from realm.run import Run
 
 run = Run(Path(sys.argv[2]), load_config(Path(sys.argv[1])))
 with run.recording("data"), append_jsonl(run.work("data") / "rows.jsonl") as append:
