@@ -66,7 +66,7 @@ def write_config(
         "routes": {"kind": "scripted", "guided_problems": 8},
         "distill": {"sft": {"max_steps": distill_steps, "per_device_train_batch_size": 2, "save_steps": 1}},
         "train": {
-            "fade": {"routes": 2, "dropout": 0.3, "gone_by": 0.5},
+            "fade": {"routes": 2, "dropout": 0.3, "end": 0.5},
             "headroom": {"problems": 2, "samples": 2},
             "grpo": {
                 "max_steps": train_steps,

@@ -30,12 +30,12 @@ def write_config(folder: Path) -> Path:
         "routes": {"kind": "scripted", "guided_problems": 4, "per_source": 1, "eval_routes": 2},
         "distill": {"sft": {"max_steps": 2, "per_device_train_batch_size": 2}},
         "train": {
-            "fade": {"routes": 2, "dropout": 0.3, "gone_by": 0.5},
+            "fade": {"routes": 2, "dropout": 0.3, "end": 0.5},
             "headroom": {"problems": 1, "samples": 2},
             "grpo": {"max_steps": 2, "per_device_train_batch_size": 4, "num_generations": 2, "max_completion_length": 4},
         },
         "evaluate": {"routes": 2, "max_new_tokens": 4, "batch_tokens": 40000},
-        "compare": {"seeds": 2, "pilot": 2, "methods": ["distilled", "realm", "cot_synthesizer"], "modes": MODES},
+        "compare": {"seeds": 2, "pilot_problems": 2, "methods": ["distilled", "realm", "cot_synthesizer"], "modes": MODES},
     }  # fmt: skip
     path = folder / "tiny.yaml"
     path.write_text(yaml.safe_dump(config), encoding="utf-8")

@@ -22,7 +22,7 @@ GRPO = {
 TRAIN = {
     "grpo": GRPO,
     "headroom": {"problems": 2, "samples": 2},
-    "fade": {"routes": 3, "dropout": 0.2, "hold": 0.5, "gone_by": 0.9, "dial": "chance"},
+    "fade": {"routes": 3, "dropout": 0.2, "start": 0.5, "end": 0.9, "mode": "chance"},
 }
 SOURCES = ("hasty", "frugal", "outsider")
 PROBLEMS = [

@@ -104,7 +104,9 @@ def test_a_set_is_a_pure_function_of_seed_row_and_step():
 def test_wrong_majorities_come_as_often_as_asked_for_and_classes_stay_balanced(share, k):
     routes = bank([True] * 6 + [False] * 6)
     drawn = [
-        draw_routes(routes, k, seed=7, row_id="p", step=step, mix=RouteMix(wrong_majority=share))
+        draw_routes(
+            routes, k, seed=7, row_id="p", step=step, mix=RouteMix(wrong_majority_share=share)
+        )
         for step in range(2000)
     ]
     rights = [sum(one.labels()) for one in drawn]
@@ -122,7 +124,7 @@ def test_every_set_may_have_a_wrong_majority():
             seed=7,
             row_id="p",
             step=step,
-            mix=RouteMix(wrong_majority=1.0),
+            mix=RouteMix(wrong_majority_share=1.0),
         )
         for step in range(50)
     ]
@@ -130,7 +132,7 @@ def test_every_set_may_have_a_wrong_majority():
 
 
 def test_a_bank_that_does_not_allow_the_share_gives_what_it_can():
-    mix = RouteMix(wrong_majority=1.0)
+    mix = RouteMix(wrong_majority_share=1.0)
     drawn = [
         draw_routes(bank([True] * 6 + [False]), 4, seed=7, row_id="p", step=step, mix=mix)
         for step in range(50)
@@ -149,17 +151,24 @@ def test_the_most_plausible_wrong_routes_come_first_and_equal_ones_by_lot():
     ]
     drawn = [
         draw_routes(
-            bank(labels, texts), 2, seed=7, row_id="p", step=step, mix=RouteMix(plausible=True)
+            bank(labels, texts),
+            2,
+            seed=7,
+            row_id="p",
+            step=step,
+            mix=RouteMix(prefer_plausible=True),
         )
         for step in range(60)
     ]
     assert {route.text for one in drawn for route in one.routes} == set(texts[:3])
-    every = draw_routes(bank(labels, texts), 5, seed=7, row_id="p", mix=RouteMix(plausible=True))
+    every = draw_routes(
+        bank(labels, texts), 5, seed=7, row_id="p", mix=RouteMix(prefer_plausible=True)
+    )
     assert {route.text for route in every.routes} == set(texts)
 
 
 def test_a_mixed_set_is_a_pure_function_of_its_arguments_too():
-    mix = RouteMix(wrong_majority=0.4, plausible=True)
+    mix = RouteMix(wrong_majority_share=0.4, prefer_plausible=True)
     routes = bank([True] * 4 + [False] * 4)
     sets = [
         [draw_routes(routes, 4, seed=7, row_id="p", step=step, mix=mix) for step in range(50)]

@@ -78,7 +78,7 @@ def test_where_distillation_fills_up_with_right_routes_so_does_the_synthesizer(
     assert (
         len(taught(small_config))
         == 3
-        < len(taught(small_config.with_settings({"distill.fill": True})))
+        < len(taught(small_config.with_settings({"distill.use_unguided_when_missing": True})))
     )
 
 
@@ -204,7 +204,7 @@ def test_training_on_has_its_own_learning_rate_and_as_many_completions_as_realm_
             "per_device_train_batch_size": 6,
             "warmup_steps": 25,
         },
-        "compare.sft": {"learning_rate": 2e-4},
+        "compare.further_sft": {"learning_rate": 2e-4},
         "train.grpo": {"max_steps": 3, "per_device_train_batch_size": 8, "num_generations": 4},
     }
     config = small_config.with_settings(settings)

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from realm.config.root import Config, load_config
+from realm.config.yaml import RENAMED
 from realm.core.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
@@ -16,7 +17,7 @@ def message_of(path, overrides=()):
 
 def test_defaults_fill_what_the_file_leaves_out(write_config):
     config = load_config(write_config())
-    assert (config.seed, config.recipe, config.train.fade.gone_by) == (7, "r1", 0.8)
+    assert (config.seed, config.recipe, config.train.fade.end) == (7, "r1", 0.8)
     assert config.domain.sizes.test == 8
 
 
@@ -46,11 +47,21 @@ def test_an_override_is_read_as_yaml_and_wins(write_config):
     assert config.train.grpo == {"learning_rate": 1e-5}, "YAML 1.1 would read 1e-5 as a text"
 
 
+@pytest.mark.parametrize("old", RENAMED)
+def test_the_error_for_an_old_key_names_the_new_one(write_config, old):
+    message = message_of(write_config(), [f"{old}=1"])
+    assert message == f"--set {old}=1: this key is now called {RENAMED[old]}."
+    section = Config
+    for name in RENAMED[old].split("."):
+        assert name in section.model_fields
+        section = section.model_fields[name].annotation
+
+
 def test_an_unknown_key_names_file_key_allowed_keys_and_the_nearest(write_config):
-    path = write_config(train={"fade": {"gone_bye": 0.7}})
+    path = write_config(train={"fade": {"dropot": 0.7}})
     assert message_of(path) == (
-        f"{path}: train.fade.gone_bye: unknown key. Allowed here: kind, routes, hold, gone_by, dropout, dial, gate, transfer. "
-        "Did you mean 'gone_by'?"
+        f"{path}: train.fade.dropot: unknown key. Allowed here: kind, routes, start, end, dropout, mode, gate, transfer. "
+        "Did you mean 'dropout'?"
     )
 
 
@@ -90,8 +101,8 @@ def test_all_mistakes_are_told_at_once(write_config):
             "seed=null", "--set seed=null: found None; input should be a valid integer.", id="null"
         ),
         pytest.param(
-            "train.fade.hold=0.9",
-            "hold = 0.9 and gone_by = 0.8: need 0 <= hold < gone_by <= 1",
+            "train.fade.start=0.9",
+            "start = 0.9 and end = 0.8: need 0 <= start < end <= 1",
             id="fade",
         ),
         pytest.param(

@@ -30,8 +30,8 @@ def test_the_settings_of_every_built_in_method_fit(small_config):
 
 def test_a_hard_cut_shows_all_routes_until_they_are_gone(small_config):
     fade = settings_of(built_in(small_config)["hard_cut"], small_config).train.fade
-    gone_by = small_config.train.fade.gone_by
-    assert [share(t, fade) for t in (0.0, gone_by / 2, gone_by - 1e-9, gone_by, 1.0)] == [
+    end = small_config.train.fade.end
+    assert [share(t, fade) for t in (0.0, end / 2, end - 1e-9, end, 1.0)] == [
         1,
         1,
         1,
@@ -83,15 +83,19 @@ def test_every_cell_stands_behind_its_start_and_starts_are_shared(write_config, 
 
 
 def test_own_methods_are_realm_with_other_settings(write_config):
-    own = {"gone-0.3": {"train.fade.gone_by": 0.3}}
+    own = {"gone-0.3": {"train.fade.end": 0.3}}
     config = load_config(
         write_config(
-            compare={"own": own, "methods": ["realm", "gone-0.3"], "modes": ["autonomous"]}
+            compare={
+                "extra_methods": own,
+                "methods": ["realm", "gone-0.3"],
+                "modes": ["autonomous"],
+            }
         )
     )
     methods = chosen_methods(config)
     assert methods["gone-0.3"].role == "ablation" and methods["gone-0.3"].modes == ("autonomous",)
-    assert settings_of(methods["gone-0.3"], config).train.fade.gone_by == 0.3
+    assert settings_of(methods["gone-0.3"], config).train.fade.end == 0.3
     assert list(with_starts(methods)) == ["distilled", "realm", "gone-0.3"]
 
 
@@ -104,7 +108,11 @@ def test_a_method_that_would_be_asked_nothing_is_left_out_but_a_start_is_still_m
         )
     )
     assert list(chosen_methods(config)) == ["realm"]
-    assert [cell.name for cell in plan(Run(tmp_path, config))] == ["data-7", "distilled-7", "realm-7"]
+    assert [cell.name for cell in plan(Run(tmp_path, config))] == [
+        "data-7",
+        "distilled-7",
+        "realm-7",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -114,18 +122,21 @@ def test_a_method_that_would_be_asked_nothing_is_left_out_but_a_start_is_still_m
             {"methods": ["relm"]},
             r"no method 'relm'\. Did you mean 'realm'\? Allowed: base, distilled, realm",
         ),
-        ({"own": {"realm": {}}}, r"compare\.own: 'realm' is built in"),
-        ({"own": {"a/b": {}}}, r"compare\.own: 'a/b' is built in, or not of letters"),
+        ({"extra_methods": {"realm": {}}}, r"compare\.extra_methods: 'realm' is built in"),
         (
-            {"own": {"x": {"distill.kind": "unguided"}}},
-            r"compare\.own\.x: distill\.kind belongs to what all methods share",
+            {"extra_methods": {"a/b": {}}},
+            r"compare\.extra_methods: 'a/b' is built in, or not of letters",
         ),
         (
-            {"own": {"x": {"train.fade.knid": 1}}},
+            {"extra_methods": {"x": {"distill.kind": "unguided"}}},
+            r"compare\.extra_methods\.x: distill\.kind belongs to what all methods share",
+        ),
+        (
+            {"extra_methods": {"x": {"train.fade.knid": 1}}},
             r"method 'x': .*unknown key\. Allowed here: kind.*Did you mean 'kind'",
         ),
         (
-            {"own": {"x": {"train.fade.routes": 0}}},
+            {"extra_methods": {"x": {"train.fade.routes": 0}}},
             r"method 'x': .*train\.fade\.routes=0.*greater than 0",
         ),
     ],

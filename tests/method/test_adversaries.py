@@ -21,7 +21,7 @@ for _route in write_routes(
     PROBLEMS.values(), sources=["hasty", "frugal", "dated"], per_source=2, guided=True, seed=5
 ):
     BANK[_route.problem_id].append(_route)
-MIX = RouteMix(wrong_majority=0.5)
+MIX = RouteMix(wrong_majority_share=0.5)
 SETS = [
     draw_routes(BANK[name], 4, seed=7, row_id=name, step=step, mix=MIX)
     for name in PROBLEMS

@@ -9,7 +9,7 @@ STEPS = [step / 200 for step in range(201)]
 
 @pytest.mark.parametrize("kind", FADING)
 def test_guidance_only_ever_fades_and_ends_at_exactly_zero(kind):
-    fade = Fade(kind=kind, routes=4, hold=0.1, gone_by=0.8)
+    fade = Fade(kind=kind, routes=4, start=0.1, end=0.8)
     shares = [share(t, fade) for t in STEPS]
     assert shares == sorted(shares, reverse=True)
     assert all(value == 1.0 for t, value in zip(STEPS, shares, strict=True) if t < 0.1)
@@ -18,16 +18,16 @@ def test_guidance_only_ever_fades_and_ends_at_exactly_zero(kind):
 
 
 @pytest.mark.parametrize("kind", FADING)
-@pytest.mark.parametrize("dial", ["routes", "chance", "both"])
-def test_no_prompt_of_the_last_phase_shows_a_route(kind, dial):
-    fade = Fade(kind=kind, dial=dial, dropout=0.0, gone_by=0.8)
+@pytest.mark.parametrize("mode", ["routes", "chance", "both"])
+def test_no_prompt_of_the_last_phase_shows_a_route(kind, mode):
+    fade = Fade(kind=kind, mode=mode, dropout=0.0, end=0.8)
     assert {
         plan_row(7, f"p{i}", step, step / 100, fade) for i in range(50) for step in range(80, 101)
     } == {0}
 
 
 def test_a_fade_may_last_to_the_very_end():
-    assert share(1.0, Fade(gone_by=1.0)) == 0.0 and share(0.999, Fade(gone_by=1.0)) > 0
+    assert share(1.0, Fade(end=1.0)) == 0.0 and share(0.999, Fade(end=1.0)) > 0
 
 
 @pytest.mark.parametrize(
@@ -42,11 +42,11 @@ def test_a_fade_may_last_to_the_very_end():
     ],
 )
 def test_share_half_way_through_the_fade(kind, expected):
-    assert share(0.4, Fade(kind=kind, routes=4, hold=0.0, gone_by=0.8)) == pytest.approx(expected)
+    assert share(0.4, Fade(kind=kind, routes=4, start=0.0, end=0.8)) == pytest.approx(expected)
 
 
 def test_step_takes_one_route_at_a_time():
-    fade = Fade(kind="step", routes=4, hold=0.0, gone_by=0.8)
+    fade = Fade(kind="step", routes=4, start=0.0, end=0.8)
     assert [share(t, fade) for t in (0.0, 0.19, 0.21, 0.41, 0.61, 0.79, 0.8)] == [
         1.0,
         1.0,
@@ -63,26 +63,26 @@ def test_constant_never_fades_and_none_never_guides():
     assert {share(t, Fade(kind="none")) for t in STEPS} == {0.0}
 
 
-@pytest.mark.parametrize("dial", ["routes", "chance", "both"])
+@pytest.mark.parametrize("mode", ["routes", "chance", "both"])
 @pytest.mark.parametrize("kind", [*FADING, "constant", "none"])
-def test_the_two_dials_multiply_to_the_share(kind, dial):
-    fade = Fade(kind=kind, dial=dial, routes=5)
+def test_the_two_dials_multiply_to_the_share(kind, mode):
+    fade = Fade(kind=kind, mode=mode, routes=5)
     for t in STEPS:
         chance, routes = dials(t, fade)
         assert 0 <= chance <= 1 and chance * routes == pytest.approx(5 * share(t, fade))
 
 
-@pytest.mark.parametrize("dial", ["routes", "chance", "both"])
+@pytest.mark.parametrize("mode", ["routes", "chance", "both"])
 @pytest.mark.parametrize("progress", [0.0, 0.3, 0.45, 0.7])
-def test_rows_show_the_expected_share_on_average(dial, progress):
-    fade = Fade(routes=4, dial=dial, dropout=0.2)
+def test_rows_show_the_expected_share_on_average(mode, progress):
+    fade = Fade(routes=4, mode=mode, dropout=0.2)
     shown = [plan_row(7, f"problem-{i}", 3, progress, fade) for i in range(6000)]
     assert sum(shown) / len(shown) / 4 == pytest.approx(expected_share(progress, fade), abs=0.03)
     assert max(shown) <= 4
 
 
 def test_hint_dropout_leaves_a_share_of_prompts_alone_from_the_first_step():
-    fade = Fade(routes=4, dropout=0.25, dial="chance")
+    fade = Fade(routes=4, dropout=0.25, mode="chance")
     alone = sum(plan_row(7, f"problem-{i}", 0, 0.0, fade) == 0 for i in range(4000)) / 4000
     assert alone == pytest.approx(0.25, abs=0.03)
 
@@ -103,8 +103,8 @@ GOLDEN_PLAN = [3, 0, 0, 3, 0, 3, 3, 0, 0, 0, 3, 3]
 
 
 def test_what_the_gate_leaves_counts_for_the_gated_fade_alone_and_is_gone_in_time():
-    gated = Fade(kind="gated", hold=0.1, gone_by=0.8)
-    assert gated.dial == "chance"
+    gated = Fade(kind="gated", start=0.1, end=0.8)
+    assert gated.mode == "chance"
     assert [share(t, gated, 0.4) for t in (0.0, 0.1, 0.5, 0.8, 1.0)] == [1.0, 0.4, 0.4, 0.0, 0.0]
     assert share(0.7999, gated, 1.0) < 0.001
     assert share(0.45, Fade(), 0.1) == share(0.45, Fade())
@@ -112,9 +112,9 @@ def test_what_the_gate_leaves_counts_for_the_gated_fade_alone_and_is_gone_in_tim
 
 def test_the_gated_fade_keeps_the_number_of_routes_and_measures_both_modes():
     with pytest.raises(
-        ValueError, match="dial = both: with kind: gated the number of routes must not fade"
+        ValueError, match="mode = both: with kind: gated the number of routes must not fade"
     ):
-        Fade(kind="gated", dial="both")
+        Fade(kind="gated", mode="both")
     with pytest.raises(
         ValueError, match="dropout = 0: kind: gated must measure accuracy without routes"
     ):
@@ -130,7 +130,7 @@ def test_a_gated_row_shows_routes_as_often_as_the_gate_leaves():
 
 
 def test_in_group_guides_the_first_copies_and_as_many_as_the_share_says_on_average():
-    fade = Fade(routes=4, dial="in_group", dropout=0.2, hold=0.0, gone_by=0.8)
+    fade = Fade(routes=4, mode="in_group", dropout=0.2, start=0.0, end=0.8)
     groups = [
         [plan_row(7, f"p{i}", 0, 0.5, fade, copy=copy, copies=8) for copy in range(8)]
         for i in range(3000)

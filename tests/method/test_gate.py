@@ -8,7 +8,7 @@ from realm.core.records import Outcome, Route
 from realm.method.fade import share
 from realm.method.gate import Bucket, Gate, Rate, difficulty_buckets
 
-FADE = Fade(kind="gated", hold=0.1, gone_by=0.8)
+FADE = Fade(kind="gated", start=0.1, end=0.8)
 STEPS = 100
 
 

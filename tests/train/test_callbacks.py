@@ -15,8 +15,8 @@ from tiny_rl import GRPO, TRAIN, make_config, make_run
 torch.set_num_threads(1)
 
 GATED = {
-    "kind": "gated", "routes": 2, "dropout": 0.5, "hold": 0.0, "gone_by": 0.9, "transfer": 0.1,
-    "gate": {"buckets": 2, "memory": 32},
+    "kind": "gated", "routes": 2, "dropout": 0.5, "start": 0.0, "end": 0.9, "transfer": 0.1,
+    "gate": {"buckets": 2, "half_life": 32},
 }  # fmt: skip
 LONG = GRPO | {"max_steps": 10, "per_device_train_batch_size": 16, "save_total_limit": 10}
 
@@ -66,7 +66,7 @@ def test_the_gate_moves_in_training_and_leaves_nothing_in_the_last_phase(tmp_pat
     make_tiny(tmp_path / "model", "qwen2")
     config = make_config(
         tmp_path,
-        train=TRAIN | {"fade": GATED | {"gate": {"buckets": 1, "memory": 32}}, "grpo": LONG},
+        train=TRAIN | {"fade": GATED | {"gate": {"buckets": 1, "half_life": 32}}, "grpo": LONG},
     )
     run = make_run(tmp_path, config)
     rl.run_train(run)
@@ -80,8 +80,8 @@ def test_the_gate_moves_in_training_and_leaves_nothing_in_the_last_phase(tmp_pat
 
 def test_in_group_shows_routes_to_some_copies_of_a_prompt_only(tmp_path, prompts_seen):
     make_tiny(tmp_path / "model", "qwen2")
-    fade = {"kind": "constant", "routes": 2, "dropout": 0.0, "dial": "in_group"}
-    fading = fade | {"kind": "linear", "hold": 0.0, "gone_by": 1.0}
+    fade = {"kind": "constant", "routes": 2, "dropout": 0.0, "mode": "in_group"}
+    fading = fade | {"kind": "linear", "start": 0.0, "end": 1.0}
     config = make_config(
         tmp_path,
         train=TRAIN | {"fade": fading, "grpo": GRPO | {"num_generations": 4, "max_steps": 2}},
@@ -96,11 +96,11 @@ def test_in_group_shows_routes_to_some_copies_of_a_prompt_only(tmp_path, prompts
 
 def test_in_group_with_a_vllm_server_is_refused(tmp_path):
     train = TRAIN | {
-        "fade": {"dial": "in_group"},
+        "fade": {"mode": "in_group"},
         "grpo": GRPO | {"use_vllm": True, "vllm_mode": "server"},
     }
     with pytest.raises(
-        ConfigError, match=r"train\.fade\.dial: found in_group with train\.grpo\.vllm_mode: server"
+        ConfigError, match=r"train\.fade\.mode: found in_group with train\.grpo\.vllm_mode: server"
     ):
         rl.grpo_arguments(make_config(tmp_path, train=train), tmp_path, num_problems=6)
 

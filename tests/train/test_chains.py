@@ -57,15 +57,21 @@ def test_filling_takes_right_routes_where_a_problem_has_no_guided_chain():
         chain("b", "it is 7", guided=False),
     )
     wrong = chain("c", "it is 8", correct=False, guided=False)
-    assert eligible([beside, guided, only, wrong], fill=True) == ([guided, only], {})
+    assert eligible([beside, guided, only, wrong], use_unguided_when_missing=True) == (
+        [guided, only],
+        {},
+    )
     assert eligible([beside, guided, only, wrong]) == ([guided], {})
 
 
 def test_guided_and_filling_chains_are_each_held_against_their_own_length():
     guided = chain("a", "first three, then four more, " * 4)
     short = [chain(name, "it is 7", guided=False) for name in "abcde"]
-    assert eligible([guided, *short], fill=True) == ([guided, *short[1:]], {})
-    assert eligible([guided, *short], fill=True, max_chain_tokens=50) == (short, {"too long": 1})
+    assert eligible([guided, *short], use_unguided_when_missing=True) == ([guided, *short[1:]], {})
+    assert eligible([guided, *short], use_unguided_when_missing=True, max_chain_tokens=50) == (
+        short,
+        {"too long": 1},
+    )
 
 
 def test_a_rationalized_chain_is_taught_only_where_its_problem_has_no_other():
@@ -92,14 +98,14 @@ def test_chains_that_leak_are_left_out_where_the_config_says_so():
 
 def test_the_student_is_asked_only_where_there_is_a_choice():
     many, one = [chain("a", f"{i}") for i in range(3)], chain("b", "x")
-    assert crowded([*many, one], DistillConfig(per_problem=2)) == many
-    assert crowded([*many, one], DistillConfig(per_problem=3)) == []
-    assert crowded([*many, one], DistillConfig(per_problem=2, choose="all")) == []
+    assert crowded([*many, one], DistillConfig(max_chains_per_problem=2)) == many
+    assert crowded([*many, one], DistillConfig(max_chains_per_problem=3)) == []
+    assert crowded([*many, one], DistillConfig(max_chains_per_problem=2, select_by="all")) == []
 
 
 def test_the_cheapest_chains_of_each_problem_are_chosen_in_the_order_of_cost():
     chains = [chain("a", text) for text in ("1", "333", "22", "4444")] + [chain("b", "x")]
-    settings = DistillConfig(per_problem=2)
+    settings = DistillConfig(max_chains_per_problem=2)
     assert [c.text for c in choose_chains(chains, lambda c: -len(c.text), settings)] == [
         "4444",
         "333",
@@ -107,7 +113,10 @@ def test_the_cheapest_chains_of_each_problem_are_chosen_in_the_order_of_cost():
     ]
     by_length = choose_chains(chains, distance_from_median(chains, len), settings)
     assert [c.text for c in by_length] == ["22", "1", "x"]
-    assert choose_chains(chains, lambda c: 0, DistillConfig(choose="all", per_problem=1)) == chains
+    assert (
+        choose_chains(chains, lambda c: 0, DistillConfig(select_by="all", max_chains_per_problem=1))
+        == chains
+    )
 
 
 @pytest.fixture

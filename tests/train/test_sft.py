@@ -140,7 +140,7 @@ def test_a_chain_that_is_the_only_route_of_its_problem_is_not_judged_against_its
 
 
 def test_no_set_without_a_route_becomes_an_assisted_row(tmp_path):
-    config = make_config(tmp_path, train={"mix": {"wrong": False}})
+    config = make_config(tmp_path, train={"mix": {"show_wrong": False}})
     wrong = [r for r in SHOWN if not r.correct and r.source != "outsider"]
     rows = sft_rows({p.id: p for p in PROBLEMS}, wrong, CHAINS, show=str, config=config)
     assert len(rows) == 8 and not any("<verify>" in row["completion"] for row in rows)
@@ -174,7 +174,7 @@ def test_unguided_and_answer_only_rows_hold_nothing_that_the_guided_teacher_wrot
 @pytest.mark.parametrize(("kind", "rows"), [("guided", 16), ("unguided", 8), ("answer_only", 8)])
 def test_each_kind_of_distillation_ends_with_a_checkpoint_and_its_figures(tmp_path, kind, rows):
     make_tiny(tmp_path / "model", "qwen2")
-    config = make_config(tmp_path, distill={"kind": kind, "per_problem": 1, "sft": SFT})
+    config = make_config(tmp_path, distill={"kind": kind, "max_chains_per_problem": 1, "sft": SFT})
     run = make_run(tmp_path, config)
     distill.run_distill(run)
     stats = json.loads(run.path("sft_stats.json").read_text())
@@ -195,7 +195,9 @@ def test_a_choice_by_likelihood_takes_the_chain_that_the_student_finds_likelier(
         route(i, "teacher", "\u4e8c\u5341\u4e8c\u5341 zq" * 3, str(9 - i), guided=True)
         for i in range(8)
     ]
-    config = make_config(tmp_path, distill={"per_problem": 1, "max_chain_tokens": 400, "sft": SFT})
+    config = make_config(
+        tmp_path, distill={"max_chains_per_problem": 1, "max_chain_tokens": 400, "sft": SFT}
+    )
     run = make_run(tmp_path, config, routes=[*CHAINS, *strange])
     distill.run_distill(run)
     stats = json.loads(run.path("sft_stats.json").read_text())

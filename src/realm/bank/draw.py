@@ -36,13 +36,15 @@ def draw_routes(
     rng = _random(f"{seed}|{row_id}|{step}")
     right = _distinct_first([route for route in bank if route.correct], rng)
     wrong = (
-        _distinct_first([route for route in bank if not route.correct], rng) if mix.wrong else []
+        _distinct_first([route for route in bank if not route.correct], rng)
+        if mix.show_wrong
+        else []
     )
-    if mix.plausible and right:
+    if mix.prefer_plausible and right:
         texts = dict.fromkeys(route.text for route in bank if route.correct)
         wrong = _plausible_first(wrong, tuple(texts))
     k = min(k, len(right) + len(wrong))
-    num_right = _num_right(right, wrong, k, rng, mix.wrong_majority)
+    num_right = _num_right(right, wrong, k, rng, mix.wrong_majority_share)
     chosen = right[:num_right] + wrong[: k - num_right]
     rng.shuffle(chosen)
     return RouteSet(problem_id=row_id, routes=tuple(chosen))
@@ -78,13 +80,17 @@ def draw_evaluation_sets(
 
 
 def _num_right(
-    right: list[Route], wrong: list[Route], k: int, rng: random.Random, wrong_majority: float | None
+    right: list[Route],
+    wrong: list[Route],
+    k: int,
+    rng: random.Random,
+    wrong_majority_share: float | None,
 ) -> int:
     """Return how many of `k` routes are right ones: drawn, then moved as little as the bank demands."""
     if k == 0 or not (right and wrong):
         return k if right else 0
-    if wrong_majority is not None and k > 2:
-        drawn = _with_wrong_majority(k, wrong_majority, rng)
+    if wrong_majority_share is not None and k > 2:
+        drawn = _with_wrong_majority(k, wrong_majority_share, rng)
     else:
         drawn = rng.randint(0, 1) if k == 1 else rng.randint(1, k - 1)
     without_copies = max(k - _num_distinct(wrong), min(drawn, _num_distinct(right)))

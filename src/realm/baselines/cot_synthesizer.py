@@ -75,7 +75,7 @@ def synthesis_rows(
         chains = {
             name: guided[name] or group
             for name, group in chains.items()
-            if guided[name] or config.distill.fill
+            if guided[name] or config.distill.use_unguided_when_missing
         }
     names, rows, rng = list(chains), [], Random(f"{config.seed}|altered")
     for number in range(count if names else 0):

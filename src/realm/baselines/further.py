@@ -1,6 +1,6 @@
 """More supervised training from the same start: the control of every RL method, and the last step of other baselines.
 
-It trains on as many completions as ReaLM has rollouts, with the settings of distillation and over them those of `compare.sft`,
+It trains on as many completions as ReaLM has rollouts, with the settings of distillation and over them those of `compare.further_sft`,
 so that a gain of ReaLM over it is none of longer training.
 """
 
@@ -53,9 +53,9 @@ def rollouts_of(run: Run) -> int:
 
 
 def further_settings(run: Run) -> Config:
-    """Return the config with `distill.sft` as a baseline trains on: `compare.sft` over it, and ReaLM's number of completions."""
+    """Return the config with `distill.sft` as a baseline trains on: `compare.further_sft` over it, and ReaLM's number of completions."""
     config = run.config
-    sft = config.distill.sft | config.compare.sft
+    sft = config.distill.sft | config.compare.further_sft
     arguments = sft_arguments(config.with_settings({"distill.sft": sft}), Path("unused"))
     per_step = (
         arguments.per_device_train_batch_size

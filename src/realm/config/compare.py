@@ -86,19 +86,19 @@ class CompareConfig(Section):
     jobs: PositiveInt = 1
     """Cells made side by side, in processes that share the cores. Figures differ in rounding from those of another number."""
     methods: list[str] | None = None
-    """null: all built-in ones (docs/compare.md) and those of `own`."""
-    own: dict[str, dict[str, Any]] = {}
-    """More methods: ReaLM with other settings of `train`, as `gone-0.3: {train.fade.gone_by: 0.3}`."""
+    """null: all built-in ones (docs/compare.md) and those of `extra_methods`."""
+    extra_methods: dict[str, dict[str, Any]] = {}
+    """More methods: ReaLM with other settings of `train`, as `gone-0.3: {train.fade.end: 0.3}`."""
     modes: list[Mode] | None = None
     """null: all modes that a method is asked in."""
     families: list[Family] | None = None
     """null: those of docs/compare.md, as far as the methods allow."""
-    pilot: PositiveInt = 100
+    pilot_problems: PositiveInt = 100
     """Validation problems of the first seed that say, before the run, which difference it will be able to see."""
     instructor: str | None = None
     """LLMs-as-Instructors: `module:function`, called with (problem, wrong answer, rng) and returning a (question, chain, answer)
     for a new problem, or None; null: the scripted expert, where it knows the domain."""
     prompts: ComparePrompts = ComparePrompts()
-    sft: dict[str, Any] = {}
+    further_sft: dict[str, Any] = {}
     """Over `distill.sft` in the baselines that train a distilled model further: it was taught to the end of its schedule, and a
     full learning rate would undo some of that."""

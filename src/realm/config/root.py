@@ -52,13 +52,13 @@ class DistillConfig(Section):
     kind: Literal["guided", "unguided", "answer_only", "self"] = "guided"
     """guided: chains written with the rules at hand; unguided: chains written without; answer_only: no chains; self: TRL's
     on-policy self-distillation, in which the model itself with the rules in its prompt teaches the model without."""
-    fill: bool = False
+    use_unguided_when_missing: bool = False
     """Where a problem has no right chain written with the rules, its right routes are taught in their place; kinds guided and
     answer_only."""
-    choose: Literal["likelihood", "length", "all"] = "likelihood"
-    """Which chains of a problem with more than `per_problem`: the likeliest under the student, those nearest to the median
+    select_by: Literal["likelihood", "length", "all"] = "likelihood"
+    """Which chains of a problem with more than `max_chains_per_problem`: the likeliest under the student, those nearest to the median
     length, or all. The student is asked only where there is a choice."""
-    per_problem: PositiveInt = 4
+    max_chains_per_problem: PositiveInt = 4
     """More chains of one problem teach less than chains of another problem would."""
     drop_leaks: bool = False
     """Leave out chains that talk about a rule list, which the student never sees."""
@@ -81,19 +81,19 @@ class Reward(Section):
     format: NonNegativeFloat = 0.1
     localization: NonNegativeFloat = 0.0
     """For naming the first step of a flawed route that does not hold, where it is known."""
-    label: Literal["outcome", "process"] = "outcome"
+    verdict_label: Literal["outcome", "process"] = "outcome"
     """What a verdict is held against: the route reached the gold answer, or each of its steps holds."""
 
 
 class RouteMix(Section):
     """Which routes of a problem's bank a training prompt shows."""
 
-    wrong_majority: Share | None = None
+    wrong_majority_share: Share | None = None
     """Share of sets in which wrong routes outnumber right ones, where the bank allows it; null: every number of right routes is
     equally likely."""
-    plausible: bool = False
+    prefer_plausible: bool = False
     """Of the wrong routes those nearest to a right one come first."""
-    wrong: bool = True
+    show_wrong: bool = True
     """Wrong routes are shown at all; an ablation turns them off, and with them every reward for verdicts."""
 
 
@@ -105,7 +105,7 @@ class Gate(Section):
     """Guidance falls while assisted accuracy is at most so far above autonomous accuracy."""
     far: Share = 0.15
     """Guidance rises again once it is so far above; between the two it stands."""
-    memory: Annotated[int, Field(ge=32)] = 512
+    half_life: Annotated[int, Field(ge=32)] = 512
     """After so many more completions an earlier one counts half."""
 
     @model_validator(mode="after")
@@ -122,13 +122,13 @@ class Fade(Section):
     kind: Literal["linear", "cosine", "exponential", "step", "gated", "constant", "none"] = "linear"
     routes: PositiveInt = 4
     """Routes shown while nothing has faded."""
-    hold: Share = 0.1
+    start: Share = 0.1
     """Share of training before the fade begins."""
-    gone_by: Share = 0.8
+    end: Share = 0.8
     """Share of training after which no prompt shows a route."""
     dropout: Share = 0.2
     """Share of prompts that show no route from the first step on."""
-    dial: Literal["routes", "chance", "both", "in_group"] = "both"
+    mode: Literal["routes", "chance", "both", "in_group"] = "both"
     """What fades: the number of routes shown, the chance that a prompt shows any, both, or the share of the copies of one prompt
     that show any. Gated: chance, unless in_group is asked for."""
     gate: Gate = Gate()
@@ -140,14 +140,14 @@ class Fade(Section):
     @classmethod
     def _gated_fades_by_chance(cls, settings: Any) -> Any:
         if isinstance(settings, dict) and settings.get("kind") == "gated":
-            return {"dial": "chance"} | settings
+            return {"mode": "chance"} | settings
         return settings
 
     @model_validator(mode="after")
     def _gate_compares_like_with_like(self) -> Self:
-        if self.kind == "gated" and self.dial not in ("chance", "in_group"):
+        if self.kind == "gated" and self.mode not in ("chance", "in_group"):
             raise ValueError(
-                f"dial = {self.dial}: with kind: gated the number of routes must not fade, since fewer routes narrow the very "
+                f"mode = {self.mode}: with kind: gated the number of routes must not fade, since fewer routes narrow the very "
                 "gap that the gate watches. Allowed: chance, in_group"
             )
         if self.kind == "gated" and self.dropout == 0:
@@ -158,10 +158,10 @@ class Fade(Section):
 
     @model_validator(mode="after")
     def _begins_before_it_ends(self) -> Self:
-        if not self.hold < self.gone_by:
+        if not self.start < self.end:
             raise ValueError(
-                f"hold = {self.hold:g} and gone_by = {self.gone_by:g}: need 0 <= hold < gone_by <= 1, so that the routes "
-                "start to fade before they are gone. Try hold: 0.1, gone_by: 0.8"
+                f"start = {self.start:g} and end = {self.end:g}: need 0 <= start < end <= 1, so that the routes "
+                "start to fade before they are gone. Try start: 0.1, end: 0.8"
             )
         return self
 

@@ -15,6 +15,24 @@ from pydantic import BaseModel, ValidationError
 
 from realm.core.errors import ConfigError
 
+RENAMED = {
+    "compare.own": "compare.extra_methods",
+    "compare.pilot": "compare.pilot_problems",
+    "compare.sft": "compare.further_sft",
+    "distill.choose": "distill.select_by",
+    "distill.fill": "distill.use_unguided_when_missing",
+    "distill.per_problem": "distill.max_chains_per_problem",
+    "train.fade.dial": "train.fade.mode",
+    "train.fade.gate.memory": "train.fade.gate.half_life",
+    "train.fade.gone_by": "train.fade.end",
+    "train.fade.hold": "train.fade.start",
+    "train.mix.plausible": "train.mix.prefer_plausible",
+    "train.mix.wrong": "train.mix.show_wrong",
+    "train.mix.wrong_majority": "train.mix.wrong_majority_share",
+    "train.reward.label": "train.reward.verdict_label",
+}
+"""Old names of settings and the names that they have now."""
+
 
 class _Loader(yaml.SafeLoader):
     """YAML in which a key may not come twice and `1e-5` is a number, not a text."""
@@ -121,6 +139,8 @@ def _describe(mistake: Any, keys: list[str | int], owner: type[BaseModel] | None
     if kind == "extra_forbidden":
         assert owner is not None
         allowed = list(owner.model_fields)
+        if new := RENAMED.get(".".join(map(str, keys))):
+            return f"this key is now called {new}."
         near = difflib.get_close_matches(str(keys[-1]), allowed, n=1)
         return f"unknown key. Allowed here: {', '.join(allowed)}." + (
             f" Did you mean {near[0]!r}?" if near else ""

@@ -52,7 +52,7 @@ def built_in(config: Config) -> dict[str, Method]:
         "after": "distilled",
         "modes": (*ALONE, "sampled", "self_consistency"),
     }
-    by_chance = {} if fade.dial == "in_group" else {"train.fade.dial": "chance"}
+    by_chance = {} if fade.mode == "in_group" else {"train.fade.mode": "chance"}
     no_verdicts = {"train.reward.verdict": 0.0, "train.reward.localization": 0.0}
     methods = [
         Method(name="base", what="the model as it is: direct chain-of-thought prompting, and with the rules in the prompt",
@@ -77,8 +77,8 @@ def built_in(config: Config) -> dict[str, Method]:
                **rl | {"modes": (*ALONE, "sampled", "self_consistency")}),
         Method(name="grpo_routes", what="GRPO with routes in every prompt, rewarded for answers and format only",
                settings={"train.fade.kind": "constant", "train.fade.dropout": 0.0, **no_verdicts}, **rl),
-        Method(name="hard_cut", what="ReaLM whose routes stay in full and are cut to none at gone_by",
-               settings={"train.fade.kind": "linear", "train.fade.hold": math.nextafter(fade.gone_by, 0.0)}, **rl),
+        Method(name="hard_cut", what="ReaLM whose routes stay in full and are cut to none at end",
+               settings={"train.fade.kind": "linear", "train.fade.start": math.nextafter(fade.end, 0.0)}, **rl),
         Method(name="no_mrpv", what="without MRPV: routes are shown and fade, verdicts are not rewarded", settings=no_verdicts,
                **ablation),
         Method(name="no_eaai", what="without EAAI: routes never fade", settings={"train.fade.kind": "constant"}, **ablation),
@@ -86,7 +86,7 @@ def built_in(config: Config) -> dict[str, Method]:
                **ablation | {"after": "data"}),
         Method(name="no_guidance", what="without guidance: chains written without the rules are distilled, then the same RL",
                **ablation | {"after": "unguided_start"}),
-        Method(name="no_negatives", what="without negatives: RL shows right routes only", settings={"train.mix.wrong": False},
+        Method(name="no_negatives", what="without negatives: RL shows right routes only", settings={"train.mix.show_wrong": False},
                **ablation),
         *(
             Method(name=f"fade_{kind}", what=f"the fade {kind} in place of {fade.kind}",
@@ -125,16 +125,16 @@ def chosen_methods(config: Config) -> dict[str, Method]:
     on.
     """
     known = built_in(config)
-    for name, settings in config.compare.own.items():
+    for name, settings in config.compare.extra_methods.items():
         if name in known or name in starts() or not re.fullmatch(r"[\w.-]+", name):
             raise ConfigError(
-                f"{config.source}: compare.own: {name!r} is built in, or not of letters, digits, '_', '-' and '.' alone. "
+                f"{config.source}: compare.extra_methods: {name!r} is built in, or not of letters, digits, '_', '-' and '.' alone. "
                 "Choose another name."
             )
         if shared := [key for key in settings if not key.startswith("train.")]:
             raise ConfigError(
-                f"{config.source}: compare.own.{name}: {shared[0]} belongs to what all methods share. Allowed: settings of "
-                "train, as train.fade.gone_by. For others run a second comparison with --set and --run."
+                f"{config.source}: compare.extra_methods.{name}: {shared[0]} belongs to what all methods share. Allowed: settings of "
+                "train, as train.fade.end. For others run a second comparison with --set and --run."
             )
         what = ", ".join(f"{key} {value}" for key, value in settings.items())
         known[name] = Method(

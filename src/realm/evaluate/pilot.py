@@ -26,7 +26,7 @@ def run_pilot(run: Run) -> None:
         for problem in read_problems(run.path("problems.jsonl"))
         if problem.split == "validation"
     ]
-    problems = problems[: config.compare.pilot]
+    problems = problems[: config.compare.pilot_problems]
     sets = draw_evaluation_sets(
         [problem.id for problem in problems],
         read_routes(run.path("routes.jsonl")),

@@ -16,22 +16,22 @@ QUICKEST = 1 / 3
 def share(progress: float, fade: Fade, left: float = 1.0) -> float:
     """Return the share of guidance left at `progress` (0 = start, 1 = end), hint dropout not counted.
 
-    From `gone_by` on it is exactly 0, not merely close to it: one route left over would let the model keep leaning on
+    From `end` on it is exactly 0, not merely close to it: one route left over would let the model keep leaning on
     it. Only `constant` never fades; `none` never guides. `left` is what the gate leaves (`realm.method.gate`), for the kind `gated`
-    alone; however much that is, it is brought down to nothing by `gone_by`, and never faster than the gate itself moves.
+    alone; however much that is, it is brought down to nothing by `end`, and never faster than the gate itself moves.
 
-    >>> [share(t, Fade(kind="linear", hold=0.0, gone_by=0.8)) for t in (0.0, 0.4, 0.8, 1.0)]
+    >>> [share(t, Fade(kind="linear", start=0.0, end=0.8)) for t in (0.0, 0.4, 0.8, 1.0)]
     [1.0, 0.5, 0.0, 0.0]
     """
     if fade.kind == "none":
         return 0.0
-    if fade.kind == "constant" or progress < fade.hold:
+    if fade.kind == "constant" or progress < fade.start:
         return 1.0
-    if progress >= fade.gone_by:
+    if progress >= fade.end:
         return 0.0
     if fade.kind == "gated":
-        return min(left, (fade.gone_by - progress) / (QUICKEST * (fade.gone_by - fade.hold)))
-    faded = (progress - fade.hold) / (fade.gone_by - fade.hold)
+        return min(left, (fade.end - progress) / (QUICKEST * (fade.end - fade.start)))
+    faded = (progress - fade.start) / (fade.end - fade.start)
     if fade.kind == "linear":
         return 1 - faded
     if fade.kind == "cosine":
@@ -53,9 +53,9 @@ def dials(progress: float, fade: Fade, left: float = 1.0) -> tuple[float, float]
     Their product is always share x routes; `both` turns each dial down by the square root.
     """
     guidance = share(progress, fade, left)
-    if fade.dial == "routes":
+    if fade.mode == "routes":
         return 1.0, guidance * fade.routes
-    if fade.dial in ("chance", "in_group"):
+    if fade.mode in ("chance", "in_group"):
         return guidance, float(fade.routes)
     return math.sqrt(guidance), math.sqrt(guidance) * fade.routes
 

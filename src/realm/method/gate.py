@@ -86,15 +86,15 @@ class Gate:
                 ]
                 if right:
                     rate: Rate = getattr(bucket, mode).after(
-                        sum(right), len(right), self.fade.gate.memory
+                        sum(right), len(right), self.fade.gate.half_life
                     )
                     bucket = replace(bucket, **{mode: rate})
             self.buckets[number] = bucket
 
     def advance(self, step: int, max_steps: int) -> None:
         """Move the guidance at the end of an optimizer step; `step` have been made."""
-        if step / max_steps >= self.fade.hold:
-            most = 1 / (max_steps * QUICKEST * (self.fade.gone_by - self.fade.hold))
+        if step / max_steps >= self.fade.start:
+            most = 1 / (max_steps * QUICKEST * (self.fade.end - self.fade.start))
             self.buckets = [bucket.moved(self.fade, most) for bucket in self.buckets]
 
     def describe(self, progress: float) -> dict[str, list[float | None]]:

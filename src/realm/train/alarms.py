@@ -46,7 +46,7 @@ _ALARMS: dict[str, tuple[Callable[[Row], bool | None], str]] = {
     "copying the majority": (
         _beyond("copy_wrong_rate", 0.8),
         "over 80% of the answers repeat the routes' majority where it is wrong. The policy counts votes: raise "
-        "train.mix.wrong_majority, or show routes less often (train.fade.dropout).",
+        "train.mix.wrong_majority_share, or show routes less often (train.fade.dropout).",
     ),
     "format only": (
         _format_only,

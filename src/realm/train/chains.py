@@ -46,7 +46,7 @@ def eligible_chains(
     """Return the chains that may be taught, and how many positives were left out for which reason.
 
     Kind `unguided` takes the positives written without the guide; the others take the guided ones, or all where nobody wrote
-    with a guide; with `fill` also the unguided ones of problems that would have none. A chain whose author was shown the gold
+    with a guide; with `use_unguided_when_missing` also the unguided ones of problems that would have none. A chain whose author was shown the gold
     answer counts only where its problem has no other. No text comes twice for one problem. Without `max_chain_tokens` a chain
     over twice the median length is too long, guided and filling chains each among their like.
     """
@@ -58,7 +58,7 @@ def eligible_chains(
     else:
         guided = [route for route in positives if route.guided]
         chains, left_out = _teachable(guided or positives, length, settings)
-        if guided and settings.fill:
+        if guided and settings.use_unguided_when_missing:
             served = {chain.problem_id for chain in chains}
             filling = [
                 route for route in positives if not route.guided and route.problem_id not in served
@@ -97,26 +97,28 @@ def crowded(chains: Sequence[Route], settings: DistillConfig) -> list[Route]:
     counts = Counter(chain.problem_id for chain in chains)
     return (
         []
-        if settings.choose == "all"
-        else [chain for chain in chains if counts[chain.problem_id] > settings.per_problem]
+        if settings.select_by == "all"
+        else [
+            chain for chain in chains if counts[chain.problem_id] > settings.max_chains_per_problem
+        ]
     )
 
 
 def choose_chains(
     chains: Sequence[Route], cost: Callable[[Route], float], settings: DistillConfig
 ) -> list[Route]:
-    """Return at most `per_problem` chains of each problem, those of the least `cost`; all of them with `choose: all`."""
+    """Return at most `max_chains_per_problem` chains of each problem, those of the least `cost`; all of them with `select_by: all`."""
     by_problem: dict[str, list[Route]] = defaultdict(list)
     for chain in chains:
         by_problem[chain.problem_id].append(chain)
-    if settings.choose == "all":
+    if settings.select_by == "all":
         return [chain for group in by_problem.values() for chain in group]
     return [
         chain
         for group in by_problem.values()
         for chain in (
-            sorted(group, key=cost)[: settings.per_problem]
-            if len(group) > settings.per_problem
+            sorted(group, key=cost)[: settings.max_chains_per_problem]
+            if len(group) > settings.max_chains_per_problem
             else group
         )
     ]
@@ -125,7 +127,7 @@ def choose_chains(
 def distance_from_median(
     chains: Sequence[Route], length: Callable[[str], int]
 ) -> Callable[[Route], float]:
-    """Return the cost of a chain under `choose: length`: how far its length is from the median."""
+    """Return the cost of a chain under `select_by: length`: how far its length is from the median."""
     lengths = {chain.text: length(chain.text) for chain in chains}
     median = statistics.median(lengths.values() or [0])
     return lambda chain: abs(lengths[chain.text] - median)

@@ -97,7 +97,7 @@ class ReaLMTrainer(SharedPrefixTrainer):
         """Return the rows with today's prompts; the copies of one stand together, over the processes in their order."""
         step = self.state.global_step
         progress = step / max(1, self.state.max_steps)
-        in_group = self.model.training and self._builder.config.train.fade.dial == "in_group"
+        in_group = self.model.training and self._builder.config.train.fade.mode == "in_group"
         copies, before = (
             self.num_generations if in_group else 1,
             self.accelerator.process_index * len(inputs),
@@ -249,9 +249,9 @@ def grpo_arguments(config: Config, work: Path, *, num_problems: int) -> GRPOConf
             f"{error} A generation has per_device_train_batch_size x gradient_accumulation_steps x processes completions, "
             "num_generations for each prompt. Try a multiple of num_generations as per_device_train_batch_size."
         ) from None
-    if fade.dial == "in_group" and arguments.use_vllm and arguments.vllm_mode == "server":
+    if fade.mode == "in_group" and arguments.use_vllm and arguments.vllm_mode == "server":
         raise ConfigError(
-            "train.fade.dial: found in_group with train.grpo.vllm_mode: server, which sends one prompt per group, while in_group "
+            "train.fade.mode: found in_group with train.grpo.vllm_mode: server, which sends one prompt per group, while in_group "
             "shows routes to some of its copies only. Allowed with a server: routes, chance, both. Or set vllm_mode: colocate."
         )
     if fade.transfer and config.prompt.think_end:

@@ -88,7 +88,7 @@ class RowBuilder:
             "prompt": self.prompt(problem_id, shown),
             "problem_id": problem_id,
             "gold": gold,
-            "labels": shown.labels(self.config.train.reward.label),
+            "labels": shown.labels(self.config.train.reward.verdict_label),
             "flaws": tuple(self.flaw(problem_id, route) for route in shown.routes),
             "majority": voted,
             "majority_right": None

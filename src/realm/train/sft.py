@@ -134,11 +134,11 @@ def pick_chains(
 ) -> tuple[list[Route], dict[str, Any]]:
     """Return the chains to teach and what there is to say of the choice; one chain a problem where only its answer is taught."""
     if settings.kind == "answer_only":
-        settings = settings.model_copy(update={"choose": "length", "per_problem": 1})
+        settings = settings.model_copy(update={"select_by": "length", "max_chains_per_problem": 1})
     chains, left_out = eligible_chains(routes, length, settings)
     rivals = crowded(chains, settings)
-    stats: dict[str, Any] = {"kind": settings.kind, "choose": settings.choose}
-    if rivals and settings.choose == "likelihood":
+    stats: dict[str, Any] = {"kind": settings.kind, "select_by": settings.select_by}
+    if rivals and settings.select_by == "likelihood":
         likelihoods = dict(zip(map(id, rivals), likelihood(rivals), strict=True))
         chosen = choose_chains(chains, lambda chain: -likelihoods[id(chain)], settings)
         kept = [likelihoods[id(chain)] for chain in chosen if id(chain) in likelihoods]
