@@ -9,13 +9,15 @@ from typing import Any
 import pytest
 import yaml
 
+from experts import CLAIMS
 from realm.config.root import Config, load_config
 
 SMALL = {
     "model": "model",
     "domain": {
-        "kind": "claims",
-        "sizes": {"train": 24, "validation": 4, "test": 8, "test_rules": 4},
+        "kind": "python",
+        "target": CLAIMS,
+        "settings": {"sizes": {"train": 24, "validation": 4, "test": 8, "test_rules": 4}},
     },
     "routes": {"kind": "scripted", "guided_problems": 12},
 }

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from realm.domains.claims import CODES
-from realm.domains.claims.adjudicate import FEES
+from claims.adjudicate import FEES
+from claims.domain import CODES
 from realm.policy import Policy
 
 ROOT = Path(__file__).parents[1]

@@ -12,6 +12,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from experts import CLAIMS
 from realm.cli import app
 from realm.core.jsonl import read_jsonl
 from tiny import make_tiny
@@ -61,7 +62,7 @@ def write_config(
     config = {
         "model": "model",
         "run": str(folder / "run"),
-        "domain": {"kind": "claims", "sizes": {"train": 16, "validation": 4, "test": test, "test_rules": 4}},
+        "domain": {"kind": "python", "target": CLAIMS, "settings": {"sizes": {"train": 16, "validation": 4, "test": test, "test_rules": 4}}},
         "prompt": {"autonomous": "{question}", "assisted": "{question}\n{routes}"},
         "routes": {"kind": "scripted", "guided_problems": 8},
         "distill": {"sft": {"max_steps": distill_steps, "per_device_train_batch_size": 2, "save_steps": 1}},

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import yaml
 
+from experts import CLAIMS
 from tiny import make_tiny
 
 MODES = [
@@ -25,7 +26,7 @@ def write_config(folder: Path) -> Path:
     config = {
         "model": "model",
         "run": str(folder / "run"),
-        "domain": {"kind": "claims", "sizes": {"train": 8, "validation": 2, "test": 6, "test_rules": 2}},
+        "domain": {"kind": "python", "target": CLAIMS, "settings": {"sizes": {"train": 8, "validation": 2, "test": 6, "test_rules": 2}}},
         "prompt": {"autonomous": "{question}", "assisted": "{question}\n{routes}"},
         "routes": {"kind": "scripted", "guided_problems": 4, "per_source": 1, "eval_routes": 2},
         "distill": {"sft": {"max_steps": 2, "per_device_train_batch_size": 2}},

@@ -29,7 +29,7 @@ HELP: dict[str, tuple[str, dict[str, str], str]] = {
             "writes": "RUN/problems.jsonl, and RUN/rules.md where the domain has a rule book",
             "costs": "seconds",
         },
-        "realm data configs/demo.yaml --set domain.sizes.train=500",
+        "realm data configs/demo.yaml --set domain.settings.sizes.train=500",
     ),
     "routes": (
         "Collect routes for each problem, outside chains of thought, and mark each one right or wrong.",

@@ -1,9 +1,9 @@
 """Which rules of the rule book the taught chains use."""
 
+from claims import ClaimsDomain
+from claims.expert import write_chain
 from realm.bank.coverage import numbered_rules, rule_coverage
 from realm.core.records import Problem, Route
-from realm.domains.claims import ClaimsDomain
-from realm.sources.scripted import guided_chain
 
 RULES = """# Rules
 1. Parcels over 20 kg pay the heavy surcharge.
@@ -63,6 +63,6 @@ def test_without_a_numbered_rule_book_there_is_nothing_to_count():
 def test_the_scripted_chains_of_claims_use_every_rule_but_those_about_all_others():
     problems = {problem.id: problem for problem in ClaimsDomain({"train": 1500}).problems(0)}
     figures = rule_coverage(
-        list(map(guided_chain, problems.values())), [], problems, ClaimsDomain({}).rules
+        list(map(write_chain, problems.values())), [], problems, ClaimsDomain({}).rules
     )
     assert figures == {"rules": 20, "rules_unused": [1, 20]}

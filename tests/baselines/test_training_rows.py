@@ -5,6 +5,9 @@ from dataclasses import asdict
 
 import pytest
 
+from claims.adjudicate import Claim, adjudicate
+from claims.generate import draw_problems, draw_similar_problem, is_held_out
+from experts import write_routes
 from realm.baselines import instructors, rft
 from realm.baselines.cot_synthesizer import synthesis_rows
 from realm.baselines.further import further_settings
@@ -14,17 +17,14 @@ from realm.core.errors import ConfigError
 from realm.core.jsonl import write_jsonl
 from realm.core.records import Problem
 from realm.domains import load_domain
-from realm.domains.claims.adjudicate import Claim, adjudicate
-from realm.domains.claims.generate import generate, is_held_out, similar_problem
 from realm.evaluate.ask import ask_about, own_route
 from realm.method.steps import without_opening_answer
 from realm.run import Run
-from realm.sources.scripted import write_routes
 
 
 @pytest.fixture
 def problems():
-    return list(generate({"train": 30, "test": 10}, seed=7))
+    return list(draw_problems({"train": 30, "test": 10}, seed=7))
 
 
 def test_synthesis_rows_show_candidates_and_teach_the_guided_chain(small_config, problems):
@@ -126,7 +126,8 @@ def test_rft_keeps_right_well_formed_and_distinct_chains(small_config, problems)
 def test_a_similar_claim_uses_the_same_rules_and_is_none_of_the_others(problems):
     taken = {Claim(**problem.meta["claim"]) for problem in problems}
     found = [
-        similar_problem(problem, random.Random(problem.id), taken=taken) for problem in problems
+        draw_similar_problem(problem, random.Random(problem.id), taken=taken)
+        for problem in problems
     ]
     pairs = [(old, new) for old, new in zip(problems, found, strict=True) if new is not None]
     assert len(pairs) >= 0.9 * len(problems)
@@ -162,24 +163,23 @@ def test_the_instructor_goes_from_error_to_error_until_there_are_enough_items(pr
 def test_an_instructor_is_the_scripted_expert_a_named_function_or_an_error(
     small_config, write_config, problems
 ):
-    question, chain, answer = load_instructor(small_config, problems)(
+    question, chain, answer = load_instructor(small_config, load_domain(small_config), problems)(
         problems[0], "pay 1", random.Random(1)
     )
     assert question != problems[0].question and answer.split()[0] in ("pay", "deny") and chain
     named = small_config.with_settings(
         {"compare.instructor": "realm.baselines.instructors:can_instruct"}
     )
-    assert load_instructor(named, []) is instructors.can_instruct
-    with pytest.raises(
-        ConfigError, match=r"compare\.instructor: no\.module:x cannot be loaded.*module:function"
-    ):
-        load_instructor(small_config.with_settings({"compare.instructor": "no.module:x"}), [])
+    assert load_instructor(named, load_domain(named), []) is instructors.can_instruct
+    with pytest.raises(ConfigError, match=r"compare\.instructor: no\.module:x: there is no module"):
+        unknown = small_config.with_settings({"compare.instructor": "no.module:x"})
+        load_instructor(unknown, load_domain(unknown), [])
     path = write_config(
         domain={"kind": "files", "path": "x.jsonl"},
         routes={"kind": "import", "files": [{"path": "x", "source": "y"}]},
     )
     with pytest.raises(
-        ConfigError, match=r"Name a function in compare\.instructor, or leave it out"
+        ConfigError, match=r"domain files defines no make_instructor\. Name a function in compare"
     ):
         instructors.check_instructors(Run(path.parent, load_config(path)))
 

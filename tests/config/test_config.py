@@ -18,7 +18,7 @@ def message_of(path, overrides=()):
 def test_defaults_fill_what_the_file_leaves_out(write_config):
     config = load_config(write_config())
     assert (config.seed, config.recipe, config.train.fade.end) == (7, "r1", 0.8)
-    assert config.domain.sizes.test == 8
+    assert config.domain.settings["sizes"]["test"] == 8
 
 
 def test_on_and_off_may_stand_bare_though_yaml_reads_them_as_truth(write_config):
@@ -34,11 +34,11 @@ def test_an_override_is_read_as_yaml_and_wins(write_config):
             "seed=3",
             "train.fade.kind=cosine",
             "train.lora={r: 8}",
-            "domain.sizes.train=5",
+            "domain.settings.sizes.train=5",
             "train.grpo.learning_rate=1e-5",
         ],
     )
-    assert (config.seed, config.train.fade.kind, config.train.lora, config.domain.sizes.train) == (
+    assert (config.seed, config.train.fade.kind, config.train.lora, config.domain.settings["sizes"]["train"]) == (
         3,
         "cosine",
         {"r": 8},
@@ -66,7 +66,7 @@ def test_an_unknown_key_names_file_key_allowed_keys_and_the_nearest(write_config
 
 
 def test_an_unknown_key_inside_a_union_is_named_as_the_file_writes_it(write_config):
-    path = write_config(domain={"kind": "claims", "sizes": {"trian": 5}})
+    path = write_config(domain={"kind": "reasoning_gym", "tasks": {"gcd": {}}, "sizes": {"trian": 5}})
     assert message_of(path).startswith(
         f"{path}: domain.sizes.trian: unknown key. Allowed here: train, validation, test, test_rules."
     )
@@ -89,12 +89,12 @@ def test_all_mistakes_are_told_at_once(write_config):
     [
         pytest.param(
             "domain.kind=fils",
-            "domain: kind: found 'fils'; allowed: 'claims', 'files', 'reasoning_gym', 'python'. Did you mean 'files'?",
+            "domain: kind: found 'fils'; allowed: 'files', 'reasoning_gym', 'python'. Did you mean 'files'?",
             id="tag",
         ),
         pytest.param(
             "domain={}",
-            "the key 'kind' is needed and missing; allowed: 'claims', 'files', 'reasoning_gym', 'python'.",
+            "the key 'kind' is needed and missing; allowed: 'files', 'reasoning_gym', 'python'.",
             id="no tag",
         ),
         pytest.param(
@@ -115,7 +115,7 @@ def test_all_mistakes_are_told_at_once(write_config):
         ),
         pytest.param(
             "domain={kind: files, path: a.csv}",
-            "the scripted expert knows the claims domain and",
+            "routes.kind: scripted asks the domain to write routes, and domain.kind = files writes none",
             id="expert",
         ),
         pytest.param(
@@ -154,7 +154,7 @@ def test_a_missing_file_names_the_nearest(write_config):
 
 def test_broken_yaml_names_the_line(tmp_path):
     path = tmp_path / "broken.yaml"
-    path.write_text("model: x\ndomain: {kind: claims\nseed: 1\n")
+    path.write_text("model: x\ndomain: {kind: files\nseed: 1\n")
     assert message_of(path).startswith(f"{path}:3: not valid YAML:")
 
 

@@ -60,7 +60,7 @@ def test_the_deepseek_config_hides_thinking_and_trains_an_adapter():
 
 def test_the_general_reasoning_config_gives_three_tasks_their_problems_and_routes(tmp_path):
     config = load_config(
-        CONFIGS / "gym.yaml", ["domain.sizes.train=30", "routes.guided_problems=20"]
+        CONFIGS / "gym.yaml", ["domain.settings.sizes.train=30", "routes.guided_problems=20"]
     )
     run = Run(tmp_path, config)
     data.run_data(run)
@@ -145,5 +145,5 @@ def test_the_comparison_trains_every_method_on_as_many_completions_and_sees_smal
     }
     assert len(rollouts) == 1
     assert (
-        smallest_detectable(config.compare.seeds * config.domain.sizes.test, 0.203) < 0.026
+        smallest_detectable(config.compare.seeds * config.domain.settings["sizes"]["test"], 0.203) < 0.026
     )  # the last pilot: 0.088

@@ -8,23 +8,18 @@ from realm.domains import data
 from realm.domains.data import check_problems, wanted_splits
 from realm.run import Run
 
+IMPORT = {"kind": "import", "files": [{"path": "b.jsonl", "source": "b"}]}
+
 
 def problem(name, split):
     return Problem(id=name, split=split, question="1 + 1?", answer="2")
 
 
 def test_a_config_asks_for_the_splits_that_it_gives_a_size(write_config):
-    assert wanted_splits(load_config(write_config())) == [
-        "train",
-        "test",
-        "validation",
-        "test_rules",
-    ]
-    assert wanted_splits(load_config(write_config(), ["domain.sizes.test_rules=0"])) == [
-        "train",
-        "test",
-        "validation",
-    ]
+    assert wanted_splits(load_config(write_config())) == ["train", "test"]
+    gym = {"kind": "reasoning_gym", "tasks": {"gcd": {}}}
+    config = load_config(write_config(domain=gym, routes=IMPORT))
+    assert wanted_splits(config) == ["train", "test", "validation"]
 
 
 def test_a_split_column_leaves_only_the_needed_splits(write_config):

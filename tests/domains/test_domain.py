@@ -7,7 +7,7 @@ import pytest
 from realm.config.root import load_config
 from realm.core.errors import ConfigError
 from realm.core.records import Problem, Route
-from realm.domains import Domain, has_expert, load_domain
+from realm.domains import Domain, load_domain, require_expert
 
 CODE = """
 from realm.domains import Domain
@@ -52,7 +52,9 @@ def test_a_config_names_a_class_and_its_arguments(load):
     domain = load("doubling_domain:Doubling", limit=2)
     assert [problem.answer for problem in domain.problems(1)] == [0, 2]
     assert (domain.name, domain.rules, domain.answer_form) == ("Doubling", "Twice.", None)
-    assert not has_expert(domain) and domain.make_instructor([]) is None
+    assert domain.make_instructor([]) is None
+    with pytest.raises(ConfigError, match="routes: the domain Doubling writes no routes"):
+        require_expert(domain, [], "routes")
 
 
 @pytest.mark.parametrize(
@@ -118,7 +120,12 @@ def test_scripted_routes_guide_the_first_training_problems_and_hold_sources_out(
     assert [route.text for route in again if route.source == "high"] == [
         route.text for route in routes if route.problem_id == "p2"
     ]
-    assert has_expert(Guessing())
+
+
+def test_an_expert_names_the_sources_that_it_knows():
+    require_expert(Guessing(), ["high", "low"], "routes")
+    with pytest.raises(ConfigError, match="Guessing knows no source 'hihg'. Allowed: high, low"):
+        require_expert(Guessing(), ["low", "hihg"], "routes")
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 import realm.evaluate.exam as evaluate
+from experts import CLAIMS
 from realm.bank.worth import evaluate_bank
 from realm.config.root import Config
 from realm.core.errors import DataError, ModelError
@@ -51,7 +52,7 @@ def make_run(tmp_path, monkeypatch):
         config = Config.model_validate(
             {
                 "model": str(tmp_path / "base"),
-                "domain": {"kind": "claims"},
+                "domain": {"kind": "python", "target": CLAIMS},
                 "routes": {"kind": "scripted", "held_out": list(held_out)},
                 "evaluate": settings,
             }

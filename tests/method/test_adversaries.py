@@ -5,13 +5,13 @@ from statistics import fmean
 
 import pytest
 
+from claims import ClaimsDomain
+from experts import write_routes
 from realm.bank.draw import draw_routes
 from realm.config.root import Reward, RouteMix
-from realm.domains.claims import ClaimsDomain
 from realm.method.parse import parse_checks, parse_completion
 from realm.method.rewards import score
 from realm.method.steps import find_flaw, localization, steps_of
-from realm.sources.scripted import write_routes
 from realm.verify.vote import majority
 
 WEIGHTS = Reward(answer=1.0, verdict=0.5, format=0.1, localization=0.4)

@@ -255,7 +255,7 @@ def test_the_teacher_of_the_example_runs_against_any_endpoint(tmp_path, monkeypa
         ({"teachers": [teacher(extra={"n": 4})]}, "'n' is not set here"),
         (
             {"teachers": [{"kind": "scripted", "name": "hasty", "routes": 1}]},
-            "the scripted expert, which knows the claims domain only",
+            "of kind scripted is the domain itself, and domain.kind = files",
         ),
         (
             {"teachers": [teacher(guided=1)], "domain": {"rules": None}},

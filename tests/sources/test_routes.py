@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import pytest
 
+from experts import CLAIMS
 from realm.config.root import load_config
 from realm.core.errors import ConfigError, DataError
 from realm.core.jsonl import read_routes, write_jsonl
@@ -86,7 +87,8 @@ def test_a_group_without_any_route_stops_before_the_long_stages(scripted_run):
 def scripted_run(tmp_path):
     path = tmp_path / "c.yaml"
     path.write_text(
-        "model: some/model\ndomain: {kind: claims, sizes: {train: 6, validation: 2, test: 4, test_rules: 2}}\n"
+        "model: some/model\n"
+        f"domain: {{kind: python, target: '{CLAIMS}', settings: {{sizes: {{train: 6, validation: 2, test: 4, test_rules: 2}}}}}}\n"
         "routes: {kind: scripted, guided_problems: 4, per_source: 2, eval_routes: 3}\n"
     )
     config = load_config(path, [])

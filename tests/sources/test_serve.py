@@ -14,6 +14,8 @@ import pytest
 import yaml
 from transformers.utils.import_utils import is_serve_available
 
+from experts import CLAIMS
+
 MODEL = Path(__file__).parents[2] / "models/base-1m"
 REPLIES = {
     "defaults": {"role": "assistant"},
@@ -82,8 +84,9 @@ def test_guided_collection_runs_end_to_end_against_transformers_serve(server, tm
     config = {
         "run": str(tmp_path / "run"),
         "domain": {
-            "kind": "claims",
-            "sizes": {"train": 4, "validation": 0, "test": 2, "test_rules": 0},
+            "kind": "python",
+            "target": CLAIMS,
+            "settings": {"sizes": {"train": 4, "test": 2}},
         },
         "routes": {
             "kind": "collect",

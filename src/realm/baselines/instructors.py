@@ -1,15 +1,14 @@
 """LLMs-as-Instructors (Ying et al., arXiv 2407.00497): new items written from the student's errors, and training on them.
 
 The student answers training problems; for each error the instructor writes new problems of the same kind with their chains.
-The scripted expert is the instructor where it knows the domain (the same combination of rules, or another item of the same
-task); elsewhere `compare.instructor` names a function that asks a teacher.
+The domain may be the instructor itself (`Domain.make_instructor`). Otherwise `compare.instructor`
+names a function that asks a teacher.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Sequence
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 from realm.baselines.further import (
@@ -22,6 +21,8 @@ from realm.config.root import Config
 from realm.core.errors import ConfigError
 from realm.core.jsonl import read_problems
 from realm.core.records import Problem, RouteSet
+from realm.core.targets import load_target
+from realm.domains import Domain, load_domain
 from realm.evaluate.ask import ask_about, ask_all
 from realm.method.prompt import render_prompt, render_reasoning
 
@@ -55,7 +56,7 @@ def run_instructors(run: Run) -> None:
     known = {problem.question for problem in problems}
     items = list(
         new_items(
-            errors, load_instructor(config, problems), rollouts, known=known, seed=config.seed
+            errors, load_instructor(config, domain, problems), rollouts, known=known, seed=config.seed
         )
     )
     print(
@@ -106,47 +107,31 @@ def new_items(
 
 def check_instructors(run: Run) -> None:
     """Raise a user's mistake in the settings of this stage, before any stage has spent time."""
-    load_instructor(run.config, [])
+    load_instructor(run.config, run.domain, [])
 
 
 def can_instruct(config: Config) -> bool:
-    """Tell whether there is somebody who writes new problems."""
-    return config.compare.instructor is not None or config.domain.kind == "claims"
-
-
-def load_instructor(config: Config, problems: Sequence[Problem]) -> Instructor:
-    """Return the function that the config names, else the scripted expert; `ConfigError` where there is neither.
-
-    The expert writes none of `problems` anew, in whatever words.
-    """
-    hook = config.compare.instructor
-    if hook is not None:
-        module, _, name = hook.partition(":")
-        try:
-            return getattr(import_module(module), name)
-        except (ImportError, AttributeError, ValueError) as error:
-            raise ConfigError(
-                f"{config.source}: compare.instructor: {hook} cannot be loaded: {error}. It is `module:function`, a module on "
-                "Python's path."
-            ) from None
-    if config.domain.kind == "claims":
-        return _claims_expert(problems)
-    raise ConfigError(
-        f"{config.source}: compare.methods: instructors needs somebody who writes new problems, and the scripted expert does so "
-        f"in the claims domain only, not in {config.domain.kind}. Name a function in compare.instructor, or leave it out."
+    """Return whether there is somebody who writes new problems."""
+    return (
+        config.compare.instructor is not None
+        or load_domain(config).make_instructor([]) is not None
     )
 
 
-def _claims_expert(problems: Sequence[Problem]) -> Instructor:
-    """Return the instructor of the claims domain: a new claim whose decision uses the same rules, with the expert's chain."""
-    from realm.domains.claims.adjudicate import Claim
-    from realm.domains.claims.generate import similar_problem
-    from realm.sources.scripted import guided_chain
+def load_instructor(config: Config, domain: Domain, problems: Sequence[Problem]) -> Instructor:
+    """Return the function that writes new problems: the config's, or else the domain's.
 
-    taken = {Claim(**problem.meta["claim"]) for problem in problems}
-
-    def write(problem: Problem, answer: str | None, rng: random.Random) -> Item | None:
-        found = similar_problem(problem, rng, taken=taken)
-        return found and (found.question, guided_chain(found).text, found.answer)
-
-    return write
+    Raises:
+        ConfigError: There is neither.
+    """
+    if config.compare.instructor is not None:
+        setting = f"{config.source}: compare.instructor"
+        return load_target(config.compare.instructor, config.resolve("."), setting)
+    instructor = domain.make_instructor(problems)
+    if instructor is None:
+        raise ConfigError(
+            f"{config.source}: compare.methods: instructors needs somebody who writes new problems, "
+            f"and the domain {domain.name} defines no make_instructor. Name a function in "
+            "compare.instructor, or leave the method out."
+        )
+    return instructor

@@ -97,7 +97,7 @@ class CompareConfig(Section):
     """Validation problems of the first seed that say, before the run, which difference it will be able to see."""
     instructor: str | None = None
     """LLMs-as-Instructors: `module:function`, called with (problem, wrong answer, rng) and returning a (question, chain, answer)
-    for a new problem, or None; null: the scripted expert, where it knows the domain."""
+    for a new problem, or None; null: the domain's own `make_instructor`."""
     prompts: ComparePrompts = ComparePrompts()
     further_sft: dict[str, Any] = {}
     """Over `distill.sft` in the baselines that train a distilled model further: it was taught to the end of its schedule, and a

@@ -60,25 +60,11 @@ AnswerSettings = Annotated[
 ]
 
 
-class Sizes(Section):
-    train: PositiveInt = 8000
-    validation: NonNegativeInt = 400
-    test: PositiveInt = 2000
-    test_rules: NonNegativeInt = 500
-    """Problems whose rule combinations are held out of the other splits."""
+class GymSizes(Section):
+    """Number of problems of each split."""
 
-
-class ClaimsDomain(Section):
-    kind: Literal["claims"] = "claims"
-    sizes: Sizes = Sizes()
-
-
-SCRIPTED_TASKS = ("chain_sum", "leg_counting", "number_filtering")
-"""The tasks of reasoning-gym that the scripted expert knows."""
-
-
-class GymSizes(Sizes):
     train: PositiveInt = 2000
+    validation: NonNegativeInt = 400
     test: PositiveInt = 600
     test_rules: NonNegativeInt = 0
     """Problems of `harder`."""

@@ -18,7 +18,7 @@ from pydantic import (
 )
 
 from realm.config.compare import CompareConfig
-from realm.config.domain import SCRIPTED_TASKS, ClaimsDomain, FilesDomain, GymDomain, PythonDomain
+from realm.config.domain import FilesDomain, GymDomain, PythonDomain
 from realm.config.routes import CollectedRoutes, ImportedRoutes, ScriptedRoutes
 from realm.config.yaml import describe_mistakes, put_in, read_settings
 from realm.core.errors import ConfigError
@@ -217,7 +217,7 @@ class Config(Section):
     """r1: distil, then reinforcement learning; zero: reinforcement learning straight on `model`."""
     rounds: PositiveInt = 1
     """How often the recipe's reinforcement learning is done; from the second time on with routes that the policy wrote itself."""
-    domain: ClaimsDomain | FilesDomain | GymDomain | PythonDomain = Field(discriminator="kind")
+    domain: FilesDomain | GymDomain | PythonDomain = Field(discriminator="kind")
     prompt: PromptConfig = PromptConfig()
     routes: ScriptedRoutes | ImportedRoutes | CollectedRoutes = Field(
         default=ScriptedRoutes(), discriminator="kind"
@@ -230,27 +230,22 @@ class Config(Section):
     _source: Path = PrivateAttr(default=Path("config.yaml"))
 
     @model_validator(mode="after")
-    def _expert_knows_the_domain(self) -> Self:
-        unknown = [f"domain.kind = {self.domain.kind}"] if self.domain.kind == "files" else []
-        if self.domain.kind == "reasoning_gym":
-            unknown = [
-                f"the task {task}" for task in self.domain.tasks if task not in SCRIPTED_TASKS
-            ]
-        if unknown and self.routes.kind == "scripted":
+    def _domain_can_write_routes(self) -> Self:
+        if self.routes.kind == "scripted" and self.domain.kind != "python":
             raise ValueError(
-                f"the scripted expert knows the claims domain and, of reasoning_gym, {', '.join(SCRIPTED_TASKS)}, "
-                f"not {unknown[0]}; "
-                "set routes.kind: import and name the files that hold your models' answers in routes.files"
+                f"routes.kind: scripted asks the domain to write routes, and domain.kind = "
+                f"{self.domain.kind} writes none; set routes.kind: import and name the files that hold "
+                "your models' answers in routes.files, or routes.kind: collect to ask teachers"
             )
         return self
 
     @model_validator(mode="after")
     def _teachers_suit_the_domain(self) -> Self:
         for teacher in self.routes.teachers if self.routes.kind == "collect" else ():
-            if teacher.kind == "scripted" and self.domain.kind != "claims":
+            if teacher.kind == "scripted" and self.domain.kind != "python":
                 raise ValueError(
-                    f"the teacher {teacher.name!r} is the scripted expert, which knows the claims domain only, not domain.kind = "
-                    f"{self.domain.kind}; take a teacher of kind api, local or replay"
+                    f"the teacher {teacher.name!r} of kind scripted is the domain itself, and domain.kind = "
+                    f"{self.domain.kind} writes no routes; take a teacher of kind api, local or replay"
                 )
             if (
                 teacher.guided

@@ -7,20 +7,14 @@ from collections.abc import Callable
 from realm.config.root import Config
 from realm.core.errors import ConfigError
 from realm.core.targets import load_target, user_errors
-from realm.domains.domain import Domain, has_expert
+from realm.domains.domain import Domain, require_expert
 
-__all__ = ["Domain", "has_expert", "load_domain"]
+__all__ = ["Domain", "load_domain", "require_expert"]
 
 
 def load_domain(config: Config) -> Domain:
     """Return the domain that the config asks for."""
     return _DOMAINS[config.domain.kind](config)
-
-
-def _claims(config: Config) -> Domain:
-    from realm.domains.claims import ClaimsDomain
-
-    return ClaimsDomain(config.domain.sizes.model_dump())
 
 
 def _files(config: Config) -> Domain:
@@ -32,7 +26,7 @@ def _files(config: Config) -> Domain:
 def _gym(config: Config) -> Domain:
     from realm.domains.reasoning_gym import ReasoningGymDomain
 
-    return ReasoningGymDomain(config.domain)
+    return ReasoningGymDomain(**config.domain.model_dump(exclude={"kind"}))
 
 
 def _python(config: Config) -> Domain:
@@ -53,7 +47,6 @@ def _python(config: Config) -> Domain:
 
 
 _DOMAINS: dict[str, Callable[[Config], Domain]] = {
-    "claims": _claims,
     "files": _files,
     "reasoning_gym": _gym,
     "python": _python,

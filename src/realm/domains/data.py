@@ -10,6 +10,7 @@ from realm.core.errors import DataError
 from realm.core.jsonl import write_jsonl, write_text
 from realm.core.records import Problem
 from realm.core.tables import describe_bad, refuse
+from realm.core.targets import user_errors
 from realm.domains import Domain
 
 if TYPE_CHECKING:
@@ -37,7 +38,8 @@ def run_data(run: Run) -> None:
 def read_domain(domain: Domain, config: Config) -> tuple[list[Problem], list[DataError]]:
     """Return the problems, and what was wrong with the rows left out; `DataError` where that leaves nothing."""
     if config.domain.kind != "files":
-        return domain.problems(config.seed), []
+        with user_errors(f"{config.source}: domain", f"{domain.name}.problems"):
+            return list(domain.problems(config.seed)), []
     bad: list[DataError] = []
     problems = domain.problems(config.seed, refuse if config.domain.strict else bad.append)
     if not problems:
@@ -55,10 +57,11 @@ def wanted_splits(config: Config) -> list[str]:
     """
     if config.model is None:
         return []
-    if config.domain.kind != "files":
-        asked: dict[str, float] = config.domain.sizes.model_dump()
-    else:
-        asked = config.domain.splits if config.domain.columns.split is None else {}
+    asked: dict[str, float] = {}
+    if config.domain.kind == "reasoning_gym":
+        asked = config.domain.sizes.model_dump()
+    elif config.domain.kind == "files" and config.domain.columns.split is None:
+        asked = config.domain.splits
     return list(
         dict.fromkeys([*NEEDED_SPLITS, *(split for split, share in asked.items() if share > 0)])
     )

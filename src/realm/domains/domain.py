@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from realm.core.errors import ConfigError
 from realm.core.records import Problem, Route
 
 if TYPE_CHECKING:
@@ -104,10 +105,22 @@ class Domain:
                 yield self.write_route(problem, source, rng)
 
 
-def has_expert(domain: Domain) -> bool:
-    """Return whether a domain writes routes of its own."""
+def require_expert(domain: Domain, sources: Sequence[str], setting: str) -> None:
+    """Raise a ConfigError unless the domain writes routes of its own, by each of `sources`."""
     theirs = type(domain)
-    return (
+    has_expert = (
         theirs.write_route is not Domain.write_route
         or theirs.write_routes is not Domain.write_routes
     )
+    if not has_expert:
+        raise ConfigError(
+            f"{setting}: the domain {domain.name} writes no routes: it defines neither write_route "
+            "nor write_routes. Set routes.kind: import and name files in routes.files, or "
+            "routes.kind: collect."
+        )
+    unknown = [source for source in sources if domain.sources and source not in domain.sources]
+    if unknown:
+        raise ConfigError(
+            f"{setting}: the domain {domain.name} knows no source {unknown[0]!r}. "
+            f"Allowed: {', '.join(domain.sources)}."
+        )

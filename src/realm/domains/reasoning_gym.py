@@ -41,16 +41,17 @@ class ReasoningGymDomain(Domain):
     name = "reasoning_gym"
     rules = None
 
-    def __init__(self, settings: GymDomain) -> None:
-        self.settings = settings
+    def __init__(self, **settings: Any) -> None:
+        """Take the settings of `domain.kind: reasoning_gym`: tasks, harder and sizes."""
+        self.settings = GymDomain(kind="reasoning_gym", **settings)
         self.verifier = GymVerifier(
             {
                 task: make_dataset(task, own, 0, "domain.tasks")
-                for task, own in settings.tasks.items()
+                for task, own in self.settings.tasks.items()
             }
         )
-        for task in settings.harder:
-            make_dataset(task, settings.fields(task, "test_rules"), 0, "domain.harder")
+        for task in self.settings.harder:
+            make_dataset(task, self.settings.fields(task, "test_rules"), 0, "domain.harder")
 
     def problems(self, seed: int) -> list[Problem]:
         """Return the problems of every split, drawn from `seed`; tasks take turns, and no question comes twice."""

@@ -40,7 +40,7 @@ def collect_routes(run: Run, problems: Sequence[Problem]) -> list[Route]:
     config, domain = run.config, run.domain
     settings, prompts = config.routes, Prompts(config, domain)
     asked = [
-        (_load_teacher(teacher, config), list(plan_requests(problems, teacher, prompts)))
+        (_load_teacher(teacher, config, domain), list(plan_requests(problems, teacher, prompts)))
         for teacher in settings.teachers
     ]
     with (
@@ -200,7 +200,7 @@ def _to_rationalize(
     ]
 
 
-def _load_teacher(settings: TeacherSettings, config: Config) -> Teacher:
+def _load_teacher(settings: TeacherSettings, config: Config, domain: Domain) -> Teacher:
     """Return the teacher; each kind's libraries are imported only where it is asked."""
     if settings.kind == "api":
         from realm.sources.api import ApiTeacher
@@ -218,7 +218,7 @@ def _load_teacher(settings: TeacherSettings, config: Config) -> Teacher:
         return ReplayTeacher(settings, config.resolve(settings.path))
     from realm.sources.scripted import ScriptedTeacher
 
-    return ScriptedTeacher(settings, config.seed)
+    return ScriptedTeacher(settings, domain, config.seed)
 
 
 def _request_fields(settings: TeacherSettings, config: Config) -> dict[str, Any] | None:

@@ -35,7 +35,6 @@ Write the solution that leads to it, as someone who does not know it yet: never 
 {_CLOSING}"""
 
 FORMS = {
-    "claims": "the decision alone, as `pay N` or `deny CODE`",
     "text": "the answer alone, in as few words as it takes",
     "label": "the label alone",
     "number": "the number alone, with its unit if it has one",
@@ -44,7 +43,7 @@ FORMS = {
     "json": "the JSON object alone",
     "python": "the answer alone",
 }
-"""How an answer must be written for the verifier to read it, by the kind of answer or the bundled domain."""
+"""How an answer must be written for the verifier to read it, by the kind of answer."""
 
 Messages = tuple[dict[str, str], ...]
 

@@ -34,8 +34,8 @@ class Prompts:
 
     def __init__(self, config: Config, domain: Domain) -> None:
         self.settings, self.show = config.routes, domain.verifier.render
-        kind = config.domain.answer.kind if config.domain.kind == "files" else config.domain.kind
-        self.form = self.settings.prompts.form or FORMS[kind]
+        default_form = domain.answer_form or FORMS[domain.verifier.kind]
+        self.form = self.settings.prompts.form or default_form
         self.units = split_guide(_guide_text(config, domain), self.settings.guide.unit)
         self._known: dict[str, tuple[str, tuple[str, ...]]] = {}
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 from realm.bank.eligible import select_evaluation_routes, select_training_routes
 from realm.bank.statistics import print_bank, write_bank
 from realm.config.root import Config, ScriptedRoutes
-from realm.core.errors import ConfigError, DataError
+from realm.core.errors import DataError
 from realm.core.jsonl import read_problems, read_routes, write_jsonl
-from realm.core.progress import progress
 from realm.core.records import Problem, Route
+from realm.core.targets import user_errors
+from realm.domains import Domain, require_expert
 from realm.sources import plan as collecting
 from realm.sources.importing import import_outputs
 
@@ -34,7 +34,7 @@ def run_routes(run: Run) -> None:
     elif config.routes.kind == "collect":
         routes = collecting.collect_routes(run, problems)
     else:
-        routes = list(_scripted(problems, config))
+        routes = _ask_domain(domain, problems, config)
     write_jsonl(run.path("routes.jsonl"), routes)
     summaries = write_bank(
         run.path("bank.json"),
@@ -102,29 +102,17 @@ def _whose(group: str, held_out: Sequence[str]) -> str:
     )
 
 
-def _scripted(problems: Sequence[Problem], config: Config) -> Iterator[Route]:
-    """Yield guided chains for the first training problems, routes for all of them, and held-out routes for the others."""
-    expert = import_module(
-        f"realm.sources.{'gym_expert' if config.domain.kind == 'reasoning_gym' else 'scripted'}"
-    )
+def _ask_domain(domain: Domain, problems: Sequence[Problem], config: Config) -> list[Route]:
+    """Return the routes that the domain writes itself; ConfigError if it cannot."""
     settings: ScriptedRoutes = config.routes
-    unknown = [
-        source for source in [*settings.sources, *settings.held_out] if source not in expert.SLIPS
-    ]
-    if unknown:
-        raise ConfigError(
-            f"routes: the scripted expert knows no source {unknown[0]!r}. Allowed: {', '.join(expert.SLIPS)}."
-        )
-    train = [problem for problem in problems if problem.split == "train"]
-    guided, others = train[: settings.guided_problems], train[settings.guided_problems :]
-    evaluation = [problem for problem in problems if problem.split != "train"]
-    with progress("writing routes", len(problems)) as advance:
-        for part, sources, count, with_guide in (
-            (guided, settings.sources, settings.per_source, True),
-            (others, settings.sources, settings.per_source, False),
-            (evaluation, settings.held_out, settings.eval_routes, False),
-        ):
-            yield from expert.write_routes(
-                part, sources=sources, per_source=count, guided=with_guide, seed=config.seed
+    require_expert(domain, [*settings.sources, *settings.held_out], f"{config.source}: routes")
+    with user_errors(f"{config.source}: routes.kind: scripted", f"{domain.name}.write_routes"):
+        routes = list(domain.write_routes(problems, settings, config.seed))
+    known = {problem.id for problem in problems}
+    for route in routes:
+        if not isinstance(route, Route) or route.problem_id not in known:
+            raise DataError(
+                f"{config.source}: routes.kind: scripted: {domain.name}.write_routes gave {route!r}. "
+                "It must give realm.Route objects for the problems that it is called with."
             )
-            advance(len(part))
+    return routes

@@ -40,6 +40,7 @@ class Verifier:
         from realm.config.domain import AnswerSettings
 
         checked = TypeAdapter(AnswerSettings).validate_python({"kind": kind, **settings})
+        self.kind = kind
         self._kind = _make_kind(checked, folder)
 
     @property

@@ -2,6 +2,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from experts import CLAIMS
 from realm.config.root import Config
 from realm.core.errors import RunError
 from realm.core.jsonl import read_jsonl, write_json, write_jsonl
@@ -42,7 +43,7 @@ def verdict_figures(sound, flawed):
 def fill(folder, *, trained=True, count=20):
     """Write the files that a finished evaluation leaves, hostile text in everything that a model or a user wrote."""
     config = Config.model_validate(
-        {"model": "some/model", "domain": {"kind": "claims"}, "report": {"transcripts": 10}}
+        {"model": "some/model", "domain": {"kind": "python", "target": CLAIMS}, "report": {"transcripts": 10}}
     )
     method = "realm" if trained else "base"
     problems = [

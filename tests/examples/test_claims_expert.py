@@ -5,20 +5,15 @@ from collections import Counter, defaultdict
 
 import pytest
 
+from claims import ClaimsDomain
+from claims.adjudicate import Decision, Step
+from claims.expert import MISCONCEPTIONS, check_decision, find_first_flaw, write_chain
+from experts import write_routes
 from realm.config.routes import ScriptedTeacher as Settings
 from realm.core.errors import ConfigError
-from realm.domains.claims import ClaimsDomain
-from realm.domains.claims.adjudicate import Decision, Step
 from realm.method.steps import departure, find_flaw, names_flaw
 from realm.sources import Request
-from realm.sources.scripted import (
-    MISCONCEPTIONS,
-    ScriptedTeacher,
-    first_flaw,
-    guided_chain,
-    verify,
-    write_routes,
-)
+from realm.sources.scripted import ScriptedTeacher
 
 PROBLEMS = ClaimsDomain({"test": 1500}).problems(11)
 
@@ -35,7 +30,7 @@ def routes_of(source, problems=PROBLEMS, per_source=4, *, checked=False):
 
 def test_the_guided_expert_never_errs():
     assert all(
-        guided_chain(problem).correct and guided_chain(problem).answer == problem.answer
+        write_chain(problem).correct and write_chain(problem).answer == problem.answer
         for problem in PROBLEMS[:300]
     )
 
@@ -80,17 +75,19 @@ def test_a_check_says_what_the_route_says_what_it_should_say_and_the_first_step_
 
     truth = decision("pay 24", ("network", "in", "ok"), ("fee", "42", "30"), ("copay", "6", "24"))
     route = decision("pay 21", ("network", "in", "ok"), ("fee", "50", "30"), ("copay", "9", "21"))
-    assert verify(route, truth) == "pay 21 not pay 24 from copay 24"
-    assert verify(truth, truth) == "pay 24 holds"
+    assert check_decision(route, truth) == "pay 21 not pay 24 from copay 24"
+    assert check_decision(truth, truth) == "pay 24 holds"
     assert (
-        verify(decision("deny network", ("network", "out", "denied")), truth)
+        check_decision(decision("deny network", ("network", "out", "denied")), truth)
         == "deny network not pay 24 from network ok"
     )
 
 
 def teacher(**settings):
     return ScriptedTeacher(
-        Settings(**{"kind": "scripted", "name": "dated", "routes": 1, **settings}), seed=5
+        Settings(**{"kind": "scripted", "name": "dated", "routes": 1, **settings}),
+        ClaimsDomain(),
+        seed=5,
     )
 
 
@@ -120,7 +117,7 @@ def test_the_samples_of_a_problem_differ():
 
 def test_a_name_that_is_no_source_can_only_be_guided():
     teacher(name="expert", routes=0, guided=1)
-    with pytest.raises(ConfigError, match=r"'expert' is none. Allowed: hasty, frugal"):
+    with pytest.raises(ConfigError, match=r"knows no source 'expert'. Allowed: hasty, frugal"):
         teacher(name="expert")
 
 
@@ -131,7 +128,10 @@ def test_a_route_says_which_of_its_steps_is_the_first_that_does_not_hold():
     route = Decision(
         (Step("network", "in", "ok"), Step("fee", "50", "30"), Step("copay", "9", "21")), "pay 21"
     )
-    assert first_flaw(route, truth) == "copay 9 leaves 21" and first_flaw(truth, truth) is None
+    assert (
+        find_first_flaw(route, truth) == "copay 9 leaves 21"
+        and find_first_flaw(truth, truth) is None
+    )
 
 
 @pytest.mark.parametrize("source", MISCONCEPTIONS)

@@ -1,7 +1,7 @@
 """Execute the rule book: `adjudicate` turns a claim into the steps of its decision and the answer.
 
-What a reader may get wrong about the rules is a field of `Rules`, so that a misconception is a `Rules` with other
-values, executed by the same code.
+Whatever a reader may get wrong about the rules is a field of `Rules`. A misconception is a `Rules`
+with other values, and the same code executes it.
 """
 
 from __future__ import annotations
@@ -11,9 +11,18 @@ from dataclasses import dataclass, field
 
 TIERS = ("bronze", "silver", "gold")
 FEES = {
-    "checkup": 20, "vaccine": 12, "blood test": 16, "dental care": 28, "x-ray": 24, "therapy": 32, "ambulance": 36,
-    "scan": 42, "surgery": 56, "cosmetics": 30, "massage": 18,
-}  # fmt: skip
+    "checkup": 20,
+    "vaccine": 12,
+    "blood test": 16,
+    "dental care": 28,
+    "x-ray": 24,
+    "therapy": 32,
+    "ambulance": 36,
+    "scan": 42,
+    "surgery": 56,
+    "cosmetics": 30,
+    "massage": 18,
+}
 PREVENTIVE = ("checkup", "vaccine")
 
 
@@ -24,7 +33,7 @@ class Claim:
     tier: str
     service: str
     lapsed_days: int
-    """Days between the end of the membership and the visit; 0 while the membership is active."""
+    """Days from the end of the membership to the visit; 0 while the membership is active."""
     emergency: bool
     accident: bool
     filed_days: int
@@ -37,7 +46,7 @@ class Claim:
 
 @dataclass(frozen=True, kw_only=True)
 class Rules:
-    """The rule book as values; the numbers in the comments are those of rules.md."""
+    """The rule book as values. The comments give the rule numbers of rules.md."""
 
     fees: Mapping[str, int] = field(default_factory=lambda: FEES)  # 13
     grace_days: int = 10  # 3
@@ -63,7 +72,10 @@ class Rules:
 
 @dataclass(frozen=True)
 class Step:
-    """One step of a decision: the rule's topic, what it says, and its result (`ok`, `denied` or an amount)."""
+    """One step of a decision: its topic, its detail, and its result.
+
+    The result is `ok`, `denied` or an amount: Step("copay", "6", "24") is "copay 6 leaves 24".
+    """
 
     topic: str
     detail: str
@@ -73,24 +85,24 @@ class Step:
 
     @property
     def text(self) -> str:
-        """The step as a chain of thought writes it: `filing 12 of 30 ok`, `copay 6 leaves 24`."""
+        """The step as a chain of thought writes it, such as `filing 12 of 30 ok`."""
         if self.topic == "fee":
             return f"fee {self.detail} allows {self.result}"
-        return (
-            f"{self.topic} {self.detail} {'leaves ' if self.result.isdigit() else ''}{self.result}"
-        )
+        if self.result.isdigit():
+            return f"{self.topic} {self.detail} leaves {self.result}"
+        return f"{self.topic} {self.detail} {self.result}"
 
 
 @dataclass(frozen=True)
 class Decision:
-    """The steps up to the first denial or the payment, and the answer: `pay 19` or `deny late`."""
+    """The steps up to the first denial or the payment, and the answer, such as `pay 19`."""
 
     steps: tuple[Step, ...]
     answer: str
 
     @property
     def rules(self) -> frozenset[int]:
-        """Numbers of the rules that decided some step."""
+        """Numbers of the rules that decided any step."""
         return frozenset(rule for step in self.steps for rule in step.rules)
 
 
@@ -98,26 +110,26 @@ def adjudicate(claim: Claim, rules: Rules | None = None) -> Decision:
     """Return the decision on `claim` under `rules` (by default those of rules.md)."""
     rules = rules or Rules()
     steps: list[Step] = []
-    for step, code in _gates(claim, rules):
+    for step, code in _check_coverage(claim, rules):
         steps.append(step)
         if step.result == "denied":
             return Decision(tuple(steps), f"deny {code}")
-    steps += _amounts(claim, rules)
+    steps += _compute_payment(claim, rules)
     return Decision(tuple(steps), f"pay {steps[-1].result}")
 
 
-def _gates(claim: Claim, rules: Rules) -> list[tuple[Step, str]]:
-    """Return the five checks in their order of precedence (rule 1), each with the reason code of its denial."""
+def _check_coverage(claim: Claim, rules: Rules) -> list[tuple[Step, str]]:
+    """Return the five checks in order of precedence (rule 1), each with its reason for denial."""
     return [
-        (_member(claim, rules), "lapsed"),
-        (_service(claim, rules), "excluded"),
-        (_filing(claim, rules), "late"),
-        (_approval(claim, rules), "approval"),
-        (_network(claim, rules), "network"),
+        (_check_member(claim, rules), "lapsed"),
+        (_check_service(claim, rules), "excluded"),
+        (_check_filing(claim, rules), "late"),
+        (_check_approval(claim, rules), "approval"),
+        (_check_network(claim, rules), "network"),
     ]
 
 
-def _member(claim: Claim, rules: Rules) -> Step:
+def _check_member(claim: Claim, rules: Rules) -> Step:
     if claim.lapsed_days == 0:
         return Step("member", "active", "ok")
     if claim.emergency and claim.lapsed_days <= rules.grace_days:
@@ -125,7 +137,7 @@ def _member(claim: Claim, rules: Rules) -> Step:
     return Step("member", f"lapsed {claim.lapsed_days}", "denied", (2,))
 
 
-def _service(claim: Claim, rules: Rules) -> Step:
+def _check_service(claim: Claim, rules: Rules) -> Step:
     if claim.service == "massage":
         return Step("service", "massage", "denied", (4,))
     if claim.service == "cosmetics":
@@ -135,20 +147,17 @@ def _service(claim: Claim, rules: Rules) -> Step:
     return Step("service", claim.service, "ok")
 
 
-def _filing(claim: Claim, rules: Rules) -> Step:
+def _check_filing(claim: Claim, rules: Rules) -> Step:
     limit = rules.filing_days[claim.tier]
-    late = claim.filed_days > limit
-    used = (
-        (6, 7)
-        if claim.tier == "gold" and claim.filed_days > rules.filing_days["silver"]
-        else (6,)
-        if late
-        else ()
-    )
-    return Step("filing", f"{claim.filed_days} of {limit}", "denied" if late else "ok", used)
+    is_late = claim.filed_days > limit
+    is_extended = claim.tier == "gold" and claim.filed_days > rules.filing_days["silver"]
+    used: tuple[int, ...] = (6,) if is_late else ()
+    if is_extended:
+        used = (6, 7)
+    return Step("filing", f"{claim.filed_days} of {limit}", "denied" if is_late else "ok", used)
 
 
-def _approval(claim: Claim, rules: Rules) -> Step:
+def _check_approval(claim: Claim, rules: Rules) -> Step:
     if claim.service not in rules.needs_approval:
         return Step("approval", "not needed", "ok")
     if claim.approval:
@@ -158,7 +167,7 @@ def _approval(claim: Claim, rules: Rules) -> Step:
     return Step("approval", "missing", "denied", (8,))
 
 
-def _network(claim: Claim, rules: Rules) -> Step:
+def _check_network(claim: Claim, rules: Rules) -> Step:
     if claim.in_network:
         return Step("network", "in", "ok")
     if claim.emergency and rules.emergency_opens_network:
@@ -168,30 +177,39 @@ def _network(claim: Claim, rules: Rules) -> Step:
     return Step("network", "out half" if rules.halve_outside else "out", "ok", (12,))
 
 
-def _amounts(claim: Claim, rules: Rules) -> list[Step]:
-    halved = rules.halve_outside and not claim.in_network
-    halved = halved and not (claim.emergency and rules.emergency_opens_network)
-    fee = rules.fees[claim.service] // (2 if halved else 1)
+def _compute_payment(claim: Claim, rules: Rules) -> list[Step]:
+    """Return the steps from the fee to the payment (rules 13 to 19)."""
+    is_emergency_inside = claim.emergency and rules.emergency_opens_network
+    is_halved = rules.halve_outside and not claim.in_network and not is_emergency_inside
+    fee = rules.fees[claim.service] // (2 if is_halved else 1)
     left = min(claim.bill, fee)
     steps = [Step("fee", str(fee), str(left), (13,))]
-
-    skips_deductible = claim.service in PREVENTIVE and rules.preventive_deductible
-    copay = 0 if claim.emergency and rules.emergency_waives_copay else rules.copays[claim.tier]
-    for topic, amount, used in (
-        (
-            "deductible",
-            0 if skips_deductible else claim.deductible,
-            (14, 15) if skips_deductible else (14,),
-        ),
-        ("copay", copay, (16, 17) if claim.emergency else (16,)),
-        (
-            "other",
-            claim.other_paid if rules.subtract_other else 0,
-            (18,) if claim.other_paid else (),
-        ),
-    ):
+    for topic, amount, used in _list_subtractions(claim, rules):
         left = max(0, left - amount)
         steps.append(Step(topic, str(amount), str(left), used))
     limit = rules.limits[claim.tier]
     steps.append(Step("limit", str(limit), str(min(left, limit)), (19,) if left > limit else ()))
     return steps
+
+
+def _list_subtractions(claim: Claim, rules: Rules) -> list[tuple[str, int, tuple[int, ...]]]:
+    """Return what is subtracted from the fee: topic, amount, and the rules that say so."""
+    skips_deductible = claim.service in PREVENTIVE and rules.preventive_deductible
+    skips_copay = claim.emergency and rules.emergency_waives_copay
+    return [
+        (
+            "deductible",
+            0 if skips_deductible else claim.deductible,
+            (14, 15) if skips_deductible else (14,),
+        ),
+        (
+            "copay",
+            0 if skips_copay else rules.copays[claim.tier],
+            (16, 17) if claim.emergency else (16,),
+        ),
+        (
+            "other",
+            claim.other_paid if rules.subtract_other else 0,
+            (18,) if claim.other_paid else (),
+        ),
+    ]

@@ -1,20 +1,15 @@
-"""The scripted expert of reasoning-gym: guided chains are right, routes err as their source errs, checks name the first flaw."""
+"""The expert of reasoning-gym: chains are right, routes err as their source errs, checks name flaws."""
 
 from collections import Counter, defaultdict
 
 import pytest
 
-from realm.config.domain import SCRIPTED_TASKS, GymDomain
+import experts
+from gym_expert import GymExpert
+from gym_expert.expert import MISCONCEPTIONS, SLIPS, check_solution, write_chain
+from gym_expert.solve import SOLVERS, Slip, solve
+from realm.core.errors import ConfigError
 from realm.core.records import Problem
-from realm.domains.reasoning_gym import ReasoningGymDomain
-from realm.sources.gym_expert import (
-    MISCONCEPTIONS,
-    SLIPS,
-    guided_chain,
-    verify,
-    work_out,
-    write_routes,
-)
 
 FIELDS = {
     "chain_sum": {"min_terms": 3, "max_terms": 4, "max_digits": 2},
@@ -27,10 +22,12 @@ FIELDS = {
         "max_value": 99,
     },
 }
-DOMAIN = ReasoningGymDomain(
-    GymDomain(kind="reasoning_gym", tasks=FIELDS, sizes={"train": 900, "validation": 0, "test": 3})
-)
+DOMAIN = GymExpert(tasks=FIELDS, sizes={"train": 900, "validation": 0, "test": 3})
 PROBLEMS = [problem for problem in DOMAIN.problems(11) if problem.split == "train"]
+
+
+def write_routes(problems, **options):
+    return experts.write_routes(problems, domain=DOMAIN, **options)
 
 
 def problem(task, **metadata):
@@ -50,15 +47,20 @@ def bank(task, source):
     return list(routes.values())
 
 
-def test_the_expert_knows_the_tasks_that_the_config_lets_through_and_every_source_in_each():
-    assert tuple(MISCONCEPTIONS) == SCRIPTED_TASKS and all(
+def test_a_task_that_the_expert_does_not_know_is_refused():
+    with pytest.raises(ConfigError, match="does not know the task gcd. Allowed: chain_sum, leg"):
+        GymExpert(tasks={"chain_sum": {}, "gcd": {}})
+
+
+def test_the_expert_knows_every_source_in_every_task():
+    assert tuple(MISCONCEPTIONS) == tuple(SOLVERS) and all(
         set(sources) == set(SLIPS) for sources in MISCONCEPTIONS.values()
     )
 
 
 def test_the_guided_expert_never_errs():
     for one in PROBLEMS:
-        chain = guided_chain(one)
+        chain = write_chain(one)
         assert (
             chain.correct
             and chain.process
@@ -78,7 +80,7 @@ def test_the_label_of_a_route_is_the_verdict_of_the_task_s_own_scorer():
     )
 
 
-@pytest.mark.parametrize("task", SCRIPTED_TASKS)
+@pytest.mark.parametrize("task", SOLVERS)
 def test_a_majority_of_one_source_is_often_wrong_where_one_of_four_routes_is_right(task):
     for source in SLIPS:
         groups = bank(task, source)
@@ -93,7 +95,7 @@ def test_a_majority_of_one_source_is_often_wrong_where_one_of_four_routes_is_rig
     ) > 0.05 * len(wrong)
 
 
-@pytest.mark.parametrize("task", SCRIPTED_TASKS)
+@pytest.mark.parametrize("task", SOLVERS)
 def test_outcome_and_process_label_agree_on_most_routes(task):
     routes = [route for source in SLIPS for group in bank(task, source) for route in group]
     assert sum(route.correct == route.process for route in routes) / len(routes) > 0.9
@@ -133,28 +135,28 @@ def test_routes_are_a_pure_function_of_seed_problem_and_source():
     ],
 )
 def test_each_way_to_get_a_sum_wrong(habits, steps, answer):
-    worked = work_out(problem("chain_sum", expression="28 + 35 - 7 + 4"), habits)
+    worked = solve(problem("chain_sum", expression="28 + 35 - 7 + 4"), habits)
     assert [step.text for step in worked.steps] == steps and worked.answer == answer
 
 
 def test_sums_may_fall_below_zero_or_add_what_should_be_subtracted_last():
     asked = problem("chain_sum", expression="3 - 9 - 2")
-    assert work_out(asked).answer == "-8" and work_out(asked, {"below_zero": False}).answer == "0"
+    assert solve(asked).answer == "-8" and solve(asked, {"below_zero": False}).answer == "0"
     assert (
-        work_out(asked, {"adds_last": True}).answer == "-4"
-        and work_out(asked, slip=(0, 10)).answer == "2"
+        solve(asked, {"adds_last": True}).answer == "-4"
+        and solve(asked, slip=Slip(0, 10)).answer == "2"
     )
 
 
 def test_legs_are_counted_with_what_an_animal_is_thought_to_have():
     asked = problem("leg_counting", animals={"spider": 2, "cow": 3, "leech": 1})
-    assert [step.text for step in work_out(asked).steps] == [
+    assert [step.text for step in solve(asked).steps] == [
         "2 spider 8 each 16 total 16",
         "3 cow 4 each 12 total 28",
         "1 leech 0 each 0 total 28",
     ]
-    assert work_out(asked, {"legs": {"spider": 6}}).answer == "24"
-    assert len(work_out(asked, {"leaves_out_last": True}).steps) == 2
+    assert solve(asked, {"legs": {"spider": 6}}).answer == "24"
+    assert len(solve(asked, {"leaves_out_last": True}).steps) == 2
 
 
 @pytest.mark.parametrize(
@@ -174,7 +176,7 @@ def test_each_way_to_get_a_filter_wrong(habits, answer):
         filter_value="42",
         original_numbers=["5", "90", "47", "40"],
     )
-    assert work_out(asked, habits).answer == str(answer)
+    assert solve(asked, habits).answer == str(answer)
 
 
 def test_a_filter_may_read_smaller_as_larger_or_keep_as_remove_and_misjudge_one_number():
@@ -185,19 +187,18 @@ def test_a_filter_may_read_smaller_as_larger_or_keep_as_remove_and_misjudge_one_
         original_numbers=["5", "90", "42"],
     )
     assert (
-        work_out(asked).answer == "['5']"
-        and work_out(asked, {"larger_always": True}).answer == "['90']"
+        solve(asked).answer == "['5']" and solve(asked, {"larger_always": True}).answer == "['90']"
     )
-    assert work_out(asked, {"removes_always": True}).answer == "['90', '42']"
-    assert work_out(asked, slip=(2, 1)).answer == "['5', '90']"
+    assert solve(asked, {"removes_always": True}).answer == "['90', '42']"
+    assert solve(asked, slip=Slip(2, 1)).answer == "['5', '90']"
 
 
 def test_a_check_says_what_the_route_says_what_it_should_say_and_the_first_step_that_does_not_hold():
     asked = problem("chain_sum", expression="28 + 35 - 7 + 4")
-    truth, wrong = work_out(asked), work_out(asked, {"borrows": False})
-    assert verify(wrong, truth) == "68 not 60 from 63 minus 7 leaves 56"
-    assert verify(truth, truth) == "60 holds"
+    truth, wrong = solve(asked), solve(asked, {"borrows": False})
+    assert check_solution(wrong, truth) == "68 not 60 from 63 minus 7 leaves 56"
+    assert check_solution(truth, truth) == "60 holds"
     assert (
-        verify(work_out(asked, {"leaves_out_last": True}), truth)
+        check_solution(solve(asked, {"leaves_out_last": True}), truth)
         == "56 not 60 from 56 plus 4 leaves 60"
     )

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from realm.domains.claims import CODES, ClaimsDomain
-from realm.domains.claims.adjudicate import FEES, Claim, Rules, adjudicate
-from realm.domains.claims.generate import HELD_OUT_COMBINATIONS
+from claims.adjudicate import FEES, Claim, Rules, adjudicate
+from claims.domain import CODES, ClaimsDomain
+from claims.generate import HELD_OUT_COMBINATIONS
 
 PLAIN = Claim(
     tier="silver", service="scan", lapsed_days=0, emergency=False, accident=False, filed_days=12, approval=True, in_network=True,
