@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import inspect
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -11,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from realm.config.root import Config
 from realm.core.errors import DataError, RunError
-from realm.core.folder import RunFolder
+from realm.core.folder import RunFolder, hash_of
 from realm.core.stages import Stage
 from realm.core.tables import local_path
 
@@ -78,17 +80,16 @@ def _run_report(run: Run) -> None:
     run_report(run)
 
 
-def _domain_files(config: Config) -> list[str]:
-    if config.domain.kind != "files":
-        return []
-    return [*config.domain.paths, *([config.domain.rules] if config.domain.rules else [])]
+def _domain_files(run: Run) -> list[str]:
+    return list(run.domain.files)
 
 
-def _route_files(config: Config) -> list[str]:
+def _route_files(run: Run) -> list[str]:
     """Return the files and the model folders that the stage `routes` reads.
 
     A model that is a hub id is assumed not to change.
     """
+    config = run.config
     if config.routes.kind == "import":
         return [file.path for file in config.routes.files]
     if config.routes.kind != "collect":
@@ -102,7 +103,8 @@ def _route_files(config: Config) -> list[str]:
     return names
 
 
-_MODEL = ("seed", "model", "recipe", "domain.kind", "domain.answer", "prompt", "routes.held_out")
+_VERIFIER = ("domain.kind", "domain.answer", "domain.target", "domain.settings")
+_MODEL = ("seed", "model", "recipe", *_VERIFIER, "prompt", "routes.held_out")
 
 STAGES: dict[str, Stage] = {
     stage.name: stage
@@ -270,9 +272,28 @@ class Run(RunFolder):
         return self.config.dump()
 
     def find_settings(self, stage: str) -> dict[str, Any]:
-        """Return the settings that `stage` declares, by their dotted names."""
+        """Return the settings that `stage` declares, by their dotted names.
+
+        A stage that depends on the domain also depends on the code of a domain that a user wrote.
+        """
         dump = self.config.dump()
-        return {name: _look_up(dump, name) for name in self.stages[stage].settings}
+        found = {name: _look_up(dump, name) for name in self.stages[stage].settings}
+        if any(name.split(".")[0] == "domain" for name in found):
+            found["code of the domain"] = self._hash_domain_code()
+        return found
+
+    def _hash_domain_code(self) -> str | None:
+        """Return a hash of the user's code in the domain, or None if there is none."""
+        from realm.domains import find_code
+
+        if self._given_domain is None:
+            source = find_code(self.config)
+            return None if source is None else hash_of(source)
+        kind = type(self._given_domain)
+        try:
+            return hashlib.sha256(inspect.getsource(kind).encode()).hexdigest()
+        except (OSError, TypeError):  # a class that was defined at a prompt has no source
+            return kind.__qualname__
 
     def find_inputs(self, stage: str) -> dict[str, Path]:
         """Return the existing inputs of `stage`, by their names in the manifest.
@@ -300,7 +321,7 @@ class Run(RunFolder):
         A dataset or a model of the hub is left out: it is assumed not to change.
         """
         declared, config = self.stages[stage], self.config
-        names = declared.files(config) if declared.files else []
+        names = declared.files(self) if declared.files else []
         if "model" in declared.settings and config.model and Path(config.resolve_model()).is_dir():
             names = [config.model]
         paths = {name: path for name in names if (path := local_path(name, config.resolve))}

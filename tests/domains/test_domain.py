@@ -8,6 +8,7 @@ from realm.config.root import load_config
 from realm.core.errors import ConfigError
 from realm.core.records import Problem, Route
 from realm.domains import Domain, load_domain, require_expert
+from realm.run import Run
 
 CODE = """
 from realm.domains import Domain
@@ -139,3 +140,42 @@ def test_an_expert_names_the_sources_that_it_knows():
 def test_a_method_that_is_not_defined_says_so(call):
     with pytest.raises(NotImplementedError, match="Domain does not define"):
         call(Domain())
+
+
+def test_a_change_of_the_user_s_code_makes_the_stages_run_again(load, tmp_path, write_config):
+    domain = {"kind": "python", "target": "doubling_domain:Doubling"}
+    run = Run(tmp_path / "run", load_config(write_config(domain=domain, model=None)))
+    assert not run.is_done("data")
+    run.data()
+    assert run.is_done("data") and Run(run.folder, run.config).is_done("data")
+    (tmp_path / "doubling_domain.py").write_text(CODE + "\n# another line\n")
+    again = Run(run.folder, run.config)
+    assert not again.is_done("data")
+    changed = {stage for stage in run.stages if "code of the domain" in run.find_settings(stage)}
+    assert changed == {"data", "routes", "distill", "train", "eval"}
+
+
+def test_a_change_of_a_file_that_the_domain_declares_makes_data_run_again(
+    load, tmp_path, write_config
+):
+    (tmp_path / "doubling_domain.py").write_text(
+        CODE.replace("rules =", "files = ['a.csv']\n    rules =")
+    )
+    (tmp_path / "a.csv").write_text("1")
+    domain = {"kind": "python", "target": "doubling_domain:Doubling"}
+    run = Run(tmp_path / "run", load_config(write_config(domain=domain, model=None)))
+    run.data()
+    assert run.is_done("data")
+    (tmp_path / "a.csv").write_text("2")
+    assert not run.is_done("data")
+
+
+def test_a_domain_given_in_python_counts_by_the_source_of_its_class(tmp_path, small_config):
+    class Other(Guessing):
+        pass
+
+    hashes = {
+        Run(tmp_path, small_config, domain=domain).find_settings("data")["code of the domain"]
+        for domain in (Guessing(), Guessing(), Other(), type("Prompt", (Guessing,), {})())
+    }
+    assert len(hashes) == 3 and "Prompt" in hashes

@@ -219,6 +219,8 @@ def hash_of(path: Path) -> str:
         return _hash_file(path, status.st_size, status.st_mtime_ns)
     total = hashlib.sha256()
     for file in sorted(file for file in path.rglob("*") if file.is_file()):
+        if file.parent.name == "__pycache__":
+            continue  # Python rewrites it when it imports the package
         total.update(f"{file.relative_to(path).as_posix()} {hash_of(file)}\n".encode())
     return total.hexdigest()
 

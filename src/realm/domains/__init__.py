@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from realm.config.root import Config
 from realm.core.errors import ConfigError
-from realm.core.targets import load_target, user_errors
+from realm.core.targets import find_source, load_target, user_errors
 from realm.domains.domain import Domain, require_expert
 
-__all__ = ["Domain", "load_domain", "require_expert"]
+__all__ = ["Domain", "find_code", "load_domain", "require_expert"]
 
 
 def load_domain(config: Config) -> Domain:
     """Return the domain that the config asks for."""
     return _DOMAINS[config.domain.kind](config)
+
+
+def find_code(config: Config) -> Path | None:
+    """Return the file or package of the user's code in the domain; None if it has none."""
+    target = None
+    if config.domain.kind == "python":
+        target = config.domain.target
+    elif config.domain.kind == "files" and config.domain.answer.kind == "python":
+        target = config.domain.answer.hook
+    return None if target is None else find_source(target, config.resolve("."))
 
 
 def _files(config: Config) -> Domain:

@@ -31,6 +31,7 @@ class FilesDomain(Domain):
     def __init__(self, settings: config.FilesDomain, resolve: Callable[[str], Path] = Path) -> None:
         """Keep `settings`, whose paths `resolve` makes absolute; the files are read by `problems`."""
         self.settings, self.resolve = settings, resolve
+        self.files = [*settings.paths, *([settings.rules] if settings.rules else [])]
         self.verifier = make_verifier(settings.answer, resolve("."))
         self.rules = _read_rules(resolve(settings.rules)) if settings.rules else None
 

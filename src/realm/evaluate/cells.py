@@ -29,7 +29,8 @@ STAGES_OF_MODE: dict[str, tuple[str, ...]] = {
 }
 """What must be asked for a mode; the last of its stages tells the outcome."""
 
-_MODEL = ("seed", "model", "recipe", "domain.kind", "domain.answer", "prompt", "routes.held_out")
+_VERIFIER = ("domain.kind", "domain.answer", "domain.target", "domain.settings")
+_MODEL = ("seed", "model", "recipe", *_VERIFIER, "prompt", "routes.held_out")
 _START = ("problems.jsonl", "routes.jsonl", "distilled/")
 
 

@@ -31,6 +31,8 @@ HARVEST = Stage(
         "seed",
         "domain.kind",
         "domain.answer",
+        "domain.target",
+        "domain.settings",
         "prompt",
         "routes.held_out",
         "train.problems",
