@@ -363,13 +363,6 @@ def test_docs_show_the_help_as_it_is():
     assert done.stdout == (ROOT / "docs/cli.md").read_text(encoding="utf-8"), "run `make docs`"
 
 
-def test_the_public_names_are_sorted_and_there():
-    import realm as package
-
-    assert package.__all__ == sorted(package.__all__)
-    assert all(hasattr(package, name) for name in package.__all__)
-
-
 def test_telemetry_is_off(config, monkeypatch):
     monkeypatch.delenv("HF_HUB_DISABLE_TELEMETRY", raising=False)
     realm("data", config)

@@ -5,17 +5,21 @@ from __future__ import annotations
 import hashlib
 import inspect
 import logging
+import os
 import time
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from realm.config.domain import GivenDomain
 from realm.config.root import Config
-from realm.core.errors import DataError, RunError
-from realm.core.folder import RunFolder, hash_of
+from realm.core.errors import ConfigError, DataError, RunError
+from realm.core.folder import RunFolder
 from realm.core.stages import Stage
 from realm.core.tables import local_path
+from realm.core.targets import find_source, fingerprint
+from realm.results import Results
 
 if TYPE_CHECKING:
     from realm.domains import Domain
@@ -81,7 +85,15 @@ def _run_report(run: Run) -> None:
 
 
 def _domain_files(run: Run) -> list[str]:
-    return list(run.domain.files)
+    """Return the files of problems and the rule book, or the source of the user's class."""
+    domain = run.config.domain
+    if domain.kind == "files":
+        return [*domain.paths, *([domain.rules] if domain.rules else [])]
+    if domain.kind != "python":
+        return []
+    source = find_source(domain.target, run.config.resolve("."))
+    own = [os.path.relpath(source, run.config.resolve("."))] if source else []
+    return [*own, *run.domain.files]
 
 
 def _route_files(run: Run) -> list[str]:
@@ -89,16 +101,18 @@ def _route_files(run: Run) -> list[str]:
 
     A model that is a hub id is assumed not to change.
     """
-    config = run.config
-    if config.routes.kind == "import":
-        return [file.path for file in config.routes.files]
-    if config.routes.kind != "collect":
+    routes = run.config.routes
+    if routes.kind == "scripted":
+        return _domain_files(run)
+    if routes.kind == "import":
+        return [file.path for file in routes.files]
+    if routes.kind != "collect":
         return []
-    names = [config.routes.guide.path] if config.routes.guide.path else []
-    for teacher in config.routes.teachers:
+    names = [routes.guide.path] if routes.guide.path else []
+    for teacher in routes.teachers:
         if teacher.kind == "replay":
             names.append(teacher.path)
-        if teacher.kind == "local" and config.resolve(teacher.model).is_dir():
+        if teacher.kind == "local" and run.config.resolve(teacher.model).is_dir():
             names.append(teacher.model)
     return names
 
@@ -188,6 +202,13 @@ class Run(RunFolder):
         stages: Mapping[str, Stage] = STAGES,
     ) -> None:
         super().__init__(folder, stages)
+        if domain is None and config.domain.kind == "given":
+            raise ConfigError(
+                f"{config.source}: domain: this key is needed and missing, since no domain was "
+                "passed to realm.Run either."
+            )
+        if domain is not None:
+            config = config.model_copy(update={"domain": GivenDomain()})
         self.config = config
         self.reward_terms: RewardTerms = reward_terms or {}
         self._given_domain = domain
@@ -223,9 +244,10 @@ class Run(RunFolder):
         """Train with reinforcement learning on fading routes, unless that is up to date."""
         self.do("train", force=force)
 
-    def evaluate(self, *, force: bool = False) -> None:
-        """Evaluate all models and the routes, unless that is up to date."""
+    def evaluate(self, *, force: bool = False) -> Results:
+        """Evaluate all models and the routes, unless that is up to date, and return the results."""
         self.do("eval", force=force)
+        return Results.read(self.path("results.json"))
 
     def report(self, *, force: bool = False) -> Path:
         """Write report.html, unless that is up to date, and return its path."""
@@ -274,26 +296,20 @@ class Run(RunFolder):
     def find_settings(self, stage: str) -> dict[str, Any]:
         """Return the settings that `stage` declares, by their dotted names.
 
-        A stage that depends on the domain also depends on the code of a domain that a user wrote.
+        A user's own domain and reward terms count as settings as well: by the source code of the
+        class or function (see `fingerprint`).
         """
-        dump = self.config.dump()
-        found = {name: _look_up(dump, name) for name in self.stages[stage].settings}
-        if any(name.split(".")[0] == "domain" for name in found):
-            found["code of the domain"] = self._hash_domain_code()
-        return found
-
-    def _hash_domain_code(self) -> str | None:
-        """Return a hash of the user's code in the domain, or None if there is none."""
-        from realm.domains import find_code
-
-        if self._given_domain is None:
-            source = find_code(self.config)
-            return None if source is None else hash_of(source)
-        kind = type(self._given_domain)
-        try:
-            return hashlib.sha256(inspect.getsource(kind).encode()).hexdigest()
-        except (OSError, TypeError):  # a class that was defined at a prompt has no source
-            return kind.__qualname__
+        dump, declared = self.config.dump(), self.stages[stage].settings
+        settings = {name: _look_up(dump, name) for name in declared}
+        is_users = self._given_domain is not None or self.config.domain.kind == "python"
+        if is_users and any(name.startswith("domain") for name in declared):
+            settings["domain class"] = fingerprint(self.domain)
+        if self.reward_terms and "train" in declared:
+            settings["given reward terms"] = {
+                name: [weight, fingerprint(function)]
+                for name, (weight, function) in self.reward_terms.items()
+            }
+        return settings
 
     def find_inputs(self, stage: str) -> dict[str, Path]:
         """Return the existing inputs of `stage`, by their names in the manifest.
@@ -337,5 +353,5 @@ class Run(RunFolder):
 def _look_up(settings: dict[str, Any], dotted: str) -> Any:
     value: Any = settings
     for name in dotted.split("."):
-        value = value.get(name)
+        value = value.get(name) if isinstance(value, dict) else None
     return value
