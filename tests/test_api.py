@@ -10,7 +10,7 @@ import pytest
 import realm
 from realm.core.jsonl import write_json, write_text
 from realm.results import Results
-from realm.run import STAGES
+from realm.stages import STAGES
 
 ROOT = Path(__file__).parents[1]
 PUBLIC = [

@@ -25,7 +25,7 @@ LAYERS = [
     ["sources", "policy"],
     ["train"],
     ["evaluate", "baselines"],
-    ["run"],
+    ["run", "results", "stages"],
     ["cli", "verbs", "scaffold", "__init__", "__main__"],
 ]
 RANKS = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
@@ -34,7 +34,6 @@ RANKS = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 UPWARD_IMPORTS_TO_MEND = {
     "bank/draw.py -> config",
     "config/routes.py -> sources",
-    "core/runs.py -> config",
     "domains/__init__.py -> config",
     "domains/data.py -> config",
     "domains/files.py -> config",
@@ -49,7 +48,6 @@ UPWARD_IMPORTS_TO_MEND = {
 FILES_TO_SHORTEN = {
     "cli.py",
     "config/routes.py",
-    "core/runs.py",
     "evaluate/exam.py",
     "sources/plan.py",
     "train/sft.py",

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from realm.cli import HELP, app
 from realm.config.root import load_config
 from realm.core.jsonl import read_jsonl, write_jsonl, write_text
-from realm.run import STAGES
+from realm.stages import STAGES
 from tiny import make_tiny
 
 ROOT = Path(__file__).parents[1]

@@ -16,9 +16,10 @@ import typer
 
 from realm.config.root import load_config
 from realm.core.errors import RealmError, mask_secrets
-from realm.run import STAGES, Run
+from realm.run import Run
 from realm.scaffold import write_scaffold
 from realm.sources.import_plan import Wishes, default_folder, plan_import, write_config
+from realm.stages import STAGES
 from realm.train.rounds import next_round
 from realm.verbs import HELP
 

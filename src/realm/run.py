@@ -1,11 +1,8 @@
-"""The stages of ReaLM, and a run of them: one folder, one config."""
+"""A run: the stages of ReaLM in one folder, with one config."""
 
 from __future__ import annotations
 
-import hashlib
-import inspect
 import logging
-import os
 import time
 from collections.abc import Callable, Mapping
 from functools import cached_property
@@ -15,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 from realm.config.domain import GivenDomain
 from realm.config.root import Config
 from realm.core.errors import ConfigError, DataError, RunError
-from realm.core.folder import RunFolder
+from realm.core.folder import RunFolder, hash_of
 from realm.core.stages import Stage
 from realm.core.tables import local_path
-from realm.core.targets import find_source, fingerprint
+from realm.core.targets import fingerprint
 from realm.results import Results
+from realm.stages import STAGES
 
 if TYPE_CHECKING:
     from realm.domains import Domain
@@ -28,157 +26,6 @@ logger = logging.getLogger(__name__)
 
 RewardTerms = Mapping[str, tuple[float, Callable[[Any], float | None]]]
 """Name of a further reward term to (weight, function of a `Judged`)."""
-
-
-def _run_data(run: Run) -> None:
-    from realm.domains.data import run_data
-
-    run_data(run)
-
-
-def _run_routes(run: Run) -> None:
-    from realm.sources.routes import run_routes
-
-    run_routes(run)
-
-
-def _estimate_routes(run: Run) -> str | None:
-    from realm.sources.routes import estimate
-
-    return estimate(run)
-
-
-def _run_distill(run: Run) -> None:
-    from realm.train.sft import run_distill
-
-    run_distill(run)
-
-
-def _check_distill(run: Run) -> None:
-    from realm.train.sft import check_distill
-
-    check_distill(run)
-
-
-def _run_train(run: Run) -> None:
-    from realm.train.rl import run_train
-
-    run_train(run)
-
-
-def _check_train(run: Run) -> None:
-    from realm.train.rl import check_train
-
-    check_train(run)
-
-
-def _run_evaluate(run: Run) -> None:
-    from realm.evaluate.exam import run_evaluate
-
-    run_evaluate(run)
-
-
-def _run_report(run: Run) -> None:
-    from realm.evaluate.report import run_report
-
-    run_report(run)
-
-
-def _domain_files(run: Run) -> list[str]:
-    """Return the files of problems and the rule book, or the source of the user's class."""
-    domain = run.config.domain
-    if domain.kind == "files":
-        return [*domain.paths, *([domain.rules] if domain.rules else [])]
-    if domain.kind != "python":
-        return []
-    source = find_source(domain.target, run.config.resolve("."))
-    own = [os.path.relpath(source, run.config.resolve("."))] if source else []
-    return [*own, *run.domain.files]
-
-
-def _route_files(run: Run) -> list[str]:
-    """Return the files and the model folders that the stage `routes` reads.
-
-    A model that is a hub id is assumed not to change.
-    """
-    routes = run.config.routes
-    if routes.kind == "scripted":
-        return _domain_files(run)
-    if routes.kind == "import":
-        return [file.path for file in routes.files]
-    if routes.kind != "collect":
-        return []
-    names = [routes.guide.path] if routes.guide.path else []
-    for teacher in routes.teachers:
-        if teacher.kind == "replay":
-            names.append(teacher.path)
-        if teacher.kind == "local" and run.config.resolve(teacher.model).is_dir():
-            names.append(teacher.model)
-    return names
-
-
-_VERIFIER = ("domain.kind", "domain.answer", "domain.target", "domain.settings")
-_MODEL = ("seed", "model", "recipe", *_VERIFIER, "prompt", "routes.held_out")
-
-STAGES: dict[str, Stage] = {
-    stage.name: stage
-    for stage in (
-        Stage(
-            name="data",
-            function=_run_data,
-            settings=("seed", "domain"),
-            outputs=("problems.jsonl", "rules.md?"),
-            files=_domain_files,
-        ),
-        Stage(
-            name="routes",
-            function=_run_routes,
-            estimate=_estimate_routes,
-            settings=("seed", "domain", "routes"),
-            inputs=("problems.jsonl", "rules.md?"),
-            outputs=("routes.jsonl", "bank.json"),
-            files=_route_files,
-        ),
-        Stage(
-            name="distill",
-            function=_run_distill,
-            check=_check_distill,
-            settings=(*_MODEL, "distill", "train.lora", "train.fade.routes", "train.mix"),
-            inputs=("problems.jsonl", "routes.jsonl", "rules.md?"),
-            outputs=("sft.jsonl", "sft_stats.json?", "distilled/"),
-        ),
-        Stage(
-            name="train",
-            function=_run_train,
-            check=_check_train,
-            settings=(*_MODEL, "train"),
-            inputs=("problems.jsonl", "routes.jsonl", "distilled/"),
-            outputs=("model/", "fade.jsonl", "headroom.json", "rollouts/?"),
-        ),
-        Stage(
-            name="eval",
-            function=_run_evaluate,
-            settings=(*_MODEL, "evaluate"),
-            inputs=("problems.jsonl", "routes.jsonl", "distilled/?", "model/?"),
-            outputs=("results.json", "answers.jsonl"),
-        ),
-        Stage(
-            name="report",
-            function=_run_report,
-            settings=("report",),
-            inputs=(
-                "problems.jsonl",
-                "routes.jsonl",
-                "bank.json",
-                "results.json",
-                "answers.jsonl",
-                "fade.jsonl?",
-                "headroom.json?",
-            ),
-            outputs=("report.html",),
-        ),
-    )
-}
 
 
 class Run(RunFolder):
@@ -301,15 +148,23 @@ class Run(RunFolder):
         """
         dump, declared = self.config.dump(), self.stages[stage].settings
         settings = {name: _look_up(dump, name) for name in declared}
-        is_users = self._given_domain is not None or self.config.domain.kind == "python"
-        if is_users and any(name.startswith("domain") for name in declared):
-            settings["domain class"] = fingerprint(self.domain)
+        if any(name.split(".")[0] == "domain" for name in declared):
+            settings["code of the domain"] = self._hash_domain_code()
         if self.reward_terms and "train" in declared:
-            settings["given reward terms"] = {
+            settings["code of the reward terms"] = {
                 name: [weight, fingerprint(function)]
                 for name, (weight, function) in self.reward_terms.items()
             }
         return settings
+
+    def _hash_domain_code(self) -> str | None:
+        """Return a hash of the user's code in the domain, or None if there is none."""
+        from realm.domains import find_code
+
+        if self._given_domain is not None:
+            return fingerprint(self._given_domain)
+        source = find_code(self.config)
+        return None if source is None else hash_of(source)
 
     def find_inputs(self, stage: str) -> dict[str, Path]:
         """Return the existing inputs of `stage`, by their names in the manifest.
