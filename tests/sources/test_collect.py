@@ -119,6 +119,7 @@ def test_n_is_never_sent_since_servers_ignore_it(tmp_path, monkeypatch):
     assert not any("n" in call.body for call in endpoint.calls)
 
 
+@pytest.mark.slow
 def test_what_succeeded_is_not_sent_again_after_a_kill(tmp_path):
     path = write_sums(
         tmp_path, train=60, test=20, teachers=[teacher(guided=1)], request_seconds=1, concurrency=8
@@ -333,6 +334,7 @@ def test_a_limit_of_time_keeps_what_is_there(tmp_path, monkeypatch, capsys):
     assert "routes.total_seconds = 3" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_ctrl_c_finishes_what_is_in_flight_and_says_how_to_go_on(tmp_path):
     path = write_sums(tmp_path, train=60, test=20, concurrency=4)
     with Endpoint(answer=add_up, latency=0.1) as endpoint:
@@ -351,6 +353,7 @@ def test_ctrl_c_finishes_what_is_in_flight_and_says_how_to_go_on(tmp_path):
     assert len(endpoint.calls) == 80
 
 
+@pytest.mark.slow
 def test_a_second_ctrl_c_drops_what_is_in_flight(tmp_path):
     path = write_sums(tmp_path, train=9, test=0, concurrency=4)
     with Endpoint(fault=lambda number, body: "stall") as endpoint:
@@ -363,6 +366,7 @@ def test_a_second_ctrl_c_drops_what_is_in_flight(tmp_path):
     assert process.returncode == 1 and "Traceback" not in said
 
 
+@pytest.mark.slow
 def test_a_key_stays_out_of_every_file_and_message(tmp_path):
     path = write_sums(
         tmp_path,

@@ -210,6 +210,7 @@ def test_an_interrupted_import_is_finished_by_the_same_command(number):
     assert len(read_jsonl(Path("runs/a/routes.jsonl"))) == 40
 
 
+@pytest.mark.slow
 def test_an_imported_bank_goes_on_to_a_model(tmp_path):
     rows = [
         row | {"question": f"{number}: {row['question']}"}
@@ -241,6 +242,7 @@ def test_init_writes_the_example_and_overwrites_nothing():
     assert Path("mine/rules.md").read_text() == "my rules"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["scaffold", "example"])
 def test_the_scaffold_and_the_example_run_from_start_to_end(where, tmp_path):
     folder = EXAMPLE
