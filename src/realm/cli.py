@@ -18,7 +18,7 @@ from realm.config.root import load_config
 from realm.core.errors import RealmError, mask_secrets
 from realm.run import Run
 from realm.scaffold import write_scaffold
-from realm.sources.import_plan import Wishes, default_folder, plan_import, write_config
+from realm.sources.import_plan import ImportOptions, default_folder, plan_import, write_config
 from realm.stages import STAGES
 from realm.train.rounds import next_round
 from realm.verbs import HELP
@@ -266,7 +266,7 @@ def _import(
     with told_plainly():
         _set_environment()
         folder = run or default_folder(files)
-        wishes = Wishes(
+        options = ImportOptions(
             question=question,
             answer=answer,
             outputs=outputs,
@@ -275,10 +275,10 @@ def _import(
             kind=kind,
             strict=strict,
         )
-        plan, path = plan_import(files, wishes, folder), folder / "config.yaml"
-        _say("columns", plan.taken)
+        plan, path = plan_import(files, options, folder), folder / "config.yaml"
+        _say("columns", plan.summary)
         if dry_run:
-            _say("config", f"would write {path}:\n\n{plan.text()}")
+            _say("config", f"would write {path}:\n\n{plan.render_config()}")
             return
         is_new = write_config(plan, path, force=force)
         try:

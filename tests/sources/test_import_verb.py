@@ -103,7 +103,7 @@ def test_the_same_command_does_nothing_again_and_other_settings_need_force():
     realm(*command)
     assert realm(*command).stdout.count("up to date") == 2
     assert (
-        "is there already and says something else"
+        "exists and says something else"
         in realm(*command, "--id", "{question}", fails=True).stderr
     )
     assert realm(*command, "--id", "{question}", "--force").stdout.count("done in") == 2
@@ -153,7 +153,7 @@ def test_rows_that_contradict_each_other_are_left_out_and_the_cure_is_named():
             b"question,answer,output\n,,\n",
             "no row could be used as a problem: .*a.csv:2: the question is empty",
         ),
-        (b"q,answer,output\nx,y,z\n", "a.csv: no column is called like the question"),
+        (b"q,answer,output\nx,y,z\n", "a.csv: no column has a usual name for the question"),
     ],
     ids=["empty", "latin1", "no question", "column"],
 )
@@ -180,7 +180,7 @@ def slow(*arguments, **more):
     print("labelling", flush=True)
     time.sleep(60)
 
-realm.sources.importing._label = slow
+realm.sources.importing._label_outputs = slow
 realm.cli.main()
 """
 
