@@ -26,7 +26,7 @@ LAYERS = [
     ["train"],
     ["evaluate", "baselines"],
     ["run", "results", "stages"],
-    ["cli", "verbs", "scaffold", "__init__", "__main__"],
+    ["cli", "cli_support", "scaffold", "__init__", "__main__"],
 ]
 RANKS = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 
@@ -45,7 +45,6 @@ UPWARD_IMPORTS_TO_MEND = {
     "verify/verifier.py -> config",
 }
 FILES_TO_SHORTEN = {
-    "cli.py",
     "config/routes.py",
     "evaluate/exam.py",
     "train/sft.py",

@@ -5,10 +5,12 @@ Names are imported when they are first used, so that `import realm` is fast.
 
 from __future__ import annotations
 
-from importlib import import_module, metadata
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    __version__: str
+
     from realm.config import Config, load_config
     from realm.core.errors import ConfigError, DataError, ModelError, RealmError, RunError
     from realm.core.records import Judged, Problem, Route, RouteSet
@@ -19,8 +21,6 @@ if TYPE_CHECKING:
     from realm.run import Run
     from realm.verify.judge import judge, render_completion
     from realm.verify.verifier import Verifier
-
-__version__ = metadata.version("realm-slm")
 
 _MODULES = {
     "Config": "realm.config",
@@ -69,6 +69,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib import metadata  # takes a tenth of a second, which --help need not wait
+
+        return metadata.version("realm-slm")
     if name not in _MODULES:
         raise AttributeError(f"module 'realm' has no attribute {name!r}")
     return getattr(import_module(_MODULES[name]), name)

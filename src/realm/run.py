@@ -18,6 +18,7 @@ from realm.core.tables import local_path
 from realm.core.targets import fingerprint
 from realm.results import Results
 from realm.stages import STAGES
+from realm.train.rounds import next_round
 
 if TYPE_CHECKING:
     from realm.domains import Domain
@@ -118,6 +119,51 @@ class Run(RunFolder):
             outputs = ", ".join(self.manifest()["stages"][stage]["outputs"])
             seconds = time.monotonic() - started
             logger.info("%-8s done in %.0f s: %s", stage, seconds, outputs)
+
+    def run_all(self, *, force: bool = False) -> Run:
+        """Run all stages in order, then the further rounds; return the run of the last round.
+
+        Settings of the long stages are checked before the first of them begins, since a mistake
+        must not show after hours.
+        """
+        for stage in self.stages:
+            if stage == "distill":
+                self.check_long_stages(force=force)
+            self.do(stage, force=force)
+        run = self
+        for number in range(2, self.config.rounds + 1):
+            run = next_round(run, number)
+            logger.info("round %d of %d, in %s", number, self.config.rounds, run.folder)
+            for stage in run.stages:
+                run.do(stage, force=force)
+        return run
+
+    def check_long_stages(self, *, force: bool = False) -> None:
+        """Raise the user's mistakes in the settings of the trainings that are left."""
+        from realm.sources.routes import require_routes
+
+        left = [
+            stage
+            for stage in ("distill", "train")
+            if self.has_stage(stage) and (force or not self.is_done(stage))
+        ]
+        if left:
+            logger.info("check    model, routes and settings of %s", " and ".join(left))
+            require_routes(self)
+        for stage in left:
+            check = self.stages[stage].check
+            if check is not None:
+                check(self)
+
+    def find_outdated(self, stage: str) -> list[str]:
+        """Return the earlier stages that were done, but with other settings or inputs."""
+        earlier = list(self.stages)[: list(self.stages).index(stage)]
+        recorded = self.manifest().get("stages", {})
+        return [
+            name
+            for name in earlier
+            if name in recorded and self.has_stage(name) and not self.is_done(name)
+        ]
 
     def has_stage(self, stage: str) -> bool:
         """Return whether `stage` is part of this run.

@@ -202,7 +202,7 @@ def test_an_interrupted_import_is_finished_by_the_same_command(number):
     _, errors = process.communicate(timeout=30)
     if number == signal.SIGINT:
         assert (process.returncode, errors.strip()) == (
-            1,
+            130,
             "realm: interrupted; the same command continues.",
         )
     printed = realm(*command).stdout
