@@ -2,10 +2,11 @@ import json
 
 import pytest
 import torch
+from transformers import GenerationConfig
 
 from realm.core.errors import DataError, ModelError
 from realm.policy import Policy
-from realm.prefix.stock import stock_rollout
+from realm.prefix import PrefixSharingError
 from tiny import make_tiny, make_tokenizer
 
 PROMPTS = [
@@ -30,19 +31,24 @@ def spoken(policy, monkeypatch, text, after=""):
     """Return the completion when the model writes the tokens of `text`, whatever the prompt."""
     ids = policy.tokenizer(text + after, add_special_tokens=False)["input_ids"]
 
-    monkeypatch.setattr("realm.policy.group_rollout", lambda *_: [ids])
+    monkeypatch.setattr("realm.policy.sample_completions", lambda *_: [ids])
     return policy.generate(["Hi"], **BUDGET)[0]
 
 
-def test_each_architecture_answers_as_by_generate(any_policy, monkeypatch):
+def test_each_architecture_answers_as_by_generate(any_policy, monkeypatch, caplog):
     rendered = [any_policy.render(prompt) for prompt in PROMPTS]
     shared = any_policy.generate(rendered, **BUDGET)
 
-    monkeypatch.setattr(
-        "realm.policy.group_rollout",
-        lambda model, prompts, _, settings: stock_rollout(model, prompts, settings),
-    )
-    assert any_policy.generate(rendered, **BUDGET) == shared
+    def refuse(*_):
+        raise PrefixSharingError("a test says so")
+
+    monkeypatch.setattr("realm.policy.sample_completions", refuse)
+    with caplog.at_level("WARNING"):
+        assert any_policy.generate(rendered, **BUDGET) == shared
+        any_policy.generate(rendered, **BUDGET)
+    [record] = [one for one in caplog.records if one.name == "realm.policy"]
+    assert "encodes each prompt once per sample: a test says so" in record.getMessage()
+    any_policy._shares_prompts = True
 
 
 def test_each_architecture_answers_through_its_own_chat_template(any_policy):
@@ -194,7 +200,7 @@ def test_a_missing_folder_is_a_model_error():
 
 
 def test_a_folder_without_a_config_is_no_model(tmp_path):
-    with pytest.raises(ModelError, match=r"no Transformers checkpoint: it has no config\.json"):
+    with pytest.raises(ModelError, match=r"not a Transformers checkpoint: it has no config\.json"):
         Policy(tmp_path)
 
 
@@ -252,3 +258,61 @@ def test_a_hub_id_that_cannot_be_reached_says_what_to_check(monkeypatch):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(ModelError, match="as a hub id it was not found or not reached"):
         Policy("realm-tests/no-such-model")
+
+
+def test_code_of_a_checkpoint_is_refused_and_never_run(tmp_path, monkeypatch):
+    folder = make_tiny(tmp_path / "remote", "qwen2")
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"model_type": "own-type", "auto_map": {"AutoConfig": "own.OwnConfig"}}
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "own.py").write_text("open('ran', 'w').close()")
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("it asked"))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ModelError, match=r"its config\.json cannot be loaded"):
+        Policy(folder)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_quantized_checkpoint_without_its_package_is_a_model_error(tmp_path):
+    folder = make_tiny(tmp_path / "quantized", "qwen2")
+    config = json.loads((folder / "config.json").read_text())
+    config["quantization_config"] = {"quant_method": "gptq", "bits": 4}
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelError, match="its weights cannot be loaded"):
+        Policy(folder)
+
+
+@pytest.mark.parametrize("broken", ["{% for %}", "{{ 1 / 0 }}", "{{ nothing.here.at.all }}"])
+def test_a_broken_template_is_found_when_the_model_is_loaded(tmp_path, broken):
+    folder = make_tiny(tmp_path / "template", "qwen2")
+    (folder / "chat_template.jinja").write_text(broken)
+    with pytest.raises(ModelError, match="its chat template fails"):
+        Policy(folder)
+
+
+@pytest.mark.parametrize("shares", [True, False])
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_a_model_that_answers_nan_is_a_model_error(tmp_path, shares, temperature):
+    policy = Policy(make_tiny(tmp_path / "nan", "qwen2"))
+    policy._shares_prompts = shares
+    with torch.no_grad():
+        policy.model.model.norm.weight[0] = torch.nan
+    with pytest.raises(ModelError, match="computes NaN"):
+        policy.generate(["Hi"], **BUDGET, temperature=temperature)
+
+
+def test_sampling_settings_of_a_checkpoint_are_not_used(tmp_path):
+    folder = make_tiny(tmp_path / "settings", "gemma3")
+    plain = Policy(folder)
+    settings = {"repetition_penalty": 1.5, "no_repeat_ngram_size": 2, "temperature": 0.1}
+    stops = plain.model.generation_config.eos_token_id
+    GenerationConfig(**settings, do_sample=True, eos_token_id=stops).save_pretrained(folder)
+    policy = Policy(folder)
+    assert policy.model.generation_config.to_diff_dict() == (
+        plain.model.generation_config.to_diff_dict()
+    )
+    expected = plain.generate(["Hi"], **BUDGET, temperature=1.0)
+    for policy._shares_prompts in (True, False):
+        assert policy.generate(["Hi"], **BUDGET) == plain.generate(["Hi"], **BUDGET)
+    policy._shares_prompts = True
+    assert policy.generate(["Hi"], **BUDGET, temperature=1.0) == expected

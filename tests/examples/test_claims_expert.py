@@ -13,8 +13,7 @@ from realm.config.routes import ScriptedTeacher as Settings
 from realm.core.errors import ConfigError
 from realm.method.steps import departure, find_flaw, names_flaw
 from realm.sources import Request
-from realm.sources.replay import ScriptedTeacher
-from teachers import no_attempts
+from realm.sources.scripted import ScriptedTeacher
 
 PROBLEMS = ClaimsDomain({"test": 1500}).problems(11)
 
@@ -85,10 +84,11 @@ def test_a_check_says_what_the_route_says_what_it_should_say_and_the_first_step_
 
 
 def teacher(**settings):
-    own = Settings(**{"kind": "scripted", "name": "dated", "routes": 1, **settings})
-    made = ScriptedTeacher(own, ClaimsDomain(), seed=5)
-    made.open()
-    return made
+    return ScriptedTeacher(
+        Settings(**{"kind": "scripted", "name": "dated", "routes": 1, **settings}),
+        ClaimsDomain(),
+        seed=5,
+    )
 
 
 @pytest.mark.parametrize("kind", ["guided", "unguided"])
@@ -98,7 +98,7 @@ def test_the_verifier_reads_what_the_expert_decided(kind):
     ]
     answers = [
         ClaimsDomain({}).verifier.extract(reply.text)
-        for reply in asyncio.run(teacher().ask(requests, no_attempts))
+        for reply in asyncio.run(teacher().ask(requests))
     ]
     right = [answer == problem.answer for answer, problem in zip(answers, PROBLEMS, strict=False)]
     assert None not in answers and all(right) == (kind == "guided") and sum(right) > 60
@@ -107,9 +107,7 @@ def test_the_verifier_reads_what_the_expert_decided(kind):
 def test_the_samples_of_a_problem_differ():
     texts = {
         asyncio.run(
-            teacher().ask(
-                [Request(problem=problem, kind="unguided", sample=sample, messages=())], no_attempts
-            )
+            teacher().ask([Request(problem=problem, kind="unguided", sample=sample, messages=())])
         )[0].text
         for problem in PROBLEMS[:1]
         for sample in range(20)

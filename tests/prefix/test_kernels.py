@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from realm.prefix.kernels import Places, Rules, attend, attend_backward, merge
+from realm.prefix.kernels import Positions, Rules, attend, attend_backward, merge
 
 SCHEMAS = {
     "_scaled_dot_product_flash_attention_for_cpu": "query key value dropout_p is_causal attn_mask scale",
@@ -42,26 +42,19 @@ def test_the_parts_merge_to_attention_over_all_keys_with_its_gradients(rules: Ru
     toward = torch.randn_like(expected)
     wanted = torch.autograd.grad(expected, (query, key, value), toward)
 
-    later, parts = query.detach()[:, :, 7:], (slice(0, 7), slice(7, 12))
-    where = [Places(places[7:], places[part], longest=12, causal=part.start == 7) for part in parts]
-    halves = [
-        attend(later, key.detach()[:, :, part], value.detach()[:, :, part], rules, place)
-        for part, place in zip(parts, where, strict=True)
-    ]
-    output, sums = merge(*halves[0], *halves[1])
+    later = query.detach()[:, :, 7:]
+    output = sums = None
+    parts = []
+    for part in (slice(0, 7), slice(7, 12)):
+        where = Positions(places[7:], places[part], max_distance=12, is_causal=part.start == 7)
+        keys, values = key.detach()[:, :, part], value.detach()[:, :, part]
+        found = attend(later, keys, values, rules, where)
+        output, sums = found if output is None else merge(output, sums, *found)
+        parts.append((keys, values, where))
     torch.testing.assert_close(output, expected.detach())
     found = [
-        attend_backward(
-            toward,
-            later,
-            key.detach()[:, :, part],
-            value.detach()[:, :, part],
-            output,
-            sums,
-            rules,
-            place,
-        )
-        for part, place in zip(parts, where, strict=True)
+        attend_backward(toward, (later, keys, values, output, sums), rules, where)
+        for keys, values, where in parts
     ]
     torch.testing.assert_close(found[0][0] + found[1][0], wanted[0][:, :, 7:])
     torch.testing.assert_close(torch.cat([found[0][1], found[1][1]], 2), wanted[1])

@@ -9,8 +9,8 @@ from peft import LoraConfig, get_peft_model
 from torch import Tensor, nn
 
 from architectures import ARCHITECTURES, make_model, make_rows
-from realm.prefix import group_logps, logps
-from realm.prefix.stock import stock_logps
+from realm.prefix import compute_group_logps, logps
+from stock import stock_logps
 
 Found = tuple[Tensor, Tensor]
 
@@ -28,6 +28,18 @@ def gradients(model: nn.Module, run: Callable[[], Found]) -> tuple[Found, dict[s
         for name, weight in model.named_parameters()
         if weight.grad is not None
     }
+
+
+def group_logps(
+    model: nn.Module,
+    prompts: list[list[int]],
+    completions: list[list[int]],
+    size: int,
+    **settings: float,
+) -> Found:
+    """Return the shared log-probabilities of `size` completions for each prompt."""
+    groups = [completions[start : start + size] for start in range(0, len(completions), size)]
+    return compute_group_logps(model, prompts, groups, **settings)
 
 
 def assert_equal(
@@ -87,8 +99,8 @@ def test_completions_of_very_different_lengths_are_right() -> None:
 
 
 def test_scores_and_logits_computed_in_pieces_are_right(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("realm.prefix.kernels._CELLS", 200)
-    monkeypatch.setattr(logps, "_CELLS", 1000)
+    monkeypatch.setattr("realm.prefix.kernels._MAX_SCORES", 200)
+    monkeypatch.setattr(logps, "_MAX_LOGITS", 1000)
     for name in ("gemma2", "mistral, a window"):
         assert_equal(make_model(name), *make_rows(), 3)
 
@@ -136,6 +148,6 @@ def test_other_calls_of_the_model_are_as_before() -> None:
         )
 
 
-def test_a_wrong_number_of_completions_is_an_error() -> None:
-    with pytest.raises(ValueError, match="5 completions for 2 prompts of 3 each"):
-        group_logps(make_model(), [[3], [4]], [[5]] * 5, 3)
+def test_a_prompt_without_completions_listed_is_an_error() -> None:
+    with pytest.raises(ValueError, match="zip"):
+        compute_group_logps(make_model(), [[3], [4]], [[[5]]])

@@ -6,9 +6,9 @@ from scipy.stats import chisquare
 from transformers import GenerationConfig
 
 from architectures import ARCHITECTURES, make_model, make_rows
-from realm.prefix import group_rollout
+from realm.prefix import sample_completions
 from realm.prefix.rollout import Sampler
-from realm.prefix.stock import stock_rollout
+from stock import stock_rollout
 
 PROMPTS = [[5, 6, 7, 8, 9, 10, 11], [12, 13], [14, 15, 16, 17]]
 
@@ -30,24 +30,26 @@ def test_greedy_completions_equal_generate_token_for_token(name: str, even: bool
     )
     settings = greedy(eos_token_id=[2, 7, 21])
     expected = stock_rollout(model, [prompt for prompt in prompts for _ in range(2)], settings)
-    assert group_rollout(model, prompts, 2, settings) == expected
+    assert sample_completions(model, prompts, [2] * 3, settings) == expected
 
 
 def test_greedy_completions_go_on_past_the_first_buffer() -> None:
     model, settings = make_model().eval(), greedy(max_new_tokens=150)
-    assert group_rollout(model, PROMPTS, 1, settings) == stock_rollout(model, PROMPTS, settings)
+    assert sample_completions(model, PROMPTS, [1] * 3, settings) == stock_rollout(
+        model, PROMPTS, settings
+    )
 
 
 @pytest.mark.parametrize("name", ["qwen2", "gemma3"])
 def test_rows_that_end_early_change_no_other_row(name: str) -> None:
     model = make_model(name).eval()
-    whole = group_rollout(model, PROMPTS, 1, greedy())
+    whole = sample_completions(model, PROMPTS, [1] * 3, greedy())
     stops = [whole[0][3], whole[1][8]]
     expected = [
         ids[: min((ids.index(stop) + 1 for stop in stops if stop in ids), default=40)]
         for ids in whole
     ]
-    assert group_rollout(model, PROMPTS, 1, greedy(eos_token_id=stops)) == expected
+    assert sample_completions(model, PROMPTS, [1] * 3, greedy(eos_token_id=stops)) == expected
 
 
 def test_finished_rows_are_no_longer_computed() -> None:
@@ -56,7 +58,9 @@ def test_finished_rows_are_no_longer_computed() -> None:
         lambda module, inputs: rows.append(inputs[0].shape[0])
     )
     torch.manual_seed(0)
-    group_rollout(model, PROMPTS, 16, sampled(max_new_tokens=60, eos_token_id=list(range(3, 12))))
+    sample_completions(
+        model, PROMPTS, [16] * 3, sampled(max_new_tokens=60, eos_token_id=list(range(3, 12)))
+    )
     steps = rows[1:]
     assert steps[0] <= 48 and steps[-1] <= 4 and steps == sorted(steps, reverse=True)
 
@@ -64,8 +68,8 @@ def test_finished_rows_are_no_longer_computed() -> None:
 def test_every_stop_token_ends_a_completion_and_nothing_follows() -> None:
     torch.manual_seed(0)
     stops = [3, 4, 30]
-    completions = group_rollout(
-        make_model().eval(), PROMPTS, 64, sampled(max_new_tokens=30, eos_token_id=stops)
+    completions = sample_completions(
+        make_model().eval(), PROMPTS, [64] * 3, sampled(max_new_tokens=30, eos_token_id=stops)
     )
     ended = [ids for ids in completions if ids[-1] in stops]
     assert {ids[-1] for ids in ended} == set(stops)
@@ -78,7 +82,7 @@ def test_a_seed_gives_the_same_completions_again() -> None:
     found = []
     for seed in (1, 1, 2):
         torch.manual_seed(seed)
-        found.append(group_rollout(model, PROMPTS, 8, settings))
+        found.append(sample_completions(model, PROMPTS, [8] * 3, settings))
     assert found[0] == found[1] != found[2]
 
 
@@ -97,7 +101,9 @@ def test_two_tokens_are_distributed_as_transformers_samples_them(more: dict[str,
     model, prompt, draws = make_model(vocab_size=12).eval(), [5, 6, 7, 8], 4000
     settings = sampled(max_new_tokens=2, **more)
     torch.manual_seed(3)
-    completions = torch.tensor(group_rollout(model, [prompt, [4, 9]], draws, settings)[:draws])
+    completions = torch.tensor(
+        sample_completions(model, [prompt, [4, 9]], [draws] * 2, settings)[:draws]
+    )
 
     processors = model._get_logits_processor(generation_config=settings, input_ids_seq_length=4)
 
@@ -121,12 +127,30 @@ def test_two_tokens_are_distributed_as_transformers_samples_them(more: dict[str,
 def test_the_warpers_are_those_of_generate() -> None:
     settings = sampled(temperature=0.8, top_k=9, top_p=0.8, min_p=0.05)
     theirs = make_model()._get_logits_processor(generation_config=settings, input_ids_seq_length=4)
-    assert [type(warper) for warper in Sampler(settings).warp] == [
+    assert [type(warper) for warper in Sampler(settings).warpers] == [
         type(warper) for warper in theirs
     ]
 
 
 def test_sampling_survives_bfloat16() -> None:
     prompts, _ = make_rows()
-    completions = group_rollout(make_model("gemma2").bfloat16().eval(), prompts, 3, sampled())
+    completions = sample_completions(
+        make_model("gemma2").bfloat16().eval(), prompts, [3, 3], sampled()
+    )
     assert [len(ids) for ids in completions] == [12] * 6
+
+
+def test_a_model_that_computes_nan_is_an_error() -> None:
+    model = make_model().eval()
+    with torch.no_grad():
+        model.base_model.norm.weight[0] = torch.nan
+    for settings in (greedy(), sampled()):
+        with pytest.raises(FloatingPointError, match="computes NaN"):
+            sample_completions(model, PROMPTS, [1] * 3, settings)
+
+
+def test_prompts_may_have_different_numbers_of_completions() -> None:
+    model, settings = make_model().eval(), greedy(eos_token_id=[2, 7, 21])
+    found = sample_completions(model, PROMPTS, [1, 3, 2], settings)
+    rows = [PROMPTS[number] for number in (0, 1, 1, 1, 2, 2)]
+    assert found == stock_rollout(model, rows, settings)

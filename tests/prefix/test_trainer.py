@@ -14,7 +14,7 @@ from trl import GRPOConfig, GRPOTrainer
 from trl.models.utils import disable_gradient_checkpointing
 from trl.trainer import grpo_trainer
 
-from realm.core.errors import ConfigError
+from realm.prefix import PrefixSharingError
 from realm.prefix.trainer import SharedPrefixTrainer
 from tiny import make_tiny
 
@@ -85,7 +85,6 @@ SETTINGS = {
 }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS.keys())
 def test_twenty_steps_end_at_the_same_weights_with_and_without_sharing(
     checkpoint, tmp_path, settings
@@ -123,7 +122,7 @@ def test_the_check_of_the_first_batch_finds_no_difference(tmp_path, architecture
         make_tiny(tmp_path / "model", architecture, chat=False), tmp_path, shared_prefix="on"
     )
     trainer.train()
-    assert trainer._checked and trainer._shares_passes and trainer._shares_rollouts
+    assert trainer._is_checked and trainer._shares_passes and trainer._shares_rollouts
 
 
 def test_training_with_its_own_rollouts_runs_and_reproduces(checkpoint, tmp_path) -> None:
@@ -151,7 +150,7 @@ def test_rollouts_come_back_in_the_order_of_their_prompts(checkpoint, tmp_path) 
     assert shared == usual
 
 
-def test_bfloat16_trains(checkpoint, tmp_path, capsys) -> None:
+def test_bfloat16_trains(checkpoint, tmp_path, caplog) -> None:
     trainer = make_trainer(checkpoint, tmp_path, shared_prefix="on", bf16=True, max_steps=1)
     trainer.train()
     assert trainer.state.global_step == 1 and trainer._shares_passes
@@ -180,12 +179,14 @@ def test_groups_stay_together_in_a_micro_batch(checkpoint, tmp_path) -> None:
 
 
 def test_what_cannot_be_shared_trains_the_usual_way_with_one_warning(
-    checkpoint, tmp_path, capsys
+    checkpoint, tmp_path, caplog
 ) -> None:
     model = AutoModelForCausalLM.from_pretrained(checkpoint, attention_dropout=0.1)
     trainer = make_trainer(checkpoint, tmp_path, model=model)
     trainer.train()
-    said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Warning:")]
+    said = [
+        record.getMessage() for record in caplog.records if record.name == "realm.prefix.trainer"
+    ]
     assert (
         len(said) == 1
         and "Rollouts and training encode every prompt once per completion" in said[0]
@@ -194,30 +195,30 @@ def test_what_cannot_be_shared_trains_the_usual_way_with_one_warning(
 
 
 def test_insisting_on_what_cannot_be_shared_is_an_error(checkpoint, tmp_path) -> None:
-    with pytest.raises(ConfigError, match=r"train\.shared_prefix: on, but .*cast_lm_head_to_fp32"):
+    with pytest.raises(PrefixSharingError, match="cast_lm_head_to_fp32"):
         make_trainer(checkpoint, tmp_path, shared_prefix="on", cast_lm_head_to_fp32=True)
 
 
 def test_unknown_generation_settings_leave_only_the_rollouts_to_trl(
-    checkpoint, tmp_path, capsys
+    checkpoint, tmp_path, caplog
 ) -> None:
     trainer = make_trainer(checkpoint, tmp_path, repetition_penalty=1.3)
     trainer.train()
     assert trainer._shares_passes and not trainer._shares_rollouts
     assert (
-        "Rollouts encode every prompt once per completion: the generation setting repetition_penalty"
-        in capsys.readouterr().out
+        "Rollouts encode every prompt once per completion: shared rollouts do not support the generation "
+        "setting repetition_penalty" in caplog.text
     )
 
 
 def test_a_model_for_which_sharing_is_wrong_is_found_out_in_the_first_batch(
-    checkpoint, tmp_path, capsys, monkeypatch
+    checkpoint, tmp_path, caplog, monkeypatch
 ) -> None:
     monkeypatch.setattr("realm.prefix.attention.merge", lambda output, sums, *other: (output, sums))
     trainer = make_trainer(checkpoint, tmp_path)
     trainer.train()
-    assert not trainer._shares_passes and "differ from the usual way's" in capsys.readouterr().out
-    with pytest.raises(ConfigError, match="differ from the usual way's"):
+    assert not trainer._shares_passes and "differ from TRL's" in caplog.text
+    with pytest.raises(PrefixSharingError, match="differ from TRL's"):
         make_trainer(checkpoint, tmp_path, shared_prefix="on").train()
 
 
@@ -253,3 +254,29 @@ def test_trl_shuffles_by_the_name_that_is_replaced() -> None:
     assert "shuffle_sequence_dict(generation_batch)" in inspect.getsource(
         GRPOTrainer._prepare_inputs
     )
+
+
+@pytest.mark.parametrize("attention_dropout", [0.0, 0.1], ids=["shared", "not shared"])
+def test_a_resumed_training_with_dropout_ends_at_the_same_weights(
+    checkpoint, tmp_path, attention_dropout
+) -> None:
+    def train(folder: Path, resume: Path | None) -> dict[str, torch.Tensor]:
+        trainer = make_trainer(
+            checkpoint,
+            folder,
+            model=AutoModelForCausalLM.from_pretrained(
+                checkpoint, attention_dropout=attention_dropout
+            ),
+            peft_config=LoraConfig(r=4, target_modules="all-linear", lora_dropout=0.2),
+            save_strategy="steps",
+            save_steps=2,
+            max_steps=4,
+            learning_rate=1e-2,
+        )
+        trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+        assert trainer._shares_passes is (attention_dropout == 0)
+        return {name: weight.detach() for name, weight in trainer.model.named_parameters()}
+
+    whole = train(tmp_path / "whole", None)
+    resumed = train(tmp_path / "resumed", tmp_path / "whole" / "checkpoint-2")
+    assert all(torch.equal(resumed[name], weight) for name, weight in whole.items())

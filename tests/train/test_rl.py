@@ -4,7 +4,7 @@ from collections import defaultdict
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, pipeline
+from transformers import AutoModelForCausalLM, GenerationConfig, pipeline
 from trl import GRPOTrainer
 
 from realm.core.errors import ConfigError, DataError, ModelError
@@ -21,8 +21,6 @@ from tiny import make_tiny
 from tiny_rl import GRPO, PROBLEMS, ROUTES, TRAIN, make_config, make_run
 
 torch.set_num_threads(1)
-
-SLOW_ARCHITECTURES = [pytest.param(name, marks=pytest.mark.slow) for name in ("qwen3", "gemma3")]
 
 
 @pytest.fixture
@@ -53,7 +51,7 @@ def test_the_methods_of_trl_that_we_wrap_have_the_signatures_we_know():
         assert list(inspect.signature(trainer.compute_loss).parameters) == parameters
 
 
-@pytest.mark.parametrize("architecture", ["llama", *SLOW_ARCHITECTURES])
+@pytest.mark.parametrize("architecture", ["llama", "qwen3", "gemma3"])
 def test_training_ends_with_a_plain_checkpoint_and_its_records(
     tmp_path, architecture, prompts_seen
 ):
@@ -106,7 +104,6 @@ def test_recipe_r1_starts_from_the_distilled_model_and_string_prompts_work(tmp_p
     assert run.path("model").is_dir()
 
 
-@pytest.mark.slow
 def test_a_resumed_run_sees_the_prompts_of_an_uninterrupted_one(tmp_path, prompts_seen):
     make_tiny(tmp_path / "model", "qwen2")
     config = make_config(
@@ -132,7 +129,6 @@ def test_a_resumed_run_sees_the_prompts_of_an_uninterrupted_one(tmp_path, prompt
     ]
 
 
-@pytest.mark.slow
 def test_lora_is_merged_at_the_end(tmp_path):
     make_tiny(tmp_path / "model", "qwen2")
     config = make_config(tmp_path, train=TRAIN | {"lora": {"r": 2, "target_modules": ["q_proj"]}})
@@ -142,6 +138,32 @@ def test_lora_is_merged_at_the_end(tmp_path):
     assert "lora" not in " ".join(
         AutoModelForCausalLM.from_pretrained(run.path("model")).state_dict()
     )
+
+
+def test_a_model_whose_prompts_must_be_shared_and_cannot_is_a_config_error(tmp_path):
+    config_path = make_tiny(tmp_path / "model", "qwen2") / "config.json"
+    settings = json.loads(config_path.read_text()) | {"attention_dropout": 0.1}
+    config_path.write_text(json.dumps(settings))
+    config = make_config(tmp_path, train=TRAIN | {"shared_prefix": "on"})
+    with pytest.raises(ConfigError, match=r"train\.shared_prefix: found on.* drops out 10%"):
+        rl.run_train(make_run(tmp_path, config))
+
+
+def test_rollouts_and_the_saved_model_ignore_sampling_settings_of_the_checkpoint(tmp_path):
+    texts = []
+    for name, own in (("plain", {}), ("own", {"no_repeat_ngram_size": 1, "temperature": 0.1})):
+        folder = make_tiny(tmp_path / name / "model", "gemma3")
+        settings = GenerationConfig.from_pretrained(folder)
+        settings.update(do_sample=True, **own)
+        settings.save_pretrained(folder)
+        config = make_config(tmp_path / name, train=TRAIN | {"shared_prefix": "off"})
+        run = make_run(tmp_path / name, config)
+        rl.run_train(run)
+        texts.append([row["completion"] for row in read_jsonl(run.path("rollouts/samples.jsonl"))])
+        saved = GenerationConfig.from_pretrained(run.path("model"))
+        used = Policy(folder).model.generation_config
+        assert saved.to_diff_dict() == used.to_diff_dict()
+    assert texts[0] == texts[1]
 
 
 @pytest.fixture

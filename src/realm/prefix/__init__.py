@@ -1,7 +1,11 @@
-"""Encode each prompt once for all of its completions, in rollouts and in passes with gradients; torch and Transformers only."""
+"""Encode each prompt once for all of its completions, in rollouts and in passes with gradients.
 
-from realm.prefix.logps import group_logps
-from realm.prefix.rollout import group_rollout
-from realm.prefix.support import Unshareable
+The engine needs torch and Transformers, `trainer` also TRL. Nothing of realm is imported here, so
+the folder can be released alone.
+"""
 
-__all__ = ["Unshareable", "group_logps", "group_rollout"]
+from realm.prefix.logps import compute_group_logps
+from realm.prefix.rollout import sample_completions
+from realm.prefix.support import PrefixSharingError
+
+__all__ = ["PrefixSharingError", "compute_group_logps", "sample_completions"]

@@ -1,164 +1,176 @@
-"""Attention of a decoding step: the keys and values of each prompt, stored once, and those of each completion so far."""
+"""Attention of one decoding step: each prompt's keys and values are stored once for its rows.
+
+The new token of each row sees its prompt and its own completion so far. The prompt's part is one
+product for all rows of a prompt (Hydragen, arXiv 2402.05099), as in `attention`. Rows stand prompt
+by prompt; where prompts have unequal numbers of rows, empty slots fill up the smaller groups.
+
+Shape legend:
+    B  rows, that is, completions that are still running
+    G  prompts with running rows
+    M  rows of the prompt that has most
+    P  tokens of the longest prompt
+    T  tokens of the completions so far, the new one included
+    H  query heads
+    K  key heads
+    R  query heads per key head, H / K
+    D  size of a head
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from realm.prefix.attention import PackedAttention
-from realm.prefix.kernels import Rules, attend_all, go_on
-from realm.prefix.layout import Layout
+from realm.prefix.kernels import Rules, attend_visible, merge
+
+if TYPE_CHECKING:
+    from realm.prefix.layout import Layout
 
 _FIRST_ROOM = 64
-"""Tokens that a completion's buffer holds at first; it doubles when full."""
+"""Tokens for which a completion's keys and values have room at first. Full room is doubled."""
 
 
-class Prefixes(PackedAttention):
-    """Keys and values of all prompts by layer, [groups, heads, longest, dim], filled while the prompts are encoded."""
+class PromptCache(PackedAttention):
+    """Keys and values (G, K, P, D) of each layer, stored while the prompts are encoded."""
 
     def __init__(self, lengths: Sequence[int], device: torch.device) -> None:
         self.lengths = torch.tensor(lengths, device=device)
-        self.longest, self.even = max(lengths), len(set(lengths)) == 1
-        self.layers: dict[torch.nn.Module, tuple[Tensor, Tensor]] = {}
+        self.max_length = max(lengths)
+        self.layers: dict[nn.Module, tuple[Tensor, Tensor]] = {}
 
-    def expect(self, first: int, layout: Layout) -> None:
-        """Take the next pass for the packed row of the prompts from number `first` on."""
-        self._first, self.layout = first, layout
+    def start_pass(self, first: int, layout: Layout) -> None:
+        """Expect the packed row of the prompts from number `first` on."""
+        self._first = first
+        self.layout = layout
 
     def attend(
-        self, module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, rules: Rules
+        self, module: nn.Module, query: Tensor, key: Tensor, value: Tensor, rules: Rules
     ) -> Tensor:
         """Store keys and values, and return the attention of the prompts over themselves."""
         if module not in self.layers:
-            self.layers[module] = tuple(
-                x.new_zeros(len(self.lengths), x.shape[1], self.longest, x.shape[-1])
-                for x in (key, value)
+            shape = (len(self.lengths), key.shape[1], self.max_length)
+            self.layers[module] = (
+                key.new_zeros(*shape, key.shape[-1]),
+                value.new_zeros(*shape, value.shape[-1]),
             )
         for number, group in enumerate(self.layout.groups, self._first):
             for store, new in zip(self.layers[module], (key, value), strict=True):
-                store[number, :, : group.prefix_length] = new[0, :, group.prefix]
+                store[number, :, : group.prompt_length] = new[0, :, group.prompt]
         return super().attend(module, query, key, value, rules)
 
-    def keep(self, groups: Tensor) -> None:
-        """Drop the groups that are not named."""
-        self.lengths = self.lengths[groups]
+    def find_padding(self) -> Tensor | None:
+        """Return (G, 1, 1, P), true where a prompt has ended; `None` where all are as long."""
+        places = torch.arange(self.max_length, device=self.lengths.device)
+        padding = places >= self.lengths[:, None]
+        return padding[:, None, None] if padding.any() else None
+
+    def keep_prompts(self, numbers: Tensor) -> None:
+        """Drop all prompts but the given ones."""
+        self.lengths = self.lengths[numbers]
         self.layers = {
-            module: (keys[groups], values[groups]) for module, (keys, values) in self.layers.items()
+            module: (keys[numbers], values[numbers])
+            for module, (keys, values) in self.layers.items()
         }
 
 
-class Decoding:
-    """The rows that still run, group after group, and the attention of their next token."""
+class DecodingAttention:
+    """The running rows and the attention of their next token.
 
-    def __init__(self, prefixes: Prefixes, counts: Tensor) -> None:
-        self.prefixes, self.step, self._room = prefixes, 0, _FIRST_ROOM
-        self._own: dict[torch.nn.Module, tuple[Tensor, Tensor]] = {}
-        self._group(counts)
-        self.positions = prefixes.lengths.repeat_interleave(counts)[:, None]
+    Attributes:
+        positions: (B, 1) of the next token in its sequence of prompt and completion.
+    """
+
+    def __init__(self, prompts: PromptCache, counts: Tensor) -> None:
+        """Start `counts[g]` completions of each prompt g."""
+        self.prompts = prompts
+        self._num_before = 0
+        self._own: dict[nn.Module, tuple[Tensor, Tensor]] = {}
+        self.positions = prompts.lengths.repeat_interleave(counts)[:, None]
+        self._assign_slots(counts)
 
     def advance(self) -> None:
         """Go on to the next token."""
-        self.step += 1
+        self._num_before += 1
         self.positions += 1
-        self._biases = {window: bias for window, bias in self._biases.items() if window is None}
 
-    def keep(self, rows: Tensor) -> None:
-        """Drop the rows that are not named, and the prompts of groups that have none left."""
-        counts = torch.bincount(self._group_of[rows], minlength=len(self.prefixes.lengths))
-        if len(left := counts.nonzero().flatten()) < len(counts):
-            self.prefixes.keep(left)
-            counts = counts[left]
+    def keep_rows(self, rows: Tensor) -> None:
+        """Drop all rows but the given ones, and the prompts that have none left."""
+        counts = torch.bincount(self._prompt_of_row[rows], minlength=len(self.prompts.lengths))
+        left = counts.nonzero().flatten()
+        if len(left) < len(counts):
+            self.prompts.keep_prompts(left)
         self.positions = self.positions[rows]
         self._own = {
             module: (keys[rows], values[rows]) for module, (keys, values) in self._own.items()
         }
-        self._group(counts)
+        self._assign_slots(counts[left])
 
     def attend(
-        self, module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, rules: Rules
+        self, module: nn.Module, query: Tensor, key: Tensor, value: Tensor, rules: Rules
     ) -> Tensor:
-        """Return [rows, 1, heads, dim] for one new token of each row."""
-        keys, values = self._write(module, key, value)
-        repeats = query.shape[1] // key.shape[1]
-        own = query.squeeze(2).unflatten(1, (-1, repeats))
-        prefix_keys, prefix_values = self.prefixes.layers[module]
-        found, sums = attend_all(
-            self._fold(own),
-            prefix_keys,
-            prefix_values,
-            rules,
-            self._prefix_bias(rules, prefix_keys),
-        )
-        found, sums = self._unfold(found, repeats), self._unfold(sums, repeats)
-        out = go_on(own, keys, values, rules, self._own_bias(rules, keys), found, sums)
-        return out.flatten(1, 2)[:, None]
+        """Return (B, 1, H, D) from query (B, H, 1, D), key and value (B, K, 1, D) of new tokens."""
+        keys, values = self._append(module, key, value)
+        own_query = query.squeeze(2).unflatten(1, (keys.shape[1], -1))  # (B, K, R, D)
+        own = attend_visible(own_query, keys, values, rules, self._find_hidden_own(rules))
+        prompt_keys, prompt_values = self.prompts.layers[module]
+        hidden = self._find_hidden_prompt(rules)
+        found = attend_visible(self._fold(own_query), prompt_keys, prompt_values, rules, hidden)
+        output, _ = merge(*own, *(self._unfold(x, own_query.shape[2]) for x in found))
+        return output.flatten(1, 2)[:, None]
 
-    def _group(self, counts: Tensor) -> None:
-        """Note which group each row is of, and where rows stand when each group is filled up to the largest."""
-        self._biases: dict[int | None, Tensor | None] = {}
-        most = int(counts.max())
-        self._shape = (len(counts), most)
-        self._group_of = torch.arange(len(counts), device=counts.device).repeat_interleave(counts)
-        if bool((counts == most).all()):
-            self._slots = None
-            return
-        firsts = counts.cumsum(0) - counts
-        within = torch.arange(len(self._group_of), device=counts.device) - firsts[self._group_of]
-        self._slots = self._group_of * most + within
-        self._fill = torch.zeros(len(counts) * most, dtype=torch.long, device=counts.device)
-        self._fill[self._slots] = torch.arange(len(self._group_of), device=counts.device)
+    def _assign_slots(self, counts: Tensor) -> None:
+        """Give each row a slot of a (G, M) table, prompt by prompt."""
+        self._shape = (len(counts), int(counts.max()))
+        rows = torch.arange(int(counts.sum()), device=counts.device)
+        prompts = torch.arange(len(counts), device=counts.device)
+        self._prompt_of_row = prompts.repeat_interleave(counts)
+        # cumsum - counts is the number of each prompt's first row.
+        rank_in_group = rows - (counts.cumsum(0) - counts)[self._prompt_of_row]
+        self._slot_of_row = self._prompt_of_row * self._shape[1] + rank_in_group
+        # Empty slots hold row 0. Nobody reads what they give.
+        num_slots = self._shape[0] * self._shape[1]
+        self._row_of_slot = rows.new_zeros(num_slots).index_copy_(0, self._slot_of_row, rows)
+        self._padding = self.prompts.find_padding()
 
-    def _write(self, module: torch.nn.Module, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """Append the new keys and values of a layer, and return all of its own ones."""
-        held = self._own.get(module)
-        if held is None or held[0].shape[2] == self.step:
-            room = max(_FIRST_ROOM, 2 * self.step)
-            grown = tuple(
-                x.new_empty(x.shape[0], x.shape[1], room, x.shape[-1]) for x in (key, value)
-            )
-            for new, old in zip(grown, held or (), strict=False):
-                new[:, :, : self.step] = old
-            self._own[module] = held = grown
-        for store, new in zip(held, (key, value), strict=True):
-            store[:, :, self.step] = new[:, :, 0]
-        return tuple(store[:, :, : self.step + 1] for store in held)
+    def _append(self, module: nn.Module, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Store the new keys and values of a layer, and return its own ones (B, K, T, D)."""
+        place = self._num_before
+        room = self._own.get(module, (key[:, :, :0], value[:, :, :0]))
+        if room[0].shape[2] == place:
+            more = max(_FIRST_ROOM, place)
+            room = pad(room[0], (0, 0, 0, more)), pad(room[1], (0, 0, 0, more))
+            self._own[module] = room
+        room[0][:, :, place] = key[:, :, 0]
+        room[1][:, :, place] = value[:, :, 0]
+        return room[0][:, :, : place + 1], room[1][:, :, : place + 1]
 
-    def _fold(self, own: Tensor) -> Tensor:
-        """Return [rows, key heads, repeats, dim] as [groups, key heads, rows of a group x repeats, dim]."""
-        filled = own if self._slots is None else own.index_select(0, self._fill)
-        return filled.unflatten(0, self._shape).transpose(1, 2).flatten(2, 3)
+    def _fold(self, own_query: Tensor) -> Tensor:
+        """Return (B, K, R, D) as (G, K, M * R, D): all queries of a prompt in one sequence."""
+        slots = own_query.index_select(0, self._row_of_slot)
+        return slots.unflatten(0, self._shape).transpose(1, 2).flatten(2, 3)
 
-    def _unfold(self, found: Tensor, repeats: int) -> Tensor:
-        rows = found.unflatten(2, (self._shape[1], repeats)).transpose(1, 2).flatten(0, 1)
-        return rows if self._slots is None else rows.index_select(0, self._slots)
+    def _unfold(self, folded: Tensor, repeats: int) -> Tensor:
+        """Return (G, K, M * R, ...) as (B, K, R, ...)."""
+        slots = folded.unflatten(2, (-1, repeats)).transpose(1, 2).flatten(0, 1)
+        return slots.index_select(0, self._slot_of_row)
 
-    def _prefix_bias(self, rules: Rules, keys: Tensor) -> Tensor | None:
-        """Return minus infinity for the tokens of the padded prompts that the new token does not see, [groups, 1, 1, longest]."""
-        if rules.window not in self._biases:
-            places, lengths = (
-                torch.arange(self.prefixes.longest, device=keys.device),
-                self.prefixes.lengths[:, None],
-            )
-            hidden = None if self.prefixes.even else places >= lengths
-            if rules.window is not None and rules.window <= self.prefixes.longest + self.step:
-                past = lengths + self.step - places >= rules.window
-                hidden = past if hidden is None else hidden | past
-            self._biases[rules.window] = (
-                None if hidden is None else _bias(hidden[:, None, None], keys)
-            )
-        return self._biases[rules.window]
+    def _find_hidden_prompt(self, rules: Rules) -> Tensor | None:
+        """Return (G, 1, 1, P), true where a prompt has ended or is out of the window."""
+        if rules.window is None or rules.window > self.prompts.max_length + self._num_before:
+            return self._padding
+        lengths = self.prompts.lengths[:, None, None, None]
+        places = torch.arange(self.prompts.max_length, device=lengths.device)
+        is_past = lengths + self._num_before - places >= rules.window
+        return is_past if self._padding is None else is_past | self._padding
 
-    def _own_bias(self, rules: Rules, keys: Tensor) -> Tensor | None:
-        if rules.window is None or self.step < rules.window:
+    def _find_hidden_own(self, rules: Rules) -> Tensor | None:
+        """Return (T,), true where a completion's own token is out of the window."""
+        if rules.window is None or self._num_before < rules.window:
             return None
-        return _bias(
-            torch.arange(self.step + 1, device=keys.device) <= self.step - rules.window, keys
-        )
-
-
-def _bias(hidden: Tensor, keys: Tensor) -> Tensor:
-    return torch.zeros(hidden.shape, dtype=keys.dtype, device=keys.device).masked_fill_(
-        hidden, -torch.inf
-    )
+        places = torch.arange(self._num_before + 1, device=self.positions.device)
+        return self._num_before - places >= rules.window

@@ -1,82 +1,101 @@
-"""Which tokens of a packed row are whose: the prefixes of all groups, then the completions of each, nothing twice, no padding."""
+"""The packed row: the tokens of a batch in one row, each prompt once and without padding.
+
+    [prompt 1 | prompt 2 | ... | completions of prompt 1 | completions of prompt 2 | ...]
+
+All layers but attention compute each token by itself. So one row of P + G C tokens per prompt
+gives them the same results as G rows of P + C tokens (Prefix Grouper, arXiv 2506.05433).
+
+Shape legend:
+    P  tokens of a prompt
+    C  tokens of a completion
+    G  completions per prompt
+    N  tokens of the packed row; the last token of a completion predicts nothing and stays out
+    M  completion tokens whose log-probability is read, those of all completions together
+    S  segments of a bucket; a segment is one prompt or one completion
+    W  tokens of the longest segment of a bucket
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
+from torch.nn.utils.rnn import pad_sequence
+
+_SMALLEST_WIDTH = 16
+"""Shorter segments share a bucket: a kernel call costs more than padding of this size."""
 
 
 @dataclass(frozen=True)
 class Group:
-    """Where one group lies in the packed row: its prefix, and the tokens of its completions one after the other."""
+    """The places of one prompt and of all its completions in the packed row."""
 
-    prefix: slice
-    own: slice
+    prompt: slice
+    completions: slice
 
     @property
-    def prefix_length(self) -> int:
-        return self.prefix.stop - self.prefix.start
+    def prompt_length(self) -> int:
+        return self.prompt.stop - self.prompt.start
 
 
 @dataclass(frozen=True)
 class Bucket:
-    """Completions of similar length, which attend to themselves in one batch of `rows` x `width` slots.
+    """Segments of similar length, which attend to themselves as one padded batch.
 
-    `gather` holds the token that fills each slot and is `None` where the tokens from `start` on fill them in order;
-    `kept` holds the slots that are no padding and `tokens` the token in each of those.
+    Attributes:
+        tokens: (S * W,) place in the packed row of the token in each slot. A padding slot holds
+            the first token of its segment: it comes after all real tokens, which are causal and
+            never look at it.
+        is_real: (S, W) whether a slot is no padding.
     """
 
-    rows: int
-    width: int
-    start: int = 0
-    gather: Tensor | None = None
-    kept: Tensor | None = None
-    tokens: Tensor | None = None
+    tokens: Tensor
+    is_real: Tensor
+
+    @property
+    def width(self) -> int:
+        return self.is_real.shape[1]
+
+    @cached_property
+    def _real_slots(self) -> Tensor:
+        return self.is_real.flatten().nonzero().flatten()
 
     def take(self, packed: Tensor) -> Tensor:
-        """Return [heads, tokens, ...] of the packed row as [rows, heads, width, ...]."""
-        if self.gather is None:
-            slots = packed[:, self.start : self.start + self.rows * self.width]
-        else:
-            slots = packed.index_select(1, self.gather)
-        return slots.unflatten(1, (self.rows, self.width)).transpose(0, 1)
+        """Return (heads, N, ...) of the packed row as the batch (S, heads, W, ...)."""
+        return packed.index_select(1, self.tokens).unflatten(1, self.is_real.shape).transpose(0, 1)
 
-    def moved(self, places: int) -> Bucket:
-        """Return the bucket of a row in which its tokens stand so many places further left."""
-        if not places or self.gather is None:
-            return replace(self, start=self.start - places)
-        return replace(self, gather=self.gather - places, tokens=self.tokens - places)
+    def take_gradients(self, packed: Tensor) -> Tensor:
+        """Return (heads, N, D) as (S, heads, W, D), zero in padding: those outputs are unused."""
+        return self.take(packed).masked_fill(~self.is_real[:, None, :, None], 0)
 
-    def silence(self, values: Tensor) -> Tensor:
-        """Return [rows, heads, width, ...] with zeros in the slots of padding."""
-        if self.kept is None:
-            return values
-        real = torch.zeros(
-            self.rows * self.width, dtype=torch.bool, device=values.device
-        ).index_fill_(0, self.kept, True)
-        return values.masked_fill(~real.view(self.rows, 1, self.width, 1), 0)
-
-    def put(self, packed: Tensor, values: Tensor) -> None:
-        """Write [rows, heads, width, ...] to where the tokens stand in the packed row [heads, tokens, ...]."""
-        slots = values.transpose(0, 1)
-        if self.tokens is None:
-            packed[:, self.start : self.start + self.rows * self.width].unflatten(
-                1, (self.rows, self.width)
-            ).copy_(slots)
-        else:
-            packed.index_copy_(1, self.tokens, slots.flatten(1, 2).index_select(1, self.kept))
+    def put(self, packed: Tensor, batch: Tensor) -> None:
+        """Write the real slots of a batch (S, heads, W, ...) to the packed row (heads, N, ...)."""
+        slots = batch.transpose(0, 1).flatten(1, 2)
+        places = self.tokens.index_select(0, self._real_slots)
+        packed.index_copy_(1, places, slots.index_select(1, self._real_slots))
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The packed row of one pass: [prefix of every group | completions of group 1 | completions of group 2 | ...].
+    """A packed row and which of its tokens belong together.
 
-    A completion goes in without its last token, which predicts nothing. `reads[i]` is the position whose hidden state
-    predicts completion token `labels[i]`; these run through the completions one after the other, `lengths` tokens each.
+    For the prompts [7, 8, 9] and [5, 6] with the completions [1, 2], [3] and [4, 4, 4], [2]:
+
+        input_ids     7 8 9 | 5 6 | 1 | 4 4
+        position_ids  0 1 2 | 0 1 | 3 | 2 3
+        labels        1 2 3 4 4 4 2              the completions, one after the other
+        reads         2 5 2 4 6 7 4              the place whose output predicts each label
+
+    Attributes:
+        input_ids: (1, N)
+        position_ids: (1, N) places in a sequence of prompt and completion.
+        reads: (M,)
+        labels: (M,)
+        lengths: tokens of each completion.
     """
 
     input_ids: Tensor
@@ -87,96 +106,67 @@ class Layout:
     labels: Tensor
     lengths: tuple[int, ...]
 
-    @property
-    def own_start(self) -> int:
-        """Return where the prefixes end and the completions begin."""
-        return self.groups[-1].prefix.stop
-
     @cached_property
-    def last(self) -> Tensor:
-        """Return the tokens whose output in the last layer can be read: the last one of each prefix, then all completions."""
-        ends = torch.tensor([group.prefix.stop - 1 for group in self.groups])
-        return torch.cat([ends, torch.arange(self.own_start, self.input_ids.shape[1])]).to(
-            self.input_ids.device
-        )
-
-    @cached_property
-    def longest(self) -> int:
-        """Return the largest distance between two tokens that may see each other, plus one."""
+    def max_distance(self) -> int:
+        """Return the largest distance between tokens that may see each other, plus one."""
         return int(self.position_ids.max()) + 1
 
-    def pad(self, values: Tensor, width: int) -> Tensor:
-        """Return one value per completion token as [completions, width], zero where a completion has ended."""
-        rows = torch.repeat_interleave(torch.arange(len(self.lengths)), torch.tensor(self.lengths))
-        places = torch.cat([torch.arange(length) for length in self.lengths])
-        slots = (rows * width + places).to(values.device)
-        return (
-            values.new_zeros(len(self.lengths) * width)
-            .index_copy(0, slots, values)
-            .view(len(self.lengths), width)
-        )
+    def pad_completions(self, values: Tensor, width: int) -> Tensor:
+        """Return (M,) values as (completions, width), zero after the end of a completion."""
+        rows = pad_sequence(values.split(self.lengths), batch_first=True)
+        return pad(rows, (0, width - rows.shape[1]))
 
 
-def pack(
+def pack_groups(
     prompts: Sequence[Sequence[int]],
     completions: Sequence[Sequence[Sequence[int]]],
     device: torch.device | str,
 ) -> Layout:
-    """Return the packed row of groups, each a prompt and its completions; a prompt has at least one token."""
-    groups, ids, positions = [], [], []
-    for prompt in prompts:
-        groups.append(slice(len(ids), len(ids) + len(prompt)))
-        ids += prompt
-        positions += range(len(prompt))
-    packed, reads, labels, owns = [], [], [], []
-    for prefix, answers in zip(groups, completions, strict=True):
-        begin, length = len(ids), prefix.stop - prefix.start
+    """Return the packed row of prompts, each of at least one token, and their completions."""
+    ids: list[int] = []
+    positions: list[int] = []
+    segments: list[range] = []
+
+    def append_segment(tokens: Sequence[int], first_position: int) -> range:
+        segments.append(range(len(ids), len(ids) + len(tokens)))
+        ids.extend(tokens)
+        positions.extend(range(first_position, first_position + len(tokens)))
+        return segments[-1]
+
+    places = [append_segment(prompt, 0) for prompt in prompts]
+    groups: list[Group] = []
+    reads: list[int] = []
+    labels: list[int] = []
+    for prompt, answers in zip(places, completions, strict=True):
+        start = len(ids)
         for answer in answers:
-            fed = max(0, len(answer) - 1)
-            if answer:
-                reads += [prefix.stop - 1, *range(len(ids), len(ids) + fed)]
-            owns.append((len(ids), fed))
+            fed = append_segment(answer[:-1], len(prompt))
             labels += answer
-            ids += answer[:fed]
-            positions += range(length, length + fed)
-        packed.append(Group(prefix=prefix, own=slice(begin, len(ids))))
+            # The first token is predicted by the prompt's last one, each other by the one before.
+            reads += [prompt[-1], *fed][: len(answer)]
+        groups.append(Group(slice(prompt.start, prompt.stop), slice(start, len(ids))))
     return Layout(
         input_ids=torch.tensor([ids], device=device),
         position_ids=torch.tensor([positions], device=device),
-        groups=tuple(packed),
-        buckets=_buckets([own for own in owns if own[1]], device),
+        groups=tuple(groups),
+        buckets=tuple(_make_buckets(segments, device)),
         reads=torch.tensor(reads, dtype=torch.long, device=device),
         labels=torch.tensor(labels, dtype=torch.long, device=device),
         lengths=tuple(len(answer) for answers in completions for answer in answers),
     )
 
 
-def _buckets(owns: list[tuple[int, int]], device: torch.device | str) -> tuple[Bucket, ...]:
-    """Return the buckets of completions given as (start, length): all in one where they are equally long, else by doubling."""
-    if not owns:
-        return ()
-    lengths = {length for _, length in owns}
-    if len(lengths) == 1:
-        return (Bucket(rows=len(owns), width=lengths.pop(), start=owns[0][0]),)
-    found: dict[int, list[tuple[int, int]]] = {}
-    for own in owns:
-        found.setdefault(max(own[1] - 1, 15).bit_length(), []).append(own)
-    return tuple(_bucket(members, device) for members in found.values())
-
-
-def _bucket(members: list[tuple[int, int]], device: torch.device | str) -> Bucket:
-    starts, lengths = torch.tensor(members).unbind(1)
-    width = int(lengths.max())
-    places = torch.arange(width).expand(len(members), -1)
-    real = (places < lengths[:, None]).flatten()
-    gather = torch.where(
-        real, (starts[:, None] + places).flatten(), starts.repeat_interleave(width)
-    )
-    kept = real.nonzero().flatten()
-    return Bucket(
-        rows=len(members),
-        width=width,
-        gather=gather.to(device),
-        kept=kept.to(device),
-        tokens=gather[kept].to(device),
-    )
+def _make_buckets(segments: Sequence[range], device: torch.device | str) -> Iterable[Bucket]:
+    """Yield the buckets of segments, sorted by length so that at most a quarter is padding."""
+    members: dict[int, list[range]] = {}
+    for segment in filter(len, segments):
+        # Lengths from 2^k to 2^(k+1) make up to four buckets.
+        step = max(_SMALLEST_WIDTH, (1 << (len(segment).bit_length() - 1)) // 4)
+        members.setdefault(-(-len(segment) // step), []).append(segment)
+    for bucket in members.values():
+        starts = torch.tensor([segment.start for segment in bucket])[:, None]
+        lengths = torch.tensor([len(segment) for segment in bucket])[:, None]
+        offsets = torch.arange(int(lengths.max()))
+        is_real = offsets < lengths
+        tokens = starts + offsets * is_real  # offset 0 in padding: the segment's first token
+        yield Bucket(tokens.flatten().to(device), is_real.to(device))

@@ -1,108 +1,113 @@
-"""Log-probabilities of completions, with gradients: each prompt is encoded once for all of its completions."""
+"""Log-probabilities of completions with gradients, each prompt encoded once for all of them.
+
+The log-probability of token y after a context with logits z at temperature t is
+log softmax(z / t)[y], its entropy -sum softmax(z / t) log softmax(z / t).
+
+Shape legend:
+    G  completions per prompt
+    C  tokens of the longest completion
+    N  tokens of the packed row
+    M  completion tokens of the packed row
+    D  size of the hidden states
+    V  vocabulary
+"""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from functools import wraps
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
-from transformers import PreTrainedModel
 
 from realm.prefix.attention import PackedAttention
-from realm.prefix.interface import install, run_backbone
-from realm.prefix.layout import Layout, pack
-from realm.prefix.stock import stock_logps
-from realm.prefix.support import Unshareable, causal_lm, require_shareable
+from realm.prefix.interface import install_shared_attention, run_backbone
+from realm.prefix.layout import pack_groups
+from realm.prefix.support import require_shareable_model
 
-_CELLS = 1 << 25
-"""Logits that exist at once."""
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+    from transformers import PreTrainedModel
+
+    from realm.prefix.layout import Layout
+
+_MAX_LOGITS = 1 << 25
+"""Logits that exist at once: 128 MiB of float32."""
 
 
-def group_logps(
+def compute_group_logps(
     model: nn.Module,
     prompts: Sequence[Sequence[int]],
-    completions: Sequence[Sequence[int]],
-    group_size: int,
+    completions: Sequence[Sequence[Sequence[int]]],
     *,
     temperature: float = 1.0,
 ) -> tuple[Tensor, Tensor]:
-    """Return log-probabilities and entropies of the completions' tokens, each [completions, longest], zero after the end.
+    """Return log-probabilities and entropies of completion tokens, zero after a completion's end.
 
-    `completions` holds `group_size` token lists for the first prompt, then as many for the next. Both results carry
-    gradients. A model whose prompts cannot be shared is run the usual way, with a warning that says why.
+    Args:
+        model: a causal language model, bare or with an adapter.
+        prompts: token ids.
+        completions: token ids of the completions of each prompt.
+        temperature: divides the logits.
+
+    Returns:
+        Two tensors (completions of all prompts, C), both with gradients.
+
+    Raises:
+        PrefixSharingError: the model's prompts cannot be shared.
     """
-    if len(completions) != len(prompts) * group_size:
-        raise ValueError(
-            f"{len(completions)} completions for {len(prompts)} prompts of {group_size} each"
-        )
-    groups = [
-        completions[start : start + group_size] for start in range(0, len(completions), group_size)
-    ]
-    try:
-        inner = require_shareable(model)
-        layout = pack(prompts, groups, inner.device)
-        logps, entropies = packed_logps(inner, layout, temperature)
-    except Unshareable as reason:
-        warnings.warn(f"Prompts are not shared: {reason}.", stacklevel=2)
-        rows = [prompt for prompt in prompts for _ in range(group_size)]
-        return stock_logps(causal_lm(model), rows, completions, temperature=temperature)
+    inner = require_shareable_model(model)
+    layout = pack_groups(prompts, completions, inner.device)
     width = max(layout.lengths, default=0)
-    return layout.pad(logps, width), layout.pad(entropies, width)
+    logps, entropies = compute_packed_logps(inner, layout, temperature)
+    return layout.pad_completions(logps, width), layout.pad_completions(entropies, width)
 
 
 def serve_packed_logps(model: PreTrainedModel) -> None:
-    """Let calls of the model with a `packed` keyword return `packed_logps(model, *packed)`.
+    """Let `model(packed=(layout, temperature))` return `compute_packed_logps`.
 
-    So the pass goes through whatever wraps the model, which a wrapper for distributed training has to see.
+    So the pass goes through whatever wraps the model: DistributedDataParallel has to see it.
     """
     usual = model.forward
 
     @wraps(usual)
     def forward(*args: Any, packed: tuple[Layout, float] | None = None, **kwargs: Any) -> Any:
-        return usual(*args, **kwargs) if packed is None else packed_logps(model, *packed)
+        return usual(*args, **kwargs) if packed is None else compute_packed_logps(model, *packed)
 
     model.forward = forward
 
 
-def packed_logps(
+def compute_packed_logps(
     model: PreTrainedModel, layout: Layout, temperature: float
 ) -> tuple[Tensor, Tensor]:
-    """Return log-probability and entropy of each completion token of a packed row, in its order."""
-    install(model)
+    """Return log-probabilities and entropies (M,) of the completion tokens of a packed row."""
+    install_shared_attention(model)
     hidden = run_backbone(model, layout.input_ids, layout.position_ids, PackedAttention(layout))
-    return read_tokens(model, hidden[0].index_select(0, layout.reads), layout.labels, temperature)
-
-
-def read_tokens(
-    model: PreTrainedModel, hidden: Tensor, labels: Tensor, temperature: float
-) -> tuple[Tensor, Tensor]:
-    """Return log-probability and entropy of each label under the language-model head, from its hidden state.
-
-    More logits than fit at once are computed in pieces, and again in the backward pass.
-    """
-    step = max(1, _CELLS // model.get_output_embeddings().weight.shape[0])
-    if len(labels) <= step:
-        return _read(model, hidden, labels, temperature)
-    pieces = zip(hidden.split(step), labels.split(step), strict=True)
-    found = [checkpoint(_read, model, *piece, temperature, use_reentrant=False) for piece in pieces]
+    # Only places that predict a completion token go through the head, which is wide.
+    hidden = hidden[0].index_select(0, layout.reads)
+    step = max(1, _MAX_LOGITS // model.get_output_embeddings().weight.shape[0])
+    if len(hidden) <= step:
+        return _score_labels(model, hidden, layout.labels, temperature)
+    # Logits in pieces: the backward pass computes each piece anew instead of keeping all.
+    found = [
+        checkpoint(_score_labels, model, *piece, temperature, use_reentrant=False)
+        for piece in zip(hidden.split(step), layout.labels.split(step), strict=True)
+    ]
     logps, entropies = zip(*found, strict=True)
     return torch.cat(logps), torch.cat(entropies)
 
 
-def logits_of(model: PreTrainedModel, hidden: Tensor) -> Tensor:
-    """Return the logits in at least float32, bent by Gemma's final soft cap where the model has one."""
+def compute_logits(model: PreTrainedModel, hidden: Tensor) -> Tensor:
+    """Return logits (..., V) of (..., D) in at least float32, after Gemma's final soft cap."""
     logits = model.get_output_embeddings()(hidden)
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    cap: Any = getattr(model.config, "final_logit_softcapping", None)
+    cap = getattr(model.config, "final_logit_softcapping", None)
     return logits if cap is None else torch.tanh(logits / cap) * cap
 
 
-def _read(
+def _score_labels(
     model: PreTrainedModel, hidden: Tensor, labels: Tensor, temperature: float
 ) -> tuple[Tensor, Tensor]:
-    logs = torch.log_softmax(logits_of(model, hidden) / temperature, -1)
+    logs = torch.log_softmax(compute_logits(model, hidden) / temperature, -1)
     return logs.gather(-1, labels[:, None])[:, 0], -(logs.exp() * logs).sum(-1)

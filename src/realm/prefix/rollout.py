@@ -1,165 +1,199 @@
-"""Sample the completions of each prompt from one encoding of it: its keys and values are stored once a group."""
+"""Sample the completions of each prompt from one encoding of it.
+
+The prompts are encoded in packed passes (see `layout`) that store their keys and values. Then all
+rows take one token at a time in step, and rows that have ended leave the batch.
+
+Shape legend:
+    B  rows, that is, completions that are still running
+    V  vocabulary
+    D  size of the hidden states
+"""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
 from transformers import (
-    GenerationConfig,
     LogitsProcessorList,
     MinPLogitsWarper,
-    PreTrainedModel,
     TemperatureLogitsWarper,
     TopKLogitsWarper,
     TopPLogitsWarper,
 )
 
-from realm.prefix.decoding import Decoding, Prefixes
-from realm.prefix.interface import install, run_backbone
-from realm.prefix.layout import pack
-from realm.prefix.logps import logits_of
-from realm.prefix.stock import stock_rollout, stop_tokens, until_stop
-from realm.prefix.support import Unshareable, causal_lm, require_known, require_shareable
+from realm.prefix.decoding import DecodingAttention, PromptCache
+from realm.prefix.interface import install_shared_attention, run_backbone
+from realm.prefix.layout import pack_groups
+from realm.prefix.logps import compute_logits
+from realm.prefix.support import require_known_settings, require_shareable_model
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+    from transformers import GenerationConfig, PreTrainedModel
 
 _PREFILL_TOKENS = 16384
 """Prompt tokens that are encoded at once."""
-_LITTLE_WORK = 5e8
+_SMALL_STEP = 5e8
 """Operations of a decoding step that one thread does in a few milliseconds."""
-_COMPACT = 0.8
-"""Finished rows leave the batch when at most this share of it goes on."""
-
-
-def group_rollout(
-    model: nn.Module, prompts: Sequence[Sequence[int]], group_size: int, settings: GenerationConfig
-) -> list[list[int]]:
-    """Return `group_size` completions for the first prompt, then as many for the next, each with its stop token if it has one.
-
-    The distribution is that of Transformers' `generate` under the same settings; of the model's own generation config
-    nothing is taken. Draws come from torch's global generator. Settings or a model that sharing does not know are left to
-    `generate`, with a warning that says why.
-    """
-    try:
-        return sample_groups(
-            require_shareable(model), prompts, [group_size] * len(prompts), settings
-        )
-    except Unshareable as reason:
-        warnings.warn(f"Prompts are not shared: {reason}.", stacklevel=2)
-        return stock_rollout(
-            causal_lm(model), [prompt for prompt in prompts for _ in range(group_size)], settings
-        )
+_COMPACT_BELOW = 0.8
+"""Rows that have ended leave the batch when at most this share of it goes on: leaving copies."""
 
 
 @torch.no_grad()
-def sample_groups(
-    model: PreTrainedModel,
+def sample_completions(
+    model: nn.Module,
     prompts: Sequence[Sequence[int]],
-    sizes: Sequence[int],
+    counts: Sequence[int],
     settings: GenerationConfig,
 ) -> list[list[int]]:
-    """Return `sizes[i]` completions for prompt i, prompt after prompt; `Unshareable` for what sharing does not know."""
-    require_known(settings)
-    install(model)
-    counts = torch.tensor(sizes, device=model.device)
-    prefixes, logits = _encode(model, prompts)
-    logits = logits.repeat_interleave(counts, 0)
-    with _threads(model, rows=len(logits)):
-        drawn = _decode(model, Decoding(prefixes, counts), logits, settings)
-    return [until_stop(ids, stop_tokens(settings)) for ids in drawn.tolist()]
+    """Return `counts[i]` completions of prompt i, prompt by prompt.
+
+    The distribution is that of Transformers' `generate` under the same settings. The model's own
+    generation config plays no part. Draws come from torch's global generator.
+
+    Returns:
+        Token ids of each completion, with its stop token if it has one.
+
+    Raises:
+        PrefixSharingError: sharing does not support the model or the settings. Nothing is drawn.
+        FloatingPointError: the model computes NaN.
+    """
+    inner = require_shareable_model(model)
+    require_known_settings(settings)
+    install_shared_attention(inner)
+    repeats = torch.tensor(counts, device=inner.device)
+    cache, logits = _encode_prompts(inner, prompts)
+    logits = logits.repeat_interleave(repeats, 0)
+    with _choose_threads(inner, num_rows=len(logits)):
+        drawn = _decode(inner, DecodingAttention(cache, repeats), logits, settings)
+    stops = set(get_stop_tokens(settings))
+    return [cut_after_stop(ids, stops) for ids in drawn.tolist()]
+
+
+def get_stop_tokens(settings: GenerationConfig) -> list[int]:
+    """Return the tokens that end a completion."""
+    stops = settings.eos_token_id
+    if stops is None:
+        return []
+    return stops if isinstance(stops, list) else [stops]
+
+
+def cut_after_stop(ids: list[int], stops: set[int]) -> list[int]:
+    """Return a completion up to its first stop token, that one included."""
+    ends = (place + 1 for place, token in enumerate(ids) if token in stops)
+    return ids[: next(ends, len(ids))]
+
+
+def require_numbers(input_ids: Any, logits: Any) -> Any:
+    """Return the logits, as a logits processor of Transformers. NaN is a `FloatingPointError`."""
+    if logits.isnan().any():
+        raise FloatingPointError("the model computes NaN")
+    return logits
+
+
+class Sampler:
+    """Draw the next token of each row, with Transformers' warpers in the order of `generate`."""
+
+    def __init__(self, settings: GenerationConfig) -> None:
+        self.is_greedy = not settings.do_sample
+        self.warpers = LogitsProcessorList()
+        if settings.temperature is not None and settings.temperature != 1.0:
+            self.warpers.append(TemperatureLogitsWarper(settings.temperature))
+        if settings.top_k:
+            self.warpers.append(TopKLogitsWarper(settings.top_k))
+        if settings.top_p is not None and settings.top_p < 1.0:
+            self.warpers.append(TopPLogitsWarper(settings.top_p))
+        if settings.min_p is not None:
+            self.warpers.append(MinPLogitsWarper(settings.min_p))
+
+    def __call__(self, logits: Tensor) -> Tensor:
+        """Return (B,) tokens for (B, V) logits."""
+        logits = require_numbers(None, logits)
+        if self.is_greedy:
+            return logits.argmax(-1)
+        no_ids: Any = None  # these warpers read the logits alone
+        chances = torch.softmax(self.warpers(no_ids, logits), -1)
+        if not chances.is_cpu:
+            return torch.multinomial(chances, 1)[:, 0]
+        # Inverse transform sampling takes one random number per row, where `multinomial` draws
+        # one per token. Float64, since the sum of a large vocabulary rounds in float32; scaled by
+        # the total, which is not exactly 1.
+        totals = chances.double().cumsum(-1)
+        drawn = torch.rand(len(chances), 1, dtype=torch.double) * totals[:, -1:]
+        return torch.searchsorted(totals, drawn, right=True)[:, 0]
+
+
+def _encode_prompts(
+    model: PreTrainedModel, prompts: Sequence[Sequence[int]]
+) -> tuple[PromptCache, Tensor]:
+    """Return the stored keys and values of the prompts, and the logits (prompts, V) after each."""
+    cache = PromptCache([len(prompt) for prompt in prompts], model.device)
+    logits = []
+    for first, part in _split_prompts(prompts):
+        # A completion of one token feeds nothing: only the prompt's last place is read.
+        layout = pack_groups(part, [[[0]]] * len(part), model.device)
+        cache.start_pass(first, layout)
+        hidden = run_backbone(model, layout.input_ids, layout.position_ids, cache)
+        logits.append(compute_logits(model, hidden[0, layout.reads]))
+    return cache, torch.cat(logits)
+
+
+def _split_prompts(
+    prompts: Sequence[Sequence[int]],
+) -> Iterator[tuple[int, Sequence[Sequence[int]]]]:
+    """Yield prompts of up to `_PREFILL_TOKENS` tokens together, and the number of the first."""
+    first = num_tokens = 0
+    for number, prompt in enumerate(prompts):
+        if number > first and num_tokens + len(prompt) > _PREFILL_TOKENS:
+            yield first, prompts[first:number]
+            first, num_tokens = number, 0
+        num_tokens += len(prompt)
+    yield first, prompts[first:]
 
 
 def _decode(
-    model: PreTrainedModel, decoding: Decoding, logits: Tensor, settings: GenerationConfig
+    model: PreTrainedModel, attention: DecodingAttention, logits: Tensor, settings: GenerationConfig
 ) -> Tensor:
-    """Return the tokens of all rows up to the last that was needed; what follows a stop token means nothing."""
-    choose, device = Sampler(settings), logits.device
-    stops = torch.tensor(stop_tokens(settings), device=device)
+    """Return tokens (all rows, longest); what follows a stop token means nothing."""
+    sample = Sampler(settings)
+    device = logits.device
+    stops = torch.tensor(get_stop_tokens(settings), device=device)
     drawn = torch.zeros((len(logits), settings.max_new_tokens), dtype=torch.long, device=device)
-    rows, running = (
-        torch.arange(len(logits), device=device),
-        torch.ones(len(logits), dtype=torch.bool, device=device),
-    )
+    rows = torch.arange(len(logits), device=device)
+    is_running = torch.ones(len(logits), dtype=torch.bool, device=device)
     for place in range(settings.max_new_tokens):
-        tokens = choose(logits)
+        tokens = sample(logits)
         drawn[rows, place] = tokens
         if len(stops):
-            running &= ~torch.isin(tokens, stops)
-        left = int(running.sum())
-        if left == 0 or place + 1 == settings.max_new_tokens:
+            is_running &= ~torch.isin(tokens, stops)
+        num_running = int(is_running.sum())
+        if num_running == 0 or place + 1 == settings.max_new_tokens:
             break
-        if left <= _COMPACT * len(rows):
-            keep = running.nonzero().flatten()
-            rows, tokens, running = rows[keep], tokens[keep], running[keep]
-            decoding.keep(keep)
-        hidden = run_backbone(model, tokens[:, None], decoding.positions, decoding)
-        decoding.advance()
-        logits = logits_of(model, hidden[:, -1])
+        if num_running <= _COMPACT_BELOW * len(rows):
+            keep = is_running.nonzero().flatten()
+            rows, tokens, is_running = rows[keep], tokens[keep], is_running[keep]
+            attention.keep_rows(keep)
+        hidden = run_backbone(model, tokens[:, None], attention.positions, attention)
+        attention.advance()
+        logits = compute_logits(model, hidden[:, -1])
     return drawn[:, : place + 1]
 
 
 @contextmanager
-def _threads(model: PreTrainedModel, *, rows: int) -> Iterator[None]:
-    """Take one thread where a decoding step is little work: its many small products gain less than meeting costs them.
+def _choose_threads(model: PreTrainedModel, *, num_rows: int) -> Iterator[None]:
+    """Take one thread where a decoding step is little work.
 
-    On two idle cores a second thread saves a third of the time; where another process wants a core, waiting for it costs much
-    more. The choice goes by sizes alone, so that a run can be repeated to the last bit.
+    On two idle cores a second thread saves a third of the time. Where another process wants a
+    core, threads wait for each other, which costs much more. The choice depends on sizes alone,
+    so that a run can be repeated to the last bit.
     """
     before = torch.get_num_threads()
-    little = model.device.type == "cpu" and 2 * rows * model.num_parameters() < _LITTLE_WORK
-    torch.set_num_threads(1 if little else before)
+    is_small = model.device.type == "cpu" and 2 * num_rows * model.num_parameters() < _SMALL_STEP
+    torch.set_num_threads(1 if is_small else before)
     try:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-class Sampler:
-    """Draws the next token of each row by Transformers' own warpers, in the order in which `generate` applies them."""
-
-    def __init__(self, settings: GenerationConfig) -> None:
-        self.greedy, self.warp = not settings.do_sample, LogitsProcessorList()
-        if settings.temperature is not None and settings.temperature != 1.0:
-            self.warp.append(TemperatureLogitsWarper(settings.temperature))
-        if settings.top_k:
-            self.warp.append(TopKLogitsWarper(settings.top_k))
-        if settings.top_p is not None and settings.top_p < 1.0:
-            self.warp.append(TopPLogitsWarper(settings.top_p))
-        if settings.min_p is not None:
-            self.warp.append(MinPLogitsWarper(settings.min_p))
-
-    def __call__(self, logits: Tensor) -> Tensor:
-        if self.greedy:
-            return logits.argmax(-1)
-        chances = torch.softmax(self.warp(None, logits), -1)
-        if not chances.is_cpu:
-            return torch.multinomial(chances, 1)[:, 0]
-        reached = chances.double().cumsum(
-            -1
-        )  # one number a row, where `multinomial` would draw one for each token
-        drawn = torch.rand(len(chances), 1, dtype=torch.double) * reached[:, -1:]
-        return torch.searchsorted(reached, drawn, right=True)[:, 0]
-
-
-def _encode(model: PreTrainedModel, prompts: Sequence[Sequence[int]]) -> tuple[Prefixes, Tensor]:
-    """Return the keys and values of the prompts, and the logits after each."""
-    prefixes, logits, start = Prefixes([len(prompt) for prompt in prompts], model.device), [], 0
-    while start < len(prompts):
-        stop, budget = start + 1, _PREFILL_TOKENS - len(prompts[start])
-        while stop < len(prompts) and (budget := budget - len(prompts[stop])) >= 0:
-            stop += 1
-        part = prompts[start:stop]
-        layout = pack(part, [[[0]]] * len(part), model.device)
-        prefixes.expect(start, layout)
-        logits.append(
-            logits_of(
-                model,
-                run_backbone(model, layout.input_ids, layout.position_ids, prefixes)[
-                    0, layout.reads
-                ],
-            )
-        )
-        start = stop
-    return prefixes, torch.cat(logits)

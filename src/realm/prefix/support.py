@@ -2,84 +2,88 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import nn
-from transformers import GenerationConfig, PreTrainedModel
+from transformers import PreTrainedModel
 
-_LAYERS = {"full_attention", "sliding_attention"}
-_SCALED_LOGITS = ("logit_scale", "output_multiplier", "lm_head_multiplier", "logits_scaling")
-_SETTINGS = {
-    "max_new_tokens", "do_sample", "temperature", "top_k", "top_p", "min_p", "eos_token_id", "pad_token_id", "bos_token_id",
-    "disable_compile", "use_cache", "transformers_version", "max_length", "_from_model_config",
+if TYPE_CHECKING:
+    from torch import nn
+    from transformers import GenerationConfig
+
+_LAYER_TYPES = {"full_attention", "sliding_attention"}
+_LOGIT_SCALES = ("logit_scale", "output_multiplier", "lm_head_multiplier", "logits_scaling")
+"""Factors by which the heads of some architectures (Cohere, Falcon H1, Granite) scale logits."""
+_KNOWN_SETTINGS = {
+    # What the sampler applies.
+    "max_new_tokens", "do_sample", "temperature", "top_k", "top_p", "min_p", "eos_token_id",
+    # What does not change which tokens are drawn.
+    "pad_token_id", "bos_token_id", "disable_compile", "use_cache", "transformers_version",
+    "max_length", "_from_model_config",
 }  # fmt: skip
-"""Generation settings that the rollouts know, or that do not concern them."""
-_NEUTRAL = {"repetition_penalty": 1.0, "num_beams": 1, "num_return_sequences": 1}
+_NEUTRAL_SETTINGS = {"repetition_penalty": 1.0, "num_beams": 1, "num_return_sequences": 1}
 
 
-class Unshareable(Exception):
-    """Says in its message why a model's prompts cannot be encoded once; "the model" is the sentence's subject or owner."""
+class PrefixSharingError(Exception):
+    """The reason why the prompts of a model cannot be encoded once."""
 
 
-def causal_lm(model: nn.Module) -> PreTrainedModel:
-    """Return the causal language model inside wrappers for distribution and adapters."""
+def find_causal_lm(model: Any) -> PreTrainedModel:
+    """Return the causal language model inside wrappers for adapters and distributed training."""
     while not isinstance(model, PreTrainedModel):
-        inner = (
-            model.get_base_model()
-            if hasattr(model, "peft_config")
-            else getattr(model, "module", None)
-        )
+        is_adapted = hasattr(model, "peft_config")
+        inner = model.get_base_model() if is_adapted else getattr(model, "module", None)
         if inner is None:
-            raise Unshareable(f"{type(model).__name__} is no model of Transformers")
+            raise PrefixSharingError(f"{type(model).__name__} is not a model of Transformers")
         model = inner
     return model
 
 
-def require_shareable(model: nn.Module) -> PreTrainedModel:
-    """Return the causal language model inside `model`; `Unshareable` where its prompts cannot be shared."""
+def require_shareable_model(model: nn.Module) -> PreTrainedModel:
+    """Return the causal language model inside `model`.
+
+    Raises:
+        PrefixSharingError: its prompts cannot be shared.
+    """
     for adapter in getattr(model, "peft_config", {}).values():
         if adapter.is_prompt_learning:
-            raise Unshareable(
+            raise PrefixSharingError(
                 f"the adapter ({adapter.peft_type}) puts tokens of its own before the prompt"
             )
-    inner = causal_lm(model)
-    if reason := _why_not(inner):
-        raise Unshareable(reason)
+    inner = find_causal_lm(model)
+    if reason := _find_obstacle(inner):
+        raise PrefixSharingError(reason)
     return inner
 
 
-def require_known(settings: GenerationConfig) -> None:
-    """Raise `Unshareable` where generation settings ask for more than sampling by temperature, top-k, top-p and min-p."""
-    asked = {name: value for name, value in settings.to_diff_dict().items() if value is not None}
-    for name, value in sorted(asked.items()):
-        if name not in _SETTINGS and value != _NEUTRAL.get(name):
-            raise Unshareable(
-                f"the generation setting {name} = {value!r} is not known to shared rollouts"
+def require_known_settings(settings: GenerationConfig) -> None:
+    """Raise `PrefixSharingError` for settings beyond temperature, top-k, top-p and min-p."""
+    for name, value in sorted(settings.to_diff_dict().items()):
+        is_neutral = value is None or value == _NEUTRAL_SETTINGS.get(name)
+        if name not in _KNOWN_SETTINGS and not is_neutral:
+            raise PrefixSharingError(
+                f"shared rollouts do not support the generation setting {name} = {value!r}"
             )
     if settings.max_new_tokens is None:
-        raise Unshareable("the generation settings name no max_new_tokens")
+        raise PrefixSharingError("the generation settings have no max_new_tokens")
 
 
-def _why_not(model: PreTrainedModel) -> str | None:
+def _find_obstacle(model: PreTrainedModel) -> str | None:
     config, name = model.config, model.config.model_type
-    if config is not config.get_text_config():
-        return f"{name} reads more than text"
-    if config.is_encoder_decoder:
-        return f"{name} encodes its prompt in another network"
-    if model._is_stateful:
-        return f"{name} has state-space or recurrent layers, whose state cannot be read twice"
-    if odd := sorted(set(getattr(config, "layer_types", None) or []) - _LAYERS):
-        return f"{name} has layers of another kind ({odd[0]})"
-    if not model._supports_attention_backend:
-        return f"{name} does not go through Transformers' attention interface"
-    if any(parameter.rsplit(".", 1)[-1] == "sinks" for parameter, _ in model.named_parameters()):
-        return f"{name} has attention sinks"
-    if getattr(config, "use_bidirectional_attention", None):
-        return f"the attention of {name} is not causal"
-    if scaled := [field for field in _SCALED_LOGITS if _scales(getattr(config, field, None))]:
-        return f"{name} scales its logits ({scaled[0]})"
-    return None
-
-
-def _scales(value: Any) -> bool:
-    return value is not None and value != 1.0
+    other_types = set(getattr(config, "layer_types", None) or []) - _LAYER_TYPES
+    scales = [field for field in _LOGIT_SCALES if getattr(config, field, None) not in (None, 1.0)]
+    parameters = {parameter.rsplit(".", 1)[-1] for parameter, _ in model.named_parameters()}
+    obstacles = {
+        f"{name} reads more than text": config is not config.get_text_config(),
+        f"{name} encodes its prompt in another network": config.is_encoder_decoder,
+        f"{name} has state-space or recurrent layers": model._is_stateful,
+        f"{name} has unsupported layers ({', '.join(sorted(other_types))})": other_types,
+        f"{name} does not use Transformers' attention interface": (
+            not model._supports_attention_backend
+        ),
+        f"{name} has attention sinks": "sinks" in parameters,
+        f"the attention of {name} is not causal": getattr(
+            config, "use_bidirectional_attention", None
+        ),
+        f"{name} scales its logits ({', '.join(scales)})": scales,
+    }
+    return next((reason for reason, is_met in obstacles.items() if is_met), None)

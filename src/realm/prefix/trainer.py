@@ -1,9 +1,21 @@
-"""TRL's GRPO trainer with each prompt encoded once for its G completions, in rollouts and in all passes of training."""
+"""TRL's GRPO trainer with each prompt encoded once for its G completions.
+
+It wraps what TRL calls for rollouts, for the order of a generation's rows, and for the
+log-probabilities of the old, the reference and the current policy. The mathematics is TRL's.
+
+Shape legend:
+    B  rows of a batch, each a prompt and a completion
+    P  tokens of the longest prompt, padded on the left
+    C  tokens of the longest completion, padded on the right
+    G  completions per prompt (TRL's num_generations)
+"""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from typing import Any, Literal
 
 import torch
@@ -12,112 +24,138 @@ from trl import GRPOTrainer
 from trl.models.utils import disable_gradient_checkpointing
 from trl.trainer import grpo_trainer
 
-from realm.core.errors import ConfigError
-from realm.prefix.layout import Layout, pack
+from realm.prefix.layout import Layout, pack_groups
 from realm.prefix.logps import serve_packed_logps
-from realm.prefix.rollout import sample_groups
-from realm.prefix.support import Unshareable, causal_lm, require_known, require_shareable
+from realm.prefix.rollout import sample_completions
+from realm.prefix.support import (
+    PrefixSharingError,
+    find_causal_lm,
+    require_known_settings,
+    require_shareable_model,
+)
 
-SharedPrefix = Literal["auto", "on", "off"]
+logger = logging.getLogger(__name__)
+
 _CHECKED_ROWS = 8
+_CHECKED_TOKENS = 16
+_MAX_GAP = {True: 2e-2, False: 1e-4}
+"""Largest mean difference from TRL's log-probabilities, for half precision and for float32."""
 
 
 class SharedPrefixTrainer(GRPOTrainer):
-    """TRL's trainer with the same mathematics and fewer tokens.
+    """TRL's trainer with fewer tokens to compute.
 
-    Wraps what TRL calls for rollouts, for the order of a generation's rows, and for log-probabilities (of the old, the
-    reference and the current policy). What cannot be shared takes TRL's own way: with `auto` after a warning that says why,
-    with `on` it is an error.
+    Args:
+        *args: as for `GRPOTrainer`.
+        shared_prefix: "auto" does what cannot be shared in TRL's way, after a warning that says
+            why. "on" raises `PrefixSharingError` instead. "off" is TRL's trainer unchanged.
+        **kwargs: as for `GRPOTrainer`.
     """
 
-    def __init__(self, *args: Any, shared_prefix: SharedPrefix = "auto", **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._mode = shared_prefix
-        self._shares_passes = self._shares_rollouts = shared_prefix != "off"
-        self._checked = False
-        if self._shares_passes:
-            try:
-                self._require_shareable()
-            except Unshareable as reason:
-                self._stop_sharing(str(reason))
-        if self._shares_rollouts and self._transformers_generates:
-            try:
-                require_known(self.generation_config)
-            except Unshareable as reason:
-                self._stop_sharing(str(reason), passes=False)
-        if self._shares_passes:
-            for model in filter(None, (self.model, self.ref_model)):
-                serve_packed_logps(causal_lm(model))
+    # TRL declares these too widely, or as optional.
+    model: Any
+    args: Any
+    num_generations: Any
+    max_completion_length: Any
 
-    @property
-    def _transformers_generates(self) -> bool:
-        return not self.use_vllm and not self.use_transformers_continuous_batching
+    def __init__(
+        self, *args: Any, shared_prefix: Literal["auto", "on", "off"] = "auto", **kwargs: Any
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self._is_required = shared_prefix == "on"
+        self._shares_passes = shared_prefix != "off"
+        self._shares_rollouts = self._shares_passes and not (
+            self.use_vllm or self.use_transformers_continuous_batching
+        )
+        self._is_checked = not self._shares_passes
+        with self._fall_back("Rollouts and training"):
+            self._require_shareable()
+        with self._fall_back("Rollouts"):
+            if self._shares_rollouts:
+                require_known_settings(self.generation_config)
+        for model in filter(None, (self.model, self.ref_model)):
+            if self._shares_passes:
+                serve_packed_logps(find_causal_lm(model))
 
     def _require_shareable(self) -> None:
-        require_shareable(self.model)
+        if not self._shares_passes:
+            return
+        require_shareable_model(self.model)
         if self.aux_loss_enabled:
-            raise Unshareable("the loss has a part for balancing experts, which counts every token")
+            raise PrefixSharingError("the loss that balances experts counts every token")
         if self.args.cast_lm_head_to_fp32:
-            raise Unshareable("cast_lm_head_to_fp32 is set")
+            raise PrefixSharingError("cast_lm_head_to_fp32 is set")
         if self.is_deepspeed_enabled or self.is_fsdp_enabled:
-            raise Unshareable("the weights are spread over several devices")
+            raise PrefixSharingError("the weights are spread over several devices")
 
-    def _stop_sharing(self, reason: str, *, passes: bool = True) -> None:
-        """Go on without sharing in rollouts and, unless said otherwise, in passes, after a warning; an error where it must be."""
-        if self._mode == "on":
-            raise ConfigError(
-                f"train.shared_prefix: on, but prompts cannot be shared: {reason}. Try auto or off."
+    @contextmanager
+    def _fall_back(self, what: Literal["Rollouts and training", "Rollouts"]) -> Iterator[None]:
+        """Do `what` in TRL's way from here on, after a warning, if the block cannot share."""
+        try:
+            yield
+        except PrefixSharingError as reason:
+            if self._is_required:
+                raise
+            self._shares_rollouts = False
+            self._shares_passes = self._shares_passes and what == "Rollouts"
+            if self.accelerator.is_main_process:
+                logger.warning("%s encode every prompt once per completion: %s.", what, reason)
+
+    @torch.no_grad()
+    def _check_once(self, prompt_ids: Sequence[list[int]]) -> None:
+        """Compare shared log-probabilities with TRL's, and stop sharing where they differ.
+
+        It reads the longest prompt of the first batch, followed by tokens of the same prompt. It
+        leaves the random state alone: a run that is resumed checks again, an uninterrupted one
+        does not, and both must draw the same completions.
+        """
+        if self._is_checked:
+            return
+        self._is_checked = True
+        batch = _make_check_batch(prompt_ids, self.max_completion_length, self.accelerator.device)
+        model, was_training = self.model, self.model.training
+        devices = [self.accelerator.device] if self.accelerator.device.type == "cuda" else []
+        with self._fall_back("Rollouts and training"), torch.random.fork_rng(devices):
+            try:
+                # Dropout of attention, which cannot be shared, shows only in training mode.
+                self._compute_packed(model.train(), *batch)
+                model.eval()
+                ours, _ = self._compute_packed(model, *batch)
+                theirs, _, _ = super()._get_per_token_logps_and_entropies(model, *batch)
+            finally:
+                model.train(was_training)
+            is_half = self.accelerator.mixed_precision != "no" or find_causal_lm(model).dtype in (
+                torch.bfloat16,
+                torch.float16,
             )
-        self._shares_rollouts, self._shares_passes = False, self._shares_passes and not passes
-        if self.accelerator.is_main_process:
-            print(
-                f"Warning: {'Rollouts and training' if passes else 'Rollouts'} encode every prompt once per completion: {reason}."
-            )
+            is_token = batch[1][:, -batch[2] :] == 1
+            gap = ((ours - theirs).abs() / (1 + theirs.abs()))[is_token].mean()
+            if not gap <= _MAX_GAP[is_half]:  # also if the gap is NaN
+                raise PrefixSharingError(
+                    f"shared log-probabilities differ from TRL's by {gap:.1e} on average"
+                )
 
     def _prepare_inputs(self, generation_batch: Any) -> Any:
-        if not self._shares_passes:
-            return super()._prepare_inputs(generation_batch)
-        with _groups_stay_together(self.num_generations):
+        with _shuffle_groups_whole(self):
             return super()._prepare_inputs(generation_batch)
 
-    def _generate_single_turn(
-        self,
-        prompt_ids: Any,
-        images: Any,
-        multimodal_fields: Any,
-        num_generations: int,
-        has_tool_images: bool = False,
-    ) -> Any:
-        if (
-            self._shares_rollouts
-            and self._transformers_generates
-            and images is None
-            and not multimodal_fields
-        ):
-            try:
-                found = self._rollout(prompt_ids)
-                self._check(self.model, *_padded(prompt_ids, found, self.accelerator.device))
-            except Unshareable as reason:
-                self._stop_sharing(str(reason))
-            if self._shares_rollouts:
-                return found, None
-        return super()._generate_single_turn(
-            prompt_ids, images, multimodal_fields, num_generations, has_tool_images
-        )
-
-    def _rollout(self, prompt_ids: Sequence[Sequence[int]]) -> list[list[int]]:
-        """Return one completion for each prompt, in their order."""
-        prompts, members = _group(prompt_ids)
+    def _generate_single_turn(self, prompt_ids: Any, *args: Any, **kwargs: Any) -> Any:
+        self._check_once(prompt_ids)
+        if not self._shares_rollouts:
+            return super()._generate_single_turn(prompt_ids, *args, **kwargs)
+        rows_of_prompt = _group_equal(prompt_ids)
         checkpointing = self.args.gradient_checkpointing_kwargs
         with self.accelerator.autocast(), disable_gradient_checkpointing(self.model, checkpointing):
-            found = sample_groups(
-                causal_lm(self.model),
-                prompts,
-                [len(rows) for rows in members],
+            found = sample_completions(
+                self.model,
+                list(rows_of_prompt),
+                [len(rows) for rows in rows_of_prompt.values()],
                 self.generation_config,
             )
-        order = [row for rows in members for row in rows]
-        return [ids for _, ids in sorted(zip(order, found, strict=True))]
+        completion_ids: list[list[int]] = [[]] * len(prompt_ids)
+        for row, ids in zip(chain(*rows_of_prompt.values()), found, strict=True):
+            completion_ids[row] = ids
+        return completion_ids, None
 
     def _get_per_token_logps_and_entropies(
         self,
@@ -127,13 +165,9 @@ class SharedPrefixTrainer(GRPOTrainer):
         logits_to_keep: int,
         batch_size: int | None = None,
         compute_entropy: bool = False,
-        compute_aux_loss: bool = False,
-        **more: Any,
+        **others: Any,
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        plain = not compute_aux_loss and all(value is None for value in more.values())
-        if self._shares_passes and plain:
-            self._check(model, input_ids, attention_mask, logits_to_keep)
-        if not self._shares_passes or not plain:
+        if not self._shares_passes:
             return super()._get_per_token_logps_and_entropies(
                 model,
                 input_ids,
@@ -141,109 +175,94 @@ class SharedPrefixTrainer(GRPOTrainer):
                 logits_to_keep,
                 batch_size,
                 compute_entropy,
-                compute_aux_loss,
-                **more,
+                **others,
             )
         size = batch_size or len(input_ids)
         found = [
-            self._packed(model, *rows, logits_to_keep)
+            self._compute_packed(model, *rows, logits_to_keep)
             for rows in zip(input_ids.split(size), attention_mask.split(size), strict=True)
         ]
         logps, entropies = (torch.cat(parts) for parts in zip(*found, strict=True))
         return logps, entropies if compute_entropy else None, None
 
-    def _packed(
+    def _compute_packed(
         self, model: Any, input_ids: Tensor, attention_mask: Tensor, keep: int
     ) -> tuple[Tensor, Tensor]:
-        """Return log-probabilities and entropies, [rows, keep] each, from one packed pass."""
-        layout, order = _layout(input_ids, attention_mask, keep)
+        """Return log-probabilities and entropies (B, keep) of the last `keep` columns."""
+        layout, order = _pack_padded(input_ids, attention_mask, keep)
         with self.accelerator.autocast():
-            logps, entropies = model(packed=(layout, self.temperature))
-        return layout.pad(logps, keep)[order], layout.pad(entropies, keep)[order]
+            found = model(packed=(layout, self.temperature))
+        logps, entropies = (layout.pad_completions(values, keep)[order] for values in found)
+        return logps, entropies
 
-    @torch.no_grad()
-    def _check(self, model: Any, input_ids: Tensor, mask: Tensor, keep: int) -> None:
-        """Hold the shared log-probabilities of a few rows against TRL's, once, and stop sharing where they differ."""
-        padding = (mask[:, :-keep] == 0).sum(1)
-        rows, start = (padding == padding[0]).nonzero()[:_CHECKED_ROWS, 0], int(padding[0])
-        input_ids, mask = input_ids[rows, start:], mask[rows, start:]
-        real = mask[:, -keep:] == 1
-        if self._checked or not real.any():
-            return
-        self._checked, training = True, model.training
-        model.eval()
-        try:
-            theirs, _, _ = super()._get_per_token_logps_and_entropies(model, input_ids, mask, keep)
-            ours, _ = self._packed(model, input_ids, mask, keep)
-        except Unshareable as reason:
-            self._stop_sharing(str(reason))
-            return
-        finally:
-            model.train(training)
-        half = self.accelerator.mixed_precision != "no" or causal_lm(model).dtype in (
-            torch.bfloat16,
-            torch.float16,
-        )
-        gap = ((ours - theirs).abs() / (1 + theirs.abs()))[real].mean()
-        if not gap <= (2e-2 if half else 1e-4):
-            self._stop_sharing(
-                f"its log-probabilities differ from the usual way's by {gap:.1e} on average"
-            )
+
+def _pack_padded(input_ids: Tensor, mask: Tensor, keep: int) -> tuple[Layout, Tensor]:
+    """Return the packed row of (B, P + C) ids, and the place (B,) of each row's completion in it.
+
+    The last `keep` columns are the completions.
+    """
+    rows = list(zip(input_ids, mask.bool(), strict=True))
+    prompts = [ids[:-keep][real[:-keep]].tolist() for ids, real in rows]
+    completions = [ids[-keep:][real[-keep:]].tolist() for ids, real in rows]
+    rows_of_prompt = _group_equal(prompts)
+    groups = [[completions[row] for row in rows] for rows in rows_of_prompt.values()]
+    order = torch.tensor([*chain(*rows_of_prompt.values())], device=input_ids.device)
+    # argsort inverts the permutation: row order[i] of the batch is completion i of the layout.
+    return pack_groups(list(rows_of_prompt), groups, input_ids.device), order.argsort()
+
+
+def _group_equal(prompts: Sequence[Sequence[int]]) -> dict[tuple[int, ...], list[int]]:
+    """Return the rows of each different prompt, in order of their first row."""
+    rows_of_prompt: dict[tuple[int, ...], list[int]] = {}
+    for row, prompt in enumerate(prompts):
+        rows_of_prompt.setdefault(tuple(prompt), []).append(row)
+    return rows_of_prompt
+
+
+def _make_check_batch(
+    prompt_ids: Sequence[list[int]], max_length: int, device: torch.device
+) -> tuple[Tensor, Tensor, int]:
+    """Return ids and mask (rows, P + C) of the longest prompt with ragged completions, and C."""
+    prompt = max(prompt_ids, key=len)
+    keep = min(_CHECKED_TOKENS, max_length)
+    tokens = torch.tensor((prompt * 2 * _CHECKED_TOKENS)[: 2 * _CHECKED_TOKENS], device=device)
+    rows = torch.arange(_CHECKED_ROWS, device=device)[:, None]
+    places = torch.arange(keep, device=device)
+    # Row r has the completion tokens[r : keep], at least one token.
+    completions = tokens[rows + places]
+    is_real = (places == 0) | (places < keep - rows)
+    prompts = torch.tensor(prompt, device=device).expand(_CHECKED_ROWS, -1)
+    ids = torch.cat([prompts, completions], 1)
+    return ids, torch.cat([torch.ones_like(prompts), is_real.long()], 1), keep
 
 
 @contextmanager
-def _groups_stay_together(size: int) -> Iterator[None]:
-    """Let TRL shuffle the rows of a generation in groups of `size` neighbours, which share their prompt."""
-    rows_apart = grpo_trainer.shuffle_sequence_dict
+def _shuffle_groups_whole(trainer: SharedPrefixTrainer) -> Iterator[None]:
+    """Let TRL shuffle a generation in groups of neighbours, which share their prompt.
 
-    def groups_together(batch: dict[str, Any]) -> dict[str, Any]:
-        number = len(next(value for value in batch.values() if value is not None))
-        if number % size:
-            return rows_apart(batch)
-        order = (torch.randperm(number // size)[:, None] * size + torch.arange(size)).flatten()
-        return {name: _reordered(value, order) for name, value in batch.items()}
+    TRL calls the function by its name in the module, so another one stands there meanwhile. A
+    micro-batch then holds whole groups, whose prompts are encoded once.
+    """
+    shuffle_rows = grpo_trainer.shuffle_sequence_dict
+    size = trainer.num_generations
 
-    grpo_trainer.shuffle_sequence_dict = groups_together
+    def shuffle_groups(seq_dict: dict[str, Any]) -> dict[str, Any]:
+        num_rows = len(next(value for value in seq_dict.values() if value is not None))
+        # Asked only now, since the first generation decides whether passes are shared.
+        if num_rows % size or not trainer._shares_passes:
+            return shuffle_rows(seq_dict)
+        first_rows = torch.randperm(num_rows // size)[:, None] * size
+        order = (first_rows + torch.arange(size)).flatten()
+
+        def reorder(value: Any) -> Any:
+            if value is None or (isinstance(value, Tensor) and value.ndim == 0):
+                return value
+            return value[order] if isinstance(value, Tensor) else [value[i] for i in order]
+
+        return {name: reorder(value) for name, value in seq_dict.items()}
+
+    grpo_trainer.shuffle_sequence_dict = shuffle_groups
     try:
         yield
     finally:
-        grpo_trainer.shuffle_sequence_dict = rows_apart
-
-
-def _reordered(value: Any, order: Tensor) -> Any:
-    if value is None or (isinstance(value, Tensor) and value.ndim == 0):
-        return value
-    return value[order] if isinstance(value, Tensor) else [value[i] for i in order]
-
-
-def _layout(input_ids: Tensor, attention_mask: Tensor, keep: int) -> tuple[Layout, Tensor]:
-    """Return the packed row of a padded batch, whose last `keep` columns are completions, and where its rows went."""
-    ids, mask = input_ids.tolist(), attention_mask.bool()
-    padding, lengths = (~mask[:, :-keep]).sum(1).tolist(), mask[:, -keep:].sum(1).tolist()
-    prompts, members = _group([row[pad:-keep] for row, pad in zip(ids, padding, strict=True)])
-    begin = input_ids.shape[1] - keep
-    completions = [[ids[row][begin : begin + lengths[row]] for row in rows] for rows in members]
-    order = torch.tensor([row for rows in members for row in rows], device=input_ids.device)
-    return pack(prompts, completions, input_ids.device), order.argsort()
-
-
-def _padded(
-    prompts: Sequence[Sequence[int]], completions: Sequence[Sequence[int]], device: Any
-) -> tuple[Tensor, Tensor, int]:
-    """Return the first prompt's rows as TRL pads them, their mask, and the number of columns that are completions."""
-    rows = [row for row, prompt in enumerate(prompts) if prompt == prompts[0]][:_CHECKED_ROWS]
-    begin, width = len(prompts[0]), max(len(completions[row]) for row in rows)
-    ids = torch.zeros(len(rows), begin + width, dtype=torch.long, device=device)
-    mask = torch.zeros_like(ids)
-    for place, row in enumerate(rows):
-        whole = [*prompts[row], *completions[row]]
-        ids[place, : len(whole)], mask[place, : len(whole)] = torch.tensor(whole, device=device), 1
-    return ids, mask, width
-
-
-def _group(prompts: Sequence[Sequence[int]]) -> tuple[list[Sequence[int]], list[list[int]]]:
-    """Return the different prompts, and the rows that have each."""
-    rows: dict[tuple[int, ...], list[int]] = {}
-    for row, prompt in enumerate(prompts):
-        rows.setdefault(tuple(prompt), []).append(row)
-    return list(rows), list(rows.values())
+        grpo_trainer.shuffle_sequence_dict = shuffle_rows

@@ -18,11 +18,12 @@ from transformers import PreTrainedTokenizerBase
 from trl import GRPOConfig
 
 from realm.config.root import Config
-from realm.core.errors import ConfigError, DataError
+from realm.core.errors import ConfigError, DataError, ModelError
 from realm.core.jsonl import read_problems, read_routes, write_json
 from realm.core.records import Problem, RouteSet
 from realm.domains import Domain
 from realm.policy import Policy, require_model
+from realm.prefix import PrefixSharingError
 from realm.prefix.trainer import SharedPrefixTrainer
 from realm.train.callbacks import Journal, Keeper, forget_after
 from realm.train.grader import Grader, reward_weights
@@ -164,8 +165,19 @@ def run_train(run: Run) -> None:
     tokenizer, policy.model = policy.tokenizer, None
     gc.collect()
     torch.cuda.empty_cache()
-    trainer = make_trainer(start, arguments, builder, grader, tokenizer, run)
-    train(trainer, "train", work)
+    try:
+        trainer = make_trainer(start, arguments, builder, grader, tokenizer, run)
+        train(trainer, "train", work)
+    except PrefixSharingError as error:
+        raise ConfigError(
+            f"train.shared_prefix: found on, but prompts cannot be shared: {error}. "
+            "Try auto or off."
+        ) from error
+    except FloatingPointError as error:
+        raise ModelError(
+            f"{start}: {error}. Its weights are damaged, or training diverged: "
+            "try a lower train.grpo.learning_rate."
+        ) from error
     run.record_figures(budget(trainer))
     save_policy(trainer, tokenizer, run.path("model"), _card(config, run, trainer, len(problems)))
 

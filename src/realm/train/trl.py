@@ -15,7 +15,6 @@ from typing import Any, TypeVar
 import torch
 from accelerate.utils import is_peft_model
 from transformers import (
-    GenerationConfig,
     PreTrainedTokenizerBase,
     PrinterCallback,
     Trainer,
@@ -28,6 +27,8 @@ from realm.core.errors import ConfigError, ModelError
 from realm.core.jsonl import write_text
 from realm.core.progress import progress
 from realm.core.quiet import quiet_libraries
+from realm.policy import make_stop_settings
+from realm.prefix.support import find_causal_lm
 
 Arguments = TypeVar("Arguments", bound=TrainingArguments)
 
@@ -157,7 +158,10 @@ def train(trainer: Trainer, description: str, work: Path) -> None:
     bar = _Progress(description)
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(bar)
-    _mend_generation_settings(trainer.model.generation_config)
+    # Rollouts and the saved model use the same settings as evaluation. A checkpoint's own ones
+    # may be such as Transformers refuses to save: a temperature without sampling.
+    network = find_causal_lm(trainer.model)
+    network.generation_config = make_stop_settings(network, trainer.processing_class)
     try:
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     finally:
@@ -190,14 +194,6 @@ def model_card(*, title: str, base_model: str, text: Sequence[str]) -> str:
     if re.fullmatch(r"[\w.-]+/[\w.-]+", base_model) and not base_model.startswith("."):
         header.append(f"base_model: {base_model}")
     return "\n".join([*header, "---", "", f"# {title}", "", *text, ""])
-
-
-def _mend_generation_settings(settings: GenerationConfig) -> None:
-    """Let a checkpoint that names a temperature and does not sample be saved again, which Transformers would refuse."""
-    try:
-        settings.validate(strict=True)
-    except ValueError:
-        settings.do_sample = True
 
 
 class _Progress(TrainerCallback):
