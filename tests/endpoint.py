@@ -47,6 +47,10 @@ class Endpoint:
     retry_after: Callable[[], str] = lambda: "0"
     says: str | None = None
     """What an error's message says; null: the status. `{authorization}` is the header that came."""
+    error_code: str | None = None
+    """The code in the body of an error."""
+    body: Callable[[Body], Body] | None = None
+    """The whole body of a reply of status 200, in place of a chat completion."""
     completion_tokens: Callable[[Body], int] = lambda body: 5
     usage: bool = True
     calls: list[Call] = field(default_factory=list)
@@ -121,12 +125,19 @@ class Endpoint:
                 "{authorization}", headers.get("authorization", "")
             )
             more = {"Retry-After": self.retry_after()} if call.fault == "429" else {}
-            await _send(writer, int(call.fault), json.dumps({"error": {"message": said}}), more)
+            await _send(
+                writer,
+                int(call.fault),
+                json.dumps({"error": {"message": said, "code": self.error_code}}),
+                more,
+            )
         else:
             await _send(writer, 200, json.dumps(self._completion(body)))
             call.answered = True
 
     def _completion(self, body: Body) -> Body:
+        if self.body is not None:
+            return self.body(body)
         said = self.answer(body)
         message = {"role": "assistant", **(said if isinstance(said, dict) else {"content": said})}
         finish = message.pop("finish_reason", "stop")

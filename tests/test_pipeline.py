@@ -186,6 +186,7 @@ def lines(path: Path) -> int:
     return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
+@pytest.mark.slow
 def test_a_run_killed_in_the_middle_of_each_long_stage_continues_and_ends_complete(tmp_path):
     config, run = write_config(tmp_path, distill_steps=12, train_steps=8, test=60), tmp_path / "run"
     kill_when(start(config), lambda: list(run.glob("work/distill/checkpoint-*/trainer_state.json")))
@@ -204,6 +205,7 @@ def test_a_run_killed_in_the_middle_of_each_long_stage_continues_and_ends_comple
     assert_complete(run, test=60)
 
 
+@pytest.mark.slow
 def test_tasks_with_scorers_of_their_own_go_through_every_stage(tmp_path):
     realm("run", str(write_config(tmp_path, domain=GYM)))
     assert_complete(tmp_path / "run", files=FILES - {"rules.md"})

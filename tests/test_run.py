@@ -6,7 +6,8 @@ import pytest
 from realm.config.root import load_config
 from realm.core.errors import DataError, RunError
 from realm.core.jsonl import append_jsonl, read_jsonl, write_json, write_jsonl, write_text
-from realm.run import STAGES, Run
+from realm.run import Run
+from realm.stages import STAGES
 
 
 @pytest.fixture

@@ -1,9 +1,7 @@
-"""The stages of ReaLM, and a run of them: one folder, one config."""
+"""A run: the stages of ReaLM in one folder, with one config."""
 
 from __future__ import annotations
 
-import hashlib
-import inspect
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -11,11 +9,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from realm.config.domain import GivenDomain
 from realm.config.root import Config
-from realm.core.errors import DataError, RunError
+from realm.core.errors import ConfigError, DataError, RunError
 from realm.core.folder import RunFolder, hash_of
 from realm.core.stages import Stage
 from realm.core.tables import local_path
+from realm.core.targets import fingerprint
+from realm.results import Results
+from realm.stages import STAGES
+from realm.train.rounds import next_round
 
 if TYPE_CHECKING:
     from realm.domains import Domain
@@ -24,147 +27,6 @@ logger = logging.getLogger(__name__)
 
 RewardTerms = Mapping[str, tuple[float, Callable[[Any], float | None]]]
 """Name of a further reward term to (weight, function of a `Judged`)."""
-
-
-def _run_data(run: Run) -> None:
-    from realm.domains.data import run_data
-
-    run_data(run)
-
-
-def _run_routes(run: Run) -> None:
-    from realm.sources.routes import run_routes
-
-    run_routes(run)
-
-
-def _estimate_routes(run: Run) -> str | None:
-    from realm.sources.routes import estimate
-
-    return estimate(run)
-
-
-def _run_distill(run: Run) -> None:
-    from realm.train.sft import run_distill
-
-    run_distill(run)
-
-
-def _check_distill(run: Run) -> None:
-    from realm.train.sft import check_distill
-
-    check_distill(run)
-
-
-def _run_train(run: Run) -> None:
-    from realm.train.rl import run_train
-
-    run_train(run)
-
-
-def _check_train(run: Run) -> None:
-    from realm.train.rl import check_train
-
-    check_train(run)
-
-
-def _run_evaluate(run: Run) -> None:
-    from realm.evaluate.exam import run_evaluate
-
-    run_evaluate(run)
-
-
-def _run_report(run: Run) -> None:
-    from realm.evaluate.report import run_report
-
-    run_report(run)
-
-
-def _domain_files(run: Run) -> list[str]:
-    return list(run.domain.files)
-
-
-def _route_files(run: Run) -> list[str]:
-    """Return the files and the model folders that the stage `routes` reads.
-
-    A model that is a hub id is assumed not to change.
-    """
-    config = run.config
-    if config.routes.kind == "import":
-        return [file.path for file in config.routes.files]
-    if config.routes.kind != "collect":
-        return []
-    names = [config.routes.guide.path] if config.routes.guide.path else []
-    for teacher in config.routes.teachers:
-        if teacher.kind == "replay":
-            names.append(teacher.path)
-        if teacher.kind == "local" and config.resolve(teacher.model).is_dir():
-            names.append(teacher.model)
-    return names
-
-
-_VERIFIER = ("domain.kind", "domain.answer", "domain.target", "domain.settings")
-_MODEL = ("seed", "model", "recipe", *_VERIFIER, "prompt", "routes.held_out")
-
-STAGES: dict[str, Stage] = {
-    stage.name: stage
-    for stage in (
-        Stage(
-            name="data",
-            function=_run_data,
-            settings=("seed", "domain"),
-            outputs=("problems.jsonl", "rules.md?"),
-            files=_domain_files,
-        ),
-        Stage(
-            name="routes",
-            function=_run_routes,
-            estimate=_estimate_routes,
-            settings=("seed", "domain", "routes"),
-            inputs=("problems.jsonl", "rules.md?"),
-            outputs=("routes.jsonl", "bank.json"),
-            files=_route_files,
-        ),
-        Stage(
-            name="distill",
-            function=_run_distill,
-            check=_check_distill,
-            settings=(*_MODEL, "distill", "train.lora", "train.fade.routes", "train.mix"),
-            inputs=("problems.jsonl", "routes.jsonl", "rules.md?"),
-            outputs=("sft.jsonl", "sft_stats.json?", "distilled/"),
-        ),
-        Stage(
-            name="train",
-            function=_run_train,
-            check=_check_train,
-            settings=(*_MODEL, "train"),
-            inputs=("problems.jsonl", "routes.jsonl", "distilled/"),
-            outputs=("model/", "fade.jsonl", "headroom.json", "rollouts/?"),
-        ),
-        Stage(
-            name="eval",
-            function=_run_evaluate,
-            settings=(*_MODEL, "evaluate"),
-            inputs=("problems.jsonl", "routes.jsonl", "distilled/?", "model/?"),
-            outputs=("results.json", "answers.jsonl"),
-        ),
-        Stage(
-            name="report",
-            function=_run_report,
-            settings=("report",),
-            inputs=(
-                "problems.jsonl",
-                "routes.jsonl",
-                "bank.json",
-                "results.json",
-                "answers.jsonl",
-                "fade.jsonl?",
-                "headroom.json?",
-            ),
-            outputs=("report.html",),
-        ),
-    )
-}
 
 
 class Run(RunFolder):
@@ -188,6 +50,13 @@ class Run(RunFolder):
         stages: Mapping[str, Stage] = STAGES,
     ) -> None:
         super().__init__(folder, stages)
+        if domain is None and config.domain.kind == "given":
+            raise ConfigError(
+                f"{config.source}: domain: this key is needed and missing, since no domain was "
+                "passed to realm.Run either."
+            )
+        if domain is not None:
+            config = config.model_copy(update={"domain": GivenDomain()})
         self.config = config
         self.reward_terms: RewardTerms = reward_terms or {}
         self._given_domain = domain
@@ -223,9 +92,10 @@ class Run(RunFolder):
         """Train with reinforcement learning on fading routes, unless that is up to date."""
         self.do("train", force=force)
 
-    def evaluate(self, *, force: bool = False) -> None:
-        """Evaluate all models and the routes, unless that is up to date."""
+    def evaluate(self, *, force: bool = False) -> Results:
+        """Evaluate all models and the routes, unless that is up to date, and return the results."""
         self.do("eval", force=force)
+        return Results.read(self.path("results.json"))
 
     def report(self, *, force: bool = False) -> Path:
         """Write report.html, unless that is up to date, and return its path."""
@@ -249,6 +119,51 @@ class Run(RunFolder):
             outputs = ", ".join(self.manifest()["stages"][stage]["outputs"])
             seconds = time.monotonic() - started
             logger.info("%-8s done in %.0f s: %s", stage, seconds, outputs)
+
+    def run_all(self, *, force: bool = False) -> Run:
+        """Run all stages in order, then the further rounds; return the run of the last round.
+
+        Settings of the long stages are checked before the first of them begins, since a mistake
+        must not show after hours.
+        """
+        for stage in self.stages:
+            if stage == "distill":
+                self.check_long_stages(force=force)
+            self.do(stage, force=force)
+        run = self
+        for number in range(2, self.config.rounds + 1):
+            run = next_round(run, number)
+            logger.info("round %d of %d, in %s", number, self.config.rounds, run.folder)
+            for stage in run.stages:
+                run.do(stage, force=force)
+        return run
+
+    def check_long_stages(self, *, force: bool = False) -> None:
+        """Raise the user's mistakes in the settings of the trainings that are left."""
+        from realm.sources.routes import require_routes
+
+        left = [
+            stage
+            for stage in ("distill", "train")
+            if self.has_stage(stage) and (force or not self.is_done(stage))
+        ]
+        if left:
+            logger.info("check    model, routes and settings of %s", " and ".join(left))
+            require_routes(self)
+        for stage in left:
+            check = self.stages[stage].check
+            if check is not None:
+                check(self)
+
+    def find_outdated(self, stage: str) -> list[str]:
+        """Return the earlier stages that were done, but with other settings or inputs."""
+        earlier = list(self.stages)[: list(self.stages).index(stage)]
+        recorded = self.manifest().get("stages", {})
+        return [
+            name
+            for name in earlier
+            if name in recorded and self.has_stage(name) and not self.is_done(name)
+        ]
 
     def has_stage(self, stage: str) -> bool:
         """Return whether `stage` is part of this run.
@@ -274,26 +189,28 @@ class Run(RunFolder):
     def find_settings(self, stage: str) -> dict[str, Any]:
         """Return the settings that `stage` declares, by their dotted names.
 
-        A stage that depends on the domain also depends on the code of a domain that a user wrote.
+        A user's own domain and reward terms count as settings as well: by the source code of the
+        class or function (see `fingerprint`).
         """
-        dump = self.config.dump()
-        found = {name: _look_up(dump, name) for name in self.stages[stage].settings}
-        if any(name.split(".")[0] == "domain" for name in found):
-            found["code of the domain"] = self._hash_domain_code()
-        return found
+        dump, declared = self.config.dump(), self.stages[stage].settings
+        settings = {name: _look_up(dump, name) for name in declared}
+        if any(name.split(".")[0] == "domain" for name in declared):
+            settings["code of the domain"] = self._hash_domain_code()
+        if self.reward_terms and "train" in declared:
+            settings["code of the reward terms"] = {
+                name: [weight, fingerprint(function)]
+                for name, (weight, function) in self.reward_terms.items()
+            }
+        return settings
 
     def _hash_domain_code(self) -> str | None:
         """Return a hash of the user's code in the domain, or None if there is none."""
         from realm.domains import find_code
 
-        if self._given_domain is None:
-            source = find_code(self.config)
-            return None if source is None else hash_of(source)
-        kind = type(self._given_domain)
-        try:
-            return hashlib.sha256(inspect.getsource(kind).encode()).hexdigest()
-        except (OSError, TypeError):  # a class that was defined at a prompt has no source
-            return kind.__qualname__
+        if self._given_domain is not None:
+            return fingerprint(self._given_domain)
+        source = find_code(self.config)
+        return None if source is None else hash_of(source)
 
     def find_inputs(self, stage: str) -> dict[str, Path]:
         """Return the existing inputs of `stage`, by their names in the manifest.
@@ -337,5 +254,5 @@ class Run(RunFolder):
 def _look_up(settings: dict[str, Any], dotted: str) -> Any:
     value: Any = settings
     for name in dotted.split("."):
-        value = value.get(name)
+        value = value.get(name) if isinstance(value, dict) else None
     return value

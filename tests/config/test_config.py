@@ -89,12 +89,12 @@ def test_all_mistakes_are_told_at_once(write_config):
     [
         pytest.param(
             "domain.kind=fils",
-            "domain: kind: found 'fils'; allowed: 'files', 'reasoning_gym', 'python'. Did you mean 'files'?",
+            "domain: kind: found 'fils'; allowed: 'files', 'reasoning_gym', 'python', 'given'. Did you mean 'files'?",
             id="tag",
         ),
         pytest.param(
             "domain={}",
-            "the key 'kind' is needed and missing; allowed: 'files', 'reasoning_gym', 'python'.",
+            "the key 'kind' is needed and missing; allowed: 'files', 'reasoning_gym', 'python', 'given'.",
             id="no tag",
         ),
         pytest.param(

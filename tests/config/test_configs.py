@@ -98,6 +98,7 @@ def wikitq():
     return problems, imported, bank_summary(problems, imported.routes, domain.verifier.same_all)
 
 
+@pytest.mark.slow
 def test_five_files_of_the_same_questions_are_one_problem_set_with_five_sources(wikitq):
     problems, imported, _ = wikitq
     assert len(problems) == 633

@@ -39,6 +39,7 @@ def cells(tmp_path_factory):
     return {cell.method.name: cell for cell in made}
 
 
+@pytest.mark.slow
 def test_every_method_answers_every_problem(cells):
     for name in METHODS:
         asked = {"base": "rules", "distilled": "universal_routes"}.get(name, "autonomous")

@@ -50,6 +50,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, dict
     return config, run, before, compare(str(config))
 
 
+@pytest.mark.slow
 def test_a_killed_comparison_continues_and_trains_nothing_twice(finished):
     _, run, before, output = finished
     assert (
@@ -183,6 +184,7 @@ def test_a_recipe_without_distillation_is_an_error(tmp_path):
     assert result.exit_code == 2 and "Set recipe: r1" in result.output
 
 
+@pytest.mark.slow
 def test_cells_side_by_side_are_killed_with_their_parent_and_end_where_cells_in_a_row_do(
     finished, tmp_path
 ):

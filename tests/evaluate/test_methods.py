@@ -7,7 +7,8 @@ from realm.core.errors import ConfigError
 from realm.evaluate.cells import CELL_STAGES, plan, stages_of
 from realm.evaluate.methods import built_in, chosen_methods, settings_of, with_starts
 from realm.method.fade import share
-from realm.run import STAGES, Run
+from realm.run import Run
+from realm.stages import STAGES
 
 
 def test_the_settings_of_every_built_in_method_fit(small_config):

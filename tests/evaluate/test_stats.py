@@ -157,6 +157,7 @@ def test_problems_that_all_seeds_share_are_resampled_together():
     )  # the same 400 problems five times tell no more than once
 
 
+@pytest.mark.slow
 def test_the_interval_of_nested_seeds_covers_the_truth_about_as_often_as_it_says():
     rng, hits = np.random.default_rng(11), 0
     for trial in range(60):

@@ -13,7 +13,8 @@ from realm.config.routes import ScriptedTeacher as Settings
 from realm.core.errors import ConfigError
 from realm.method.steps import departure, find_flaw, names_flaw
 from realm.sources import Request
-from realm.sources.scripted import ScriptedTeacher
+from realm.sources.replay import ScriptedTeacher
+from teachers import no_attempts
 
 PROBLEMS = ClaimsDomain({"test": 1500}).problems(11)
 
@@ -84,11 +85,10 @@ def test_a_check_says_what_the_route_says_what_it_should_say_and_the_first_step_
 
 
 def teacher(**settings):
-    return ScriptedTeacher(
-        Settings(**{"kind": "scripted", "name": "dated", "routes": 1, **settings}),
-        ClaimsDomain(),
-        seed=5,
-    )
+    own = Settings(**{"kind": "scripted", "name": "dated", "routes": 1, **settings})
+    made = ScriptedTeacher(own, ClaimsDomain(), seed=5)
+    made.open()
+    return made
 
 
 @pytest.mark.parametrize("kind", ["guided", "unguided"])
@@ -98,7 +98,7 @@ def test_the_verifier_reads_what_the_expert_decided(kind):
     ]
     answers = [
         ClaimsDomain({}).verifier.extract(reply.text)
-        for reply in asyncio.run(teacher().ask(requests))
+        for reply in asyncio.run(teacher().ask(requests, no_attempts))
     ]
     right = [answer == problem.answer for answer, problem in zip(answers, PROBLEMS, strict=False)]
     assert None not in answers and all(right) == (kind == "guided") and sum(right) > 60
@@ -107,7 +107,9 @@ def test_the_verifier_reads_what_the_expert_decided(kind):
 def test_the_samples_of_a_problem_differ():
     texts = {
         asyncio.run(
-            teacher().ask([Request(problem=problem, kind="unguided", sample=sample, messages=())])
+            teacher().ask(
+                [Request(problem=problem, kind="unguided", sample=sample, messages=())], no_attempts
+            )
         )[0].text
         for problem in PROBLEMS[:1]
         for sample in range(20)

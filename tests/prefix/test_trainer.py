@@ -85,6 +85,7 @@ SETTINGS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS.keys())
 def test_twenty_steps_end_at_the_same_weights_with_and_without_sharing(
     checkpoint, tmp_path, settings

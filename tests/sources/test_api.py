@@ -1,8 +1,8 @@
 """An endpoint's replies and failures: what is read, what passes, what the user must do, and that no key is shown."""
 
 import asyncio
-from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
+import json
+from pathlib import Path
 
 import pytest
 
@@ -11,8 +11,9 @@ from realm.config.routes import ApiTeacher as Settings
 from realm.core import errors
 from realm.core.errors import ConfigError, ModelError, RunError, mask_secrets
 from realm.core.records import Problem
-from realm.sources import Refused, Reply, Request, TryAgain
-from realm.sources.api import ApiTeacher, read_reply, read_retry_after, request_fields
+from realm.sources import NoReplyError, Reply, Request
+from realm.sources.api import ApiTeacher, read_reply, request_fields
+from teachers import free_attempts, opened
 
 KEY = "correct-horse-battery-staple"
 REQUEST = Request(
@@ -40,13 +41,17 @@ def settings(**more):
 def _key(monkeypatch):
     monkeypatch.setenv("MY_PROVIDER", KEY)
     monkeypatch.setattr(errors, "_known", set())
+    monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.01)
+    opened.clear()
 
 
-def ask(endpoint, seconds=30, **more):
+def ask(endpoint, seconds=30, attempts=1, **more):
     async def once():
-        teacher = ApiTeacher(settings(base_url=endpoint.url, **more), seconds=seconds)
+        own = settings(base_url=endpoint.url, **more)
+        teacher = ApiTeacher(own, seconds=seconds, attempts=attempts)
+        teacher.open()
         try:
-            return (await teacher.ask([REQUEST]))[0]
+            return (await teacher.ask([REQUEST], free_attempts))[0]
         finally:
             await teacher.close()
 
@@ -77,7 +82,7 @@ def test_a_reply_holds_text_tokens_and_how_it_ended():
         answer=lambda body: {"content": "The answer is", "finish_reason": "length"}
     ) as endpoint:
         reply = ask(endpoint)
-    assert (reply.text, reply.truncated, reply.prompt_tokens, reply.completion_tokens) == (
+    assert (reply.text, reply.is_cut, reply.prompt_tokens, reply.completion_tokens) == (
         "The answer is",
         True,
         3,
@@ -123,8 +128,8 @@ def test_a_content_of_parts_is_joined():
         "x",
     ],
 )
-def test_what_is_no_chat_completion_is_a_value_error(answer):
-    with pytest.raises(ValueError, match="no chat completion"):
+def test_what_is_not_a_chat_completion_is_a_value_error(answer):
+    with pytest.raises(ValueError, match="not a chat completion"):
         read_reply(answer)
 
 
@@ -134,28 +139,85 @@ def test_usage_that_is_no_count_is_not_said():
 
 
 @pytest.mark.parametrize(
-    ("fault", "busy", "charged"),
+    ("fault", "outcome"),
     [
-        ("429", True, False),
-        ("500", False, False),
-        ("drop", False, True),
-        ("torn", False, True),
-        ("stall", False, True),
+        ("429", "free"),
+        ("500", "free"),
+        ("drop", "unknown"),
+        ("torn", "unknown"),
+        ("stall", "unknown"),
     ],
 )
-def test_failures_that_pass_may_be_tried_again(fault, busy, charged):
-    with Endpoint(fault=lambda number, body: fault) as endpoint, pytest.raises(TryAgain) as failure:
-        ask(endpoint, seconds=0.4 if fault == "stall" else 30)
-    assert (failure.value.busy, failure.value.maybe_charged) == (busy, charged)
+def test_what_passes_is_tried_again_and_counted_if_it_may_be_charged(fault, outcome):
+    def fail_first(number, body):
+        return fault if number == 0 else None
+
+    with Endpoint(fault=fail_first) as endpoint:
+        reply = ask(endpoint, seconds=1, attempts=2)
+    assert reply.text == "The answer is 1"
+    assert [attempt.outcome for attempt in opened] == [outcome, "answered"]
+
+
+@pytest.mark.parametrize("fault", ["429", "500", "drop", "torn"])
+def test_a_request_that_always_fails_gets_no_reply(fault):
+    with (
+        Endpoint(fault=lambda number, body: fault) as endpoint,
+        pytest.raises(NoReplyError) as failure,
+    ):
+        ask(endpoint, attempts=3)
+    assert len(endpoint.calls) == len(opened) == 3
+    assert "3 attempts, the last: " in str(failure.value) and not failure.value.is_refused
 
 
 def test_a_call_that_never_reached_the_endpoint_costs_nothing():
     with Endpoint() as endpoint:
-        url = endpoint.url
-    endpoint.port = int(url.split(":")[2].split("/")[0])
-    with pytest.raises(TryAgain, match="Connect") as failure:
+        pass
+    with pytest.raises(NoReplyError, match="Connect"):
+        ask(endpoint, attempts=2)
+    assert [attempt.outcome for attempt in opened] == ["free", "free"]
+
+
+def test_a_dead_proxy_is_named_without_its_password(monkeypatch):
+    monkeypatch.setenv("http_proxy", "http://me:secret@127.0.0.1:9")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    with Endpoint() as endpoint, pytest.raises(NoReplyError) as failure:
         ask(endpoint)
-    assert not failure.value.maybe_charged
+    assert "through the proxy 127.0.0.1:9" in str(failure.value)
+    assert "secret" not in str(failure.value)
+
+
+def test_an_empty_account_is_not_asked_again():
+    says = "insufficient_quota: add credit"
+    with Endpoint(fault=lambda number, body: "429", says=says) as endpoint:
+        endpoint.error_code = "insufficient_quota"
+        with pytest.raises(RunError, match="no credit left"):
+            ask(endpoint, attempts=5)
+    assert len(endpoint.calls) == 1
+
+
+def test_a_long_wait_that_the_endpoint_asks_for_is_said():
+    with Endpoint(fault=lambda number, body: "429", retry_after=lambda: "86400") as endpoint:
+        with pytest.raises(NoReplyError, match="it asks to wait: Retry-After: 86400"):
+            ask(endpoint, attempts=2)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "match"),
+    [
+        ({"message": "Insufficient credits", "code": 402}, RunError, "no credit left"),
+        (
+            {"message": "Rate limit exceeded", "code": 429},
+            NoReplyError,
+            "HTTP 429: Rate limit exceeded",
+        ),
+        ({"message": "odd"}, NoReplyError, "HTTP 502: odd"),
+    ],
+)
+def test_an_error_in_a_reply_of_status_200_means_what_it_says(error, kind, match):
+    with Endpoint(body=lambda body: {"error": error}) as endpoint, pytest.raises(kind, match=match):
+        ask(endpoint, attempts=2)
+    assert {attempt.outcome for attempt in opened} == {"unknown"}
 
 
 @pytest.mark.parametrize(
@@ -165,33 +227,14 @@ def test_a_call_that_never_reached_the_endpoint_costs_nothing():
         ("402", RunError, "no credit left"),
         ("403", ModelError, "Check what the account and the model 'big-1' allow"),
         ("404", ConfigError, r"model \('big-1'\) and base_url"),
-        ("400", Refused, "HTTP 400"),
+        ("405", ConfigError, r"base_url, which for most servers ends in /v1"),
+        ("400", NoReplyError, "refused: HTTP 400"),
     ],
 )
 def test_failures_that_do_not_pass_say_what_to_do(status, kind, cure):
     with Endpoint(fault=lambda number, body: status) as endpoint, pytest.raises(kind, match=cure):
         ask(endpoint)
     assert len(endpoint.calls) == 1
-
-
-def test_an_endpoint_is_asked_once_by_the_package_below():
-    with Endpoint(fault=lambda number, body: "500") as endpoint, pytest.raises(TryAgain):
-        ask(endpoint)
-    assert len(endpoint.calls) == 1
-
-
-def test_retry_after_is_read_as_seconds_and_as_a_date():
-    assert read_retry_after({"retry-after": "2.5"}) == 2.5
-    date = format_datetime(datetime.now(UTC) + timedelta(seconds=30), usegmt=True)
-    assert 27 < read_retry_after({"retry-after": date}) <= 30
-    past = format_datetime(datetime.now(UTC) - timedelta(seconds=30), usegmt=True)
-    assert read_retry_after({"retry-after": past}) == 0
-    assert (
-        read_retry_after({})
-        is read_retry_after({"retry-after": "soon"})
-        is read_retry_after({"retry-after": "nan"})
-        is None
-    )
 
 
 @pytest.mark.parametrize("status", ["401", "400", "404", "403", "402", "429", "500"])
@@ -217,28 +260,33 @@ def test_a_key_that_an_endpoint_echoes_is_masked(status, says):
 def test_a_key_is_masked_whole_though_the_message_is_cut():
     with (
         Endpoint(fault=lambda number, body: "500", says="x" * 290 + "{authorization}") as endpoint,
-        pytest.raises(TryAgain) as failure,
+        pytest.raises(NoReplyError) as failure,
     ):
         ask(endpoint)
     assert "correct" not in str(failure.value)
 
 
 def test_a_key_in_use_is_masked_whatever_its_variable_is_called():
-    ApiTeacher(settings(), seconds=1)
+    ApiTeacher(settings(), seconds=1, attempts=1).open()
     assert mask_secrets(f"headers: {{'x': '{KEY}'}}") == "headers: {'x': '***'}"
+
+
+def test_a_server_without_a_key_may_say_none():
+    with Endpoint(answer=lambda body: "The answer is none") as endpoint:
+        assert ask(endpoint, key_env=None).text == "The answer is none"
 
 
 def test_a_missing_key_names_its_variable(monkeypatch):
     monkeypatch.delenv("MY_PROVIDER")
     with pytest.raises(ConfigError, match=r"variable MY_PROVIDER is not set.*key_env: null"):
-        ApiTeacher(settings(), seconds=1)
+        ApiTeacher(settings(), seconds=1, attempts=1).open()
 
 
 @pytest.mark.parametrize("key", ["two words", '"quoted-key"', "käse-und-brot"])
 def test_a_key_with_characters_that_no_key_has_is_refused_and_not_shown(monkeypatch, key):
     monkeypatch.setenv("MY_PROVIDER", key)
     with pytest.raises(ConfigError, match="holds white space, quotes or other") as failure:
-        ApiTeacher(settings(), seconds=1)
+        ApiTeacher(settings(), seconds=1, attempts=1).open()
     assert key not in str(failure.value)
 
 
@@ -247,3 +295,56 @@ def test_white_space_around_a_key_is_taken_off(monkeypatch):
     with Endpoint() as endpoint:
         ask(endpoint)
     assert endpoint.calls[0].headers["authorization"] == f"Bearer {KEY}"
+
+
+CASES = [
+    json.loads(line)
+    for line in (Path(__file__).parents[1] / "cases/replies.jsonl").read_text().splitlines()
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case["id"])
+def test_replies_met_in_practice_are_read(case):
+    expected = case["expected"]
+    if "raises" in expected:
+        with pytest.raises(ValueError):
+            read_reply(case["input"])
+        return
+    reply = read_reply(case["input"])
+    found = {"text": reply.text, "reasoning": reply.reasoning, "truncated": reply.is_cut}
+    assert {name: found[name] for name in expected if name != "why"} == {
+        name: value for name, value in expected.items() if name != "why"
+    }
+
+
+@pytest.mark.parametrize(
+    ("finish", "tokens", "is_cut"),
+    [
+        ("stop", 9, False),
+        ("stop", 16, True),
+        ("length", 9, True),
+        ("MAX_TOKENS", 9, True),
+        ("content_filter", 9, True),
+    ],
+)
+def test_a_reply_that_ends_early_is_cut(finish, tokens, is_cut):
+    answer = body({"content": "The answer is 4"}, finish_reason=finish)
+    reply = read_reply(answer | {"usage": {"completion_tokens": tokens}}, max_tokens=16)
+    assert reply.is_cut is is_cut
+
+
+@pytest.mark.parametrize("count", [2**63, 10**400, True, 1.5, float("inf")])
+def test_a_count_of_tokens_that_no_reply_has_is_not_taken(count):
+    reply = read_reply(body({"content": "x"}) | {"usage": {"completion_tokens": count}})
+    assert reply.completion_tokens is None
+
+
+def test_half_a_surrogate_pair_is_mended_on_entry():
+    reply = read_reply(body({"content": "done \ud83d", "reasoning": "\ud83d\ude00 \udc00"}))
+    assert (reply.text, reply.reasoning) == ("done �", "😀 �")
+    assert reply.chain.encode()
+
+
+def test_a_key_that_a_server_repeats_in_a_reply_is_masked():
+    with Endpoint(answer=lambda body: f"You sent {KEY}. The answer is 2") as endpoint:
+        assert ask(endpoint).text == "You sent ***. The answer is 2"

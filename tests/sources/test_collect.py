@@ -1,6 +1,7 @@
 """The collection against an endpoint that fails: all complete, nothing is paid twice, caps hold, keys stay hidden."""
 
 import json
+import logging
 import os
 import random
 import re
@@ -18,8 +19,9 @@ from endpoint import Endpoint, add_up, teacher, write_sums
 from realm.config.root import load_config
 from realm.core.errors import ConfigError, RunError
 from realm.run import Run
-from realm.sources import collect
 from realm.sources import plan as collecting
+from realm.sources.budget import Spent
+from realm.sources.store import Store
 
 FAULTS = ("429", "500", "drop", "torn", "stall")
 PRICE = {"prompt": 1.0, "completion": 4.0}
@@ -27,7 +29,17 @@ PRICE = {"prompt": 1.0, "completion": 4.0}
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch):
-    monkeypatch.setattr(collect, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.01)
+
+
+@pytest.fixture
+def log(caplog):
+    """Give the log of the package, which the command line prints."""
+    logger = logging.getLogger("realm")
+    logger.addHandler(caplog.handler)
+    logger.setLevel(logging.INFO)
+    yield caplog
+    logger.removeHandler(caplog.handler)
 
 
 def gather(path, overrides=()):
@@ -119,6 +131,7 @@ def test_n_is_never_sent_since_servers_ignore_it(tmp_path, monkeypatch):
     assert not any("n" in call.body for call in endpoint.calls)
 
 
+@pytest.mark.slow
 def test_what_succeeded_is_not_sent_again_after_a_kill(tmp_path):
     path = write_sums(
         tmp_path, train=60, test=20, teachers=[teacher(guided=1)], request_seconds=1, concurrency=8
@@ -181,7 +194,7 @@ def test_two_problems_that_ask_the_same_are_paid_for_once(tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize("usage", [True, False])
-def test_a_budget_of_tokens_is_never_exceeded(tmp_path, monkeypatch, usage, capsys):
+def test_a_budget_of_tokens_is_never_exceeded(tmp_path, monkeypatch, usage, log):
     rng = random.Random(4)
     with Endpoint(
         answer=add_up, usage=usage, completion_tokens=lambda body: rng.randint(1, 100), latency=0.01
@@ -195,7 +208,7 @@ def test_a_budget_of_tokens_is_never_exceeded(tmp_path, monkeypatch, usage, caps
     spent = sum(sum(route.usage.values()) for route in routes)
     assert 0 < len(routes) < 200 and len(more) == len(routes) == len(endpoint.calls)
     assert not usage or 4000 - 450 < spent <= 4000
-    assert "the budget is reached" in capsys.readouterr().out
+    assert "the budget is reached" in log.text
 
 
 def test_a_budget_in_dollars_is_never_exceeded_though_calls_fail(tmp_path, monkeypatch):
@@ -291,7 +304,7 @@ def test_a_failure_that_does_not_pass_stops_at_once(tmp_path, monkeypatch, statu
     assert len(endpoint.calls) <= 8
 
 
-def test_one_request_that_is_refused_does_not_stop_the_others(tmp_path, monkeypatch, capsys):
+def test_one_request_that_is_refused_does_not_stop_the_others(tmp_path, monkeypatch, log):
     def fault(number, body):
         return "400" if "3 plus 4" in body["messages"][-1]["content"] else None
 
@@ -299,14 +312,14 @@ def test_one_request_that_is_refused_does_not_stop_the_others(tmp_path, monkeypa
         monkeypatch.setenv("OPENAI_BASE_URL", endpoint.url)
         routes, run = gather(write_sums(tmp_path, train=6, test=0, concurrency=1))
     assert len(routes) == 5 and run._figures["all"]["unanswered"] == 1
-    assert "problem 'p3': refused: HTTP 400" in capsys.readouterr().out
+    assert "problem 'p3': refused: HTTP 400" in log.text
 
 
 def test_an_endpoint_that_is_down_is_given_up(tmp_path, monkeypatch):
     with Endpoint(fault=lambda number, body: "500") as endpoint:
         monkeypatch.setenv("OPENAI_BASE_URL", endpoint.url)
         with pytest.raises(
-            RunError, match=r"teacher 'big' does not answer: 3 attempts .* HTTP 500"
+            RunError, match=r"teacher 'big' does not answer: 3 attempts, the last: HTTP 500"
         ):
             gather(write_sums(tmp_path, train=60, test=0, attempts=3, concurrency=4))
     assert len(endpoint.calls) < 40
@@ -322,7 +335,7 @@ def test_one_request_that_always_fails_does_not_stop_the_others(tmp_path, monkey
     assert len(routes) == 19 and run._figures["all"]["unanswered"] == 1
 
 
-def test_a_limit_of_time_keeps_what_is_there(tmp_path, monkeypatch, capsys):
+def test_a_limit_of_time_keeps_what_is_there(tmp_path, monkeypatch, log):
     with Endpoint(
         answer=add_up, fault=lambda number, body: "stall" if number >= 5 else None
     ) as endpoint:
@@ -330,9 +343,10 @@ def test_a_limit_of_time_keeps_what_is_there(tmp_path, monkeypatch, capsys):
         started = time.monotonic()
         routes, _ = gather(write_sums(tmp_path, train=20, test=0, concurrency=1, total_seconds=3))
     assert len(routes) == 5 and time.monotonic() - started < 30
-    assert "routes.total_seconds = 3" in capsys.readouterr().out
+    assert "routes.total_seconds = 3" in log.text
 
 
+@pytest.mark.slow
 def test_ctrl_c_finishes_what_is_in_flight_and_says_how_to_go_on(tmp_path):
     path = write_sums(tmp_path, train=60, test=20, concurrency=4)
     with Endpoint(answer=add_up, latency=0.1) as endpoint:
@@ -351,6 +365,7 @@ def test_ctrl_c_finishes_what_is_in_flight_and_says_how_to_go_on(tmp_path):
     assert len(endpoint.calls) == 80
 
 
+@pytest.mark.slow
 def test_a_second_ctrl_c_drops_what_is_in_flight(tmp_path):
     path = write_sums(tmp_path, train=9, test=0, concurrency=4)
     with Endpoint(fault=lambda number, body: "stall") as endpoint:
@@ -363,6 +378,7 @@ def test_a_second_ctrl_c_drops_what_is_in_flight(tmp_path):
     assert process.returncode == 1 and "Traceback" not in said
 
 
+@pytest.mark.slow
 def test_a_key_stays_out_of_every_file_and_message(tmp_path):
     path = write_sums(
         tmp_path,
@@ -413,3 +429,46 @@ def test_progress_says_calls_tokens_cost_and_retries(tmp_path, monkeypatch):
         gather(write_sums(tmp_path, teachers=[teacher(price={"prompt": 1000, "completion": 1000})]))
     assert sum(count for count, _ in notes) == 8
     assert re.fullmatch(r"9 calls, \d+ tokens, \$\d\.\d\d, 1 retries", notes[-1][1])
+
+
+def test_a_budget_holds_over_kills(tmp_path):
+    """Each killed command leaves what its calls in flight may cost, so the next ones stop in time."""
+    teachers = [teacher(max_tokens=100, price=PRICE)]
+    path = write_sums(tmp_path, train=60, test=0, teachers=teachers, concurrency=4, budget_usd=0.01)
+    with Endpoint(answer=add_up, latency=30) as endpoint:
+        for round_ in (1, 2):
+            process = realm(path, endpoint.url)
+            wait_for(process, lambda wanted=4 * round_: len(endpoint.calls) >= wanted)
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+    with Store(tmp_path / "run/teacher.sqlite", ".") as store:
+        assert store.spent() == Spent() and len(endpoint.calls) == 8
+        assert 8 * 400 / 1e6 < store.lost().usd <= 0.01
+
+
+def test_the_first_prompt_may_be_refused(tmp_path, monkeypatch):
+    def fault(number, body):
+        return "400" if "0 plus 1" in body["messages"][-1]["content"] else None
+
+    with Endpoint(answer=add_up, fault=fault) as endpoint:
+        monkeypatch.setenv("OPENAI_BASE_URL", endpoint.url)
+        routes, run = gather(write_sums(tmp_path, train=6, test=0, concurrency=1))
+    assert len(routes) == 5 and run._figures["all"]["unanswered"] == 1
+
+
+def test_a_reply_with_an_impossible_count_of_tokens_ends_the_collection_well(tmp_path, monkeypatch):
+    with Endpoint(answer=add_up, completion_tokens=lambda body: 2**63) as endpoint:
+        monkeypatch.setenv("OPENAI_BASE_URL", endpoint.url)
+        routes, _ = gather(write_sums(tmp_path, train=2, test=0))
+    assert [route.usage.get("completion_tokens") for route in routes] == [None, None]
+
+
+def test_an_error_in_the_place_of_a_reply_is_not_stored_as_an_answer(tmp_path, monkeypatch):
+    def answer(body):
+        failing = len(endpoint.calls) == 1
+        return {"content": "", "finish_reason": "error"} if failing else add_up(body)
+
+    with Endpoint(answer=answer) as endpoint:
+        monkeypatch.setenv("OPENAI_BASE_URL", endpoint.url)
+        routes, _ = gather(write_sums(tmp_path, train=3, test=0, concurrency=1))
+    assert [route.correct for route in routes] == [True] * 3 and len(endpoint.calls) == 4

@@ -32,7 +32,7 @@ def test_rules_are_units_with_their_continuation_lines_and_their_headings():
         "3. Ambulance rides pay 36 dollars.",
         "4) Gold members have 60 days.",
     ]
-    assert [unit.rule for unit in units] == [False, True, True, True, True]
+    assert [unit.is_rule for unit in units] == [False, True, True, True, True]
     assert units[-1].headings == ("# Claims", "## Members")
 
 

@@ -6,7 +6,7 @@ import yaml
 
 from realm.config.root import load_config
 from realm.core.errors import ConfigError, DataError
-from realm.sources.import_plan import Wishes, default_folder, plan_import, write_config
+from realm.sources.import_plan import ImportOptions, default_folder, plan_import, write_config
 
 ROW = {"question": "1 + 1?", "answer": "2", "outputs": ["2"]}
 
@@ -22,8 +22,8 @@ def write(name, row=ROW):
     return name
 
 
-def plan(*files, **wishes):
-    return plan_import(files, Wishes(**wishes), Path("runs/x"))
+def plan(*files, **options):
+    return plan_import(files, ImportOptions(**options), Path("runs/x"))
 
 
 def sources(plan):
@@ -52,23 +52,23 @@ def test_columns_are_taken_by_their_usual_names(row, expected):
     made = plan(write("a.jsonl", row))
     columns = made.settings["domain"]["columns"] | made.settings["routes"]["columns"]
     assert (columns["question"], columns["answer"], columns["outputs"]) == expected
-    assert made.taken.startswith(
+    assert made.summary.startswith(
         f"question {expected[0]!r}, answer {expected[1]!r}, outputs {expected[2]!r}; "
     )
 
 
 @pytest.mark.parametrize(
-    ("row", "wishes", "message"),
+    ("row", "options", "message"),
     [
         (
             {"q": "", "answer": "", "output": ""},
             {},
-            r"a.jsonl: no column is called like the question.*Found: q, answer, output",
+            r"a.jsonl: no column has a usual name for the question.*Found: q, answer, output",
         ),
         (
             ROW | {"problem": ""},
             {},
-            r"a.jsonl: question and problem may both be the question. Say which one: --question question",
+            r"a.jsonl: question and problem may both be the question. Name one: --question question",
         ),
         (
             ROW,
@@ -78,9 +78,9 @@ def test_columns_are_taken_by_their_usual_names(row, expected):
         (ROW, {"source": "model"}, r"a.jsonl: there is no column 'model' for --source"),
     ],
 )
-def test_a_column_that_cannot_be_told_lists_those_there_are(row, wishes, message):
+def test_a_column_that_cannot_be_told_lists_those_there_are(row, options, message):
     with pytest.raises(DataError, match=message):
-        plan(write("a.jsonl", row), **wishes)
+        plan(write("a.jsonl", row), **options)
 
 
 def test_every_file_must_have_the_columns_of_the_first():
@@ -119,7 +119,7 @@ def test_two_files_of_one_name_are_no_one_source():
         (
             "a.yaml",
             "model: null",
-            r"a.yaml: is a config. Its routes are imported by `realm routes a.yaml`",
+            r"a.yaml: is a config. `realm routes a.yaml` imports its routes",
         ),
     ],
 )
@@ -157,7 +157,7 @@ def test_a_config_that_says_something_else_is_kept_unless_forced():
     path.write_text(path.read_text().replace("model: null", "model: mine"))
     with pytest.raises(
         ConfigError,
-        match=r"config.yaml: is there already and says something else.*--force writes it anew",
+        match=r"config.yaml: exists and says something else.*--force overwrites it",
     ):
         write_config(made, path, force=False)
     write_config(made, path, force=True)

@@ -11,7 +11,8 @@ from realm.core.errors import ModelError
 from realm.core.records import Problem
 from realm.policy import Policy
 from realm.sources import Request
-from realm.sources.local import LocalTeacher, request_fields
+from realm.sources.local import LocalTeacher
+from teachers import free_attempts
 from tiny import make_tiny
 
 
@@ -22,9 +23,7 @@ def settings(**more):
 
 
 def load(model, **more):
-    return LocalTeacher(
-        settings(**more), model=str(model), fields=request_fields(settings(**more), "abc")
-    )
+    return LocalTeacher(settings(**more), model=str(model), version="abc")
 
 
 def requests(count=3):
@@ -52,23 +51,25 @@ def test_a_local_model_answers_many_requests_in_one_call(tiny, monkeypatch):
         "generate",
         lambda self, prompts, **how: calls.append(prompts) or generate(self, prompts, **how),
     )
-    replies = asyncio.run(load(tiny).ask(requests()))
+    replies = asyncio.run(load(tiny).ask(requests(), free_attempts))
     assert len(calls) == 1 and len(calls[0]) == len(replies) == 3
     assert "Be brief." in calls[0][0] and "1 plus" in calls[0][0]
     assert all(reply.completion_tokens <= 6 and reply.prompt_tokens > 20 for reply in replies)
-    assert [reply.truncated for reply in replies] == [
+    assert [reply.is_cut for reply in replies] == [
         reply.completion_tokens == 6 for reply in replies
     ]
 
 
 def test_the_same_requests_get_the_same_replies(tiny):
-    assert asyncio.run(load(tiny).ask(requests())) == asyncio.run(load(tiny).ask(requests()))
+    assert asyncio.run(load(tiny).ask(requests(), free_attempts)) == asyncio.run(
+        load(tiny).ask(requests(), free_attempts)
+    )
 
 
 def test_a_folder_that_is_no_model_is_an_error_at_the_first_request(tmp_path):
     teacher = load(tmp_path / "nothing")
     with pytest.raises(ModelError, match="no such model folder"):
-        asyncio.run(teacher.ask(requests()))
+        asyncio.run(teacher.ask(requests(), free_attempts))
 
 
 def test_a_missing_vllm_says_what_to_do(monkeypatch):
@@ -76,7 +77,7 @@ def test_a_missing_vllm_says_what_to_do(monkeypatch):
     with pytest.raises(
         ModelError, match=r"pip install vllm.*kind: api, or set engine: transformers"
     ):
-        asyncio.run(load("m", engine="vllm").ask(requests()))
+        asyncio.run(load("m", engine="vllm").ask(requests(), free_attempts))
 
 
 def test_vllm_is_given_all_conversations_with_a_seed_each(monkeypatch):
@@ -100,7 +101,7 @@ def test_vllm_is_given_all_conversations_with_a_seed_each(monkeypatch):
     fake = ModuleType("vllm")
     fake.LLM, fake.SamplingParams = LLM, lambda **how: SimpleNamespace(**how)
     monkeypatch.setitem(sys.modules, "vllm", fake)
-    replies = asyncio.run(load("m", engine="vllm").ask(requests()))
+    replies = asyncio.run(load("m", engine="vllm").ask(requests(), free_attempts))
     assert seen["model"] == "m" and len(set(seen["seeds"])) == 3 == len(seen["conversations"])
-    assert (replies[0].reasoning, replies[0].text, replies[0].truncated) == ("a", "b", True)
+    assert (replies[0].reasoning, replies[0].text, replies[0].is_cut) == ("a", "b", True)
     assert (replies[0].prompt_tokens, replies[0].completion_tokens) == (3, 2)

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
@@ -16,7 +15,7 @@ from realm.core.records import Problem
 from realm.domains import load_domain
 from realm.run import Run
 from realm.sources import Reply, Request
-from realm.sources.plan import collect_routes, estimate, label
+from realm.sources.plan import collect_routes, estimate_cost, label_replies
 
 SCAFFOLD = os.path.join(os.path.dirname(__file__), "../../examples/own_domain/teacher.yaml")
 
@@ -104,9 +103,7 @@ def test_a_verdict_that_the_verifier_could_not_reach_stays_not_said(small_config
         sample=0,
         messages=(),
     )
-    (route,) = label(
-        [request], [Reply(text="x", prompt_tokens=3)], "big", SimpleNamespace(verifier=Undecided())
-    )
+    (route,) = label_replies([request], [Reply(text="x", prompt_tokens=3)], "big", Undecided())
     assert route.correct is None and route.usage == {"prompt_tokens": 3}
 
 
@@ -168,10 +165,10 @@ def test_an_estimate_counts_calls_tokens_and_cost_with_a_range_and_sends_nothing
         path = write_sums(tmp_path, teachers=teachers[:1])
         config = load_config(path)
         run = Run(config.run_folder(), config)
-        before = estimate(run)
+        before = estimate_cost(run)
         assert not endpoint.calls and not (tmp_path / "run").exists()
         gather(path)
-        after = estimate(run)
+        after = estimate_cost(run)
     tokens = re.search(
         r"big: 14 calls \(0 answers stored\), about ([\d,]+) prompt and 140 to 1,400 reply tokens",
         before,
@@ -188,10 +185,10 @@ def test_rationalizing_widens_the_range(tmp_path):
         rationalize=True,
     )
     config = load_config(path)
-    assert "6 to 12 calls" in estimate(Run(tmp_path / "run", config))
+    assert "6 to 12 calls" in estimate_cost(Run(tmp_path / "run", config))
 
 
-def test_the_dry_run_of_the_command_prints_the_estimate(tmp_path):
+def test_the_dry_run_of_the_command_prints_the_estimate_cost(tmp_path):
     path = write_sums(
         tmp_path, teachers=[teacher(key_env="NO_SUCH_KEY", price={"prompt": 1, "completion": 1})]
     )

@@ -5,12 +5,14 @@ import typing
 import pytest
 
 from realm.config import domain as config_domain
-from realm.sources.prompts import FORMS, guided_messages, rationalized_messages, unguided_messages
+from realm.sources.prompts import FORMS, GUIDED, RATIONALIZED, SYSTEM, UNGUIDED, make_messages
 from realm.verify.verifier import Verifier
 
 
 def test_a_guided_prompt_shows_the_guide_and_forbids_to_cite_it():
-    system, user = guided_messages("How much?", "1. A scan pays 9.", "the number alone")
+    system, user = make_messages(
+        SYSTEM, GUIDED, question="How much?", guide="1. A scan pays 9.", form="the number alone"
+    )
     assert system["role"] == "system" and "never cite a rule" in system["content"]
     assert (
         "1. A scan pays 9." in user["content"]
@@ -20,7 +22,7 @@ def test_a_guided_prompt_shows_the_guide_and_forbids_to_cite_it():
 
 
 def test_an_unguided_prompt_shows_the_question_and_no_system_text():
-    (user,) = unguided_messages("How much?", "the number alone")
+    (user,) = make_messages("", UNGUIDED, question="How much?", form="the number alone")
     assert (
         user["role"] == "user"
         and user["content"].startswith("How much?")
@@ -29,20 +31,17 @@ def test_an_unguided_prompt_shows_the_question_and_no_system_text():
 
 
 def test_a_rationalized_prompt_shows_the_answer():
-    assert (
-        "The right answer is: 42"
-        in rationalized_messages("How much?", "rules", "42", "the number")[-1]["content"]
-    )
+    values = {"question": "How much?", "guide": "rules", "answer": "42", "form": "the number"}
+    assert "The right answer is: 42" in make_messages("", RATIONALIZED, **values)[-1]["content"]
 
 
 def test_without_a_system_text_there_is_one_message():
-    assert len(guided_messages("How much?", "rules", "the number", system=None)) == 1
+    assert len(make_messages("", GUIDED, question="How much?", guide="", form="")) == 1
 
 
 def test_a_field_name_inside_a_question_or_a_guide_stays_text():
-    text = guided_messages("What is {guide}?", "Write {question} and {answer}.", "{form}")[-1][
-        "content"
-    ]
+    values = {"question": "What is {guide}?", "guide": "Write {question} and {answer}."}
+    text = make_messages("", GUIDED, form="{form}", **values)[-1]["content"]
     assert (
         "What is {guide}?" in text
         and "Write {question} and {answer}." in text
@@ -55,7 +54,7 @@ def test_every_kind_of_answer_has_a_form():
         typing.get_args(kind.model_fields["kind"].annotation)[0]
         for kind in typing.get_args(typing.get_args(config_domain.AnswerSettings)[0])
     ]
-    assert set(FORMS) == {"claims", *kinds}
+    assert set(FORMS) == set(kinds)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from realm.core.errors import DataError
 from realm.core.records import Problem
 from realm.sources import Request
 from realm.sources.replay import ReplayTeacher
+from teachers import no_attempts
 
 ROWS = [
     {"problem_id": "a", "text": "one", "source": "big"},
@@ -23,9 +24,10 @@ ROWS = [
 
 def load(tmp_path, rows, name="big"):
     (tmp_path / "old.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return ReplayTeacher(
-        Settings(kind="replay", name=name, path="old.jsonl", routes=1), tmp_path / "old.jsonl"
-    )
+    settings = Settings(kind="replay", name=name, path="old.jsonl", routes=1)
+    teacher = ReplayTeacher(settings, tmp_path / "old.jsonl")
+    teacher.open()
+    return teacher
 
 
 def replies(teacher, *places):
@@ -38,7 +40,7 @@ def replies(teacher, *places):
         )
         for identity, kind, sample in places
     ]
-    return [reply and reply.text for reply in asyncio.run(teacher.ask(requests))]
+    return [reply and reply.text for reply in asyncio.run(teacher.ask(requests, no_attempts))]
 
 
 def test_rows_are_given_by_problem_kind_and_sample(tmp_path):

@@ -11,7 +11,7 @@ from realm.core.records import Problem, Route
 from realm.domains import load_domain
 from realm.run import Run
 from realm.sources import routes
-from realm.sources.routes import gaps
+from realm.sources.routes import describe_gaps
 
 
 def problem(identity, split="test", answer="x"):
@@ -55,24 +55,22 @@ def everything(*missing):
     ],
 )
 def test_problems_without_the_routes_they_need_are_counted_and_the_first_is_named(missing, line):
-    assert gaps(*everything(), ["out"]) == []
-    assert gaps(*everything(missing), ["out"]) == [line]
+    assert describe_gaps(*everything(), ["out"]) == []
+    assert describe_gaps(*everything(missing), ["out"]) == [line]
 
 
 def test_without_held_out_sources_any_route_will_do_but_a_guided_chain_or_one_without_a_label_is_none():
-    assert gaps(*everything(("b", "out"), ("t", "m")), []) == []
+    assert describe_gaps(*everything(("b", "out"), ("t", "m")), []) == []
     problems, lacking = (
         [problem("t", "train")],
         "1 of 1 training problems have no route by any source, the first is 't'",
     )
-    assert gaps(problems, [route("t", "x", guided=True)], []) == [lacking]
-    assert gaps(problems, [replace(route("t", "x"), correct=None)], []) == [lacking]
+    assert describe_gaps(problems, [route("t", "x", guided=True)], []) == [lacking]
+    assert describe_gaps(problems, [replace(route("t", "x"), correct=None)], []) == [lacking]
 
 
 def test_a_group_without_any_route_stops_before_the_long_stages(scripted_run):
-    scripted_run.config = load_config(
-        scripted_run.config.source, ["routes.held_out=[outsider]"]
-    )
+    scripted_run.config = load_config(scripted_run.config.source, ["routes.held_out=[outsider]"])
     problems, routes_ = everything(("a", "out"), ("b", "out"))
     write_jsonl(scripted_run.path("problems.jsonl"), problems)
     write_jsonl(scripted_run.path("routes.jsonl"), routes_)

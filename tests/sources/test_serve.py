@@ -78,6 +78,7 @@ def _stands(port):
         return False
 
 
+@pytest.mark.slow
 def test_guided_collection_runs_end_to_end_against_transformers_serve(server, tmp_path):
     url, model = server
     teacher = {"kind": "api", "name": "served", "model": model, "key_env": None, "max_tokens": 40}

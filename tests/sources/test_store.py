@@ -1,6 +1,7 @@
 """The store: what was given is on the disk, once, and what a run has paid is counted across its calls."""
 
 import asyncio
+import json
 import sqlite3
 
 import pytest
@@ -23,9 +24,9 @@ REPLY = Reply(
 def fill(path, run=".", count=1):
     async def add():
         for sample in range(count):
-            store.add("key", sample, REPLY, teacher="t", spent=Spent(usd=0.5, tokens=7))
-        store.add_lost("t", Spent(usd=2.0, tokens=1))
-        await store.written()
+            store.add_reply(("key", sample), REPLY, teacher="t", spent=Spent(usd=0.5, tokens=7))
+        store.add_attempt("t", Spent(usd=2.0, tokens=1))
+        await store.write()
 
     with Store(path, run) as store:
         asyncio.run(add())
@@ -34,18 +35,18 @@ def fill(path, run=".", count=1):
 def test_a_reply_comes_back_as_it_was_stored(tmp_path):
     fill(tmp_path / "store.sqlite")
     with Store(tmp_path / "store.sqlite", ".") as store:
-        assert store.get("key", 0) == REPLY
-        assert store.get("key", 1) is None and store.get("other", 0) is None
+        assert store.get(("key", 0)) == REPLY
+        assert store.get(("key", 1)) is None and store.get(("other", 0)) is None
 
 
 def test_an_empty_reply_is_a_reply(tmp_path):
     async def add():
-        store.add("key", 0, Reply(text=""), teacher="t", spent=Spent())
-        await store.written()
+        store.add_reply(("key", 0), Reply(text=""), teacher="t", spent=Spent())
+        await store.write()
 
     with Store(tmp_path / "store.sqlite", ".") as store:
         asyncio.run(add())
-        assert store.get("key", 0) == Reply(text="")
+        assert store.get(("key", 0)) == Reply(text="")
 
 
 def test_spending_is_counted_by_run_and_apart_from_what_may_have_been_lost(tmp_path):
@@ -60,8 +61,8 @@ def test_spending_is_counted_by_run_and_apart_from_what_may_have_been_lost(tmp_p
 
 def test_written_means_that_another_process_can_read_it(tmp_path):
     async def add():
-        store.add("key", 0, REPLY, teacher="t", spent=Spent())
-        await store.written()
+        store.add_reply(("key", 0), REPLY, teacher="t", spent=Spent())
+        await store.write()
         with sqlite3.connect(tmp_path / "store.sqlite") as other:
             return other.execute("SELECT count(*) FROM replies").fetchone()[0]
 
@@ -72,18 +73,18 @@ def test_written_means_that_another_process_can_read_it(tmp_path):
 def test_a_caller_that_is_cancelled_loses_no_reply(tmp_path):
     async def add():
         async def caller():
-            store.add("key", 0, REPLY, teacher="t", spent=Spent())
-            await store.written()
+            store.add_reply(("key", 0), REPLY, teacher="t", spent=Spent())
+            await store.write()
 
         task = asyncio.create_task(caller())
         await asyncio.sleep(0)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        await store.flush()
+        await store.write()
 
     with Store(tmp_path / "store.sqlite", ".") as store:
         asyncio.run(add())
-        assert store.get("key", 0) == REPLY
+        assert store.get(("key", 0)) == REPLY
 
 
 def test_what_is_no_store_is_refused(tmp_path):
@@ -106,3 +107,35 @@ def test_a_request_is_known_by_what_is_sent():
     assert key != hash_request(
         {"model": "m", "temperature": 1.0}, [{"role": "user", "content": "2 + 3?"}]
     )
+
+
+def test_a_stored_reply_with_half_a_surrogate_pair_can_be_used(tmp_path):
+    fill(tmp_path / "store.sqlite")
+    with sqlite3.connect(tmp_path / "store.sqlite") as database:
+        broken = json.dumps({"text": "done \ud83d"})
+        database.execute("UPDATE replies SET reply = ?", (broken,))
+    with Store(tmp_path / "store.sqlite", ".") as store:
+        assert store.get(("key", 0)).text == "done \ufffd"
+
+
+def test_an_attempt_counts_as_lost_until_it_is_removed(tmp_path):
+    async def attempt():
+        number = store.add_attempt("t", Spent(usd=2.0, tokens=9))
+        await store.write()
+        assert store.lost() == Spent(usd=2.0, tokens=9)
+        store.add_reply(("key", 0), REPLY, teacher="t", spent=Spent(usd=0.5, tokens=7))
+        store.remove_attempt(number)
+        await store.write()
+        assert (store.spent(), store.lost()) == (Spent(usd=0.5, tokens=7), Spent())
+
+    with Store(tmp_path / "store.sqlite", ".") as store:
+        asyncio.run(attempt())
+
+
+def test_a_row_that_cannot_be_stored_is_an_error_and_not_a_hang(tmp_path):
+    async def add():
+        store.add_reply(("key", 0), REPLY, teacher="t", spent=Spent(tokens=2**70))
+        await asyncio.wait_for(store.write(), 10)
+
+    with Store(tmp_path / "store.sqlite", ".") as store, pytest.raises(OverflowError):
+        asyncio.run(add())

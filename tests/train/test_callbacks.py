@@ -42,6 +42,7 @@ def state_of(run, step):
     return json.loads(path.read_text())["stateful_callbacks"]["Keeper"]["attributes"]
 
 
+@pytest.mark.slow
 def test_a_resumed_gated_run_has_the_prompts_and_the_state_of_an_uninterrupted_one(
     tmp_path, prompts_seen
 ):
@@ -62,6 +63,7 @@ def test_a_resumed_gated_run_has_the_prompts_and_the_state_of_an_uninterrupted_o
     assert states[5]["gate"] != states[9]["gate"] and states[5]["alone"]["problems"]
 
 
+@pytest.mark.slow
 def test_the_gate_moves_in_training_and_leaves_nothing_in_the_last_phase(tmp_path, prompts_seen):
     make_tiny(tmp_path / "model", "qwen2")
     config = make_config(

@@ -22,6 +22,8 @@ from tiny_rl import GRPO, PROBLEMS, ROUTES, TRAIN, make_config, make_run
 
 torch.set_num_threads(1)
 
+SLOW_ARCHITECTURES = [pytest.param(name, marks=pytest.mark.slow) for name in ("qwen3", "gemma3")]
+
 
 @pytest.fixture
 def prompts_seen(monkeypatch):
@@ -51,7 +53,7 @@ def test_the_methods_of_trl_that_we_wrap_have_the_signatures_we_know():
         assert list(inspect.signature(trainer.compute_loss).parameters) == parameters
 
 
-@pytest.mark.parametrize("architecture", ["llama", "qwen3", "gemma3"])
+@pytest.mark.parametrize("architecture", ["llama", *SLOW_ARCHITECTURES])
 def test_training_ends_with_a_plain_checkpoint_and_its_records(
     tmp_path, architecture, prompts_seen
 ):
@@ -104,6 +106,7 @@ def test_recipe_r1_starts_from_the_distilled_model_and_string_prompts_work(tmp_p
     assert run.path("model").is_dir()
 
 
+@pytest.mark.slow
 def test_a_resumed_run_sees_the_prompts_of_an_uninterrupted_one(tmp_path, prompts_seen):
     make_tiny(tmp_path / "model", "qwen2")
     config = make_config(
@@ -129,6 +132,7 @@ def test_a_resumed_run_sees_the_prompts_of_an_uninterrupted_one(tmp_path, prompt
     ]
 
 
+@pytest.mark.slow
 def test_lora_is_merged_at_the_end(tmp_path):
     make_tiny(tmp_path / "model", "qwen2")
     config = make_config(tmp_path, train=TRAIN | {"lora": {"r": 2, "target_modules": ["q_proj"]}})

@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from realm.config.root import load_config
 from realm.core.jsonl import read_routes
 from realm.core.records import Problem, Route
@@ -75,6 +77,7 @@ def test_a_round_begins_where_the_last_one_ended(small_config, tmp_path):
     assert third.folder == tmp_path / "run/round-3" and not third.path("distilled").exists()
 
 
+@pytest.mark.slow
 def test_two_rounds_run_and_are_not_done_twice(tmp_path):
     config = write_config(tmp_path)
     arguments = (

@@ -20,6 +20,8 @@ from tiny import make_tiny
 
 torch.set_num_threads(1)
 
+SLOW_ARCHITECTURES = [pytest.param(name, marks=pytest.mark.slow) for name in ("qwen3", "gemma3")]
+
 SFT = {"max_steps": 2, "per_device_train_batch_size": 4, "learning_rate": 1e-3}
 
 
@@ -219,7 +221,7 @@ def test_rules_that_no_chain_uses_are_printed_and_written_down(tmp_path, capsys)
     assert "No chain uses 1 of the 2 rules, as far as its text tells: 2." in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("architecture", ["llama", "qwen3", "gemma3"])
+@pytest.mark.parametrize("architecture", ["llama", *SLOW_ARCHITECTURES])
 def test_distillation_ends_with_a_plain_checkpoint(tmp_path, architecture):
     make_tiny(tmp_path / "model", architecture)
     config = make_config(tmp_path)
@@ -285,6 +287,7 @@ def test_a_reasoning_model_learns_to_end_its_private_thinking(tmp_path):
     assert parse_completion(completion, 0, think_end="</think>").well_formed
 
 
+@pytest.mark.slow
 def test_a_killed_distillation_goes_on_from_its_last_checkpoint(tmp_path, capsys):
     make_tiny(tmp_path / "model", "qwen2")
     config = make_config(tmp_path, distill={"sft": SFT | {"max_steps": 4, "save_steps": 2}})
@@ -339,6 +342,7 @@ def test_a_checkpoint_whose_generation_settings_cannot_be_written_is_distilled_a
     assert saved.to_diff_dict() == used.to_diff_dict() and saved.temperature is None
 
 
+@pytest.mark.slow
 def test_the_libraries_say_nothing_between_our_own_lines(tmp_path, capfd):
     make_tiny(tmp_path / "model", "qwen2")
     capfd.readouterr()

@@ -226,6 +226,7 @@ def weights_after(folder, fade, name):
     )
 
 
+@pytest.mark.slow
 def test_in_training_the_credits_move_the_model_and_are_logged(tmp_path, generous):
     make_tiny(tmp_path / "model", "qwen2")
     off, _ = weights_after(tmp_path, {"dropout": 0.0}, "off")

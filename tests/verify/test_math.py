@@ -104,6 +104,7 @@ def test_nothing_that_a_model_may_write_raises_or_takes_long(answers):
     assert answers.same("\0\ud800\\frac{{", "\n$") is False
 
 
+@pytest.mark.slow
 def test_a_comparison_that_hangs_costs_its_time_and_nothing_else():
     answers = MathAnswers(seconds=0.5)
     started = time.monotonic()
@@ -117,6 +118,7 @@ def test_a_comparison_that_hangs_costs_its_time_and_nothing_else():
     )
 
 
+@pytest.mark.slow
 def test_no_process_before_it_is_needed_a_dead_one_is_replaced_and_none_is_left():
     answers = MathAnswers(seconds=20)
     assert answers.same(r"\frac{2}{4}", "0.5") is True
@@ -133,6 +135,7 @@ def test_no_process_before_it_is_needed_a_dead_one_is_replaced_and_none_is_left(
     assert process.returncode == -signal.SIGKILL, "the workers end with who asked"
 
 
+@pytest.mark.slow
 def test_an_interrupt_leaves_nothing_half_answered(monkeypatch):
     workers = Workers(seconds=20)
     assert workers.compare([("x!", "y!")]) == [False]
@@ -148,6 +151,7 @@ def test_an_interrupt_leaves_nothing_half_answered(monkeypatch):
     assert workers.compare([("x!", "x!")]) == [True]
 
 
+@pytest.mark.slow
 def test_a_forked_child_starts_workers_of_its_own():
     workers = Workers(seconds=20)
     assert workers.compare([("x!", "x!")]) == [True]

@@ -162,3 +162,9 @@ class PythonDomain(Section):
     path as `../my_domain.py:Class` is relative to the config file."""
     settings: dict[str, Any] = {}
     """The arguments of the class."""
+
+
+class GivenDomain(Section):
+    """No domain in the config: the caller passes one to `realm.Run`."""
+
+    kind: Literal["given"] = "given"

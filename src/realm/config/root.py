@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -18,7 +18,12 @@ from pydantic import (
 )
 
 from realm.config.compare import CompareConfig
-from realm.config.domain import FilesDomain, GymDomain, PythonDomain
+from realm.config.domain import (
+    FilesDomain,
+    GivenDomain,
+    GymDomain,
+    PythonDomain,
+)
 from realm.config.routes import CollectedRoutes, ImportedRoutes, ScriptedRoutes
 from realm.config.yaml import describe_mistakes, put_in, read_settings
 from realm.core.errors import ConfigError
@@ -217,7 +222,9 @@ class Config(Section):
     """r1: distil, then reinforcement learning; zero: reinforcement learning straight on `model`."""
     rounds: PositiveInt = 1
     """How often the recipe's reinforcement learning is done; from the second time on with routes that the policy wrote itself."""
-    domain: FilesDomain | GymDomain | PythonDomain = Field(discriminator="kind")
+    domain: FilesDomain | GymDomain | PythonDomain | GivenDomain = Field(
+        default=GivenDomain(), discriminator="kind"
+    )
     prompt: PromptConfig = PromptConfig()
     routes: ScriptedRoutes | ImportedRoutes | CollectedRoutes = Field(
         default=ScriptedRoutes(), discriminator="kind"
@@ -302,10 +309,23 @@ class Config(Section):
         )
 
 
-def load_config(path: Path, overrides: list[str] | None = None) -> Config:
-    """Return the settings of a YAML file, with `a.b=value` overrides put on top; `ConfigError` on any mistake in them."""
+def load_config(
+    path: str | Path, overrides: Mapping[str, Any] | Sequence[str] | None = None
+) -> Config:
+    """Return the settings of a YAML file.
+
+    Args:
+        path: The YAML file. Paths inside it are relative to it.
+        overrides: Settings that replace those of the file, as `{"train.fade.kind": "cosine"}`, or
+            as the command line writes them: `["train.fade.kind=cosine"]`.
+
+    Raises:
+        ConfigError: The file cannot be read, or a setting is unknown, missing or out of range.
+    """
     path = Path(path)
-    return _validated(read_settings(path, overrides or []), path, overrides or [])
+    if isinstance(overrides, Mapping):
+        return _validated(read_settings(path, []), path, []).with_settings(overrides)
+    return _validated(read_settings(path, list(overrides or [])), path, list(overrides or []))
 
 
 def _validated(settings: Mapping[str, Any], path: Path, overrides: list[str]) -> Config:

@@ -18,7 +18,6 @@ from pydantic import (
 )
 
 from realm.core.settings import Section
-from realm.sources.prompts import GUIDED, RATIONALIZED, SYSTEM, UNGUIDED
 
 
 class ScriptedRoutes(Section):
@@ -257,24 +256,24 @@ class Guide(Section):
 
 
 class TeacherPrompts(Section):
-    """What teachers are asked. Another text is another request: all of its kind are asked again."""
+    """What teachers are asked; null: the built-in text. A changed text asks all of its kind again."""
 
-    system: str | None = SYSTEM
-    """Of guided prompts; null for a model whose chat template knows no system role, and then say it in `guided`."""
-    guided: str = GUIDED
-    unguided: str = UNGUIDED
-    rationalized: str = RATIONALIZED
+    system: str | None = None
+    """Of guided prompts; "" for a model whose chat template has no system role."""
+    guided: str | None = None
+    unguided: str | None = None
+    rationalized: str | None = None
     form: str | None = None
     """What follows "The answer is", in words; null: what suits the domain's kind of answer."""
 
     @field_validator("guided", "unguided", "rationalized")
     @classmethod
-    def _has_placeholders(cls, template: str, info: Any) -> str:
+    def _has_placeholders(cls, template: str | None, info: Any) -> str | None:
         needed = {"unguided": ["{question}"], "rationalized": ["{question}", "{guide}", "{answer}"]}
         missing = [
             name
             for name in needed.get(info.field_name, ["{question}", "{guide}"])
-            if name not in template
+            if template is not None and name not in template
         ]
         if missing:
             raise ValueError(f"the template lacks {' and '.join(missing)}")

@@ -28,4 +28,4 @@ class Stage:
     estimate: Callable[[Any], str | None] | None = None
     """Return what the stage would cost, or None if it costs nothing."""
     files: Callable[[Any], list[str]] | None = None
-    """Return the files besides those of the run folder that the stage of a run reads."""
+    """Return the files outside the run folder that the stage reads, as the config names them."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import inspect
+import json
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -64,6 +66,25 @@ def find_source(target: str, folder: Path) -> Path | None:
         return path
     file = path if path.suffix == ".py" else path.with_name(f"{path.name}.py")
     return file if file.is_file() else None
+
+
+def fingerprint(value: Any) -> str:
+    """Return a hash by which a stage notices that the user's domain or function has changed.
+
+    It covers the source code of the class or function (its qualified name if there is no source,
+    as for lambdas typed into a shell), the rule book of a domain, and those attributes of an
+    object that are plain text, numbers or lists of them. What other functions it calls is not
+    covered: use `force` after a change there.
+    """
+    code = value if inspect.isroutine(value) or inspect.isclass(value) else type(value)
+    parts: list[Any] = [f"{code.__module__}.{code.__qualname__}", getattr(value, "rules", None)]
+    with suppress(OSError, TypeError):
+        parts.append(inspect.getsource(code))
+    attributes = vars(value) if hasattr(value, "__dict__") and code is not value else {}
+    for name, attribute in sorted(attributes.items()):
+        with suppress(TypeError, ValueError):
+            parts.append([name, json.dumps(attribute, sort_keys=True)])
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 @contextmanager

@@ -111,6 +111,34 @@ class FilesDomain(Domain):
         return draw_split(identity, self.settings.splits, seed)
 
 
+def read_problems(
+    path: str | Path,
+    *,
+    seed: int,
+    answer: str = "text",
+    columns: Mapping[str, str | None] | None = None,
+    splits: Mapping[str, float] | None = None,
+) -> list[Problem]:
+    """Return the problems in a table, each in a split that its id and `seed` decide.
+
+    Args:
+        path: A CSV, JSON Lines or Parquet file.
+        seed: Another seed gives other splits.
+        answer: The kind of the gold answers, such as "number".
+        columns: Which column holds what, as in `domain.columns`; by default the columns are
+            called id, question and answer. `{"id": None}` takes the hash of the question as id.
+        splits: The share of each split, as in `domain.splits`.
+    """
+    from realm.config.domain import FilesDomain as FilesSettings
+
+    given: dict[str, Any] = {"columns": columns, "splits": splits}
+    settings = FilesSettings.model_validate(
+        {"kind": "files", "path": str(path), "answer": answer}
+        | {name: value for name, value in given.items() if value is not None}
+    )
+    return FilesDomain(settings).problems(seed)
+
+
 def cell(row: Mapping[str, Any], column: str, place: str, setting: str) -> Any:
     """Return what `row` holds in `column`; `DataError` names the columns there are."""
     if column not in row:

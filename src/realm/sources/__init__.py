@@ -1,54 +1,68 @@
-"""Teachers: whoever writes routes and guided chains of thought. What they are asked, and what comes back."""
+"""Sources of routes: what a teacher is asked, what it replies, and what may go wrong."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
-from realm.core.records import Problem
-
-if TYPE_CHECKING:  # the settings read the prompts of this package
+if TYPE_CHECKING:
     from realm.config.routes import Price
+    from realm.core.records import Problem
 
-_THOUGHT = re.compile(r"\s*<think>(.*?)</think>", re.DOTALL)
+# How endpoints say that a reply ends before its end: at the token limit, or at a content filter.
+_CUT = {"length", "max_tokens", "max_output_tokens", "model_length", "content_filter", "safety"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """One sample of one prompt."""
+    """One sample of one prompt.
+
+    >>> problem = Problem(id="p1", split="train", question="1 + 1?", answer=2)
+    >>> prompt = {"role": "user", "content": "1 + 1?"}
+    >>> Request(problem=problem, kind="unguided", sample=0, messages=(prompt,)).key
+    ('p1', 'unguided', 0)
+    """
 
     problem: Problem
     kind: Literal["guided", "unguided", "rationalized"]
     sample: int
     messages: tuple[dict[str, str], ...]
     guide: tuple[str, ...] = ()
-    """Which units of the guide the prompt shows, by the hash of their text."""
+    """Hashes of the guide's units that the prompt shows."""
 
     @property
-    def place(self) -> tuple[str, str, int]:
-        """Return what tells this request from the others of its teacher."""
+    def key(self) -> tuple[str, str, int]:
+        """Return what identifies this request among those of its teacher."""
         return self.problem.id, self.kind, self.sample
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reply:
-    """What a teacher wrote. A number of tokens is `None` where the teacher did not say it."""
+    """What a teacher wrote. A token count is `None` where the teacher does not report it.
+
+    >>> Reply(text="The answer is 2.", reasoning="1 + 1 is 2.", finish_reason="length").is_cut
+    True
+    """
 
     text: str
     reasoning: str = ""
-    """What a reasoning model thought before its text, where the endpoint hands it over apart."""
+    """Thoughts of a reasoning model, without the text."""
     finish_reason: str | None = None
-    """`length` where the reply was cut at its limit of tokens."""
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     cost_usd: float | None = None
 
+    def __post_init__(self) -> None:
+        """Make the texts encodable, or a reply that is paid for could never be stored."""
+        object.__setattr__(self, "text", _mend_surrogates(self.text))
+        object.__setattr__(self, "reasoning", _mend_surrogates(self.reasoning))
+
     @property
-    def truncated(self) -> bool:
-        """Tell whether the reply ends before its end."""
-        return self.finish_reason == "length"
+    def is_cut(self) -> bool:
+        """Whether the reply was cut off, so that it states no answer."""
+        return (self.finish_reason or "").lower() in _CUT
 
     @property
     def chain(self) -> str:
@@ -56,58 +70,55 @@ class Reply:
         return "\n\n".join(part for part in (self.reasoning.strip(), self.text.strip()) if part)
 
 
-class Teacher(Protocol):
-    """What the collection asks of a teacher."""
+@dataclass
+class Attempt:
+    """One attempt at a call. The teacher says what became of it."""
+
+    outcome: Literal["unknown", "free", "answered"] = "unknown"
+    """An attempt of unknown outcome may have been charged; it counts at its worst case."""
+
+
+Attempts = Callable[[], AbstractAsyncContextManager[Attempt]]
+"""Opens an attempt once the budget and the limit of requests in flight allow it."""
+
+
+class Teacher:
+    """What the collection asks of a teacher. The defaults are of one whose replies are free."""
 
     name: str
     """The source of its routes."""
-    fields: dict[str, Any] | None
-    """What shapes a reply besides the messages; `None` where a reply costs nothing and need not be kept."""
-    at_once: int
-    """How many requests one call takes."""
-    price: Price | None
-    max_tokens: int
+    fields: dict[str, Any] | None = None
+    """What determines a reply besides the messages; `None` if replies are free and not stored."""
+    batch_size = 1024
+    """Number of requests in one call."""
+    price: Price | None = None
+    max_tokens = 0
 
-    async def ask(self, requests: Sequence[Request]) -> list[Reply | None]:
-        """Return a reply for each request, `None` for one that this teacher has no reply to.
+    def open(self) -> None:
+        """Raise a `RealmError` if the teacher cannot be asked, before any teacher is."""
 
-        Raises `TryAgain` where another attempt may help, `Refused` where this request is the trouble, and a `RealmError`
-        where the user must do something first.
+    async def ask(self, requests: Sequence[Request], attempts: Attempts) -> list[Reply | None]:
+        """Return a reply for each request, or `None` where this teacher has none.
+
+        Raises:
+            NoReplyError: No reply could be had; other requests may fare better.
+            RealmError: The user must do something first.
         """
+        raise NotImplementedError
 
     async def close(self) -> None:
-        """Let go of connections."""
+        """Release connections and memory."""
 
 
-class TryAgain(Exception):
-    """A call that failed in a way that passes. Its message holds no key."""
+class NoReplyError(Exception):
+    """A call without a reply. The message holds no key."""
 
-    def __init__(
-        self,
-        message: str,
-        *,
-        busy: bool = False,
-        after: float | None = None,
-        maybe_charged: bool = False,
-    ) -> None:
+    def __init__(self, message: str, *, is_refused: bool = False) -> None:
         super().__init__(message)
-        self.busy = busy
-        """The endpoint asked for patience: it is well, and there are too many calls."""
-        self.after = after
-        """Seconds to wait at least, where the endpoint names them."""
-        self.maybe_charged = maybe_charged
-        """The endpoint may have done the work and charged for it."""
+        self.is_refused = is_refused
+        """The endpoint does not accept this very request; else no attempt succeeded."""
 
 
-class Refused(Exception):
-    """The endpoint does not take this very request. The message holds no key."""
-
-
-def split_thought(text: str) -> tuple[str, str]:
-    """Return (reasoning, text) of a reply whose reasoning stands in think tags before the text.
-
-    >>> split_thought("<think>2 + 2</think>The answer is 4")
-    ('2 + 2', 'The answer is 4')
-    """
-    thought = _THOUGHT.match(text)
-    return (thought[1].strip(), text[thought.end() :].lstrip()) if thought else ("", text)
+def _mend_surrogates(text: str) -> str:
+    """Return `text` with surrogate pairs joined and half pairs replaced, so that UTF-8 holds it."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -1,121 +1,163 @@
-"""A teacher behind an OpenAI-compatible endpoint: one attempt of one request, and what a failure means."""
+"""A teacher behind an OpenAI-compatible endpoint.
+
+The `openai` client connects, times out and retries. Its HTTP client is ours in one respect: each
+attempt is opened with the collection, which reserves what it may cost.
+"""
 
 from __future__ import annotations
 
-import asyncio
 import json
-import math
 import os
 import re
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-from typing import Any
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
-from openai import APIConnectionError, APIStatusError, AsyncOpenAI
+from openai import APIConnectionError, APIStatusError, AsyncOpenAI, DefaultAsyncHttpxClient
 
-from realm.config.routes import ApiTeacher as Settings
 from realm.core.errors import ConfigError, ModelError, RunError, keep_secret, mask_secrets
-from realm.sources import Refused, Reply, Request, TryAgain, split_thought
+from realm.method.thoughts import split_thoughts
+from realm.sources import Attempts, NoReplyError, Reply, Request, Teacher
 
-_LONGEST = 300
-"""Characters of an endpoint's own words that a message repeats."""
-_PASSES = {408, 409, 425, 429}
-_ABOUT_THE_REQUEST = {400, 413, 422}
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from realm.config.routes import ApiTeacher as Settings
+
+# Characters of an endpoint's own words that a message repeats.
+_MAX_QUOTED = 300
+# SQLite holds integers up to 2**63 - 1; no reply has this many tokens.
+_MAX_COUNT = 10**12
+# Names of the fields and of the content parts that hold thoughts, by provider: DeepSeek and vLLM,
+# OpenRouter (twice), Mistral and Anthropic (parts of type `thinking`).
+_REASONING_FIELDS = ("reasoning_content", "reasoning", "reasoning_details")
+
+_attempts: ContextVar[Attempts] = ContextVar("attempts")
 
 
-class ApiTeacher:
-    """Asks one sample a request: `n` is never sent, since many servers ignore or refuse it."""
+class _MeteredClient(DefaultAsyncHttpxClient):
+    """An HTTP client that opens an attempt for each request, retries included."""
 
-    at_once = 1
+    async def send(self, request: Any, **options: Any) -> Any:
+        async with _attempts.get()() as attempt:
+            try:
+                response = await super().send(request, **options)
+            except Exception as error:
+                # ConnectError and ConnectTimeout: nothing reached the endpoint.
+                if type(error).__name__.startswith("Connect"):
+                    attempt.outcome = "free"
+                raise
+            if response.status_code >= 400:
+                attempt.outcome = "free"
+                if b"insufficient_quota" in response.content:
+                    # OpenAI sends 429 for an empty account; waiting does not fill it.
+                    response.headers["x-should-retry"] = "false"
+            elif status := _find_error_status(response.content):
+                # The client retries by status; what it does not retry is explained by status.
+                response.status_code = status
+            else:
+                attempt.outcome = "answered"
+            return response
 
-    def __init__(self, settings: Settings, *, seconds: float) -> None:
-        """Read the key from the environment; `seconds` is the time limit of one attempt."""
+
+class ApiTeacher(Teacher):
+    """Asks for one sample per request: many servers ignore or refuse `n`."""
+
+    batch_size = 1
+
+    def __init__(self, settings: Settings, *, seconds: float, attempts: int) -> None:
+        """Keep the settings; `open` reads the key from the environment.
+
+        Args:
+            settings: The teacher's settings.
+            seconds: Time limit of one attempt.
+            attempts: How often a request is tried.
+        """
         self.name, self.price, self.max_tokens = settings.name, settings.price, settings.limit
         self.fields = request_fields(settings)
-        self._settings, self._seconds = settings, seconds
-        self._url = (
-            settings.base_url or os.environ.get("OPENAI_BASE_URL") or "https://api.openai.com/v1"
-        )
-        # A client that waits and tries again by itself would do so behind the budget's back.
+        self._settings, self._seconds, self._attempts = settings, seconds, attempts
+        default = os.environ.get("OPENAI_BASE_URL", "https://api.openai.com/v1")
+        self._url = settings.base_url or default
+
+    def open(self) -> None:
+        """Read the key, and make the client."""
+        self._key = read_key(self._settings)
         self._client = AsyncOpenAI(
-            base_url=self._url, api_key=read_key(settings), max_retries=0, timeout=seconds
+            base_url=self._url,
+            api_key=self._key or "none",  # the client needs one
+            max_retries=self._attempts - 1,
+            timeout=self._seconds,
+            http_client=_MeteredClient(timeout=self._seconds),
         )
 
-    async def ask(self, requests: Sequence[Request]) -> list[Reply | None]:
+    async def ask(self, requests: Sequence[Request], attempts: Attempts) -> list[Reply | None]:
         """Return the reply to the one request."""
         (request,) = requests
-        body = {**self.fields, "messages": list(request.messages)}
+        fields = request_fields(self._settings)
+        _attempts.set(attempts)
         try:
-            async with asyncio.timeout(self._seconds):
-                response = await self._client.chat.completions.with_raw_response.create(
-                    model=body.pop("model"), messages=body.pop("messages"), extra_body=body
-                )
-        except TimeoutError:
-            raise TryAgain(f"no reply within {self._seconds:g} s", maybe_charged=True) from None
-        except APIConnectionError as error:  # its time-outs as well
-            raise self._explain_connection(error) from None
+            response = await self._client.chat.completions.with_raw_response.create(
+                model=fields.pop("model"),
+                messages=list(request.messages),  # type: ignore[arg-type]  # plain dicts do
+                extra_body=fields,
+            )
+        except APIConnectionError as error:  # timeouts included
+            raise NoReplyError(self._explain_connection(error)) from None
         except APIStatusError as error:
-            raise self._explain(error) from None
-        return [self._read(response.http_response.content)]
+            raise self._explain_status(error) from None
+        body = response.http_response.text
+        if self._key:  # a server may repeat the key that it was sent
+            body = body.replace(self._key, "***")
+        return [read_reply(json.loads(body), max_tokens=self.max_tokens)]
 
     async def close(self) -> None:
-        """Let go of connections."""
+        """Close the connections."""
         await self._client.close()
 
-    def _read(self, body: bytes) -> Reply:
-        try:
-            return read_reply(json.loads(body))
-        except (ValueError, RecursionError):
-            said = self._mask(body.decode(errors="replace"))
-            raise TryAgain(
-                f"the reply is no chat completion: {said!r}", maybe_charged=True
-            ) from None
-
-    def _explain_connection(self, error: APIConnectionError) -> TryAgain:
-        """Return a failure to pass on; what never reached the endpoint (a `ConnectError` of the HTTP library) costs nothing."""
+    def _explain_connection(self, error: APIConnectionError) -> str:
         cause = error.__cause__ or error
-        said = self._mask(f"{type(cause).__name__} at {self._url}: {str(cause) or error}")
-        return TryAgain(said, maybe_charged=not type(cause).__name__.startswith("Connect"))
+        address = urlsplit(self._url)
+        proxy = getproxies().get(address.scheme)
+        through = ""
+        if proxy and not proxy_bypass(address.hostname or ""):
+            shown = proxy.rpartition("@")[2]
+            through = f" through the proxy {shown} (environment variable {address.scheme}_proxy)"
+        said = f"{type(cause).__name__} at {self._url}{through}: {str(cause) or error}"
+        return _quote(f"{self._attempts} attempts, the last: {said}")
 
-    def _explain(self, error: APIStatusError) -> Exception:
-        """Return what the status means: it passes, this request is refused, or the user must do something."""
-        status, said = error.status_code, self._mask(_message_of(error))
-        found = f"HTTP {status}: {said}"
+    def _explain_status(self, error: APIStatusError) -> Exception:
+        """Return what a status means: try later, a refused request, or something to be done."""
+        status = error.status_code
+        found = f"HTTP {status}: {_quote(_message_of(error))}"
+        if status in (400, 413, 422):
+            return NoReplyError(f"refused: {found}", is_refused=True)
         place = f"teacher {self.name!r} at {self._url}: {found}. "
         if status == 402 or "insufficient_quota" in (error.code, error.type):
             return RunError(
-                place
-                + "The account has no credit left. Top it up and run again; nothing is paid twice."
+                f"{place}The account has no credit left. Top it up and run again; nothing is paid "
+                "twice."
             )
-        if status in _PASSES or status >= 500:
-            after = read_retry_after(error.response.headers)
-            return TryAgain(found, busy=status == 429 or after is not None, after=after)
-        if status in _ABOUT_THE_REQUEST:
-            return Refused(found)
+        if status in (408, 409, 425, 429) or status >= 500:
+            wait = error.response.headers.get("retry-after")
+            hint = f" (it asks to wait: Retry-After: {_quote(wait)})" if wait else ""
+            return NoReplyError(f"{self._attempts} attempts, the last: {found}{hint}")
         if status == 401:
             name = self._settings.key_env
-            where = (
-                f"The key in the environment variable {name} was not accepted"
-                if name
-                else "It wants a key, and key_env is null"
-            )
+            where = f"The key in the environment variable {name} was not accepted"
             return ConfigError(
-                f"{place}{where}. Check the key, key_env, and that base_url is the address of its provider."
+                f"{place}{where if name else 'It wants a key, and key_env is null'}. Check the "
+                "key, key_env, and that base_url is the address of its provider."
             )
-        if status == 404:
+        if status in (404, 405):
             return ConfigError(
-                f"{place}There is no such model or address. Check model ({self._settings.model!r}) and base_url, "
-                "which for most servers ends in /v1."
+                f"{place}There is no such model or address. Check model "
+                f"({self._settings.model!r}) and base_url, which for most servers ends in /v1."
             )
         return ModelError(
-            f"{place}Trying again would not help. Check what the account and the model {self._settings.model!r} allow."
+            f"{place}A retry would not help. Check what the account and the model "
+            f"{self._settings.model!r} allow."
         )
-
-    def _mask(self, text: str) -> str:
-        """Return a message in one line, without keys, and then cut: what is cut first could leave half a key."""
-        text = " ".join(mask_secrets(text).split())
-        return text if len(text) <= _LONGEST else text[:_LONGEST] + " ..."
 
 
 def request_fields(settings: Settings) -> dict[str, Any]:
@@ -128,69 +170,105 @@ def request_fields(settings: Settings) -> dict[str, Any]:
     return fields | settings.extra
 
 
-def read_key(settings: Settings) -> str:
-    """Return the key that the environment holds; from here on every message masks it."""
+def read_key(settings: Settings) -> str | None:
+    """Return the key from the environment, if one is set; from here on every message masks it."""
     if settings.key_env is None:
-        return "none"  # the package wants one
+        return None
     key = os.environ.get(settings.key_env, "").strip()
+    where = f"teacher {settings.name!r}: the environment variable {settings.key_env}"
     if not key:
         raise ConfigError(
-            f"teacher {settings.name!r}: the environment variable {settings.key_env} is not set. Put the key there, or set "
-            "key_env: null for a server that asks for none."
+            f"{where} is not set. Put the key there, or set key_env: null for a server that asks "
+            "for none."
         )
     keep_secret(key)
+    # Visible ASCII without quotes and the backslash: what an HTTP header can hold.
     if not re.fullmatch(r"[!#-&(-\[\]-~]+", key):
         raise ConfigError(
-            f"teacher {settings.name!r}: the environment variable {settings.key_env} holds white space, quotes or other "
-            "characters that no key has. Set it to the key alone."
+            f"{where} holds white space, quotes or other characters that no key has. Set it to the "
+            "key alone."
         )
     return key
 
 
-def read_reply(body: Any) -> Reply:
-    """Return the reply that the body of an answer holds; `ValueError` where it is no chat completion.
+def read_reply(body: Any, *, max_tokens: int | None = None) -> Reply:
+    """Return the reply in the body of a chat completion.
 
-    Reasoning comes as `reasoning_content` or `reasoning` beside the content, or in think tags before it. A content of null
-    is an empty text: the endpoint has answered, and the teacher said nothing.
+    A content of null is an empty text: the endpoint has answered, and the teacher said nothing.
+
+    Args:
+        body: The JSON value that the endpoint sent.
+        max_tokens: The limit that was asked for; a reply as long as that counts as cut off.
+
+    Raises:
+        ValueError: It is not a chat completion, or reports an error.
     """
     try:
         choice = body["choices"][0]
         message = choice["message"]
-        text = _join(message.get("content"))
+        content = message.get("content")
     except (KeyError, IndexError, TypeError, AttributeError):
-        raise ValueError("no chat completion") from None
-    reasoning = _join(message.get("reasoning_content")) or _join(message.get("reasoning"))
-    if not reasoning:
-        reasoning, text = split_thought(text)
-    usage = body.get("usage") if isinstance(body.get("usage"), dict) else {}
+        raise ValueError("not a chat completion") from None
+    thoughts, text = _read_parts(content)
+    finish = choice.get("finish_reason")
+    if finish == "error" or choice.get("error") or (body.get("error") and not text):
+        raise ValueError("an error in place of a chat completion")
+    fields = ("".join(_read_parts(message.get(name))) for name in _REASONING_FIELDS)
+    thoughts = thoughts or next(filter(None, fields), "")
+    in_text, text = split_thoughts(text)
+    usage = body.get("usage")
+    usage = usage if isinstance(usage, dict) else {}
+    completion_tokens = _read_count(usage.get("completion_tokens"))
+    if max_tokens is not None and (completion_tokens or 0) >= max_tokens:
+        finish = "length"
     return Reply(
         text=text,
-        reasoning=reasoning,
-        finish_reason=choice.get("finish_reason")
-        if isinstance(choice.get("finish_reason"), str)
-        else None,
-        prompt_tokens=_count(usage.get("prompt_tokens")),
-        completion_tokens=_count(usage.get("completion_tokens")),
+        reasoning=thoughts or in_text,
+        finish_reason=finish if isinstance(finish, str) else None,
+        prompt_tokens=_read_count(usage.get("prompt_tokens")),
+        completion_tokens=completion_tokens,
     )
 
 
-def read_retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds to wait that the headers ask for, as a number or as a date; `None` where they ask for none."""
-    said = headers.get("retry-after", "")
+def _read_parts(content: Any) -> tuple[str, str]:
+    """Return `(thoughts, text)` of a content, which is a text, null, or a list of parts."""
+    if not isinstance(content, list):
+        return "", content if isinstance(content, str) else ""
+    thoughts: list[str] = []
+    texts: list[str] = []
+    for part in content:
+        if not isinstance(part, dict):
+            continue
+        is_thought = str(part.get("type")).startswith(("thinking", "reasoning"))
+        value = part.get("thinking") or part.get("text")
+        (thoughts if is_thought else texts).append("".join(_read_parts(value)))
+    return "".join(thoughts), "".join(texts)
+
+
+def _read_count(value: Any) -> int | None:
+    is_count = isinstance(value, int) and not isinstance(value, bool)
+    return value if is_count and 0 <= value <= _MAX_COUNT else None
+
+
+def _find_error_status(body: bytes) -> int | None:
+    """Return the status that a reply of status 200 should have had; `None` if it is good.
+
+    Gateways report errors of the provider behind them in the body. A body that is not a chat
+    completion at all gets 502, which the client retries.
+    """
+    value = None
     try:
-        seconds = float(said)
-    except ValueError:
-        try:
-            moment = parsedate_to_datetime(said)
-        except ValueError:
-            return None
-        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        seconds = (moment - datetime.now(UTC)).total_seconds()
-    return max(0.0, seconds) if math.isfinite(seconds) else None
+        value = json.loads(body)
+        read_reply(value)
+    except (ValueError, RecursionError):
+        error = value.get("error") if isinstance(value, dict) else None
+        code = error.get("code") if isinstance(error, dict) else None
+        return code if isinstance(code, int) and 400 <= code < 600 else 502
+    return None
 
 
 def _message_of(error: APIStatusError) -> str:
-    """Return the endpoint's own words, from the usual place of the body where they are there."""
+    """Return the endpoint's own words, from the usual place in the body if they are there."""
     body = error.body
     if isinstance(body, dict):
         inner = body.get("error", body)
@@ -200,12 +278,7 @@ def _message_of(error: APIStatusError) -> str:
     return error.message
 
 
-def _join(content: Any) -> str:
-    """Return a content that is a text, nothing, or a list of parts of which some are text."""
-    if isinstance(content, list):
-        return "".join(_join(part.get("text")) for part in content if isinstance(part, dict))
-    return content if isinstance(content, str) else ""
-
-
-def _count(value: Any) -> int | None:
-    return value if isinstance(value, int) and value >= 0 else None
+def _quote(text: str) -> str:
+    """Return a message in one line, without keys. It is cut last: a cut could leave half a key."""
+    text = " ".join(mask_secrets(text).split())
+    return text if len(text) <= _MAX_QUOTED else text[:_MAX_QUOTED] + " ..."

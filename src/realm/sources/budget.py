@@ -1,20 +1,26 @@
-"""What calls cost: the worst that one may cost before it is made, what it did cost, and a hard cap on the sum."""
+"""What calls cost: the worst case before a call, the real cost after it, and a hard cap."""
 
 from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from realm.config.routes import Price
-from realm.sources import Reply, Request
+if TYPE_CHECKING:
+    from realm.config.routes import Price
+    from realm.sources import Reply, Request
 
+# Tokens that a chat template or a provider may put around the messages.
 PROMPT_OVERHEAD = 100
-"""Tokens that a chat template or a provider may put around the messages."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Spent:
-    """Dollars and tokens."""
+    """Dollars and tokens.
+
+    >>> Spent(usd=1.0, tokens=10) + Spent(usd=0.5, tokens=3)
+    Spent(usd=1.5, tokens=13)
+    """
 
     usd: float = 0.0
     tokens: int = 0
@@ -23,66 +29,66 @@ class Spent:
         return Spent(usd=self.usd + other.usd, tokens=self.tokens + other.tokens)
 
 
-def price_of(prompt_tokens: float, completion_tokens: float, price: Price | None) -> float:
-    """Return the cost in dollars; 0 where no price is set.
+def price_tokens(prompt_tokens: float, completion_tokens: float, price: Price | None) -> float:
+    """Return the price in dollars; 0 if no price is set."""
+    if price is None:
+        return 0.0
+    return (prompt_tokens * price.prompt + completion_tokens * price.completion) / 1e6
 
-    >>> price_of(1_000_000, 500_000, Price(prompt=2, completion=8))
-    6.0
-    """
-    return (
-        0.0
-        if price is None
-        else (prompt_tokens * price.prompt + completion_tokens * price.completion) / 1e6
+
+def worst_cost(request: Request, max_tokens: int, price: Price | None) -> Spent:
+    """Return the most that a call may cost: a token per byte, and the longest possible reply."""
+    num_bytes = sum(len(message["content"].encode()) for message in request.messages)
+    prompt = num_bytes + PROMPT_OVERHEAD
+    return Spent(usd=price_tokens(prompt, max_tokens, price), tokens=prompt + max_tokens)
+
+
+def reply_cost(reply: Reply, request: Request, max_tokens: int, price: Price | None) -> Spent:
+    """Return the cost by the endpoint's own count, or the worst case if it did not count."""
+    if reply.prompt_tokens is None or reply.completion_tokens is None:
+        return worst_cost(request, max_tokens, price)
+    return Spent(
+        usd=price_tokens(reply.prompt_tokens, reply.completion_tokens, price),
+        tokens=reply.prompt_tokens + reply.completion_tokens,
     )
 
 
-def worst_case(request: Request, max_tokens: int, price: Price | None) -> Spent:
-    """Return the most that a call may cost: a token is a byte at least, and the reply as long as it may be."""
-    prompt = sum(len(message["content"].encode()) for message in request.messages) + PROMPT_OVERHEAD
-    return Spent(usd=price_of(prompt, max_tokens, price), tokens=prompt + max_tokens)
-
-
-def cost_of(reply: Reply, request: Request, max_tokens: int, price: Price | None) -> Spent:
-    """Return what a reply cost by the endpoint's own count; the worst case where it gave none."""
-    if reply.prompt_tokens is None or reply.completion_tokens is None:
-        return worst_case(request, max_tokens, price)
-    usd = price_of(reply.prompt_tokens, reply.completion_tokens, price)
-    return Spent(usd=usd, tokens=reply.prompt_tokens + reply.completion_tokens)
-
-
-class BudgetReached(Exception):
-    """The next call might go over a cap."""
+class BudgetReachedError(Exception):
+    """The next call might exceed a cap."""
 
 
 class Budget:
-    """Hard caps: a call is let through only if it stays within them though all that is in flight costs the most it may."""
+    """Hard caps: a call is let through only if they hold when all calls in flight cost the most."""
 
     def __init__(self, *, usd: float | None, tokens: int | None, spent: Spent) -> None:
-        self.usd, self.tokens, self.spent = usd, tokens, spent
-        self._in_flight: list[Spent] = []
+        self.usd, self.tokens = usd, tokens
+        self.spent = spent
+        self._reserved: list[Spent] = []
         self._settled = asyncio.Event()
 
     async def reserve(self, worst: Spent) -> None:
-        """Wait until a call of this worst case fits; `BudgetReached` when nothing is left in flight to wait for."""
+        """Wait until a call of this worst case fits.
+
+        Raises:
+            BudgetReachedError: It does not fit, and no call in flight may leave something over.
+        """
         while not self._fits(worst):
-            if not self._in_flight:
-                raise BudgetReached(self._describe())
+            if not self._reserved:
+                raise BudgetReachedError(self._describe())
             self._settled.clear()
             await self._settled.wait()
-        self._in_flight.append(worst)
+        self._reserved.append(worst)
 
     def settle(self, worst: Spent, spent: Spent) -> None:
-        """Put what a call has cost in the place of its worst case."""
-        self._in_flight.remove(worst)
+        """Replace the worst case of a call by what it cost."""
+        self._reserved.remove(worst)
         self.spent += spent
         self._settled.set()
 
     def _fits(self, worst: Spent) -> bool:
-        total = sum(self._in_flight, self.spent + worst)
-        return not (
-            (self.usd is not None and total.usd > self.usd)
-            or (self.tokens is not None and total.tokens > self.tokens)
-        )
+        total = sum(self._reserved, self.spent + worst)
+        within_usd = self.usd is None or total.usd <= self.usd
+        return within_usd and (self.tokens is None or total.tokens <= self.tokens)
 
     def _describe(self) -> str:
         caps = []
@@ -90,4 +96,7 @@ class Budget:
             caps.append(f"${self.spent.usd:.4f} of routes.budget_usd = {self.usd:g}")
         if self.tokens is not None:
             caps.append(f"{self.spent.tokens:,} of routes.budget_tokens = {self.tokens:,}")
-        return f"the budget is reached: {' and '.join(caps)} spent, and the next call might cost more than is left"
+        spent = " and ".join(caps)
+        return (
+            f"the budget is reached: {spent} spent, and the next call might cost more than is left"
+        )

@@ -1,117 +1,136 @@
-"""Ask teachers: so many requests in flight, each tried again where that helps, every reply stored before it counts."""
+"""Ask teachers: request -> stored reply? -> budget -> ask -> store.
+
+Every reply is on disk before it is used. The worst cost of every attempt is on disk before it is
+sent, so that the budget holds even if the process is killed in between.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import random
+import logging
 import signal
-import sys
 import threading
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
-from realm.config.routes import CollectedRoutes
 from realm.core.errors import ConfigError, RealmError, RunError
-from realm.sources import Refused, Reply, Request, Teacher, TryAgain
-from realm.sources.budget import Budget, BudgetReached, Spent, cost_of, worst_case
-from realm.sources.store import Store, hash_request
+from realm.sources import Attempt, NoReplyError, Reply, Request, Teacher
+from realm.sources.budget import Budget, BudgetReachedError, Spent, reply_cost, worst_cost
+from realm.sources.store import Slot, Store, hash_request
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
-"""Seconds before the next attempt, doubled while the endpoint stays silent or busy; jitter takes up to half of it away."""
-FIRST_ATTEMPTS = 6
-"""A teacher that has never answered may be one that is not there: so many attempts, and the user hears of it."""
-LOST_IN_A_ROW = 3
-"""So many requests of a teacher that run out of attempts, with no reply in between, and it counts as down."""
-_SAID = 5
-"""Failures that a summary quotes."""
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
-Slot = tuple[str, int]
-"""A request's hash, and which sample of it: what is asked, stored and paid for once."""
+    from realm.config.routes import CollectedRoutes
+
+logger = logging.getLogger(__name__)
+
+# A teacher is taken to be down when so many of its requests in a row get no reply.
+FAILURES_IN_A_ROW = 3
+# Reasons for missing replies that a summary quotes, per teacher.
+_NUM_QUOTED = 5
+
+Slots = dict[Slot, list[Request]]
+"""Requests by what is asked: two problems may ask the very same, which is paid for once."""
 
 
 @dataclass
-class Tally:
-    """What came of one teacher's requests in this call."""
+class TeacherStats:
+    """What became of one teacher's requests in this call of the command."""
 
     calls: int = 0
     """Requests sent, each attempt counted."""
-    replies: int = 0
     retries: int = 0
+    replies: int = 0
     stored_before: int = 0
     spent: Spent = field(default_factory=Spent)
-    """For replies, by the endpoint's own count of tokens."""
+    """Cost of the replies, by the endpoint's own count of tokens."""
     lost: Spent = field(default_factory=Spent)
-    """For calls that may have been charged and brought no reply, at the most."""
+    """Most that attempts without a reply may have cost."""
     unanswered: list[str] = field(default_factory=list)
-    """Why a request was left without an answer, one message each."""
-    lost_in_a_row: int = 0
-    last_reply: float = 0.0
+    """Why a request has no reply, one message each."""
+    failures_in_a_row: int = 0
 
     @property
-    def known(self) -> bool:
-        """Tell whether the teacher has ever answered."""
+    def has_replied(self) -> bool:
+        """Whether the teacher has ever replied."""
         return self.replies + self.stored_before > 0
 
 
 class Collector:
-    """One collection: its answers, and what it took to get them."""
+    """One collection of replies."""
 
     def __init__(
         self,
         store: Store,
         settings: CollectedRoutes,
-        tell: Callable[[int, str], None] = lambda count, note: None,
+        on_progress: Callable[[int, str], None] = lambda count, note: None,
     ) -> None:
-        """`tell` hears of each answer, with a few words on how it goes."""
+        """Prepare a collection; `on_progress` is told of each reply, with a short note."""
         self.store, self.settings = store, settings
-        self.answers: dict[str, dict[tuple[str, str, int], Reply]] = {}
-        """Replies by the teacher's name and the request's place."""
-        self.tallies: dict[str, Tally] = {}
+        self.replies: dict[str, dict[tuple[str, str, int], Reply]] = {}
+        """Replies by the name of the teacher and the key of the request."""
+        self.stats: dict[str, TeacherStats] = {}
         self.stopped: str | None = None
-        """Why no more is asked."""
-        self.interrupted = False
+        """Why nothing more is asked."""
+        self.is_interrupted = False
         self.budget = Budget(
             usd=settings.budget_usd,
             tokens=settings.budget_tokens,
             spent=store.spent() + store.lost(),
         )
-        self._tell = tell
-        self._places = asyncio.Semaphore(settings.concurrency)
-        self._stopping = asyncio.Event()
-        self._calls: set[asyncio.Task[None]] = set()
+        self.places = asyncio.Semaphore(settings.concurrency)
+        self.in_flight: set[asyncio.Task[None] | None] = set()
+        self._on_progress = on_progress
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def collect(self, asked: Sequence[tuple[Teacher, Sequence[Request]]]) -> None:
-        """Get an answer to every request, from the store or from its teacher, in the order given."""
-        open_slots = [(teacher, self._look_up(teacher, requests)) for teacher, requests in asked]
+        """Get a reply to every request, from the store or from its teacher, in the order given."""
+        todo = [(teacher, self._take_stored(teacher, requests)) for teacher, requests in asked]
         try:
             async with asyncio.TaskGroup() as group:
-                for teacher, slots in open_slots:
+                for teacher, slots in todo:
                     group.create_task(self._ask_all(group, teacher, slots))
         except BaseExceptionGroup as errors:
-            raise _first(errors) from None
+            users_errors = (error for error in errors.exceptions if isinstance(error, RealmError))
+            raise next(users_errors, errors.exceptions[0]) from None
         finally:
-            await self.store.flush()
+            await self.store.write()
 
     def stop(self, reason: str) -> None:
-        """Send nothing more; what is in flight may still finish."""
+        """Send nothing more. What is in flight is paid for, and may finish."""
         self.stopped = self.stopped or reason
-        self._stopping.set()
+        for task in self._tasks - self.in_flight:
+            task.cancel()
+
+    def note_progress(self, count: int = 0) -> None:
+        """Report so many more requests done, with calls, tokens, cost and retries so far."""
+        rows = self.stats.values()
+        spent = sum((row.spent for row in rows), Spent())
+        cost = f", ${spent.usd:.2f}" if spent.usd else ""
+        calls, retries = sum(row.calls for row in rows), sum(row.retries for row in rows)
+        note = f"{calls:,} calls, {spent.tokens:,} tokens{cost}, {retries:,} retries"
+        self._on_progress(count, note)
+
+    def describe_unanswered(self) -> list[str]:
+        """Return a few of the reasons why requests have no reply, a line each."""
+        lines = []
+        for name, stats in self.stats.items():
+            for reason, count in list(Counter(stats.unanswered).items())[:_NUM_QUOTED]:
+                lines.append(f"  {name}, {count}x: {reason}")
+        return lines
 
     @contextmanager
-    def limits(self) -> Iterator[None]:
-        """Within the block Ctrl-C and the limit of time end the collection."""
+    def stop_conditions(self) -> Iterator[None]:
+        """Within the block Ctrl-C and the time limit end the collection."""
         loop = asyncio.get_running_loop()
-        timer = (
-            loop.call_later(self.settings.total_seconds, self._end_time)
-            if self.settings.total_seconds
-            else None
-        )
-        in_main_thread = threading.current_thread() is threading.main_thread()
-        with suppress(NotImplementedError):  # Windows: there Ctrl-C cancels at once
-            if in_main_thread:
+        limit = self.settings.total_seconds
+        timer = loop.call_later(limit, self._end_time) if limit else None
+        handles_signals = threading.current_thread() is threading.main_thread()
+        with suppress(NotImplementedError):  # on Windows Ctrl-C cancels at once
+            if handles_signals:
                 loop.add_signal_handler(signal.SIGINT, self._interrupt)
         try:
             yield
@@ -119,223 +138,177 @@ class Collector:
             if timer is not None:
                 timer.cancel()
             with suppress(NotImplementedError):
-                if in_main_thread:
+                if handles_signals:
                     loop.remove_signal_handler(signal.SIGINT)
 
-    def _look_up(self, teacher: Teacher, requests: Sequence[Request]) -> dict[Slot, list[Request]]:
-        """Take what is stored, and return the rest by slot: two problems may ask the very same."""
-        answers, tally = (
-            self.answers.setdefault(teacher.name, {}),
-            self.tallies.setdefault(teacher.name, Tally()),
-        )
-        open_slots: dict[Slot, list[Request]] = {}
+    def _take_stored(self, teacher: Teacher, requests: Sequence[Request]) -> Slots:
+        """Take the replies that are stored, and return the remaining requests."""
+        replies = self.replies.setdefault(teacher.name, {})
+        stats = self.stats.setdefault(teacher.name, TeacherStats())
+        slots: Slots = {}
         for request in requests:
-            slot = _slot(teacher, request)
-            reply = None if teacher.fields is None else self.store.get(*slot)
+            slot = _slot_of(teacher, request)
+            reply = None if teacher.fields is None else self.store.get(slot)
             if reply is None:
-                open_slots.setdefault(slot, []).append(request)
+                slots.setdefault(slot, []).append(request)
             else:
-                answers[request.place] = reply
-                tally.stored_before += 1
-                self._tell(1, self.note())
-        return open_slots
+                replies[request.key] = reply
+                stats.stored_before += 1
+                self.note_progress(1)
+        return slots
 
-    async def _ask_all(
-        self, group: asyncio.TaskGroup, teacher: Teacher, slots: dict[Slot, list[Request]]
-    ) -> None:
-        """Begin a task for each call. Twice as many as are in flight, so that a pause before a retry leaves no place empty."""
-        begun = asyncio.Semaphore(2 * self.settings.concurrency if teacher.at_once == 1 else 1)
+    async def _ask_all(self, group: asyncio.TaskGroup, teacher: Teacher, slots: Slots) -> None:
+        """Start a task for each call, in order."""
+        # Twice as many as may be in flight, so that a pause before a retry leaves no place empty.
+        num_started = 2 * self.settings.concurrency if teacher.batch_size == 1 else 1
+        started = asyncio.Semaphore(num_started)
         order = list(slots.items())
-        for start in range(0, len(order), teacher.at_once):
-            await begun.acquire()
-            if self._stopping.is_set():
+        for start in range(0, len(order), teacher.batch_size):
+            await started.acquire()
+            if self.stopped:
                 return
-            call = group.create_task(
-                self._answer(teacher, dict(order[start : start + teacher.at_once]))
-            )
-            self._calls.add(call)
-            call.add_done_callback(self._calls.discard)
-            call.add_done_callback(lambda _: begun.release())
+            batch = dict(order[start : start + teacher.batch_size])
+            task = group.create_task(self._get_replies(teacher, batch))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+            task.add_done_callback(lambda _: started.release())
 
-    async def _answer(self, teacher: Teacher, slots: dict[Slot, list[Request]]) -> None:
-        """Try until there is an answer, or no attempt is left."""
-        tally, began = self.tallies[teacher.name], time.monotonic()
-        attempts = in_silence = 0
-        while not self._stopping.is_set():
-            asked = time.monotonic()
-            try:
-                async with self._places:
-                    if self._stopping.is_set():
-                        return
-                    await self._call(teacher, slots)
-                await self.store.written()  # the next call need not wait for the disk
-                self._tell(sum(map(len, slots.values())), self.note())
-                return
-            except BudgetReached as reached:
-                self.stop(str(reached))
-            except Refused as refusal:
-                self._leave_out(teacher, slots, refusal)
-                return
-            except TryAgain as failure:
-                patience = (
-                    self.settings.attempts
-                    if tally.known
-                    else min(self.settings.attempts, FIRST_ATTEMPTS)
-                )
-                if attempts + 1 < patience:
-                    attempts += 1
-                elif not (
-                    failure.busy and tally.last_reply > began
-                ):  # a busy one that answers others will answer us
-                    self._give_up(teacher, slots, failure, patience)
-                    return
-                in_silence = in_silence + 1 if failure.busy or tally.last_reply < asked else 1
-                tally.retries += 1
-                self._tell(0, self.note())
-                await self._pause(in_silence, failure.after)
-
-    async def _call(self, teacher: Teacher, slots: dict[Slot, list[Request]]) -> None:
-        """Make one call within the budget, and give what comes back to the store."""
-        tally, requests = self.tallies[teacher.name], [same[0] for same in slots.values()]
-        free = teacher.fields is None
-        worst = (
-            Spent()
-            if free
-            else sum(
-                (worst_case(request, teacher.max_tokens, teacher.price) for request in requests),
-                Spent(),
-            )
-        )
-        await self.budget.reserve(worst)
-        tally.calls += len(requests)
-        spent, lost = worst, True  # so long as nobody knows better
+    async def _get_replies(self, teacher: Teacher, slots: Slots) -> None:
+        """Ask, and store what comes back."""
+        call = _Call(self, teacher, slots)
         try:
-            replies = await teacher.ask(requests)
-            costs = [
-                cost_of(reply, request, teacher.max_tokens, teacher.price)
-                if reply and not free
-                else Spent()
-                for reply, request in zip(replies, requests, strict=True)
-            ]
-            spent, lost = sum(costs, Spent()), False
-        except TryAgain as failure:
-            spent = worst if failure.maybe_charged else Spent()
-            raise
-        except (Refused, RealmError):
-            spent = Spent()
-            raise
-        finally:
-            self.budget.settle(worst, spent)
-            if not lost:
-                tally.spent += spent
-            elif spent.tokens:
-                tally.lost += spent
-                self.store.add_lost(teacher.name, spent)
-        tally.last_reply, tally.lost_in_a_row = time.monotonic(), 0
-        for (slot, same), reply, cost in zip(slots.items(), replies, costs, strict=True):
-            if reply is None:
-                tally.unanswered += ["it has no such reply"] * len(same)
-                continue
-            reply = replace(reply, cost_usd=None if teacher.price is None else cost.usd)
-            if not free:
-                self.store.add(*slot, reply, teacher=teacher.name, spent=cost)
-            tally.replies += 1
-            self.answers[teacher.name].update({request.place: reply for request in same})
+            replies = await teacher.ask(call.requests, call.attempt)
+        except NoReplyError as failure:
+            self._leave_out(teacher, slots, failure)
+        else:
+            call.keep_replies(replies)
+            await self.store.write()
+            self.note_progress(sum(map(len, slots.values())))
 
-    async def _pause(self, in_silence: int, after: float | None) -> None:
-        """Wait before the next attempt: as long as the endpoint asks for, else the longer the longer it is silent or busy.
+    def _leave_out(self, teacher: Teacher, slots: Slots, failure: NoReplyError) -> None:
+        """Go on without these requests, unless the teacher is down or refuses everything.
 
-        An endpoint that answers others is well, and a chance failure is no reason to wait long. A stop ends the pause.
+        A request that is refused says nothing about others, once the teacher has replied.
         """
-        seconds = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (in_silence - 1)) * random.uniform(0.5, 1)
-        if after is not None:
-            seconds = after + min(seconds, 1.0) / 2  # not all at the same moment
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._stopping.wait(), seconds)
-
-    def _leave_out(
-        self, teacher: Teacher, slots: dict[Slot, list[Request]], refusal: Refused
-    ) -> None:
-        """Go on without a request that the endpoint refuses, if it takes others; else it refuses them all."""
-        tally, first = self.tallies[teacher.name], next(iter(slots.values()))[0]
-        if not tally.known:
+        stats = self.stats[teacher.name]
+        requests = [request for same in slots.values() for request in same]
+        stats.unanswered += [f"problem {requests[0].problem.id!r}: {failure}"] * len(requests)
+        self.note_progress(len(requests))
+        if failure.is_refused and stats.has_replied:
+            return
+        stats.failures_in_a_row += 1
+        if stats.failures_in_a_row < FAILURES_IN_A_ROW:
+            return
+        if failure.is_refused:
             raise ConfigError(
-                f"teacher {teacher.name!r} refuses what it is asked: {refusal}. Check its model, temperature, max_tokens and "
-                f"extra in routes.teachers (the first such request is of problem {first.problem.id!r})."
+                f"teacher {teacher.name!r} refuses what it is asked: {failure}. Check its model, "
+                "temperature, max_tokens and extra in routes.teachers (one such request is of "
+                f"problem {requests[0].problem.id!r})."
             )
-        self._note_unanswered(tally, slots, f"problem {first.problem.id!r}: refused: {refusal}")
-
-    def _give_up(
-        self, teacher: Teacher, slots: dict[Slot, list[Request]], failure: TryAgain, attempts: int
-    ) -> None:
-        """Go on without a request that found no answer, if others do; a teacher that is down ends the collection."""
-        tally, first = self.tallies[teacher.name], next(iter(slots.values()))[0]
-        tally.lost_in_a_row += 1
-        if tally.lost_in_a_row >= LOST_IN_A_ROW or not tally.known:
-            raise RunError(
-                f"teacher {teacher.name!r} does not answer: {attempts} attempts at a request failed, the last: {failure}. See "
-                "that it is up and that base_url is right, then run again: what is answered is kept. "
-                "routes.attempts and routes.request_seconds say how long to try."
-            )
-        self._note_unanswered(
-            tally, slots, f"problem {first.problem.id!r}: {attempts} attempts, the last: {failure}"
+        raise RunError(
+            f"teacher {teacher.name!r} does not answer: {failure}. Check that it is up and that "
+            "base_url is right, then run again: replies so far are kept. routes.attempts and "
+            "routes.request_seconds set how long to try."
         )
-
-    def _note_unanswered(self, tally: Tally, slots: dict[Slot, list[Request]], why: str) -> None:
-        count = sum(map(len, slots.values()))
-        tally.unanswered += [why] * count
-        self._tell(count, self.note())
-
-    def note(self) -> str:
-        """Return in a few words how it goes."""
-        total = Counter(calls=0, retries=0)
-        for tally in self.tallies.values():
-            total.update(calls=tally.calls, retries=tally.retries, tokens=tally.spent.tokens)
-        usd = sum(tally.spent.usd for tally in self.tallies.values())
-        cost = f", ${usd:.2f}" if usd else ""
-        return f"{total['calls']:,} calls, {total['tokens']:,} tokens{cost}, {total['retries']:,} retries"
-
-    def describe_unanswered(self) -> list[str]:
-        """Return a few of the reasons why requests have no answer, a line each."""
-        lines = []
-        for name, tally in self.tallies.items():
-            reasons = Counter(tally.unanswered)
-            lines += [
-                f"  {name}, {count}x: {reason}" for reason, count in list(reasons.items())[:_SAID]
-            ]
-        return lines
 
     def _end_time(self) -> None:
         self.stop(f"the time is over: routes.total_seconds = {self.settings.total_seconds:g}")
-        self._cancel()
+        self._cancel_all()
 
     def _interrupt(self) -> None:
-        """Let what is in flight, and paid for, finish at the first Ctrl-C; drop it at the second."""
-        if self.interrupted:
-            self._cancel()
+        """Let requests in flight finish at the first Ctrl-C, and drop them at the second."""
+        if self.is_interrupted:
+            self._cancel_all()
             return
-        self.interrupted = True
+        self.is_interrupted = True
         self.stop("interrupted")
-        print(
-            f"\nfinishing {len(self._calls)} requests in flight; Ctrl-C again drops them",
-            file=sys.stderr,
-            flush=True,
+        logger.warning(
+            "finishing %d requests in flight; Ctrl-C again drops them", len(self.in_flight)
         )
 
-    def _cancel(self) -> None:
-        for call in self._calls:
-            call.cancel()
+    def _cancel_all(self) -> None:
+        for task in self._tasks:
+            task.cancel()
 
 
-def _slot(teacher: Teacher, request: Request) -> Slot:
+class _Call:
+    """One call of a teacher: its attempts, of which the last may bring replies."""
+
+    def __init__(self, collector: Collector, teacher: Teacher, slots: Slots) -> None:
+        self.collector, self.teacher, self.slots = collector, teacher, slots
+        self.stats = collector.stats[teacher.name]
+        self.requests = [same[0] for same in slots.values()]
+        costs = [worst_cost(one, teacher.max_tokens, teacher.price) for one in self.requests]
+        self.worst = sum(costs, Spent())
+        self.num_attempts = 0
+        self._answered: int | None = None
+        """The number of the attempt that was answered, until its replies are stored."""
+
+    @asynccontextmanager
+    async def attempt(self) -> AsyncIterator[Attempt]:
+        """Open an attempt: wait for a place and for the budget, and settle its cost at the end."""
+        collector, budget, store = self.collector, self.collector.budget, self.collector.store
+        async with collector.places:
+            await self._reserve()
+            number = store.add_attempt(self.teacher.name, self.worst)
+            attempt, task = Attempt(), asyncio.current_task()
+            collector.in_flight.add(task)
+            try:
+                await store.write()
+                self._count_attempt()
+                yield attempt
+            finally:
+                collector.in_flight.discard(task)
+                if attempt.outcome == "answered":
+                    self._answered = number
+                elif attempt.outcome == "free":
+                    budget.settle(self.worst, Spent())
+                    store.remove_attempt(number)
+                else:
+                    budget.settle(self.worst, self.worst)
+                    self.stats.lost += self.worst
+
+    def keep_replies(self, replies: Sequence[Reply | None]) -> None:
+        """Take the replies, and queue them for the store with what they cost."""
+        collector, teacher = self.collector, self.teacher
+        total = Spent()
+        for (slot, same), reply in zip(self.slots.items(), replies, strict=True):
+            if reply is None:
+                self.stats.unanswered += ["it has no such reply"] * len(same)
+                continue
+            if teacher.fields is not None:
+                cost = reply_cost(reply, same[0], teacher.max_tokens, teacher.price)
+                reply = replace(reply, cost_usd=None if teacher.price is None else cost.usd)
+                collector.store.add_reply(slot, reply, teacher=teacher.name, spent=cost)
+                total += cost
+            self.stats.replies += 1
+            collector.replies[teacher.name].update({request.key: reply for request in same})
+        self.stats.failures_in_a_row = 0
+        self.stats.spent += total
+        if self._answered is not None:
+            # Queued right behind the replies, so that one transaction holds both.
+            collector.store.remove_attempt(self._answered)
+            collector.budget.settle(self.worst, total)
+
+    async def _reserve(self) -> None:
+        """Reserve the worst cost. Where nothing more is sent, end this task without a trace."""
+        if self.collector.stopped:
+            raise asyncio.CancelledError
+        try:
+            await self.collector.budget.reserve(self.worst)
+        except BudgetReachedError as reached:
+            self.collector.stop(str(reached))
+            raise asyncio.CancelledError from None
+
+    def _count_attempt(self) -> None:
+        self.num_attempts += 1
+        self.stats.calls += len(self.requests)
+        if self.num_attempts > 1:
+            self.stats.retries += 1
+            self.collector.note_progress()
+
+
+def _slot_of(teacher: Teacher, request: Request) -> Slot:
     if teacher.fields is None:
         return f"{request.problem.id}:{request.kind}", request.sample
     return hash_request(teacher.fields, request.messages), request.sample
-
-
-def _first(errors: BaseExceptionGroup) -> BaseException:
-    """Return the user's mistake among what went wrong, or the first of all."""
-    return next(
-        (error for error in errors.exceptions if isinstance(error, RealmError)),
-        errors.exceptions[0],
-    )

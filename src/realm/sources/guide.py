@@ -1,8 +1,8 @@
-"""Cut a guide to a budget of tokens: split it into rules or passages, keep those nearest to the question, in their order.
+"""Cut a guide to a budget of tokens: keep the rules or passages nearest to the question.
 
-What a unit scores depends on the unit and the question only, never on the other units or problems (as the rarity of a word
-over all units would), and a unit that does not fit makes no room for a worse one to lose. So an edited rule changes the
-prompts that show it, before or after the edit, and no other: only those are asked, and paid for, again.
+The score of a unit depends on that unit and the question only, not on other units or problems (as
+the rarity of a word would). So an edited rule changes just the prompts that show it, before or
+after the edit, and only those are asked, and paid for, again.
 """
 
 from __future__ import annotations
@@ -11,30 +11,34 @@ import hashlib
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-_HEADING = re.compile(r"#{1,6}\s+\S")
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_HEADING = re.compile(r"(#{1,6})\s+\S")
 _NUMBERED = re.compile(r"\s{0,3}\d{1,4}[.)]\s+\S")
 _WORD = re.compile(r"\w+")
-_SATURATION = 1.2
-"""How soon more of the same word counts no more, as k1 of BM25."""
-_USUAL_WORDS = 40
-"""A unit of so many words is neither long nor short, as the average length of BM25, but fixed."""
-_LENGTH = 0.75
-"""How much a long unit is held back, as b of BM25."""
+
+# BM25 (Robertson and Zaragoza, 2009): k1 damps repeated words, b long units. The average length is
+# a constant here, because a unit's score must not depend on the other units.
+_K1, _B, _AVERAGE_WORDS = 1.2, 0.75, 40
 
 
 @dataclass(frozen=True, kw_only=True)
 class Unit:
-    """A rule or a passage: what is shown or left out as a whole."""
+    """A rule or a passage, shown or left out as a whole.
+
+    >>> Unit(headings=("# Fees",), text="1. A scan is 9.", is_rule=True).digest
+    '46eb5c5aa8f1'
+    """
 
     headings: tuple[str, ...]
-    """The headings that it stands under, the outermost first."""
+    """The headings above it, the outermost first."""
     text: str
-    rule: bool
-    """It is a numbered rule; else it is free text."""
+    is_rule: bool
+    """Whether it is a numbered rule, or else free text."""
 
     @property
     def digest(self) -> str:
@@ -43,57 +47,53 @@ class Unit:
 
 
 def split_guide(text: str, unit: Literal["rule", "passage"]) -> list[Unit]:
-    """Return the units of a Markdown text: numbered rules and the paragraphs between them, or paragraphs only.
+    """Return the units of a Markdown text: rules and the paragraphs between them, or paragraphs.
 
-    >>> [part.text for part in split_guide("# Fees\\nIn dollars.\\n1. A scan is 9.\\n   Always.\\n2. A test is 5.", "rule")]
+    >>> guide = "# Fees\\nIn dollars.\\n1. A scan is 9.\\n   Always.\\n2. A test is 5."
+    >>> [part.text for part in split_guide(guide, "rule")]
     ['In dollars.', '1. A scan is 9.\\n   Always.', '2. A test is 5.']
     """
     units: list[Unit] = []
     headings: list[str] = []
     lines: list[str] = []
 
-    def close() -> None:
+    def close_unit() -> None:
         if lines:
             text = "\n".join(lines)
-            units.append(
-                Unit(
-                    headings=tuple(headings),
-                    text=text,
-                    rule=bool(_NUMBERED.match(text)) and unit == "rule",
-                )
-            )
+            is_rule = unit == "rule" and bool(_NUMBERED.match(text))
+            units.append(Unit(headings=tuple(headings), text=text, is_rule=is_rule))
             lines.clear()
 
     for line in text.splitlines():
-        if _HEADING.match(line):
-            close()
-            level = len(line) - len(line.lstrip("#"))
-            headings[:] = [
-                heading for heading in headings if len(heading) - len(heading.lstrip("#")) < level
-            ]
+        if heading := _HEADING.match(line):
+            close_unit()
+            # A heading ends those of its own level and below.
+            headings[:] = [above for above in headings if not above.startswith(heading[1])]
             headings.append(line.strip())
         elif not line.strip():
-            close()
+            close_unit()
         else:
             if unit == "rule" and _NUMBERED.match(line):
-                close()
+                close_unit()
             lines.append(line.rstrip())
-    close()
+    close_unit()
     return units
 
 
 def cut_guide(units: Sequence[Unit], question: str, tokens: int) -> list[Unit]:
-    """Return the units nearest to `question` that fit into `tokens`, in their order; all of them where all fit.
+    """Return the units nearest to `question` that fit into `tokens`, in their order.
 
-    Free text beside rules (what the amounts mean, how an answer is written) goes first, then the rules by nearness.
+    Free text beside rules (what the amounts mean, how an answer is written) comes first.
     """
-    nearest = sorted(
-        range(len(units)),
-        key=lambda place: (units[place].rule, -_score(units[place].text, question), place),
-    )
+
+    def find_rank(place: int) -> tuple[bool, float, int]:
+        return units[place].is_rule, -_score(units[place].text, question), place
+
     kept, left = set(), tokens
-    for place in nearest:
-        size = _size(units[place])
+    for place in sorted(range(len(units)), key=find_rank):
+        unit = units[place]
+        # The headings count for each unit, so that its size does not depend on the others.
+        size = estimate_tokens("\n".join((*unit.headings, unit.text)) + "\n")
         if size <= left:
             kept.add(place)
             left -= size
@@ -101,37 +101,32 @@ def cut_guide(units: Sequence[Unit], question: str, tokens: int) -> list[Unit]:
 
 
 def render_guide(units: Sequence[Unit]) -> str:
-    """Return the text of the units, each heading once, where the first unit under it stands."""
+    """Return the text of the units, with each heading above the first unit under it."""
     parts: list[str] = []
-    before: tuple[str, ...] = ()
+    shown: tuple[str, ...] = ()
     for unit in units:
-        new = [
-            heading
-            for place, heading in enumerate(unit.headings)
-            if unit.headings[: place + 1] != before[: place + 1]
-        ]
-        parts += ["", *new] if new else [] if unit.rule else [""]
-        parts.append(unit.text)
-        before = unit.headings
+        common = 0
+        while unit.headings[: common + 1] == shown[: common + 1] and common < len(unit.headings):
+            common += 1
+        new = unit.headings[common:]
+        if new or not unit.is_rule:
+            parts.append("")
+        parts += [*new, unit.text]
+        shown = unit.headings
     return "\n".join(parts).strip()
 
 
 def estimate_tokens(text: str) -> int:
-    """Return about how many tokens `text` makes: four bytes each, whatever the tokenizer."""
+    """Return about how many tokens `text` has: four bytes each, whatever the tokenizer."""
     return math.ceil(len(text.encode()) / 4)
 
 
-def _size(unit: Unit) -> int:
-    """Return the tokens of a unit, its headings always counted, so that a unit's size does not depend on the others."""
-    return estimate_tokens("\n".join((*unit.headings, unit.text)) + "\n")
-
-
 def _score(text: str, question: str) -> float:
-    """Return how near a unit is to a question: BM25 with a word's length in the place of its rarity."""
-    words = [word.lower() for word in _WORD.findall(text)]
-    counts, asked = Counter(words), {word.lower() for word in _WORD.findall(question)}
-    damping = _SATURATION * (1 - _LENGTH + _LENGTH * len(words) / _USUAL_WORDS)
+    """Return how near a unit is to a question: BM25 with a word's length for its rarity."""
+    counts = Counter(_WORD.findall(text.lower()))
+    asked = set(_WORD.findall(question.lower()))
+    damping = _K1 * (1 - _B + _B * counts.total() / _AVERAGE_WORDS)
     return sum(
-        math.log(1 + len(word)) * counts[word] * (1 + _SATURATION) / (counts[word] + damping)
+        math.log(1 + len(word)) * counts[word] * (1 + _K1) / (counts[word] + damping)
         for word in asked & set(counts)
     )

@@ -1,52 +1,71 @@
-"""A teacher on this machine: a model of Transformers or vLLM, which answers many prompts at once."""
+"""A teacher on this machine: a model in Transformers or vLLM, which takes many prompts at once."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from realm.config.routes import LocalTeacher as Settings
 from realm.core.errors import ModelError
-from realm.sources import Reply, Request, split_thought
+from realm.method.thoughts import split_thoughts
+from realm.sources import Attempts, Reply, Request, Teacher
 from realm.sources.store import hash_request
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from realm.config.routes import LocalTeacher as Settings
+
+# Prompt and new tokens of one batch of Transformers together.
 BATCH_TOKENS = 16384
-"""Prompt and new tokens of one batch of Transformers together."""
-AT_ONCE = {"transformers": 32, "vllm": 512}
-"""Requests of one call; vLLM schedules them by itself, and what one call has answered is stored together."""
+# Requests in one call. What one call has answered is stored together; vLLM schedules by itself.
+BATCH_SIZES = {"transformers": 32, "vllm": 512}
 
 
 class _Engine(Protocol):
-    def complete(self, requests: Sequence[Request], seed: int) -> list[Reply]:
+    def complete(self, requests: Sequence[Request], seed: int) -> list[Reply | None]:
         """Return a reply for each request."""
 
 
-class LocalTeacher:
-    """A language model in this process; it is loaded at the first request, so that a full store loads none."""
+class LocalTeacher(Teacher):
+    """A language model in this process, loaded at the first request."""
 
-    price = None
+    def __init__(self, settings: Settings, *, model: str, version: str) -> None:
+        """Keep the settings.
 
-    def __init__(self, settings: Settings, *, model: str, fields: dict[str, Any]) -> None:
-        """`model` is a folder or a hub id, `fields` what shapes its replies."""
+        Args:
+            settings: The teacher's settings.
+            model: A folder or a hub id.
+            version: A hub id, or the hash of the folder's files.
+        """
         self.name, self.max_tokens = settings.name, settings.limit
-        self.at_once, self.fields = AT_ONCE[settings.engine], fields
+        self.fields = {
+            "local": version,
+            "engine": settings.engine,
+            "temperature": settings.temperature,
+            "max_tokens": settings.max_tokens,
+        }
+        self.batch_size = BATCH_SIZES[settings.engine]
         self._settings, self._model = settings, model
         self._engine: _Engine | None = None
 
-    async def ask(self, requests: Sequence[Request]) -> list[Reply | None]:
-        """Return the replies, drawn from a seed that the requests make, so that samples differ and runs do not."""
+    async def ask(self, requests: Sequence[Request], attempts: Attempts) -> list[Reply | None]:
+        """Return the replies, drawn with a seed from the requests: samples differ, runs do not."""
         first = requests[0]
-        seed = int(hash_request({**self.fields, "sample": first.sample}, first.messages)[:8], 16)
-        return await asyncio.to_thread(self._complete, requests, seed)
+        fields = {**(self.fields or {}), "sample": first.sample}
+        seed = int(hash_request(fields, first.messages)[:8], 16)
+        async with attempts() as attempt:
+            replies = await asyncio.to_thread(self._complete, requests, seed)
+            attempt.outcome = "answered"
+        return replies
 
     async def close(self) -> None:
-        """Let the model go."""
+        """Release the model."""
         self._engine = None
 
-    def _complete(self, requests: Sequence[Request], seed: int) -> list[Reply]:
+    def _complete(self, requests: Sequence[Request], seed: int) -> list[Reply | None]:
         if self._engine is None:
-            self._engine = _ENGINES[self._settings.engine](self._model, self._settings)
+            engine = _Vllm if self._settings.engine == "vllm" else _Transformers
+            self._engine = engine(self._model, self._settings)
         return self._engine.complete(requests, seed)
 
 
@@ -56,7 +75,7 @@ class _Transformers:
 
         self.policy, self.settings = Policy(model), settings
 
-    def complete(self, requests: Sequence[Request], seed: int) -> list[Reply]:
+    def complete(self, requests: Sequence[Request], seed: int) -> list[Reply | None]:
         limit, temperature = self.settings.max_tokens, self.settings.temperature
         completions = self.policy.generate(
             [self._render(request) for request in requests],
@@ -66,7 +85,7 @@ class _Transformers:
             temperature=1.0 if temperature is None else temperature,
         )
         return [
-            _reply(
+            _make_reply(
                 done.text,
                 "length" if done.num_tokens >= limit else "stop",
                 done.prompt_tokens,
@@ -86,53 +105,38 @@ class _Vllm:
             from vllm import LLM
         except ImportError:
             raise ModelError(
-                f"teacher {settings.name!r}: engine: vllm, and the package vllm is not installed here. Install it (pip install "
-                "vllm; it wants a GPU and brings a torch of its own), serve the model elsewhere with `vllm serve` and use "
-                "kind: api, or set engine: transformers."
+                f"teacher {settings.name!r}: engine: vllm, and the package vllm is not installed "
+                "here. Install it (pip install vllm; it needs a GPU and brings its own torch), "
+                "serve the model elsewhere with `vllm serve` and use kind: api, or set engine: "
+                "transformers."
             ) from None
         self.model, self.settings = LLM(model=model), settings
 
-    def complete(self, requests: Sequence[Request], seed: int) -> list[Reply]:
+    def complete(self, requests: Sequence[Request], seed: int) -> list[Reply | None]:
         from vllm import SamplingParams
 
-        temperature = (
-            {} if self.settings.temperature is None else {"temperature": self.settings.temperature}
-        )
-        # One seed each: vLLM draws all requests that share one alike.
-        sampling = [
-            SamplingParams(max_tokens=self.settings.max_tokens, seed=seed + place, **temperature)
-            for place in range(len(requests))
-        ]
-        outputs = self.model.chat(
-            [list(request.messages) for request in requests], sampling, use_tqdm=False
-        )
+        options: dict[str, Any] = {"max_tokens": self.settings.max_tokens}
+        if self.settings.temperature is not None:
+            options["temperature"] = self.settings.temperature
+        # A seed for each: vLLM draws the same sample for all requests that share one.
+        sampling = [SamplingParams(seed=seed + n, **options) for n in range(len(requests))]
+        conversations = [list(request.messages) for request in requests]
+        outputs = self.model.chat(conversations, sampling, use_tqdm=False)
         return [
-            _reply(done.text, done.finish_reason, len(output.prompt_token_ids), len(done.token_ids))
+            _make_reply(
+                output.outputs[0].text,
+                output.outputs[0].finish_reason,
+                len(output.prompt_token_ids),
+                len(output.outputs[0].token_ids),
+            )
             for output in outputs
-            for done in output.outputs
         ]
 
 
-_ENGINES: dict[str, Callable[[str, Settings], _Engine]] = {
-    "transformers": _Transformers,
-    "vllm": _Vllm,
-}
-
-
-def request_fields(settings: Settings, model: str) -> dict[str, Any]:
-    """Return what shapes a reply besides the messages; `model` is a hub id, or the hash of a folder's files."""
-    return {
-        "local": model,
-        "engine": settings.engine,
-        "temperature": settings.temperature,
-        "max_tokens": settings.max_tokens,
-    }
-
-
-def _reply(
+def _make_reply(
     text: str, finish_reason: str | None, prompt_tokens: int, completion_tokens: int
 ) -> Reply:
-    reasoning, text = split_thought(text)
+    reasoning, text = split_thoughts(text)
     return Reply(
         text=text,
         reasoning=reasoning,

@@ -1,309 +1,299 @@
-"""Routes that teachers are asked for: what each problem's prompts are, what they will cost, and the labelled replies."""
+"""Collect routes from teachers: plan the requests, estimate their cost, ask, label the replies."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from realm.config.root import Config
-from realm.config.routes import TeacherSettings
 from realm.core.errors import RunError
 from realm.core.folder import hash_of
 from realm.core.progress import progress
 from realm.core.records import Problem, Route
-from realm.domains import Domain
 from realm.sources import Reply, Request, Teacher
-from realm.sources.budget import Spent, price_of
-from realm.sources.collect import Collector, Tally
+from realm.sources.budget import Spent, price_tokens
+from realm.sources.collect import Collector, TeacherStats
 from realm.sources.guide import estimate_tokens
-from realm.sources.prompts import Messages
-from realm.sources.requests import Prompts, plan_requests
+from realm.sources.prompts import PromptWriter
+from realm.sources.replay import ReplayTeacher, ScriptedTeacher
 from realm.sources.store import Store, hash_request
 from realm.verify.judge import judge_all
 
 if TYPE_CHECKING:
-    from realm.run import Run
+    from pathlib import Path
 
+    from realm.config.routes import CollectedRoutes, TeacherSettings
+    from realm.run import Run
+    from realm.verify.verifier import Verifier
+
+logger = logging.getLogger(__name__)
+
+# The low end of an estimate takes replies to be this share of the longest possible reply.
 SHORT_REPLY = 0.1
-"""The low end of an estimate takes replies to be this share of the longest that they may be."""
+
+Asked = list[tuple[Teacher, Sequence[Request]]]
 
 
 def collect_routes(run: Run, problems: Sequence[Problem]) -> list[Route]:
-    """Ask all teachers, print what came of it, and return the routes in the order of problems, teachers and samples.
+    """Ask all teachers, and return the routes in the order of problems, teachers and samples.
 
-    What a budget or a limit of time cuts short is used as far as it came; Ctrl-C raises `KeyboardInterrupt`.
+    What the budget or the time limit cuts short is used as far as it got.
+
+    Raises:
+        KeyboardInterrupt: The user pressed Ctrl-C; the replies so far are stored.
+        RunError: There is no reply at all.
     """
-    config, domain = run.config, run.domain
-    settings, prompts = config.routes, Prompts(config, domain)
-    asked = [
-        (_load_teacher(teacher, config, domain), list(plan_requests(problems, teacher, prompts)))
-        for teacher in settings.teachers
-    ]
-    with (
-        _open_store(config, run) as store,
-        progress("asking teachers", sum(len(requests) for _, requests in asked)) as tell,
-    ):
-        collector = Collector(store, settings, tell)
-        routes = asyncio.run(
-            _collect(collector, asked, problems, domain, prompts if settings.rationalize else None)
-        )
-        run.spend(
-            store.spent().usd
-        )  # in all: a call of the command that was killed could not say what it paid
-    if collector.interrupted:
-        count = sum(map(len, collector.answers.values()))
-        print(
-            f"{count:,} answers are stored in {store.path}; none of them is asked or paid for again."
-        )
+    settings = _get_settings(run)
+    writer = PromptWriter(settings, run.domain, run.config.resolve)
+    asked = _plan_all(run, problems, writer)
+    for teacher, _ in asked:
+        teacher.open()
+    num_requests = sum(len(requests) for _, requests in asked)
+    with _open_store(run) as store, progress("asking teachers", num_requests) as on_progress:
+        collector = Collector(store, settings, on_progress)
+        routes = asyncio.run(_ask_and_label(collector, asked, run.domain.verifier, writer))
+        # All that this run ever paid: a killed command could not record its share.
+        run.spend(store.spent().usd)
+    if collector.is_interrupted:
+        count = sum(map(len, collector.replies.values()))
+        logger.info("%d answers are stored in %s; they are not paid for again.", count, store.path)
         raise KeyboardInterrupt
-    run.record_figures(
-        figures(routes, collector.tallies)
-        | ({"stopped": collector.stopped} if collector.stopped else {})
-    )
-    print("\n".join(_describe(routes, collector)))
+    stopped = {"stopped": collector.stopped} if collector.stopped else {}
+    run.record_figures(make_figures(routes, collector.stats) | stopped)
+    for line in _describe(routes, collector):
+        logger.info(line)
     if not routes:
         raise RunError(
-            f"no teacher gave an answer: {collector.stopped or 'see above'}. There is nothing to go on with."
+            f"no teacher gave an answer: {collector.stopped or 'see above'}. There is nothing to "
+            "go on with."
         )
-    return routes
+    return sort_routes(routes, problems, [teacher.name for teacher, _ in asked])
 
 
-def estimate(run: Run) -> str:
-    """Return what asking the teachers would take: calls, tokens and cost, less what is stored. Nothing is sent."""
-    config, domain = run.config, run.domain
-    problems, prompts = domain.problems(config.seed), Prompts(config, domain)
-    with _open_store(config, run) if _store_path(config, run).exists() else nullcontext() as store:
+def estimate_cost(run: Run) -> str:
+    """Return what asking the teachers would take, less what is stored. Nothing is sent."""
+    settings, problems = _get_settings(run), run.domain.problems(run.config.seed)
+    writer = PromptWriter(settings, run.domain, run.config.resolve)
+    with _open_store(run) if _store_path(run).exists() else nullcontext() as store:
+        asked = _plan_all(run, problems, writer)
         rows = [
-            _estimate(asked, list(plan_requests(problems, asked, prompts)), config, store)
-            for asked in config.routes.teachers
+            _estimate(teacher, requests, store, rationalizes=settings.rationalize)
+            for teacher, requests in asked
         ]
         spent, lost = (store.spent(), store.lost()) if store else (Spent(), Spent())
     low, high = sum(row[1] for row in rows), sum(row[2] for row in rows)
-    lines = [row[0] for row in rows] + [
-        f"all together ${low:,.2f} to ${high:,.2f}, retries not counted; nothing is sent"
-    ]
-    if spent.tokens:
-        lines.append(
-            f"spent so far: ${spent.usd:,.2f}, {spent.tokens:,} tokens"
-            + (f"; {_at_most(lost)}" if lost.tokens else "")
-        )
+    total = f"all together ${low:,.2f} to ${high:,.2f}, retries not counted; nothing is sent"
+    lines = [*(row[0] for row in rows), total]
+    if spent.tokens or lost.tokens:
+        so_far = f"spent so far: ${spent.usd:,.2f}, {spent.tokens:,} tokens"
+        lines.append(f"{so_far}; {_at_most(lost)}" if lost.tokens else so_far)
     return "\n".join("  " + line for line in lines)
 
 
-def label(
-    requests: Sequence[Request], replies: Sequence[Reply], source: str, domain: Domain
+def plan_requests(
+    problems: Sequence[Problem], teacher: TeacherSettings, writer: PromptWriter
+) -> Iterator[Request]:
+    """Yield what a teacher is asked.
+
+    The first sample of every problem comes before the second of any, so that a budget that runs
+    out leaves all problems alike.
+    """
+    train = [problem for problem in problems if problem.split == "train"][: teacher.problems]
+    others = [problem for problem in problems if problem.split != "train"]
+    for sample in range(max(teacher.guided, teacher.routes, teacher.eval_routes)):
+        for problem in train if sample < teacher.guided else ():
+            yield writer.write(problem, "guided", sample)
+        for problem in train if sample < teacher.routes else ():
+            yield writer.write(problem, "unguided", sample)
+        for problem in others if sample < teacher.eval_routes else ():
+            yield writer.write(problem, "unguided", sample)
+
+
+def label_replies(
+    requests: Sequence[Request], replies: Sequence[Reply], source: str, verifier: Verifier
 ) -> list[Route]:
     """Return a route per reply, labelled by the verifier.
 
-    The answer is read from the text, not from the reasoning before it; a reply that was cut at its limit states none.
+    The answer is read from the text, not from the reasoning. A reply that was cut states none.
     """
     judged = judge_all(
-        ["" if reply.truncated else reply.text for reply in replies],
+        ["" if reply.is_cut else reply.text for reply in replies],
         golds=[request.problem.answer for request in requests],
-        verifier=domain.verifier,
+        verifier=verifier,
     )
-    return [
-        Route(
+    routes = []
+    for request, reply, judgement in zip(requests, replies, judged, strict=True):
+        counts = {
+            "prompt_tokens": reply.prompt_tokens,
+            "completion_tokens": reply.completion_tokens,
+        }
+        route = Route(
             problem_id=request.problem.id,
             source=source,
             text=reply.chain,
-            answer=one.answer,
-            correct=one.correct,
+            answer=judgement.answer,
+            correct=judgement.correct,
             guided=request.kind != "unguided",
             rationalized=request.kind == "rationalized",
             guide=request.guide,
-            usage=_usage(reply),
+            usage={name: count for name, count in counts.items() if count is not None},
             cost_usd=reply.cost_usd,
         )
-        for request, reply, one in zip(requests, replies, judged, strict=True)
-    ]
-
-
-def figures(routes: Sequence[Route], tallies: Mapping[str, Tally]) -> dict[str, Any]:
-    """Return what the manifest holds: per teacher and for all, answers by label, tokens, and cost per positive and negative.
-
-    Costs are those of the routes at hand, whenever they were paid; `calls` and `retries` are of this call.
-    """
-    rows = {
-        name: _figures([route for route in routes if route.source == name], [tally])
-        for name, tally in tallies.items()
-    }
-    return {"all": _figures(routes, list(tallies.values())), "teachers": rows}
-
-
-async def _collect(
-    collector: Collector,
-    asked: Sequence[tuple[Teacher, Sequence[Request]]],
-    problems: Sequence[Problem],
-    domain: Domain,
-    prompts: Prompts | None,
-) -> list[Route]:
-    """Ask, label, ask again with the answer shown where no guided chain is right and `prompts` are given, and label that."""
-    try:
-        with collector.limits():
-            await collector.collect(asked)
-            if collector.interrupted:
-                return []
-            routes = _label_all(collector, asked, domain)
-            if prompts is not None:
-                again = [
-                    (teacher, _to_rationalize(teacher, requests, routes, prompts))
-                    for teacher, requests in asked
-                ]
-                await collector.collect(again)
-                routes += _label_all(collector, again, domain)
-    finally:
-        for teacher, _ in asked:
-            await teacher.close()
-    place = {problem.id: number for number, problem in enumerate(problems)}
-    teacher_place = {teacher.name: number for number, (teacher, _) in enumerate(asked)}
-    # A stable sort: the samples of one kind keep the order in which they were asked for.
-    return sorted(
-        routes,
-        key=lambda route: (
-            place[route.problem_id],
-            teacher_place[route.source],
-            not route.guided,
-            route.rationalized,
-        ),
-    )
-
-
-def _label_all(
-    collector: Collector, asked: Sequence[tuple[Teacher, Sequence[Request]]], domain: Domain
-) -> list[Route]:
-    routes = []
-    for teacher, requests in asked:
-        answers = collector.answers[teacher.name]
-        answered = [request for request in requests if request.place in answers]
-        routes += label(
-            answered, [answers[request.place] for request in answered], teacher.name, domain
-        )
+        routes.append(route)
     return routes
 
 
-def _to_rationalize(
-    teacher: Teacher, requests: Sequence[Request], routes: Sequence[Route], prompts: Prompts
-) -> list[Request]:
-    """Return a request with the answer shown for each problem whose guided chains are there and all wrong."""
-    tried: dict[str, bool] = {}
-    for route in routes:
-        if route.guided and route.source == teacher.name:
-            tried[route.problem_id] = tried.get(route.problem_id, False) or route.correct is True
-    problems = {request.problem.id: request.problem for request in requests}
-    return [
-        prompts.rationalized(problems[identity]) for identity, right in tried.items() if not right
-    ]
+def sort_routes(
+    routes: Sequence[Route], problems: Sequence[Problem], names: Sequence[str]
+) -> list[Route]:
+    """Return the routes by problem, teacher and kind; samples keep the order of the requests."""
+    problem_rank = {problem.id: rank for rank, problem in enumerate(problems)}
+    teacher_rank = {name: rank for rank, name in enumerate(names)}
+
+    def find_rank(route: Route) -> tuple[int, int, bool, bool]:
+        ranks = problem_rank[route.problem_id], teacher_rank[route.source]
+        return *ranks, not route.guided, route.rationalized
+
+    return sorted(routes, key=find_rank)
 
 
-def _load_teacher(settings: TeacherSettings, config: Config, domain: Domain) -> Teacher:
-    """Return the teacher; each kind's libraries are imported only where it is asked."""
+def load_teacher(settings: TeacherSettings, run: Run) -> Teacher:
+    """Return the teacher. Each kind's libraries are imported only where it is used."""
+    config, limits = run.config, _get_settings(run)
     if settings.kind == "api":
         from realm.sources.api import ApiTeacher
 
-        return ApiTeacher(settings, seconds=config.routes.request_seconds)
+        return ApiTeacher(settings, seconds=limits.request_seconds, attempts=limits.attempts)
     if settings.kind == "local":
         from realm.sources.local import LocalTeacher
 
-        return LocalTeacher(
-            settings, model=_model(settings.model, config), fields=_request_fields(settings, config)
-        )
+        folder = config.resolve(settings.model)
+        if folder.is_dir():
+            return LocalTeacher(settings, model=str(folder), version=hash_of(folder))
+        return LocalTeacher(settings, model=settings.model, version=settings.model)
     if settings.kind == "replay":
-        from realm.sources.replay import ReplayTeacher
-
         return ReplayTeacher(settings, config.resolve(settings.path))
-    from realm.sources.scripted import ScriptedTeacher
-
-    return ScriptedTeacher(settings, domain, config.seed)
+    return ScriptedTeacher(settings, run.domain, config.seed)
 
 
-def _request_fields(settings: TeacherSettings, config: Config) -> dict[str, Any] | None:
-    """Return what shapes a teacher's replies besides the messages; `None` where replies are free and are not stored."""
-    if settings.kind == "api":
-        from realm.sources.api import request_fields
-
-        return request_fields(settings)
-    if settings.kind == "local":
-        from realm.sources import local
-
-        folder = Path(_model(settings.model, config))
-        return local.request_fields(
-            settings, hash_of(folder) if folder.is_dir() else settings.model
-        )
-    return None
+def _plan_all(run: Run, problems: Sequence[Problem], writer: PromptWriter) -> Asked:
+    """Return all teachers, each with what it is asked."""
+    return [
+        (load_teacher(settings, run), list(plan_requests(problems, settings, writer)))
+        for settings in _get_settings(run).teachers
+    ]
 
 
-def _model(model: str, config: Config) -> str:
-    """Return the folder of a local model where there is one, else its hub id."""
-    folder = config.resolve(model)
-    return str(folder) if folder.is_dir() else model
+async def _ask_and_label(
+    collector: Collector, asked: Asked, verifier: Verifier, writer: PromptWriter
+) -> list[Route]:
+    """Ask and label; with `routes.rationalize` show the answer where no guided chain is right."""
+    try:
+        with collector.stop_conditions():
+            await collector.collect(asked)
+            if collector.is_interrupted:
+                return []
+            routes = _label_all(collector, asked, verifier)
+            if collector.settings.rationalize:
+                again: Asked = []
+                for teacher, requests in asked:
+                    again.append((teacher, _rationalize(teacher, requests, routes, writer)))
+                await collector.collect(again)
+                routes += _label_all(collector, again, verifier)
+            return routes
+    finally:
+        for teacher, _ in asked:
+            await teacher.close()
 
 
-def _store_path(config: Config, run: Run) -> Path:
-    return (
-        config.resolve(config.routes.store) if config.routes.store else run.path("teacher.sqlite")
-    )
+def _label_all(collector: Collector, asked: Asked, verifier: Verifier) -> list[Route]:
+    routes = []
+    for teacher, requests in asked:
+        replies = collector.replies[teacher.name]
+        answered = [request for request in requests if request.key in replies]
+        texts = [replies[request.key] for request in answered]
+        routes += label_replies(answered, texts, teacher.name, verifier)
+    return routes
 
 
-def _open_store(config: Config, run: Run) -> Store:
-    """Return the store; a run is known in it by its place beside the store, which survives moving both."""
-    path = _store_path(config, run)
+def _rationalize(
+    teacher: Teacher, requests: Sequence[Request], routes: Sequence[Route], writer: PromptWriter
+) -> list[Request]:
+    """Return a request with the answer for each problem whose guided chains are all wrong."""
+    is_solved: dict[str, bool] = {}
+    for route in routes:
+        if route.guided and route.source == teacher.name:
+            known = is_solved.get(route.problem_id, False)
+            is_solved[route.problem_id] = known or route.correct is True
+    problems = {request.problem.id: request.problem for request in requests}
+    unsolved = [identity for identity, solved in is_solved.items() if not solved]
+    return [writer.write(problems[identity], "rationalized", 0) for identity in unsolved]
+
+
+def _get_settings(run: Run) -> CollectedRoutes:
+    assert run.config.routes.kind == "collect"
+    return run.config.routes
+
+
+def _store_path(run: Run) -> Path:
+    store = _get_settings(run).store
+    return run.config.resolve(store) if store else run.path("teacher.sqlite")
+
+
+def _open_store(run: Run) -> Store:
+    """Return the store. It knows a run by its path from the store, which survives moving both."""
+    path = _store_path(run)
     return Store(path, os.path.relpath(run.folder, path.parent))
 
 
 def _estimate(
-    teacher: TeacherSettings, requests: Sequence[Request], config: Config, store: Store | None
+    teacher: Teacher, requests: Sequence[Request], store: Store | None, *, rationalizes: bool
 ) -> tuple[str, float, float]:
-    """Return a line on one teacher, and the ends of the range of its cost."""
-    fields = _request_fields(teacher, config)
-    if fields is None:
+    """Return a line about one teacher, and the range of its cost in dollars."""
+    if teacher.fields is None:
         return f"{teacher.name}: {len(requests):,} replies, free", 0.0, 0.0
-    slots = {
-        (hash_request(fields, request.messages), request.sample): request for request in requests
-    }
-    left = [request for slot, request in slots.items() if store is None or store.get(*slot) is None]
-    stored = len(slots) - len(left)
-    again = (
-        len({request.problem.id for request in requests if request.kind == "guided"})
-        if config.routes.rationalize
-        else 0
+    slots = {(hash_request(teacher.fields, one.messages), one.sample): one for one in requests}
+    todo = [one for slot, one in slots.items() if store is None or store.get(slot) is None]
+    guided = {one.problem.id: one for one in requests if one.kind == "guided"}
+    # A rationalized prompt is about as long as the guided one of the same problem.
+    again = list(guided.values()) if rationalizes else []
+    prompt = sum(map(_count_tokens, todo))
+    low = int(len(todo) * teacher.max_tokens * SHORT_REPLY)
+    high = (len(todo) + len(again)) * teacher.max_tokens
+    low_usd = price_tokens(prompt, low, teacher.price)
+    high_usd = price_tokens(prompt + sum(map(_count_tokens, again)), high, teacher.price)
+    calls = f"{len(todo):,}" + (f" to {len(todo) + len(again):,}" if again else "")
+    cost = f"${low_usd:,.2f} to ${high_usd:,.2f}" if teacher.price else "no price set"
+    line = (
+        f"{teacher.name}: {calls} calls ({len(slots) - len(todo):,} answers stored), about "
+        f"{prompt:,} prompt and {low:,} to {high:,} reply tokens, {cost}"
     )
-    prompt = sum(_prompt_tokens(request.messages) for request in left)
-    guided = [_prompt_tokens(request.messages) for request in requests if request.kind == "guided"]
-    more = again * sum(guided) // len(guided) if guided else 0
-    low, high = int(len(left) * teacher.limit * SHORT_REPLY), (len(left) + again) * teacher.limit
-    price = getattr(teacher, "price", None)
-    ends = price_of(prompt, low, price), price_of(prompt + more, high, price)
-    calls = f"{len(left):,}" + (f" to {len(left) + again:,}" if again else "")
-    cost = (
-        f"${ends[0]:,.2f} to ${ends[1]:,.2f}"
-        if price
-        else "on this machine"
-        if teacher.kind == "local"
-        else "no price set"
-    )
-    line = f"{teacher.name}: {calls} calls ({stored:,} answers stored), about {prompt:,} prompt and {low:,} to {high:,} reply tokens"
-    return f"{line}, {cost}", *ends
+    return line, low_usd, high_usd
 
 
-def _prompt_tokens(messages: Messages) -> int:
-    return sum(estimate_tokens(message["content"]) for message in messages)
+def _count_tokens(request: Request) -> int:
+    return sum(estimate_tokens(message["content"]) for message in request.messages)
 
 
-def _usage(reply: Reply) -> dict[str, int]:
-    counts = {"prompt_tokens": reply.prompt_tokens, "completion_tokens": reply.completion_tokens}
-    return {name: count for name, count in counts.items() if count is not None}
+def make_figures(routes: Sequence[Route], stats: Mapping[str, TeacherStats]) -> dict[str, Any]:
+    """Return the manifest's figures for all teachers and each: labels, tokens, cost per label.
+
+    Costs are those of the routes at hand, whenever they were paid; calls and retries are of this
+    call of the command.
+    """
+    rows = {}
+    for name, row in stats.items():
+        own = [route for route in routes if route.source == name]
+        rows[name] = _summarize(own, [row])
+    return {"all": _summarize(routes, list(stats.values())), "teachers": rows}
 
 
-def _figures(routes: Sequence[Route], tallies: Sequence[Tally]) -> dict[str, Any]:
-    right, wrong = (
-        sum(route.correct is True for route in routes),
-        sum(route.correct is False for route in routes),
-    )
+def _summarize(routes: Sequence[Route], stats: Sequence[TeacherStats]) -> dict[str, Any]:
+    right = sum(route.correct is True for route in routes)
+    wrong = sum(route.correct is False for route in routes)
     priced = [route.cost_usd for route in routes if route.cost_usd is not None]
     cost = sum(priced) if priced else None
     return {
@@ -311,14 +301,14 @@ def _figures(routes: Sequence[Route], tallies: Sequence[Tally]) -> dict[str, Any
         "positives": right,
         "negatives": wrong,
         "rationalized": sum(route.rationalized for route in routes),
-        "unanswered": sum(len(tally.unanswered) for tally in tallies),
-        "stored_before": sum(tally.stored_before for tally in tallies),
-        "calls": sum(tally.calls for tally in tallies),
-        "retries": sum(tally.retries for tally in tallies),
+        "unanswered": sum(len(row.unanswered) for row in stats),
+        "stored_before": sum(row.stored_before for row in stats),
+        "calls": sum(row.calls for row in stats),
+        "retries": sum(row.retries for row in stats),
         "prompt_tokens": sum(route.usage.get("prompt_tokens", 0) for route in routes),
         "completion_tokens": sum(route.usage.get("completion_tokens", 0) for route in routes),
         "cost_usd": cost,
-        "maybe_lost_usd": sum(tally.lost.usd for tally in tallies),
+        "maybe_lost_usd": sum(row.lost.usd for row in stats),
         "cost_per_positive_usd": cost / right if cost is not None and right else None,
         "cost_per_negative_usd": cost / wrong if cost is not None and wrong else None,
     }
@@ -327,23 +317,25 @@ def _figures(routes: Sequence[Route], tallies: Sequence[Tally]) -> dict[str, Any
 def _describe(routes: Sequence[Route], collector: Collector) -> list[str]:
     """Return what each teacher's answers are worth and cost, what is missing, and how to get it."""
     lines = []
-    lost = sum((tally.lost for tally in collector.tallies.values()), Spent())
-    for name, row in figures(routes, collector.tallies)["teachers"].items():
+    for name, row in make_figures(routes, collector.stats)["teachers"].items():
         cost = "" if row["cost_usd"] is None else f", ${row['cost_usd']:,.2f}"
         for kind in ("positive", "negative"):
             each = row[f"cost_per_{kind}_usd"]
             cost += "" if each is None else f", ${each:.4f} per {kind}"
         lines.append(
-            f"{name}: {row['answers']:,} answers ({row['stored_before']:,} stored before), {row['positives']:,} right, "
-            f"{row['negatives']:,} wrong; {row['calls']:,} calls, {row['retries']:,} retries, "
-            f"{row['prompt_tokens'] + row['completion_tokens']:,} tokens{cost}"
+            f"{name}: {row['answers']:,} answers ({row['stored_before']:,} stored before), "
+            f"{row['positives']:,} right, {row['negatives']:,} wrong; {row['calls']:,} calls, "
+            f"{row['retries']:,} retries, {row['prompt_tokens'] + row['completion_tokens']:,} "
+            f"tokens{cost}"
         )
+    lost = sum((stats.lost for stats in collector.stats.values()), Spent())
     if lost.tokens:
         lines.append(_at_most(lost))
     if collector.stopped:
         lines.append(
-            f"Stopped: {collector.stopped}. The routes are what is there. For the rest raise the limit and run again (--force "
-            "where nothing has changed): what is stored is not paid for again."
+            f"Stopped: {collector.stopped}. The routes are what is there. For the rest raise the "
+            "limit and run again (--force if nothing else has changed): what is stored is not paid "
+            "for again."
         )
     if unanswered := collector.describe_unanswered():
         lines += ["Without an answer (--force asks for these again):", *unanswered]
@@ -351,4 +343,7 @@ def _describe(routes: Sequence[Route], collector: Collector) -> list[str]:
 
 
 def _at_most(lost: Spent) -> str:
-    return f"calls that broke off may have been charged as well, ${lost.usd:,.2f} and {lost.tokens:,} tokens at the most"
+    return (
+        f"calls that broke off may have been charged as well, ${lost.usd:,.2f} and "
+        f"{lost.tokens:,} tokens at most"
+    )

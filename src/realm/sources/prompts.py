@@ -1,15 +1,43 @@
-"""Write what a teacher is asked: guided (reference text and question), unguided (the question), rationalized (the answer too)."""
+"""Write what teachers are asked.
+
+Guided prompts show the guide and the question, unguided ones the question, rationalized ones the
+right answer too.
+"""
 
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING, Any
 
-SYSTEM = """You are an expert who writes worked solutions for a student. The student will never see the reference text that \
-you are given, so every fact and condition that you use must be stated in the solution itself, in your own words, as \
-something you know. Never mention the reference text, and never cite a rule, its number or a heading."""
+from realm.core.errors import ConfigError
+from realm.sources import Request
+from realm.sources.guide import cut_guide, render_guide, split_guide
 
-_CLOSING = """Think step by step: name each fact that matters, the condition that applies to it, and what follows. Then end with \
-a line of its own that reads "The answer is", followed by {form}."""
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from realm.config.routes import CollectedRoutes
+    from realm.core.records import Problem
+    from realm.domains import Domain
+
+SYSTEM = (
+    "You are an expert who writes worked solutions for a student. The student will never see the "
+    "reference text that you are given, so every fact and condition that you use must be stated in "
+    "the solution itself, in your own words, as something you know. Never mention the reference "
+    "text, and never cite a rule, its number or a heading."
+)
+
+_END = 'Then end with a line of its own that reads "The answer is", followed by {form}.'
+
+_CLOSING = (
+    "Think step by step: name each fact that matters, the condition that applies to it, and what "
+    f"follows. {_END}"
+)
+
+UNGUIDED = f"""{{question}}
+
+Think step by step. {_END}"""
 
 GUIDED = f"""Reference text:
 {{guide}}
@@ -19,10 +47,6 @@ Problem:
 
 {_CLOSING}"""
 
-UNGUIDED = """{question}
-
-Think step by step. Then end with a line of its own that reads "The answer is", followed by {form}."""
-
 RATIONALIZED = f"""Reference text:
 {{guide}}
 
@@ -30,7 +54,8 @@ Problem:
 {{question}}
 
 The right answer is: {{answer}}
-Write the solution that leads to it, as someone who does not know it yet: never say that the answer was given.
+Write the solution that leads to it, as someone who does not know it yet: never say that the \
+answer was given.
 
 {_CLOSING}"""
 
@@ -43,40 +68,70 @@ FORMS = {
     "json": "the JSON object alone",
     "python": "the answer alone",
 }
-"""How an answer must be written for the verifier to read it, by the kind of answer."""
+"""How to write an answer so that the verifier reads it, by the kind of answer."""
 
 Messages = tuple[dict[str, str], ...]
 
 
-def guided_messages(
-    question: str, guide: str, form: str, *, system: str | None = SYSTEM, template: str = GUIDED
-) -> Messages:
-    """Return the prompt of a teacher who reads the guide; the student it writes for will not."""
-    return _messages(system, template, question=question, guide=guide, form=form)
+class PromptWriter:
+    """Writes the requests of a run, with the part of the guide that each problem needs."""
+
+    def __init__(
+        self, settings: CollectedRoutes, domain: Domain, resolve: Callable[[str], Path]
+    ) -> None:
+        """Read the guide; `resolve` makes its path absolute."""
+        self.settings, self.render_answer = settings, domain.verifier.render
+        prompts = settings.prompts
+        self.form = prompts.form or domain.answer_form or FORMS[domain.verifier.kind]
+        self.templates = {
+            "guided": prompts.guided or GUIDED,
+            "unguided": prompts.unguided or UNGUIDED,
+            "rationalized": prompts.rationalized or RATIONALIZED,
+        }
+        self.system = SYSTEM if prompts.system is None else prompts.system
+        self.units = split_guide(
+            _read_guide(settings.guide.path, domain, resolve), settings.guide.unit
+        )
+        self._guides: dict[str, tuple[str, tuple[str, ...]]] = {}
+
+    def write(self, problem: Problem, kind: Any, sample: int) -> Request:
+        """Return the request for one sample of a prompt of `kind`."""
+        values = {"question": problem.question, "form": self.form}
+        guide, units = ("", ()) if kind == "unguided" else self._cut_guide(problem)
+        if kind != "unguided":
+            values["guide"] = guide
+        if kind == "rationalized":
+            values["answer"] = self.render_answer(problem.answer)
+        system = "" if kind == "unguided" else self.system
+        messages = make_messages(system, self.templates[kind], **values)
+        return Request(problem=problem, kind=kind, sample=sample, messages=messages, guide=units)
+
+    def _cut_guide(self, problem: Problem) -> tuple[str, tuple[str, ...]]:
+        """Return the guide for a problem and the hashes of its units."""
+        if problem.id not in self._guides:
+            units = cut_guide(self.units, problem.question, self.settings.guide.tokens)
+            digests = tuple(unit.digest for unit in units)
+            self._guides[problem.id] = render_guide(units), digests
+        return self._guides[problem.id]
 
 
-def unguided_messages(question: str, form: str, *, template: str = UNGUIDED) -> Messages:
-    """Return the prompt of a route: the question, and the form of the answer."""
-    return _messages(None, template, question=question, form=form)
-
-
-def rationalized_messages(
-    question: str,
-    guide: str,
-    answer: str,
-    form: str,
-    *,
-    system: str | None = SYSTEM,
-    template: str = RATIONALIZED,
-) -> Messages:
-    """Return the prompt of a guided teacher who is shown the gold answer as well."""
-    return _messages(system, template, question=question, guide=guide, answer=answer, form=form)
-
-
-def _messages(system: str | None, template: str, **values: str) -> Messages:
-    """Return the messages; all fields are put in at once, so that a brace inside a question stays text."""
+def make_messages(system: str, template: str, **values: str) -> Messages:
+    """Return the messages of a prompt. All fields are filled at once: braces in a value stay."""
     text = re.sub(
         r"\{(question|guide|answer|form)\}", lambda field: values.get(field[1], field[0]), template
     )
     user = {"role": "user", "content": text}
-    return (user,) if system is None else ({"role": "system", "content": system}, user)
+    return ({"role": "system", "content": system}, user) if system else (user,)
+
+
+def _read_guide(name: str | None, domain: Domain, resolve: Callable[[str], Path]) -> str:
+    """Return the text of the guide, empty if there is none."""
+    if name is None:
+        return domain.rules or ""
+    path = resolve(name)
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"{path}: routes.guide.path cannot be read: {error}. It is a Markdown or text file."
+        ) from None

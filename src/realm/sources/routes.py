@@ -1,118 +1,142 @@
-"""Stage `routes`: the route bank, by the scripted expert, by import or from teachers, and what it is worth."""
+"""Stage `routes`: the route bank, by import, from teachers or by the domain's own expert."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+import logging
 from typing import TYPE_CHECKING
 
 from realm.bank.eligible import select_evaluation_routes, select_training_routes
 from realm.bank.statistics import print_bank, write_bank
-from realm.config.root import Config, ScriptedRoutes
 from realm.core.errors import DataError
 from realm.core.jsonl import read_problems, read_routes, write_jsonl
 from realm.core.records import Problem, Route
 from realm.core.targets import user_errors
-from realm.domains import Domain, require_expert
-from realm.sources import plan as collecting
+from realm.domains import require_expert
 from realm.sources.importing import import_outputs
+from realm.sources.plan import collect_routes, estimate_cost
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Sequence
+
+    from realm.config.routes import ScriptedRoutes
     from realm.run import Run
+
+logger = logging.getLogger(__name__)
+
+# Outputs without an answer that a warning quotes, and the characters of each.
+_NUM_QUOTED, _QUOTED_CHARS = 3, 80
 
 
 def run_routes(run: Run) -> None:
-    """Write routes.jsonl and bank.json, and print what the bank is worth."""
-    config = run.config
-    problems, domain = read_problems(run.path("problems.jsonl")), run.domain
-    if config.routes.kind == "import":
-        imported = import_outputs(problems, domain, config.routes, resolve=config.resolve)
-        print(imported.describe())
+    """Write routes.jsonl and bank.json, and report what the bank is worth."""
+    problems = read_problems(run.path("problems.jsonl"))
+    settings = run.config.routes
+    if settings.kind == "import":
+        imported = import_outputs(problems, run.domain, settings, resolve=run.config.resolve)
+        logger.info(imported.describe())
         run.record_figures(
             {"rows_left_out": len(imported.bad), "rows_of_no_problem": len(imported.unmatched)}
         )
         routes = imported.routes
-    elif config.routes.kind == "collect":
-        routes = collecting.collect_routes(run, problems)
+    elif settings.kind == "collect":
+        routes = collect_routes(run, problems)
     else:
-        routes = _ask_domain(domain, problems, config)
+        routes = _ask_domain(run, settings, problems)
     write_jsonl(run.path("routes.jsonl"), routes)
-    summaries = write_bank(
-        run.path("bank.json"),
-        problems,
-        routes,
-        domain.verifier.same_all,
-        held_out=config.routes.held_out,
-    )
-    for gap in gaps(problems, routes, config.routes.held_out):
-        print(gap)
-    print_bank(summaries, config.routes.held_out)
+    same_all = run.domain.verifier.same_all
+    held_out = settings.held_out
+    summaries = write_bank(run.path("bank.json"), problems, routes, same_all, held_out=held_out)
+    for line in [*describe_unread(routes), *describe_gaps(problems, routes, held_out)]:
+        logger.warning(line)
+    print_bank(summaries, held_out)
 
 
 def estimate(run: Run) -> str | None:
-    """Return what the stage would cost; `None` where it asks no teacher."""
-    return collecting.estimate(run) if run.config.routes.kind == "collect" else None
+    """Return what the stage would cost; `None` if it asks no teacher."""
+    return estimate_cost(run) if run.config.routes.kind == "collect" else None
 
 
 def require_routes(run: Run) -> None:
-    """Raise `DataError` where no training or no evaluation problem has a route, before a long stage finds out."""
-    problems, shown = (
-        read_problems(run.path("problems.jsonl")),
-        read_routes(run.path("routes.jsonl")),
-    )
-    for group, here, with_routes in _groups(problems, shown, run.config.routes.held_out):
+    """Raise `DataError` if no training or no evaluation problem has a route to show.
+
+    It runs before the long stages, which would find out after hours.
+    """
+    path, held_out = run.path("routes.jsonl"), run.config.routes.held_out
+    problems, routes = read_problems(run.path("problems.jsonl")), read_routes(path)
+    for group, here, with_routes in _group_problems(problems, routes, held_out):
         if not with_routes:
             raise DataError(
-                f"{run.path('routes.jsonl')}: none of the {len(here)} {group} problems has a route by "
-                f"{_whose(group, run.config.routes.held_out)}, so that no prompt could show any. Add routes or problems, change "
-                f"routes.held_out ({', '.join(run.config.routes.held_out) or 'none'}), or change the splits."
+                f"{path}: none of the {len(here)} {group} problems has a route by "
+                f"{_describe_sources(group, held_out)}, so no prompt could show any. Add routes or "
+                f"problems, change routes.held_out ({', '.join(held_out) or 'none'}), or change "
+                "the splits."
             )
 
 
-def gaps(
+def describe_gaps(
     problems: Sequence[Problem], routes: Sequence[Route], held_out: Sequence[str]
 ) -> list[str]:
-    """Return a line for each group of problems some of which have no route to show; such problems are not evaluated."""
+    """Return a line for each group with problems that have no route; these are not evaluated."""
     lines = []
-    for group, here, with_routes in _groups(problems, routes, held_out):
-        if lacking := [problem.id for problem in here if problem.id not in with_routes]:
-            what = f"{len(lacking)} of {len(here)} {group} problems have no route by {_whose(group, held_out)}"
-            lines.append(f"{what}, the first is {lacking[0]!r}")
+    for group, here, with_routes in _group_problems(problems, routes, held_out):
+        lacking = [problem.id for problem in here if problem.id not in with_routes]
+        if lacking:
+            sources = _describe_sources(group, held_out)
+            lines.append(
+                f"{len(lacking)} of {len(here)} {group} problems have no route by {sources}, the "
+                f"first is {lacking[0]!r}"
+            )
     return lines
 
 
-def _groups(
+def describe_unread(routes: Sequence[Route]) -> list[str]:
+    """Return a warning for each source most of whose outputs state no answer, with examples."""
+    lines = []
+    for source in dict.fromkeys(route.source for route in routes):
+        texts = [route for route in routes if route.source == source and route.text.strip()]
+        unread = [route for route in texts if route.answer is None]
+        if 2 * len(unread) <= len(texts):
+            continue
+        ends = (" ".join(route.text.split())[-_QUOTED_CHARS:] for route in unread[:_NUM_QUOTED])
+        lines.append(
+            f"{source}: NO ANSWER was found in {len(unread)} of {len(texts)} outputs. They end:\n"
+            + "".join(f"    ... {end}\n" for end in ends)
+            + "  Check that this column holds the whole output and that the kind of answer "
+            "(domain.answer, --kind) is right, or let outputs end with: The answer is ..."
+        )
+    return lines
+
+
+def _group_problems(
     problems: Sequence[Problem], routes: Sequence[Route], held_out: Sequence[str]
 ) -> Iterator[tuple[str, list[Problem], Collection[str]]]:
-    """Yield the training and the evaluation problems, each with the ids of those that have a route to show."""
-    for group, select in (
-        ("training", select_training_routes),
-        ("evaluation", select_evaluation_routes),
-    ):
-        here = [
-            problem for problem in problems if (problem.split == "train") == (group == "training")
-        ]
-        yield group, here, select(routes, held_out, {problem.id for problem in here}).keys()
+    """Yield training and evaluation problems, each with the ids of those with a route to show."""
+    train = [problem for problem in problems if problem.split == "train"]
+    others = [problem for problem in problems if problem.split != "train"]
+    train_ids = {problem.id for problem in train}
+    other_ids = {problem.id for problem in others}
+    yield "training", train, select_training_routes(routes, held_out, train_ids).keys()
+    yield "evaluation", others, select_evaluation_routes(routes, held_out, other_ids).keys()
 
 
-def _whose(group: str, held_out: Sequence[str]) -> str:
-    return (
-        f"a source that is {'' if group == 'evaluation' else 'not '}held out"
-        if held_out
-        else "any source"
-    )
+def _describe_sources(group: str, held_out: Sequence[str]) -> str:
+    if not held_out:
+        return "any source"
+    return f"a source that is {'' if group == 'evaluation' else 'not '}held out"
 
 
-def _ask_domain(domain: Domain, problems: Sequence[Problem], config: Config) -> list[Route]:
-    """Return the routes that the domain writes itself; ConfigError if it cannot."""
-    settings: ScriptedRoutes = config.routes
-    require_expert(domain, [*settings.sources, *settings.held_out], f"{config.source}: routes")
-    with user_errors(f"{config.source}: routes.kind: scripted", f"{domain.name}.write_routes"):
-        routes = list(domain.write_routes(problems, settings, config.seed))
+def _ask_domain(run: Run, settings: ScriptedRoutes, problems: Sequence[Problem]) -> list[Route]:
+    """Return the routes that the domain writes itself; `ConfigError` if it cannot."""
+    domain = run.domain
+    where = f"{run.config.source}: routes"
+    require_expert(domain, [*settings.sources, *settings.held_out], where)
+    with user_errors(f"{where}.kind: scripted", f"{domain.name}.write_routes"):
+        routes = list(domain.write_routes(problems, settings, run.config.seed))
     known = {problem.id for problem in problems}
     for route in routes:
         if not isinstance(route, Route) or route.problem_id not in known:
             raise DataError(
-                f"{config.source}: routes.kind: scripted: {domain.name}.write_routes gave {route!r}. "
-                "It must give realm.Route objects for the problems that it is called with."
+                f"{where}.kind: scripted: {domain.name}.write_routes gave {route!r}. It must give "
+                "realm.Route objects for the problems that it is called with."
             )
     return routes

@@ -1,60 +1,77 @@
-"""The store of replies: each is on the disk before anything else happens with it, and is never asked for again."""
+"""The store of replies: each is on disk before it is used, and is never asked for again."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
 import json
+import secrets
 import sqlite3
-from collections.abc import Sequence
+import threading
 from dataclasses import asdict
-from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from realm.core.errors import RunError
 from realm.sources import Reply
 from realm.sources.budget import Spent
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+    from types import TracebackType
+
 VERSION = 1
+
+# `lost` holds a row for each attempt that is under way, and keeps it if no reply comes: so a killed
+# process leaves what its last attempts may have cost.
 _TABLES = """
 CREATE TABLE IF NOT EXISTS replies (
     request TEXT, sample INTEGER, reply TEXT NOT NULL, teacher TEXT NOT NULL,
     run TEXT NOT NULL, usd REAL NOT NULL, tokens INTEGER NOT NULL, PRIMARY KEY (request, sample)
 ) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS lost (teacher TEXT NOT NULL, run TEXT NOT NULL, usd REAL NOT NULL, tokens INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS lost (
+    teacher TEXT NOT NULL, run TEXT NOT NULL, usd REAL NOT NULL, tokens INTEGER NOT NULL
+);
 """
-_Row = tuple[str, tuple[Any, ...]]
+
+Slot = tuple[str, int]
+"""The hash of a request and the number of its sample: what is stored and paid for once."""
 
 
 def hash_request(fields: dict[str, Any], messages: Sequence[dict[str, str]]) -> str:
-    """Return the key of a rendered request: model, sampling settings and messages, but neither address nor key.
+    """Return the key of a request: model, sampling settings and messages, but no address or key.
 
     >>> hash_request({"model": "m", "seed": 1}, []) == hash_request({"seed": 1, "model": "m"}, [])
     True
     """
     text = json.dumps([fields, list(messages)], sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(text.encode(errors="replace")).hexdigest()
 
 
 class Store:
-    """A SQLite file of replies, by request and sample, with what each run paid for them. Runs may share one."""
+    """A SQLite file of replies with what each run paid for them. Runs may share one."""
 
     def __init__(self, path: Path, run: str) -> None:
-        """Open `path`, made where it is missing; `run` is the name under which spending is counted."""
+        """Open or create the file.
+
+        Args:
+            path: The SQLite file.
+            run: The name under which spending is counted.
+        """
         self.path, self.run = path, run
-        self._rows: list[_Row] = []
-        self._written: asyncio.Future[None]
-        self._writing: asyncio.Task[None] | None = None
+        self._waiting: list[tuple[str, tuple[Any, ...]]] = []
+        self._turn = asyncio.Lock()
+        self._connection_lock = threading.Lock()
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             self._database = sqlite3.connect(path, timeout=60, check_same_thread=False)
-            # WAL appends and FULL syncs, so that a reply survives a power cut too; a writer waits for all that came meanwhile.
+            # With a synced write-ahead log a committed reply survives a power cut as well.
             self._database.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;")
             self._create_tables()
         except sqlite3.Error as error:
             raise RunError(
-                f"{path}: cannot be opened as a store of replies: {error}. Name another file in routes.store."
+                f"{path}: cannot be opened as a store of replies: {error}. Name another file in "
+                "routes.store."
             ) from None
 
     def __enter__(self) -> Self:
@@ -66,13 +83,13 @@ class Store:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._database.close()
+        with self._connection_lock:
+            self._database.close()
 
-    def get(self, request: str, sample: int) -> Reply | None:
-        """Return the reply that is stored, or `None`."""
-        row = self._database.execute(
-            "SELECT reply FROM replies WHERE request = ? AND sample = ?", (request, sample)
-        ).fetchone()
+    def get(self, slot: Slot) -> Reply | None:
+        """Return the stored reply, or `None`."""
+        query = "SELECT reply FROM replies WHERE request = ? AND sample = ?"
+        row = self._database.execute(query, slot).fetchone()
         return Reply(**json.loads(row[0])) if row else None
 
     def spent(self) -> Spent:
@@ -80,63 +97,48 @@ class Store:
         return self._sum("replies")
 
     def lost(self) -> Spent:
-        """Return what calls of this run without a reply may have cost."""
+        """Return what attempts of this run without a reply may have cost."""
         return self._sum("lost")
 
-    def add(self, request: str, sample: int, reply: Reply, *, teacher: str, spent: Spent) -> None:
-        """Give a reply to be stored. It needs no waiting to be safe from a caller's end; `written` says when it is."""
-        text = json.dumps(
-            {key: value for key, value in asdict(reply).items() if value not in (None, "")}
-            | {"text": reply.text}
-        )
-        self._add(
-            "INSERT OR IGNORE INTO replies VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (request, sample, text, teacher, self.run, spent.usd, spent.tokens),
-        )
-
-    def add_lost(self, teacher: str, spent: Spent) -> None:
-        """Give what a call may have cost that brought no reply."""
-        self._add(
-            "INSERT INTO lost VALUES (?, ?, ?, ?)", (teacher, self.run, spent.usd, spent.tokens)
+    def add_reply(self, slot: Slot, reply: Reply, *, teacher: str, spent: Spent) -> None:
+        """Queue a reply; `write` puts it on disk."""
+        values = {key: value for key, value in asdict(reply).items() if value not in (None, "")}
+        text = json.dumps(values | {"text": reply.text})
+        self._waiting.append(
+            (
+                "INSERT OR IGNORE INTO replies VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (*slot, text, teacher, self.run, spent.usd, spent.tokens),
+            )
         )
 
-    async def written(self) -> None:
-        """Wait until all that was given so far is on the disk."""
-        if self._writing is not None:
-            await asyncio.shield(self._written)
+    def add_attempt(self, teacher: str, worst: Spent) -> int:
+        """Queue the worst cost of an attempt that is about to begin, and return its number."""
+        number = secrets.randbits(62)
+        query = "INSERT INTO lost (rowid, teacher, run, usd, tokens) VALUES (?, ?, ?, ?, ?)"
+        self._waiting.append((query, (number, teacher, self.run, worst.usd, worst.tokens)))
+        return number
 
-    async def flush(self) -> None:
-        """Wait until nothing is left to write."""
-        if self._writing is not None:
-            await asyncio.shield(self._writing)
+    def remove_attempt(self, number: int) -> None:
+        """Queue the removal of an attempt whose cost is known."""
+        self._waiting.append(("DELETE FROM lost WHERE rowid = ?", (number,)))
 
-    def _add(self, statement: str, values: tuple[Any, ...]) -> None:
-        if not self._rows:
-            self._written = asyncio.get_running_loop().create_future()
-        self._rows.append((statement, values))
-        if self._writing is None:
-            self._writing = asyncio.create_task(self._write_all())
-
-    async def _write_all(self) -> None:
-        """Commit what is waiting, again and again: all that came during one commit shares the next."""
-        while self._rows:
-            rows, self._rows, written = self._rows, [], self._written
-            try:
+    async def write(self) -> None:
+        """Put all that is queued on disk. Whoever comes first writes for all who wait."""
+        async with self._turn:
+            if self._waiting:
+                rows, self._waiting = self._waiting, []
                 await asyncio.to_thread(self._commit, rows)
-            except sqlite3.Error as error:
-                written.set_exception(
-                    RunError(
-                        f"{self.path}: a reply cannot be stored: {error}. Make room, and run again."
-                    )
-                )
-            else:
-                written.set_result(None)
-        self._writing = None
 
-    def _commit(self, rows: list[_Row]) -> None:
-        with self._database:
-            for statement, values in rows:
-                self._database.execute(statement, values)
+    def _commit(self, rows: list[tuple[str, tuple[Any, ...]]]) -> None:
+        try:
+            # A cancelled task leaves its thread running, so the next one must wait here.
+            with self._connection_lock, self._database:
+                for statement, values in rows:
+                    self._database.execute(statement, values)
+        except sqlite3.Error as error:
+            raise RunError(
+                f"{self.path}: a reply cannot be stored: {error}. Make room, and run again."
+            ) from None
 
     def _sum(self, table: str) -> Spent:
         query = f"SELECT coalesce(sum(usd), 0), coalesce(sum(tokens), 0) FROM {table} WHERE run = ?"
@@ -145,11 +147,12 @@ class Store:
 
     def _create_tables(self) -> None:
         version = self._database.execute("PRAGMA user_version").fetchone()[0]
+        if version not in (0, VERSION):
+            raise RunError(
+                f"{self.path}: is a store of version {version}; this is version {VERSION}. Name "
+                "another file in routes.store."
+            )
         if version == 0:
             self._database.executescript(
                 f"BEGIN IMMEDIATE; {_TABLES} PRAGMA user_version = {VERSION}; COMMIT;"
-            )
-        elif version != VERSION:
-            raise RunError(
-                f"{self.path}: is a store of version {version}; this is version {VERSION}. Name another file in routes.store."
             )

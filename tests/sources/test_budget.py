@@ -7,7 +7,7 @@ import pytest
 from realm.config.routes import Price
 from realm.core.records import Problem
 from realm.sources import Reply, Request
-from realm.sources.budget import Budget, BudgetReached, Spent, cost_of, worst_case
+from realm.sources.budget import Budget, BudgetReachedError, Spent, reply_cost, worst_cost
 
 PROBLEM = Problem(id="p", split="train", question="?", answer=1)
 REQUEST = Request(
@@ -21,17 +21,17 @@ def budget(tokens=None, usd=None, spent=Spent()):  # noqa: B008
 
 
 def test_the_worst_case_counts_a_token_per_byte_and_the_longest_reply():
-    assert worst_case(REQUEST, 1000, Price(prompt=1, completion=10)) == Spent(
+    assert worst_cost(REQUEST, 1000, Price(prompt=1, completion=10)) == Spent(
         usd=(200 + 10_000) / 1e6, tokens=1200
     )
 
 
-def test_a_reply_costs_what_the_endpoint_counted_or_the_worst_case():
+def test_a_reply_costs_what_the_endpoint_counted_or_the_worst_cost():
     price = Price(prompt=1, completion=10)
-    assert cost_of(
+    assert reply_cost(
         Reply(text="", prompt_tokens=7, completion_tokens=3), REQUEST, 1000, price
     ) == Spent(usd=37 / 1e6, tokens=10)
-    assert cost_of(Reply(text="", prompt_tokens=7), REQUEST, 1000, price) == worst_case(
+    assert reply_cost(Reply(text="", prompt_tokens=7), REQUEST, 1000, price) == worst_cost(
         REQUEST, 1000, price
     )
 
@@ -42,14 +42,14 @@ def test_a_call_that_fits_exactly_is_let_through_and_the_next_is_not():
         for _ in range(2):
             await caps.reserve(TEN)
             caps.settle(TEN, TEN)
-        with pytest.raises(BudgetReached, match=r"20 of routes.budget_tokens = 20 spent"):
+        with pytest.raises(BudgetReachedError, match=r"20 of routes.budget_tokens = 20 spent"):
             await caps.reserve(Spent(tokens=1))
 
     asyncio.run(spend())
 
 
 def test_what_was_spent_before_counts():
-    with pytest.raises(BudgetReached, match=r"\$1.9900 of routes.budget_usd = 2"):
+    with pytest.raises(BudgetReachedError, match=r"\$1.9900 of routes.budget_usd = 2"):
         asyncio.run(budget(usd=2, spent=Spent(usd=1.99)).reserve(TEN))
 
 

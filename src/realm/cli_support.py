@@ -1,0 +1,196 @@
+"""What the verbs of the command line share: options, error messages, log lines, registration."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from realm.core.errors import RealmError
+
+if TYPE_CHECKING:
+    from realm.run import Run
+
+logger = logging.getLogger(__name__)
+app = typer.Typer(
+    name="realm",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+ConfigPath = Annotated[
+    Path, typer.Argument(metavar="CONFIG", help="A YAML file with the settings.")
+]
+RunFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--run",
+        metavar="DIR",
+        file_okay=False,
+        help="The run folder.  [default: the config's `run`, or runs/NAME]",
+    ),
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Override a setting, such as train.fade.kind=cosine; repeatable.",
+    ),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and exit.")]
+Force = Annotated[bool, typer.Option("--force", help="Rerun even if the stage is up to date.")]
+
+
+def name_column(what: str, default: str = "its usual names") -> typer.models.OptionInfo:
+    """Return the option that names a column."""
+    return typer.Option(metavar="COL", help=f"Column that holds {what}.  [default: {default}]")
+
+
+@contextmanager
+def user_errors_as_messages() -> Iterator[None]:
+    """Turn a user error into one message and exit code 2, and Ctrl-C into exit code 130."""
+    _set_environment()
+    show_log()
+    try:
+        yield
+    except RealmError as error:
+        typer.echo(f"realm: {error}", err=True)
+        raise typer.Exit(2) from None
+    except KeyboardInterrupt:
+        typer.echo("\nrealm: interrupted; the same command continues.", err=True)
+        raise typer.Exit(130) from None
+
+
+def _set_environment() -> None:
+    """Set what the libraries below read when they load: no telemetry, and waiting threads sleep.
+
+    By default a thread that waits for another one spins. On a machine with other work this makes
+    small steps ten times as long.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+class _LogLines(logging.StreamHandler):  # type: ignore[type-arg]  # generic in the stubs only
+    """Write records as plain lines: information to standard output, warnings to standard error."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        # Looked up for each record, since tests and progress bars replace the streams.
+        self.stream = sys.stderr if record.levelno >= logging.WARNING else sys.stdout
+        super().emit(record)
+
+
+def show_log() -> None:
+    package = logging.getLogger("realm")
+    if not any(isinstance(handler, _LogLines) for handler in package.handlers):
+        package.addHandler(_LogLines())
+        package.setLevel(logging.INFO)
+
+
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
+        import realm
+
+        typer.echo(realm.__version__)
+        raise typer.Exit
+
+
+def add_verb(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Return a decorator that makes a function a verb; its docstring is the help text."""
+
+    def register(function: Callable[..., None]) -> Callable[..., None]:
+        assert function.__doc__ is not None
+        summary = function.__doc__.partition("\n")[0]
+        return app.command(name, short_help=summary)(user_errors_as_messages()(function))
+
+    return register
+
+
+def add_run_verb(name: str) -> Callable[[Callable[[Run, bool, bool], None]], Callable[..., None]]:
+    """Return a decorator that makes a function of a run a verb with CONFIG and the usual options."""
+
+    def register(function: Callable[[Run, bool, bool], None]) -> Callable[..., None]:
+        def command(
+            config: ConfigPath,
+            run: RunFolder = None,
+            set_: Overrides = None,
+            dry_run: DryRun = False,
+            force: Force = False,
+        ) -> None:
+            from realm.config import load_config
+            from realm.run import Run
+
+            settings = load_config(config, set_ or [])
+            function(Run(run or settings.run_folder(), settings), dry_run, force)
+
+        command.__doc__ = function.__doc__
+        return add_verb(name)(command)
+
+    return register
+
+
+@app.callback()
+def show_help(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version and exit.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    """Teach a small language model to reason in your domain by itself.
+
+    `realm run CONFIG` runs all stages in order: data, routes, distill, train, eval, report. Each
+    stage is also a verb of its own. A stage that is up to date is skipped, and one that was
+    interrupted continues. `realm init` and `realm import` write a config to start from.
+    """
+
+
+def do_stage(run: Run, stage: str, dry_run: bool, force: bool) -> None:
+    """Run one stage, or print what it would do."""
+    if stage in ("distill", "train"):
+        run.config.resolve_model()  # as a part of `realm run` it is skipped without a model
+    if outdated := run.find_outdated(stage):
+        logger.warning(
+            "realm: %s: made with other settings or inputs; `realm run` brings all up to date.",
+            ", ".join(outdated),
+        )
+    if dry_run:
+        print_plan(run, stage, force)
+    else:
+        run.do(stage, force=force)
+
+
+def print_plan(run: Run, stage: str, force: bool) -> None:
+    """Print what `stage` would do, and what it would cost."""
+    outdated = [] if force else run.find_outdated(stage)
+    if not run.has_stage(stage) or (not force and not outdated and run.is_done(stage)):
+        run.do(stage)  # only logs that there is nothing to do
+        return
+    if not force and run.is_done(stage):
+        print_line(stage, f"will run again if its inputs change: {', '.join(outdated)} will run")
+        return
+    inputs = _list_names(run.input_names(stage)) or "the config"
+    print_line(stage, f"would run: {inputs} -> {_list_names(run.stages[stage].outputs)}")
+    estimate = run.stages[stage].estimate
+    if estimate and (cost := estimate(run)):
+        typer.echo(cost)
+
+
+def print_line(name: str, text: str) -> None:
+    typer.echo(f"{name:<8} {text}")
+
+
+def _list_names(names: tuple[str, ...] | list[str]) -> str:
+    """Return names of the run folder in one line, optional ones in brackets."""
+    return ", ".join(f"[{name.rstrip('?')}]" if name.endswith("?") else name for name in names)

@@ -1,0 +1,154 @@
+"""The table of stages: what each one does, what it depends on and what it writes.
+
+The functions import a stage when it runs, so that the table loads no model library.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from realm.core.stages import Stage
+
+if TYPE_CHECKING:
+    from realm.run import Run
+
+
+def _run_data(run: Run) -> None:
+    from realm.domains.data import run_data
+
+    run_data(run)
+
+
+def _run_routes(run: Run) -> None:
+    from realm.sources.routes import run_routes
+
+    run_routes(run)
+
+
+def _estimate_routes(run: Run) -> str | None:
+    from realm.sources.routes import estimate
+
+    return estimate(run)
+
+
+def _run_distill(run: Run) -> None:
+    from realm.train.sft import run_distill
+
+    run_distill(run)
+
+
+def _check_distill(run: Run) -> None:
+    from realm.train.sft import check_distill
+
+    check_distill(run)
+
+
+def _run_train(run: Run) -> None:
+    from realm.train.rl import run_train
+
+    run_train(run)
+
+
+def _check_train(run: Run) -> None:
+    from realm.train.rl import check_train
+
+    check_train(run)
+
+
+def _run_evaluate(run: Run) -> None:
+    from realm.evaluate.exam import run_evaluate
+
+    run_evaluate(run)
+
+
+def _run_report(run: Run) -> None:
+    from realm.evaluate.report import run_report
+
+    run_report(run)
+
+
+def _domain_files(run: Run) -> list[str]:
+    return list(run.domain.files)
+
+
+def _route_files(run: Run) -> list[str]:
+    """Return the files and the model folders that the stage `routes` reads.
+
+    A model that is a hub id is assumed not to change.
+    """
+    routes = run.config.routes
+    if routes.kind == "import":
+        return [file.path for file in routes.files]
+    if routes.kind != "collect":
+        return []
+    names = [routes.guide.path] if routes.guide.path else []
+    for teacher in routes.teachers:
+        if teacher.kind == "replay":
+            names.append(teacher.path)
+        if teacher.kind == "local" and run.config.resolve(teacher.model).is_dir():
+            names.append(teacher.model)
+    return names
+
+
+_VERIFIER = ("domain.kind", "domain.answer", "domain.target", "domain.settings")
+_MODEL = ("seed", "model", "recipe", *_VERIFIER, "prompt", "routes.held_out")
+
+STAGES: dict[str, Stage] = {
+    stage.name: stage
+    for stage in (
+        Stage(
+            name="data",
+            function=_run_data,
+            settings=("seed", "domain"),
+            outputs=("problems.jsonl", "rules.md?"),
+            files=_domain_files,
+        ),
+        Stage(
+            name="routes",
+            function=_run_routes,
+            estimate=_estimate_routes,
+            settings=("seed", "domain", "routes"),
+            inputs=("problems.jsonl", "rules.md?"),
+            outputs=("routes.jsonl", "bank.json"),
+            files=_route_files,
+        ),
+        Stage(
+            name="distill",
+            function=_run_distill,
+            check=_check_distill,
+            settings=(*_MODEL, "distill", "train.lora", "train.fade.routes", "train.mix"),
+            inputs=("problems.jsonl", "routes.jsonl", "rules.md?"),
+            outputs=("sft.jsonl", "sft_stats.json?", "distilled/"),
+        ),
+        Stage(
+            name="train",
+            function=_run_train,
+            check=_check_train,
+            settings=(*_MODEL, "train"),
+            inputs=("problems.jsonl", "routes.jsonl", "distilled/"),
+            outputs=("model/", "fade.jsonl", "headroom.json", "rollouts/?"),
+        ),
+        Stage(
+            name="eval",
+            function=_run_evaluate,
+            settings=(*_MODEL, "evaluate"),
+            inputs=("problems.jsonl", "routes.jsonl", "distilled/?", "model/?"),
+            outputs=("results.json", "answers.jsonl"),
+        ),
+        Stage(
+            name="report",
+            function=_run_report,
+            settings=("report",),
+            inputs=(
+                "problems.jsonl",
+                "routes.jsonl",
+                "bank.json",
+                "results.json",
+                "answers.jsonl",
+                "fade.jsonl?",
+                "headroom.json?",
+            ),
+            outputs=("report.html",),
+        ),
+    )
+}
