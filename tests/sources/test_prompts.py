@@ -4,9 +4,8 @@ import typing
 
 import pytest
 
-from realm.config import domain as config_domain
 from realm.sources.prompts import FORMS, GUIDED, RATIONALIZED, SYSTEM, UNGUIDED, make_messages
-from realm.verify.verifier import Verifier
+from realm.verify.verifier import AnswerSettings, Verifier
 
 
 def test_a_guided_prompt_shows_the_guide_and_forbids_to_cite_it():
@@ -52,7 +51,7 @@ def test_a_field_name_inside_a_question_or_a_guide_stays_text():
 def test_every_kind_of_answer_has_a_form():
     kinds = [
         typing.get_args(kind.model_fields["kind"].annotation)[0]
-        for kind in typing.get_args(typing.get_args(config_domain.AnswerSettings)[0])
+        for kind in typing.get_args(typing.get_args(AnswerSettings)[0])
     ]
     assert set(FORMS) == set(kinds)
 

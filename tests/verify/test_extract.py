@@ -1,6 +1,6 @@
 import pytest
 
-from realm.verify.extract import clean, final_answer
+from realm.verify.extract import clean, find_answer, find_tagged, list_mentions, unwrap
 
 
 @pytest.mark.parametrize(
@@ -76,8 +76,10 @@ from realm.verify.extract import clean, final_answer
         pytest.param("The answer is", None, id="a mark and nothing behind it"),
     ],
 )
-def test_final_answer(text, expected):
-    assert final_answer(text) == expected
+def test_find_answer(text, expected):
+    tagged = find_tagged(text)
+    found = find_answer(text) if tagged is None else None
+    assert ((found.text or None) if found else tagged and clean(unwrap(tagged))) == expected
 
 
 def test_nothing_that_a_model_may_write_raises_or_takes_long():
@@ -90,8 +92,13 @@ def test_nothing_that_a_model_may_write_raises_or_takes_long():
         "*",
         "\0\ud800<answer>",
     ):
-        final_answer(piece * 20_000)
+        find_answer(piece * 20_000)
 
 
 def test_clean_takes_off_every_layer():
     assert clean(' **"$\\text{Bo}$"**, ') == "Bo"
+
+
+def test_the_number_of_a_name_counts_where_there_is_no_other():
+    assert list_mentions("episode number 10") == ["10"]
+    assert list_mentions("episode number 10 had 3 guests") == ["3"]

@@ -64,6 +64,6 @@ def test_nothing_that_a_model_may_write_raises_or_takes_long():
     for _ in range(100_000):
         deep = {"a": deep}
     assert ANSWERS.same(deep, {"a": 1}) is False
-    assert ANSWERS.same(deep, deep) is None and ANSWERS.num_undecided == 1
+    assert ANSWERS.same(deep, deep) is False, "nothing equals what is too deep to read"
     while deep:
         deep = deep.pop("a")

@@ -1,11 +1,12 @@
+import gc
 import os
 import signal
 import time
 
 import pytest
 
-from realm.verify.math import MathAnswers
-from realm.verify.workers import Workers
+from realm.verify.math import ComparisonPool, _kill
+from realm.verify.verifier import Verifier
 
 BOMBS = [
     r"\binom{10^9}{5 \cdot 10^8}",
@@ -17,7 +18,7 @@ BOMBS = [
 
 @pytest.fixture(scope="module")
 def answers():
-    return MathAnswers(seconds=20)
+    return Verifier("math", seconds=20)
 
 
 @pytest.mark.parametrize(
@@ -68,7 +69,7 @@ def test_what_is_shown_reads_back(answers):
         "x < 5",
         "11,\\! 100",
     ):
-        assert answers.same(answers.extract(answers.show(gold)), gold) is True
+        assert answers.same(answers.extract(answers.render(gold)), gold) is True
 
 
 def test_symbols_are_compared_by_math_verify(answers):
@@ -106,11 +107,11 @@ def test_nothing_that_a_model_may_write_raises_or_takes_long(answers):
 
 @pytest.mark.slow
 def test_a_comparison_that_hangs_costs_its_time_and_nothing_else():
-    answers = MathAnswers(seconds=0.5)
+    answers = Verifier("math", seconds=0.5)
     started = time.monotonic()
     verdicts = answers.same_all([(bomb, "7 + y") for bomb in BOMBS] + [("3!", "6"), ("7", "7")])
     assert time.monotonic() - started < 60 and verdicts[-1] is True
-    assert answers.undecided == verdicts.count(None) > 0
+    assert answers.num_undecided == verdicts.count(None) > 0
     again = time.monotonic()
     assert answers.same_all([(bomb, "7 + y") for bomb in BOMBS]) == verdicts[: len(BOMBS)]
     assert time.monotonic() - again < 0.4, (
@@ -120,48 +121,117 @@ def test_a_comparison_that_hangs_costs_its_time_and_nothing_else():
 
 @pytest.mark.slow
 def test_no_process_before_it_is_needed_a_dead_one_is_replaced_and_none_is_left():
-    answers = MathAnswers(seconds=20)
+    answers = Verifier("math", seconds=20)
     assert answers.same(r"\frac{2}{4}", "0.5") is True
-    workers = answers._workers
-    assert workers._workers == []
+    pool = answers._kind._pool
+    assert pool._processes == []
     assert answers.same("3!", "6") is True
-    [process] = [worker._process for worker in workers._workers]
+    [process] = pool._processes
     os.kill(process.pid, signal.SIGKILL)
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
     assert answers.same("4!", "24") is None and process.returncode == -signal.SIGKILL
     assert answers.same("5!", "120") is True
-    [process] = [worker._process for worker in workers._workers]
-    del answers, workers
-    assert process.returncode == -signal.SIGKILL, "the workers end with who asked"
+    [process] = pool._processes
+    del answers, pool
+    gc.collect()
+    assert process.returncode == -signal.SIGKILL, "the processes end with who asked"
 
 
 @pytest.mark.slow
-def test_an_interrupt_leaves_nothing_half_answered(monkeypatch):
-    workers = Workers(seconds=20)
-    assert workers.compare([("x!", "y!")]) == [False]
-    [worker] = workers._workers
+def test_an_interrupt_leaves_no_process_behind(monkeypatch):
+    pool = ComparisonPool(seconds=20)
+    assert pool.compare([("x!", "y!")]) == [False]
+    [process] = pool._processes
 
-    def interrupted(*_):
+    def interrupt(*_):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(worker, "ask", interrupted)
-        workers.compare([("x!", "y!")])
-    assert worker._process is None
-    assert workers.compare([("x!", "x!")]) == [True]
+        patched.setattr(pool, "_ask", interrupt)
+        pool.compare([("x!", "y!")])
+    assert process.returncode is not None
+    assert pool.compare([("x!", "x!")]) == [True]
 
 
 @pytest.mark.slow
-def test_a_forked_child_starts_workers_of_its_own():
-    workers = Workers(seconds=20)
-    assert workers.compare([("x!", "x!")]) == [True]
+def test_a_forked_child_starts_processes_of_its_own():
+    pool = ComparisonPool(seconds=20)
+    assert pool.compare([("x!", "x!")]) == [True]
     child = os.fork()
     if child == 0:
-        os._exit(
-            0
-            if workers.compare([("x!", "y!")]) == [False]
-            and workers._workers[0]._owner == os.getpid()
-            else 1
-        )
+        is_right = pool.compare([("x!", "y!")]) == [False] and pool._owner == os.getpid()
+        _kill(pool._processes)
+        os._exit(0 if is_right else 1)
     assert os.waitpid(child, 0)[1] == 0
-    assert workers.compare([("x!", "y!")]) == [False]
+    assert pool.compare([("x!", "y!")]) == [False]
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "equal"),
+    [
+        pytest.param(r"\frac{2}{4}", ".5", True, id="a fraction and a decimal"),
+        pytest.param(r"\dfrac12", r"\frac 1 2", True, id="short fractions"),
+        pytest.param(r"1\frac{4}{5}", "1.8", True, id="a mixed number"),
+        pytest.param("1/3", "0.33", False, id="a rounded decimal"),
+        pytest.param("1/3", "0.3333333", True, id="a decimal that six places do not tell"),
+        pytest.param(r"11,\! 111,\! 100", "11,111,100", True, id="thousands"),
+        pytest.param(r"\$32,\!348", "32348", True, id="a currency sign"),
+        pytest.param(r"90^\circ", "90", True, id="degrees"),
+        pytest.param(r"864 \mbox{ inches}^2", "864", True, id="a unit marked as text"),
+        pytest.param("15 cm", "15", True, id="a unit, or a product"),
+        pytest.param(r"11\sqrt2", r"\sqrt{242}", True, id="roots"),
+        pytest.param(r"\sqrt{2}", r"\sqrt{3}", False, id="other roots"),
+        pytest.param(r"7\pi", r"\pi \cdot 7", True, id="pi"),
+        pytest.param("(a+5)(b+2)", "ab + 2a + 5b + 10", True, id="a product and its sum"),
+        pytest.param("2k", "2n", False, id="another variable"),
+        pytest.param(r"\sqrt{x^2}", "x", False, id="a root that hides a sign"),
+        pytest.param("x^10", "x^{10}", True, id="a power that is written in two ways"),
+        pytest.param("1/2x", r"\frac{x}{2}", False, id="a quotient that is read in two ways"),
+        pytest.param("f(x)", "fx", False, id="a function or a product"),
+        pytest.param("x = 5", "5", True, id="an assignment"),
+        pytest.param("x = 5", "y = 5", False, id="an assignment to another"),
+        pytest.param("2x - 4y = 6", "x = 2y + 3", True, id="multiples of one linear equation"),
+        pytest.param("2x - 4y = 6", "x = 2y + 4", False, id="other linear equations"),
+        pytest.param(r"\left( 3, \frac{\pi}{2} \right)", r"(3, \pi/2)", True, id="a pair"),
+        pytest.param("(1, 2)", "(2, 1)", False, id="a pair in the other order"),
+        pytest.param("(1, 2)", "1, 2", True, id="a pair without its brackets"),
+        pytest.param("(3, 4]", "(3, 4)", False, id="another interval"),
+        pytest.param("x \\in [-2,7]", r"-2 \le x \le 7", True, id="an interval and its inequality"),
+        pytest.param(r"(-\infty, 0]", r"[-\infty, 0]", True, id="infinity is not closed"),
+        pytest.param(r"(0,9) \cup (9,36)", r"(0,9)\cup(9,30)", False, id="a union"),
+        pytest.param("1, -2", r"\{-2, 1\}", True, id="a list in any order"),
+        pytest.param("1, -2", "1, -2, 3", False, id="a list with one too many"),
+        pytest.param(r"3 \pm 2", "1, 5", True, id="plus or minus"),
+        pytest.param(
+            r"\begin{pmatrix} 1/5 \\ -2 \end{pmatrix}",
+            r"\begin{bmatrix} 0.2 \\ -2 \end{bmatrix}",
+            True,
+            id="a matrix",
+        ),
+        pytest.param("52_8", "52_{8}", True, id="a base"),
+        pytest.param("52_8", "42_8", False, id="other digits in a base"),
+        pytest.param("52_8", "52_9", False, id="other bases"),
+        pytest.param(r"\text{Evelyn}", "evelyn", True, id="words"),
+        pytest.param(r"\text{east}", "seat", False, id="words are no products of letters"),
+        pytest.param(r"\text{(C)}", "C", True, id="a letter"),
+        pytest.param("no real solution", "4", False, id="words and a number"),
+        pytest.param(r"\sin^2 x", r"1 - \cos^2 x", True, id="functions"),
+        pytest.param(r"\sin(x)y", r"y \sin x", True, id="what a function applies to"),
+        pytest.param(r"\sin 30^\circ", "0.5", False, id="an angle in degrees"),
+        pytest.param(r"\tan^{-1} x", r"\frac{1}{\tan x}", False, id="an inverse function"),
+        pytest.param("x_1 + x_2", "x_2 + x_{1}", True, id="variables with subscripts"),
+        pytest.param("x_1", "x_2", False, id="another subscript"),
+        pytest.param(
+            r"(1, \binom{4}{2})",
+            r"(2, \binom{4}{2})",
+            False,
+            id="one part that tells, and one that does not",
+        ),
+        pytest.param(r"\binom{4}{2}", "6", True, id="what takes symbols"),
+        pytest.param("2^{235423520} \\cdot 8", "1", False, id="a huge number and a small one"),
+        pytest.param("", "", False, id="nothing"),
+    ],
+)
+def test_same(answers, left, right, equal):
+    assert answers.same(left, right) is equal
+    assert answers.same(right, left) is equal

@@ -1,7 +1,7 @@
-from realm.verify import text
 from realm.verify.verifier import Verifier
 from realm.verify.vote import majorities, majority
 
+TEXTS = Verifier("text")
 NUMBERS = Verifier("number")
 
 
@@ -11,9 +11,9 @@ def test_the_most_frequent_answer_wins_and_the_earlier_of_equals():
 
 
 def test_who_says_nothing_has_no_vote():
-    assert majority([None, None, "a"], text.same) == "a"
-    assert majority([None, None], text.same) is None
-    assert majority([], text.same) is None
+    assert majority([None, None, "a"], TEXTS.same) == "a"
+    assert majority([None, None], TEXTS.same) is None
+    assert majority([], TEXTS.same) is None
 
 
 def test_many_sets_are_counted_in_as_many_rounds_as_the_longest_takes():

@@ -3,61 +3,19 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import (
     Field,
-    NonNegativeFloat,
     NonNegativeInt,
-    PositiveFloat,
     PositiveInt,
     field_validator,
     model_validator,
 )
 
 from realm.core.settings import Section, Share
-
-
-class TextAnswer(Section):
-    kind: Literal["text"]
-
-
-class LabelAnswer(Section):
-    kind: Literal["label"]
-
-
-class NumberAnswer(Section):
-    kind: Literal["number"]
-    tolerance: NonNegativeFloat = 1e-6
-    """How far two equal numbers may lie apart, as a share of the larger."""
-
-
-class SetAnswer(Section):
-    kind: Literal["set"]
-
-
-class MathAnswer(Section):
-    kind: Literal["math"]
-    seconds: PositiveFloat = 5.0
-    """Time limit of one symbolic comparison; what it does not decide counts as not said."""
-
-
-class JsonAnswer(Section):
-    kind: Literal["json"]
-    fields: list[str] | None = None
-    """The fields that must agree; null: all fields of the gold answer."""
-
-
-class PythonAnswer(Section):
-    kind: Literal["python"]
-    hook: str
-    """`module:function`; the function is called without arguments and returns an object with `extract(text)` and `same(a, b)`."""
-
-
-AnswerSettings = Annotated[
-    TextAnswer | LabelAnswer | NumberAnswer | SetAnswer | MathAnswer | JsonAnswer | PythonAnswer,
-    Field(discriminator="kind"),
-]
+from realm.verify.kinds import TextAnswer
+from realm.verify.verifier import AnswerSettings
 
 
 class GymSizes(Section):
@@ -118,7 +76,7 @@ class FilesDomain(Section):
     columns: ProblemColumns = ProblemColumns()
     question_template: str | None = None
     """Builds the question from the row's columns, as "{table_in_csv}\\n{question}"."""
-    answer: AnswerSettings = TextAnswer(kind="text")
+    answer: AnswerSettings = TextAnswer()
     """The kind of answer; `answer: number` is short for `answer: {kind: number}`, `answer: my_module:function` for the hook."""
     rules: str | None = None
     """The rule book, a Markdown file."""

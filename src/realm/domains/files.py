@@ -16,7 +16,7 @@ from realm.core.errors import ConfigError, DataError
 from realm.core.records import Problem
 from realm.core.tables import OnBad, read_rows, refuse
 from realm.domains.domain import Domain
-from realm.verify.choice import with_choice
+from realm.verify.kinds import with_choice
 from realm.verify.verifier import make_verifier
 
 SPLITS = ("train", "validation", "test", "test_rules")

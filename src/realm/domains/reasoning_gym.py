@@ -14,7 +14,9 @@ from realm.config.domain import GymDomain
 from realm.core.errors import ConfigError, DataError
 from realm.core.records import Problem
 from realm.domains.domain import Domain
-from realm.verify.extract import final_answer
+from realm.method.thoughts import split_thoughts
+from realm.verify.extract import Conclusion, find_answer, find_tagged
+from realm.verify.normal import repair_text
 from realm.verify.verifier import Verifier
 
 EVALUATES_ANSWERS = frozenset(
@@ -32,7 +34,7 @@ DRAWN = ("test_rules", "test", "validation", "train")
 """The order in which splits are drawn: what is evaluated does not change with the size of `train`."""
 _LONGEST = 20000
 """Characters of an answer; what is longer is no answer."""
-_SAYS_SO = re.compile(r"<answer>|\\boxed|^#### |\banswers?\b", re.IGNORECASE | re.MULTILINE)
+_SAYS_SO = re.compile(r"\\boxed|^#### |\banswers?\b", re.IGNORECASE | re.MULTILINE)
 
 
 class ReasoningGymDomain(Domain):
@@ -130,7 +132,11 @@ class GymVerifier(Verifier):
 
         An answer may be a grid or a list, so what an answer block holds is taken as it stands.
         """
-        answer = (final_answer(text) or "") if _SAYS_SO.search(text) else text.strip()
+        said = split_thoughts(repair_text(text))[1]
+        answer = find_tagged(said)
+        if answer is None:
+            found = find_answer(said) if _SAYS_SO.search(said) else Conclusion(said, None)
+            answer = found.text if found else ""
         return answer if 0 < len(answer) <= _LONGEST else None
 
     def _is_same(self, answer: Any, gold: Any) -> bool:

@@ -1,139 +1,173 @@
-"""Find the final answer in free text. Model text is data: nothing here raises, and nothing found is `None`."""
+"""Find the final answer in free text. Nothing here raises; what is not found is `None`."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
-from realm.verify.statement import mentions
+_SEARCHED = 20_000
+"""Characters at the end of a text in which its answer is looked for."""
+_LONGEST = 2000
+"""Characters of an answer; a longer span is not an answer."""
+_LONGEST_BARE = 120
+"""Characters of a text that is taken for an answer though nothing in it says so."""
+_WORDS_OF_LABEL = 4
+"""Words of a label that may have a full stop inside."""
+_MOST_MARKS = 50
+"""Marks and boxes that are tried, the last ones of the text."""
 
 _TAG = re.compile(r"<(/?)answer>", re.IGNORECASE)
+_IS = r"(?:is|are|was|were|would be|should be|must be|will be)\b"
+# "The answer to the question is 7", "Answer: 7", "Ans = 7", "the correct option is (B)".
 _MARK = re.compile(
-    r"\banswers?\b[\s*_\"]*(?:to\b[^.\n]{0,150}?)?"
-    r"(?::|=|\b(?:is|are|was|were|would be|should be|must be|will be)\b)(?:\s+(?:therefore|thus|hence|actually|simply|that))*",
+    rf"\b(?:(?:final|correct|right|best)\s+(?:option|choice)|answers?|ans)\b[\s*_\"]*"
+    rf"(?:to\b[^.\n]{{0,150}}?)?(?::|=|\b{_IS})(?:\s+(?:therefore|thus|hence|actually|simply|that))*",
     re.IGNORECASE,
 )
-_HASHES = re.compile(r"^#{4}\s+(?=\S)", re.MULTILINE)
+# The same in other languages: "答案：B", "答案是 A", "Antwort: 42", "La réponse est 42".
+_FOREIGN_MARK = re.compile(
+    r"(?:答案|答え|正解|答|정답|답|(?<!\w)(?:(?:ant|svar|opl|lös)\w*|réponse|respuesta|risposta|resposta"
+    r"|ответ|відповідь|odpowiedź|cevap|đáp án|jawaban|الإجابة|الجواب|उत्तर))(?:[ *_]\w+)?[\s*_]*"
+    r"(?:[:=]|[是为為は은는]|\b(?:ist|est|es|è|é|är|er|jest)\b)",
+    re.IGNORECASE,
+)
+# A heading without a colon and the answer below it, or in the next cell of a table; "A: 18".
+_HEADING = re.compile(
+    r"^[ #*|_>-]*(?:the |my )?(?:final |correct )?answer[ *_]*(?:\||\n)|^A:(?=[ \t]*[-$\d])",
+    re.IGNORECASE | re.MULTILINE,
+)
+_HASHES = re.compile(r"^####[ \t]*(?=\S)", re.MULTILINE)
+_LEAD = re.compile(r"(?:so|thus|hence|therefore)?,? ?(?:the |my )", re.IGNORECASE)
+_NUMERIC = re.compile(r"[-+$€£]?\d")
+# "This answer is correct" behind an answer praises it and states none.
+_PRAISE = re.compile(
+    r"(?:in)?correct\b|right\b|wrong\b|consistent\b|reasonable\b|verified\b", re.IGNORECASE
+)
+_BOX = re.compile(r"\\(?:boxed|fbox)\s*(?:\{|(?=\w))")
+_FARTHEST_BOX = 30
+"""Characters between two boxes that are one answer."""
+_BETWEEN_BOXES = re.compile(r"[\s$]*(?:,|;|,?\s*(?:and|or)|,?\s*\\text\{\s*(?:and|or)\s*\})?[\s$]*")
+
 _BULLET = re.compile(r"^\s*(?:[-*•]|\d{1,2}[.)])\s+")
+_CODE = re.compile(r"[\s*_:]*`([^`\n]+)`[\s.*_]*(?:\n|$)")
 _SENTENCE_END = re.compile(r"(?<=[^\s.])[.!?][\"'”’*)]*\s+(?=[\"'“‘*(]*[A-Z0-9])")
 _ABBREVIATION = re.compile(
     r"(?:^|[\s.(])(?:[A-Z]|[A-Za-z]\.[A-Za-z]|Jr|Sr|Dr|Mr|Mrs|Ms|St|Mt|Rt|No|Nos|vs|Ph|etc)$"
 )
+# Where a statement begins to explain itself: ", because 8 > 7", " according to the table".
 _REST = re.compile(
-    r"(?:,|;|\s[-–—])\s+(?:and\s+)?(?:who|which|where|when|while|with|as|because|since|but|so|not|therefore|thus|hence|it|this|he|"
-    r"she|they|given|held|(?-i:[a-z]+(?:ing|ed)(?=\s)))\b|"
-    r"\s+(?:because|since|according to|based on|as (?:shown|indicated|seen|per))\b",
+    r"(?:[,;]| [-–—]) (?:and )?(?:who|which|where|when|while|with|as|because|since|but|so|not"
+    r"|therefore|thus|hence|it|this|he|she|they|given|held|(?-i:[a-z]+(?:ing|ed)(?= )))\b"
+    r"| (?:because|since|according to|based on|as (?:shown|indicated|seen|per))\b",
     re.IGNORECASE,
 )
+# What leads to a statement: "Therefore, ", "Based on the table, ", "we see that ".
 _OPENING = re.compile(
     r"^(?:(?:therefore|thus|hence|so|overall|finally|"
-    r"(?:in (?:summary|conclusion)|based|according|from|upon|since|as|after|\w+ing)\b(?:[^,]|,(?=\d))*(?=,)|"
-    r"(?:we|i|it|this)\b[^,.]{0,40}?\bthat(?= )),?\s+)+|^that\s+",
+    r"(?:in (?:summary|conclusion)|based|according|from|upon|since|as|after|\w+ing)\b"
+    r"(?:[^,]|,(?=\d))*(?=,)|(?:we|i|it|this)\b[^,.]{0,40}?\bthat(?= )),? )+|^that ",
     re.IGNORECASE,
 )
+_NOT_BUT = re.compile(r"(?:\w+ly )?not (?!only)\S.*?\bbut (?:rather )?(.+)", re.IGNORECASE)
 _SHOWN = r"(?:indicated|shown|represented|considered|listed|used|calculated)"
 _COPULA = re.compile(
-    rf"(?<!\bthat )(?<!\bwho )(?<!\bwhich )\b(?:is|are|was|were)\b(?!\s+(?:not|also|{_SHOWN})\b)",
+    rf"(?<!\bthat )(?<!\bwho )(?<!\bwhich )\b(?:is|are|was|were)\b(?! (?:not|also|{_SHOWN})\b)",
     re.IGNORECASE,
 )
-_UNSAID = re.compile(
-    r"^(?:not|no(?:ne|thing)? (?:of|in|clear|information|data)|unknown|unclear|undetermined|impossible|insufficient|n/a|"
-    rf"there (?:is|are) no|{_SHOWN})\b|\b(?:cannot|can't|could not) be (?:determined|found|answered)",
+# A sentence that refuses to answer. Refusals are sentences: "Not covered" may well be a label.
+_REFUSAL = re.compile(
+    rf"^(?:not (?:given|stated|known|clear|provided|possible|available|in)|{_SHOWN})\b"
+    r"|\b(?:cannot|can't|could not|unable|no (?:information|data) (?:to|about|is|on))\b|\?$",
     re.IGNORECASE,
 )
-_SPEAKS = re.compile(r"(?:i|we|it|let|please|note)\b(?=\s+\S)", re.IGNORECASE)
-_STATES_NOTHING = re.compile(
-    r"\b(?:cannot|can't|could not|unable|no (?:information|data))\b|[?:]$", re.IGNORECASE
-)
-_YES_OR_NO = re.compile(r"[\"'*]*(yes|no)[\"'*]*(?=[,.;:]|\s+-)", re.IGNORECASE)
+_SPEAKS = re.compile(r"(?:i|we|it|let|please|note)\b(?= \S)", re.IGNORECASE)
+_YES_OR_NO = re.compile(r"[\"'*]*(yes|no)[\"'*]*(?=[,.;:]| -)", re.IGNORECASE)
 _RANKED = re.compile(
     r"(?:\w+ ){0,2}(?:the one|first|last|earlier|later|higher|lower|more|most)\b", re.IGNORECASE
 )
 _DID = re.compile(
-    r"^(?:\S+ ){1,4}(?:is|are|was|were|has|have|had|scored|won|placed|finished|received|played|competed|earned|made)\b",
+    r"^(?:\S+ ){1,4}(?:is|are|was|were|has|have|had|scored|won|placed|finished|received|played"
+    r"|competed|earned|made)\b",
     re.IGNORECASE,
 )
-_BOXES_TRIED = 4
-_LONGEST = 2000
-"""Characters of an answer; what is longer is no answer."""
-_LONGEST_BARE = 120
-"""Characters of a text that is taken for an answer though nothing in it says so."""
 
-
-_Form = Literal["exact", "marked", "closing"]
+NUMBER_WORDS = {
+    word: value
+    for value, word in enumerate(
+        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
+        "fifteen sixteen seventeen eighteen nineteen twenty".split()  # noqa: SIM905
+    )
+} | {"once": 1, "twice": 2, "thrice": 3}
+# A date or season, a time, a year, a rank or a count; "14-15" and "3a" are none of them.
+MENTION = re.compile(
+    r"(?<![\w.,:/)-])(?:(?P<date>\d{4}[-/]\d{2,4}(?:-\d{2})?)|(?P<time>\d+(?::\d\d)+(?:\.\d+)?)"
+    r"|(?P<year>(?:1[5-9]|20)\d\d)|(?P<ordinal>\d+(?:st|nd|rd|th))"
+    rf"|(?P<count>[-+]?[$€£]?(?:\d{{1,3}}(?:,\d{{3}})+|\d+)(?:\.\d+)?%?|{'|'.join(NUMBER_WORDS)}))"
+    r"(?![\w/]|[.,:-]\d)",
+    re.IGNORECASE,
+)
+# Before the number of "at least 10": a condition, not a count.
+_BOUND = re.compile(
+    r"(?:\b(?:at (?:least|most)|than|over|under|above|below|before|after|between|top"
+    r"|between \S+ and)|[<>])\s+$",
+    re.IGNORECASE,
+)
+# Before the number of "Division 1", "pick number 3", "No. 82": a name, not a count.
+_LABELLED = re.compile(
+    r"(?:\b[A-Z]\w*\.?|\b(?:no\.|number|season|episode|round|match|pick|tier|division|week|day)|#)\s*$"
+)
+_CONDITION = re.compile(r"\b(?:who|that|which|whose|where|when|than|compared)\b|$")
 
 
 class Conclusion(NamedTuple):
-    """What a text finally says."""
+    """What a text finally says.
+
+    The conclusion of "Ann won 7 games." is ("7", "Ann won 7 games").
+    """
 
     text: str
-    form: _Form
-    """Set apart (a tag, a box, all of the text), behind a mark such as "the answer is", or a sentence that closes the text."""
+    """The answer; empty if a sentence states it in words that only a comparison can read."""
+    sentence: str | None
+    """The whole statement if it was prose; `None` if the answer was set apart."""
 
 
-def final_answer(text: str) -> str | None:
-    """Return the span of `text` that states its final answer, without markup, quotes or a trailing explanation.
+def find_answer(text: str) -> Conclusion | None:
+    """Return the final answer of free text: the stated one, or what the text amounts to."""
+    return find_stated(text) or _find_implied(text)
 
-    >>> final_answer("Ann is 7 and Bo is 8. So the answer is **Bo**, because 8 > 7.")
-    'Bo'
-    >>> final_answer("It cannot be said.") is None
-    True
+
+def find_stated(text: str, *, is_label: bool = False) -> Conclusion | None:
+    """Return what the last box, mark ("The answer is", "答案：") or "####" of `text` states.
+
+    A label behind a colon is a short line as it stands, "Deny. Missing form." as a whole.
+
+    >>> find_stated("The answer is 12. Wait: \\\\boxed{15}").text
+    '15'
     """
-    said = conclude(text)
-    if said is None:
-        return None
-    if said.form == "closing":
-        return _told(said.text)
-    return (
-        _told(said.text) if said.form == "marked" and _DID.match(said.text) else None
-    ) or said.text
+    text = _squeeze(text)
+    place, boxed = find_box(text)
+    patterns = (_MARK, _FOREIGN_MARK, _HEADING, _HASHES)
+    marks = [mark for pattern in patterns for mark in pattern.finditer(text)]
+    for mark in sorted(marks, key=lambda one: one.end())[: -_MOST_MARKS - 1 : -1]:
+        if boxed is not None and place >= mark.start():
+            break
+        is_hashes = mark.re is _HASHES
+        rest = text[mark.end() : mark.end() + _LONGEST]
+        code = _CODE.match(rest)
+        if code:
+            return Conclusion(code[1], None)
+        is_prose = mark.re is _MARK and text[mark.end() - 1] not in ":="
+        statement = _take_label(rest) if is_label and not is_prose else _take_statement(rest)
+        # A fourth-level heading may be anything; "#### 42" is an answer before all others.
+        if is_hashes and not _NUMERIC.match(statement) and (boxed is not None or len(marks) > 1):
+            continue
+        if not statement or (boxed is not None and _PRAISE.match(statement)):
+            continue
+        return None if is_prose and _REFUSAL.search(statement) else _conclude(statement)
+    return None if not boxed else Conclusion(clean(boxed), None)
 
 
-def conclude(text: str) -> Conclusion | None:
-    """Return the final answer of `text`, or its closing sentence where that states one in other words.
-
-    Explicit forms come first (an answer tag, a box, "#### 7", "the answer is 7", "Answer: 7"; of several the last), then a
-    text that is nothing but an answer, then a closing sentence ("The tallest of them is Ann.", "Ann won 7 games.").
-    """
-    text = text.replace("\r", "\n").strip()
-    tagged = last_tagged(text)
-    inside = text if tagged is None else tagged
-    explicit: list[tuple[Callable[[str], str | None], _Form]] = [
-        (_boxed, "exact"),
-        (_marked, "marked"),
-        (_bare, "exact"),
-    ]
-    for find, form in explicit:
-        span = find(inside)
-        if span is not None:
-            return _conclusion(span, form)
-    return _closing(text) if tagged is None else _conclusion(tagged, "exact")
-
-
-def clean(span: str) -> str:
-    """Return `span` without Markdown emphasis, math delimiters, enclosing quotes and a sentence's full stop.
-
-    >>> clean(' **"Palais Royal!"**. ')
-    'Palais Royal!'
-    """
-    span = re.sub(r"\\(?:text|mathrm|textbf|mathbf)\{([^{}]*)\}", r"\1", span)
-    span = re.sub(r"\*\*|__|`|\\[()\[\]]|(?<!\d)\$(?!\d)|(?<=\d)\$", "", span)
-    before = None
-    while before != span:
-        before, span = span, span.strip(" \t\n*_,;:")
-        if span.endswith(".") and not _ABBREVIATION.search(span[:-1]):
-            span = span[:-1]
-        if (
-            len(span) > 1
-            and span[0] + span[-1] in {'""', "''", "“”", "‘’", "«»"}
-            and span[0] not in span[1:-1]
-        ):
-            span = span[1:-1]
-    return span
-
-
-def last_tagged(text: str) -> str | None:
+def find_tagged(text: str) -> str | None:
     """Return what the last closed <answer> tag holds."""
     end = None
     for tag in reversed(list(_TAG.finditer(text))):
@@ -144,34 +178,124 @@ def last_tagged(text: str) -> str | None:
     return None
 
 
-def _boxed(text: str) -> str | None:
-    """Return what the last complete \\boxed{...} holds; braces may nest."""
-    for start in reversed(
-        [match.end() for match in re.finditer(r"\\boxed\s*\{", text)][-_BOXES_TRIED:]
-    ):
-        depth = 1
-        for position in range(start, len(text)):
-            depth += {"{": 1, "}": -1}.get(text[position], 0)
-            if depth == 0:
-                return text[start:position]
-    return None
+def find_box(text: str) -> tuple[int, str | None]:
+    r"""Return the place and the content of the last complete box; boxes side by side are one.
+
+    >>> find_box("$\\boxed{3}$ or $\\boxed{5}$")
+    (1, '3, 5')
+    """
+    boxes: list[tuple[int, int, str]] = []
+    for found in list(_BOX.finditer(text))[-_MOST_MARKS:]:
+        end = _find_closing(text, found.end()) if found[0].endswith("{") else found.end() + 1
+        if end is not None:
+            inside = text[found.end() : end - found[0].endswith("{")]
+            # Of a box in a box the inner one counts.
+            boxes = [*boxes, (found.start(), end, inside)] if not _BOX.search(inside) else boxes
+    if not boxes:
+        return -1, None
+    first = len(boxes) - 1
+    while first and _are_joined(text[boxes[first - 1][1] : boxes[first][0]]):
+        first -= 1
+    joined = dict.fromkeys(inside.strip() for _, _, inside in boxes[first:])
+    return boxes[first][0], ", ".join(joined)
 
 
-def _marked(text: str) -> str | None:
-    """Return what follows the last mark that is followed by anything."""
-    marks = sorted(
-        [*_MARK.finditer(text), *_HASHES.finditer(text)], key=lambda mark: mark.end(), reverse=True
-    )
-    for mark in marks:
-        said = _first_statement(text[mark.end() :])
-        if said:
-            return said
-    return None
+def unwrap(span: str) -> str:
+    r"""Return `span` without a box around the answer or a mark before it.
+
+    >>> unwrap("The answer is $\\boxed{7}$."), unwrap("I agree")
+    ('7', 'I agree')
+    """
+    boxed = find_box(span)[1]
+    if boxed is not None:
+        return boxed.strip()
+    for opened in (span, _LEAD.sub("", span, count=1)):
+        mark = _MARK.match(opened) or _FOREIGN_MARK.match(opened) or _HASHES.match(opened)
+        if mark:
+            return opened[mark.end() :].strip()
+    return span.strip()
 
 
-def _first_statement(text: str) -> str:
-    """Return the first line, or the whole bulleted list, that `text` opens with, up to the end of its statement."""
-    lines = [line.strip() for line in text.lstrip(" *_:\n").split("\n")]
+def is_one_line(text: str) -> bool:
+    """Return whether `text` is short enough to be an answer as a whole."""
+    text = text.strip()
+    is_defined = text.lower().startswith("the ") and text.endswith(".") and _COPULA.search(text)
+    return 0 < len(text) <= _LONGEST_BARE and "\n" not in text and not is_defined
+
+
+def clean(span: str) -> str:
+    """Return `span` without Markdown, math delimiters, quotes around it and a full stop.
+
+    >>> clean(' **"Palais Royal!"**. ')
+    'Palais Royal!'
+    """
+    span = re.sub(r"\\(?:text|mathrm|textbf|mathbf)\s*\{([^{}]*)\}", r"\1", span)
+    span = re.sub(r"\*\*|__|`|\\[()\[\]]|(?<!\d)\$(?!\d)|(?<=\d)\$", "", span).replace("\\ ", " ")
+    before = None
+    while before != span:
+        before, span = span, span.strip(" \t\n*_,;:|")
+        if span.endswith(".") and not _ABBREVIATION.search(span[:-1]):
+            span = span[:-1]
+        enclosed = span[:1] + span[-1:] in {'""', "''", "“”", "‘’", "«»"}
+        if len(span) > 1 and enclosed and span[0] not in span[1:-1]:
+            span = span[1:-1]
+    return span
+
+
+def list_mentions(sentence: str, kind: str = "count") -> list[str]:
+    """Return the numbers of `kind` in `sentence`: counts that are neither a bound nor a name.
+
+    >>> list_mentions("In Division 1 he won at least 10 games for 9 seasons")
+    ['9']
+    """
+    found = [m for m in MENTION.finditer(sentence) if m.lastgroup == kind]
+    if kind == "count":
+        found = [m for m in found if not _BOUND.search(sentence[: m.start()])]
+        found = [m for m in found if not _LABELLED.search(sentence[: m.start()])] or found
+    condition = _CONDITION.search(sentence, found[0].end()) if found else None
+    return [m[0] for m in found if condition is None or m.start() < condition.start()]
+
+
+def _squeeze(text: str) -> str:
+    """Return the end of `text`, its runs of spaces and empty lines shortened.
+
+    All patterns above run on such text: no run of spaces can cost them quadratic time.
+    """
+    text = re.sub(r"[^\S\n]+", " ", text[-_SEARCHED:])
+    return re.sub(r" ?\n(?: ?\n)+ ?", "\n\n", text).strip()
+
+
+def _find_implied(text: str) -> Conclusion | None:
+    """Return a text that is nothing but an answer, or what its closing sentence states."""
+    text = _squeeze(text)
+    bare = _take_bare(text)
+    if bare is not None:
+        return Conclusion(clean(bare), None) if clean(bare) else None
+    lines = [line for line in text.split("\n") if re.search(r"\w", line)]
+    sentence = _open_statement(split_sentences(lines[-1][-_LONGEST:])[-1]) if lines else ""
+    complement = _take_complement(sentence)
+    is_finished = text.rstrip(" \n-").endswith((".", "!", "*", '"'))
+    if complement is not None:
+        is_answer = is_finished or len(complement) <= _LONGEST_BARE
+        refuses = _REFUSAL.search(complement)
+        return (
+            Conclusion(clean(complement), clean(complement)) if is_answer and not refuses else None
+        )
+    if not is_finished or _SPEAKS.match(sentence) or _REFUSAL.search(sentence) or not sentence:
+        return None
+    return Conclusion(_read_prose(clean(sentence)) or "", clean(sentence))
+
+
+def _conclude(statement: str) -> Conclusion | None:
+    said = clean(statement)
+    if _DID.match(said):
+        return Conclusion(_read_prose(said) or said, said)
+    return Conclusion(said, said) if said else None
+
+
+def _take_statement(text: str) -> str:
+    """Return the first line, or the whole bulleted list, that `text` opens with."""
+    lines = [line.strip() for line in text.lstrip(" *_:|#\n").split("\n")]
     if _BULLET.match(lines[0]) and len(lines) > 1:
         items = []
         for line in filter(None, lines):
@@ -179,11 +303,18 @@ def _first_statement(text: str) -> str:
                 break
             items.append(clean(_BULLET.sub("", line)))
         return ", ".join(items)
-    statement = _statement(_sentences(lines[0])[0])
-    return _complement(statement) or statement
+    statement = _open_statement(split_sentences(lines[0])[0])
+    return _take_complement(statement) or statement
 
 
-def _sentences(line: str) -> list[str]:
+def _take_label(text: str) -> str:
+    """Return the first line that `text` opens with; of several sentences in many words, one."""
+    line = text.lstrip(" *_:|#\n").split("\n")[0]
+    sentence = line if line.count(" ") < _WORDS_OF_LABEL else split_sentences(line)[0]
+    return re.split(r"[,;] (?:because|since|as|so|but|which)\b", sentence)[0]
+
+
+def split_sentences(line: str) -> list[str]:
     """Return the sentences of `line`; the stop of an initial or an abbreviation ends none."""
     sentences, start = [], 0
     for end in _SENTENCE_END.finditer(line):
@@ -193,75 +324,68 @@ def _sentences(line: str) -> list[str]:
     return [*sentences, line[start:].strip()]
 
 
-def _statement(sentence: str) -> str:
-    """Return what `sentence` states: "yes" or "no", or all of it but an opening such as "Therefore," and what explains it."""
+def _open_statement(sentence: str) -> str:
+    """Return "yes", "no", or `sentence` without an opening such as "Therefore," and its reasons."""
     statement = _OPENING.sub("", sentence)
     yes_or_no = _YES_OR_NO.match(statement)
-    return yes_or_no[1] if yes_or_no else _without_rest(statement)
+    if yes_or_no:
+        return yes_or_no[1]
+    corrected = _NOT_BUT.match(statement)
+    return _drop_reasons(corrected[1] if corrected else statement)
 
 
-def _without_rest(statement: str) -> str:
-    """Return `statement` up to where it begins to explain itself."""
+def _drop_reasons(statement: str) -> str:
     rest = _REST.search(statement, 1)
     statement = statement[: rest.start()] if rest else statement
     quoted = re.match(r"\s*(\"[^\"]+\")\s+(?!and\b|or\b|&)\w", statement)
     return quoted[1] if quoted else statement
 
 
-def _bare(text: str) -> str | None:
-    """Return `text` where it is nothing but an answer: one short line that is no sentence, or a bulleted list."""
+def _take_bare(text: str) -> str | None:
+    """Return `text` if it is nothing but an answer: a short line or a bulleted list."""
     if len(text) > _LONGEST:
         return None
     if "\n" in text:
         lines = [line for line in text.split("\n") if line.strip()]
-        listed = all(_BULLET.match(line) for line in lines)
-        return ", ".join(clean(_BULLET.sub("", line)) for line in lines) if listed else None
-    sentence = len(_sentences(text)) > 1 or _COPULA.search(text) or _SPEAKS.match(text)
-    sentence = sentence or (text.endswith((".", "?", ":")) and text.count(" ") > 5)
-    return None if sentence or len(text) > _LONGEST_BARE or "<" in text else text
+        items = [clean(_BULLET.sub("", line)) for line in lines]
+        return ", ".join(items) if all(_BULLET.match(line) for line in lines) else None
+    is_sentence = len(split_sentences(text)) > 1 or _COPULA.search(text) or _SPEAKS.match(text)
+    is_sentence = (
+        is_sentence
+        or _REFUSAL.search(text)
+        or (text.endswith((".", "?", ":")) and text.count(" ") > 5)
+    )
+    return None if is_sentence or len(text) > _LONGEST_BARE or "<" in text else text
 
 
-def _closing(text: str) -> Conclusion | None:
-    """Return what the last sentence of `text` states; an unfinished one only what it says something "is"."""
-    line = next((line for line in reversed(text.split("\n")) if line.strip()), "")
-    sentence = _statement(_sentences(line)[-1])
-    complement = _complement(sentence)
-    finished = text.endswith((".", "!", "*", '"'))
-    if complement is not None:
-        return (
-            _conclusion(complement, "exact")
-            if finished or len(complement) <= _LONGEST_BARE
-            else None
-        )
-    states = finished and not _SPEAKS.match(sentence) and not _STATES_NOTHING.search(sentence)
-    return _conclusion(sentence, "closing") if states else None
-
-
-def _conclusion(span: str, form: _Form) -> Conclusion | None:
-    """Return `span` as what a text finally says; `None` where it is too long, or says that nothing can be said."""
-    said = clean(span) if len(span) <= _LONGEST else ""
-    return None if not said or _UNSAID.search(said) else Conclusion(said, form)
-
-
-def _complement(sentence: str) -> str | None:
-    """Return "Ann" of "the tallest of them is Ann"; `None` where the sentence does not end in what it defines."""
+def _take_complement(sentence: str) -> str | None:
+    """Return "Ann" of "the tallest of them is Ann"; `None` if the sentence defines nothing."""
     copula = _COPULA.search(sentence)
-    if (
-        copula is None
-        or not sentence.lower().startswith("the ")
-        or _RANKED.match(sentence, copula.end() + 1)
-    ):
+    if copula is None or not sentence.lower().startswith("the "):
         return None
-    return _without_rest(sentence[copula.end() :].strip())
+    if _RANKED.match(sentence, copula.end() + 1):
+        return None
+    return _drop_reasons(sentence[copula.end() :].strip())
 
 
-def _told(sentence: str) -> str | None:
-    """Return the one count that a sentence such as "Ann won 7 games" holds, or its subject where that "was first"."""
-    counts, copula = mentions(sentence), _COPULA.search(sentence)
+def _read_prose(sentence: str) -> str | None:
+    """Return the one count in "Ann won 7 games", or the subject of "Ann was first"."""
+    counts, copula = list_mentions(sentence), _COPULA.search(sentence)
     if len(counts) == 1:
         return counts[0]
-    return (
-        sentence[: copula.start()].strip()
-        if copula and _RANKED.match(sentence, copula.end() + 1)
-        else None
-    )
+    is_ranked = copula and _RANKED.match(sentence, copula.end() + 1)
+    return sentence[: copula.start()].strip() if copula and is_ranked else None
+
+
+def _find_closing(text: str, start: int) -> int | None:
+    """Return the place behind the brace that closes the one before `start`."""
+    depth = 1
+    for position in range(start, min(len(text), start + _LONGEST)):
+        depth += {"{": 1, "}": -1}.get(text[position], 0)
+        if depth == 0:
+            return position + 1
+    return None
+
+
+def _are_joined(between: str) -> bool:
+    return len(between) <= _FARTHEST_BOX and _BETWEEN_BOXES.fullmatch(between) is not None

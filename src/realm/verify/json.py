@@ -1,98 +1,150 @@
-"""A JSON object: the fields that matter are compared one by one, numbers by value and texts without their dress."""
+"""A JSON object: the fields that matter are compared one by one, numbers by value."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
-from typing import Any
+import re
+from collections.abc import Iterator
+from typing import Any, Literal
 
-from realm.verify import text
-from realm.verify.kind import AnswerKind
-from realm.verify.number import NumberAnswers
+from realm.verify.kinds import AnswerKind, normalize_text
+from realm.verify.number import NumberAnswer
 
 _LONGEST = 50_000
 """Characters at the end of a text in which an object is looked for."""
-_TRIES = 200
-"""Opening braces that are tried."""
-_numbers = NumberAnswers(1e-6)
+_DEEPEST = 50
+"""Levels of objects in objects; deeper ones are not read."""
+# A string, whose braces do not count, or a brace.
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}]', re.DOTALL)
+# A comma before a closing bracket, outside of strings: many models leave one.
+_TRAILING_COMMA = re.compile(r'("(?:[^"\\]|\\.)*")|,(?=\s*[}\]])', re.DOTALL)
+_PLACEHOLDER = re.compile(r"\s*(?:\.\.\.|…|<[^<>]*>)\s*")
+_NUMBERS = NumberAnswer()
 
 
-class JsonAnswers(AnswerKind):
-    """Answers that are JSON objects."""
+class JsonAnswer(AnswerKind):
+    """A JSON object."""
 
-    def __init__(self, fields: Sequence[str] | None) -> None:
-        """Compare `fields`; with `None`, every field that the gold answer has."""
-        self.fields = fields
+    kind: Literal["json"] = "json"
+    fields: list[str] | None = None
+    """The fields that must agree; null: all fields of the gold answer."""
 
-    def extract(self, text: str) -> dict[str, Any] | None:
-        """Return the last whole JSON object in `text`, fenced or bare; `None` where there is none.
+    def read(self, span: str) -> dict[str, Any] | None:
+        """Return the last whole JSON object in `span`, fenced or bare; `None` if there is none.
 
-        >>> JsonAnswers(None).extract('First {"a": 1}. Then: ```json\\n{"a": {"b": 2}}\\n```')
+        One that has the fields asked for goes before others, and an empty object or a template
+        such as {"total": "..."} is not an answer. An object with a key twice is unclear.
+
+        >>> JsonAnswer().read('First {"a": 1}. Then: ```json\\n{"a": {"b": 2}}\\n```')
         {'a': {'b': 2}}
         """
-        text = text[-_LONGEST:]
-        found, position = None, text.find("{")
-        for _ in range(_TRIES):
-            if position < 0:
-                break
-            try:
-                found, end = _DECODER.raw_decode(text, position)
-            except (ValueError, RecursionError):
-                end = position + 1
-            position = text.find("{", end)
-        return found
+        found = [one for one in _list_objects(span[-_LONGEST:]) if one and not _is_template(one)]
+        asked = [one for one in found if self.fields and all(name in one for name in self.fields)]
+        return (asked or found or [None])[-1]
 
-    def same(self, answer: Any, gold: Any) -> bool | None:
-        """Tell whether the fields agree; what the answer has besides does not matter."""
-        left, right = _object(answer), _object(gold)
+    def find(self, text: str) -> dict[str, Any] | None:
+        """Return the last whole JSON object in free text."""
+        return self.read(text)
+
+    def same(self, answer: Any, gold: Any) -> bool:
+        """Return whether the fields agree; what the answer has besides does not matter."""
+        left, right = _to_object(answer), _to_object(gold)
         if left is None or right is None:
             return False
-        try:
-            return all(
-                name in left and name in right and _equal(left[name], right[name])
-                for name in self.fields or right
-            )
-        except RecursionError:
-            self.undecided += 1
-            return None
+        return all(
+            name in left and name in right and _is_equal(left[name], right[name])
+            for name in self.fields or right
+        )
 
-    def show(self, answer: Any) -> str:
+    def render(self, answer: Any) -> str:
         """Return the object on one line."""
-        return json.dumps(_object(answer), ensure_ascii=False)
+        return json.dumps(_to_object(answer), ensure_ascii=False)
 
 
-def _finite(written: str) -> float:
+def _list_objects(text: str) -> Iterator[dict[str, Any]]:
+    """Yield the outermost objects of `text` that can be read.
+
+    Nothing is read from inside an object that cannot: a part of a broken answer is no answer.
+    """
+    start = text.find("{")
+    while start >= 0:
+        end = _find_end(text, start)
+        if end is None:
+            return
+        found = _to_object(_TRAILING_COMMA.sub(lambda m: m[1] or "", text[start:end]))
+        if found is not None:
+            yield found
+        start = text.find("{", end)
+
+
+def _find_end(text: str, start: int) -> int | None:
+    """Return the end of the object that opens at `start`; `None` if it is cut off."""
+    depth = 0
+    for token in _TOKEN.finditer(text, start):
+        depth += {"{": 1, "}": -1}.get(token[0], 0)
+        if depth == 0:
+            return token.end()
+    return None
+
+
+def _refuse_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len({name for name, _ in pairs}) < len(pairs):
+        raise ValueError("a key comes twice")
+    return dict(pairs)
+
+
+def _to_finite(written: str) -> float:
     value = float(written)
     if not math.isfinite(value):
         raise ValueError(written)
     return value
 
 
-_DECODER = json.JSONDecoder(parse_float=_finite, parse_constant=_finite)
+# Not strict: a raw newline in a string is meant as one.
+_DECODER = json.JSONDecoder(
+    strict=False,
+    parse_float=_to_finite,
+    parse_constant=_to_finite,
+    object_pairs_hook=_refuse_repeats,
+)
 
 
-def _object(value: Any) -> dict[str, Any] | None:
+def _to_object(value: Any) -> dict[str, Any] | None:
     """Return the object that `value` is, or that it is the text of."""
     if isinstance(value, str):
         try:
-            value = _DECODER.decode(value)
+            value = _DECODER.decode(value.strip())
         except (ValueError, RecursionError):
             return None
-    return value if isinstance(value, dict) else None
+    is_object = isinstance(value, dict) and _is_shallow(value)
+    return value if is_object else None
 
 
-def _equal(left: Any, right: Any) -> bool:
+def _is_shallow(value: Any) -> bool:
+    level = [value]
+    for _ in range(_DEEPEST):
+        if not level:
+            return True
+        inner = (one.values() if isinstance(one, dict) else one for one in level)
+        level = [one for items in inner for one in items if isinstance(one, dict | list)]
+    return False
+
+
+def _is_template(found: dict[str, Any]) -> bool:
+    return any(isinstance(one, str) and _PLACEHOLDER.fullmatch(one) for one in found.values())
+
+
+def _is_equal(left: Any, right: Any) -> bool:
     if isinstance(left, dict) and isinstance(right, dict):
-        return left.keys() == right.keys() and all(
-            _equal(left[name], right[name]) for name in right
-        )
+        is_same_shape = left.keys() == right.keys()
+        return is_same_shape and all(_is_equal(left[name], right[name]) for name in right)
     if isinstance(left, list) and isinstance(right, list):
-        return len(left) == len(right) and all(map(_equal, left, right))
+        return len(left) == len(right) and all(map(_is_equal, left, right))
     if isinstance(left, bool) or isinstance(right, bool) or left is None or right is None:
         return left is right
     if isinstance(left, dict | list) or isinstance(right, dict | list):
         return False
     if isinstance(left, str) and isinstance(right, str):
-        return text.same(left, right)
-    return _numbers.same(left, right)
+        return normalize_text(left) == normalize_text(right)
+    return _NUMBERS.same(left, right)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from realm.core.records import Judged, Route, RouteSet
+from realm.core.records import Judged, Judgement, Route, RouteSet
 from realm.method.parse import parse_checks, parse_completion
 from realm.method.prompt import render_answer, render_reasoning
+from realm.method.thoughts import split_thoughts
+from realm.verify.extract import find_tagged
 
 if TYPE_CHECKING:
     from realm.method.steps import Flaw
@@ -72,11 +74,14 @@ def judge_all(
         num_tokens: length of each completion in tokens, if it was counted.
     """
     routes = routes if routes is not None else [()] * len(completions)
+    texts = list(completions)
+    if think_end is None:  # thoughts of a model that nobody expected to think
+        texts = [split_thoughts(text)[1] for text in texts]
     parsed = [
         parse_completion(text, len(shown), think_end=think_end)
-        for text, shown in zip(completions, routes, strict=True)
+        for text, shown in zip(texts, routes, strict=True)
     ]
-    answers = [None if one.answer is None else verifier.extract(one.answer) for one in parsed]
+    answers = [_read_answer(text, one, verifier) for text, one in zip(texts, parsed, strict=True)]
     said = [index for index, answer in enumerate(answers) if answer is not None]
     correct: list[bool | None] = [False] * len(answers)
     verdicts = verifier.same_all([(answers[index], golds[index]) for index in said])
@@ -97,6 +102,14 @@ def judge_all(
         )
         for index, text in enumerate(completions)
     ]
+
+
+def _read_answer(text: str, parsed: Judgement, verifier: Verifier) -> Any | None:
+    """Return the answer of a completion; what stood in an answer tag is read as such."""
+    if parsed.answer is None:
+        return None
+    is_tagged = find_tagged(text) == parsed.answer
+    return verifier.extract(f"<answer>{parsed.answer}</answer>" if is_tagged else parsed.answer)
 
 
 def render_completion(*, chain: str, answer: Any, verifier: Verifier) -> str:

@@ -1,115 +1,256 @@
-"""One number: compared by value, whatever its thousands separators, currency sign, unit, or way of being written."""
+"""A number: compared by value, however it is written, with or without a unit."""
 
 from __future__ import annotations
 
 import math
 import re
-from typing import Any
+from fractions import Fraction
+from typing import Any, Literal, NamedTuple
 
-from realm.verify.arithmetic import NotPlain, evaluate
-from realm.verify.extract import final_answer
-from realm.verify.kind import AnswerKind
-from realm.verify.normal import find_numbers, plain, read_number
+from pydantic import NonNegativeFloat
 
-_PERCENT = re.compile(
-    r"(.*\d)\s*(?:\\?%|per ?cent\b|percentage points?\b).*", re.IGNORECASE | re.DOTALL
-)
-_SCALE = re.compile(
-    r"([-+]?[$€£¥]?\s*[\d.,]*\d)\s*(thousand|million|billion|trillion)\b.*", re.DOTALL
-)
-_SCALES = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
-_SCIENTIFIC = re.compile(r"[-+]?\d+(?:\.\d+)?e[-+]?\d{1,2}")
-_SPACED = re.compile(r"(?<![\d.])(\d{1,3}(?:[ \u00a0\u202f]\d{3})+)(?! ?\d)")
-_MIXED = re.compile(r"([-+]?)(\d{1,15})\s+(\d{1,15})\s*/\s*(\d{1,15})(?!\d)")
-_WRITTEN_OUT = re.compile(r"\\[a-z]|[\^×·√]")
+from realm.verify.extract import NUMBER_WORDS, unwrap
+from realm.verify.kinds import AnswerKind
+from realm.verify.normal import plain
+
 _LONGEST = 200
+"""Characters of a number with its unit and its remarks."""
+_MOST_DIGITS = 100
+_MOST_POWER = 400
+"""Largest power that is written out; floats end at 1e308."""
+_CLOSE = 1e-6
+"""Relative difference between two roundings of one number that is not whole."""
+
+# Thousands in groups of three, by comma, space, apostrophe or underscore; in groups of two as in
+# India; by dots where a decimal comma or a second group leaves no other reading; a decimal comma
+# before a number of digits other than three.
+_GROUPED = (
+    r"\d{1,3}(?:[,' _]\d{3})+(?![,\d])(?:\.\d+)?|\d{1,2}(?:,\d{2})+,\d{3}(?!\d)(?:\.\d+)?"
+    r"|\d{1,3}(?: \d{3})+,\d{1,2}(?!\d)"
+)
+_FOREIGN = r"\d{1,3}(?:\.\d{3})+,\d+|\d{1,3}(?:\.\d{3}){2,}|\d+,(?:\d{1,2}|\d{4,})(?![,\d])"
+_PLAIN = r"\d+(?:\.\d+)?(?:e[-+]?\d{1,3}(?!\d))?|\.\d+"
+_NUMERAL = rf"(?:{_FOREIGN}|{_GROUPED}|{_PLAIN})"
+_CURRENCY = r"(?:[$€£¥₹]|us\$|rs\.?)"
+_VALUE = re.compile(
+    rf"(?P<sign>[-+] ?)?(?P<currency>{_CURRENCY})? ?(?P<sign2>-)?(?P<number>{_NUMERAL})"
+    rf"(?:(?P<between> |-| and )(?P<over>\d{{1,15}})/(?P<under>\d{{1,15}})"  # 2 1/2, 1-1/2
+    r"| ?/ ?(?P<divisor>\d{1,15}(?:\.\d+)?)"  # 3/4
+    r"| ?[*x] ?10\^(?P<exponent>-?\d{1,3})"  # 1.5 x 10^6
+    r"|\^(?P<power>-?\d{1,3}))?(?![\d.,:^]*\d)"
+)
+_SCALES = {"hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9}
+_SCALES |= {"trillion": 10**12, "dozen": 12, "lakh": 10**5, "crore": 10**7}
+_SCALE = re.compile(rf"-?({'|'.join(_SCALES)})s?\b")
+_SHORT_SCALES = {"k": 10**3, "m": 10**6, "mn": 10**6, "b": 10**9, "bn": 10**9, "t": 10**12}
+_SHORT_SCALE = re.compile(r" ?(k|mn?|bn?|t)(?!\w)")
+# A unit right behind the digits: "2.5kg", "12米", "30°"; one letter may as well be a variable.
+_UNIT = re.compile(r"[a-z]{2,12}(?![\w])|[gmslhlvwajcf°'\"]?(?!\w)|[^\x00-\x7f]")
+_PERCENT = re.compile(r" ?(?:%|per ?cent\b|percentage points?\b)")
+_MINUS = re.compile(r"(?:negative|minus) ")
+# Words and signs that change a number which is not read with them.
+_CHANGED = re.compile(
+    r"\b(?:half|halves|thirds?|quarters?|double|twice|triple|negative|minus|plus|times|squared|cubed"
+    r"|divided|multiplied|or|nor|not|except|without|between|than|least|most|over|under|above|below"
+    r"|up to|(?:" + "|".join(_SCALES) + r")s?)\b|[<>≤≥*^=±√π\\]|\d"
+)
+_ROUNDLY = re.compile(r"(?:about|approximately|around|exactly|roughly|~|≈)\s*")
+_TENS = "thirty forty fifty sixty seventy eighty ninety".split()  # noqa: SIM905
+_WORDS = NUMBER_WORDS | {word: 30 + 10 * index for index, word in enumerate(_TENS)}
+_WORD_NUMBER = re.compile(
+    rf"(?:{'|'.join(_WORDS)})(?:[ -](?:and )?(?:{'|'.join([*_WORDS, *_SCALES])}))*\b"
+)
+_INFINITY = re.compile(r"[-+]?(?:∞|infinity|\\infty)")
 
 
-class NumberAnswers(AnswerKind):
-    """A percentage is a number and a part of one hundred: 12% equals 12 and equals 0.12, which are not equal to each other."""
+class Number(NamedTuple):
+    """A number as it is written: "12%" is Number(Fraction(12), is_percent=True)."""
 
-    def __init__(self, tolerance: float) -> None:
-        """Take two numbers for equal that lie apart by no more than `tolerance`, as a share of the larger."""
-        self.tolerance = tolerance
+    value: Fraction
+    is_percent: bool
 
-    def extract(self, text: str) -> float | str | None:
-        """Return the number in the final answer, a percentage as text; where that is a calculation, its result.
 
-        `None` where there is no number, or several.
+class NumberAnswer(AnswerKind):
+    """A number. Whole numbers are equal or not; others may differ by a rounding.
 
-        >>> numbers = NumberAnswers(1e-6)
-        >>> numbers.extract("So the answer is $1,250 per year."), numbers.extract("the answer is 3 + 4 = 7")
-        (1250, 7)
-        >>> numbers.extract("the answer is 3 or 4"), numbers.extract("the answer is 12 %")
-        (None, '12%')
+    The gold answer says what a percentage means: 12% equals the gold 12% and the gold 12, and a
+    gold between 0 and 1, such as 0.12, is a share of one.
+    """
+
+    kind: Literal["number"] = "number"
+    tolerance: NonNegativeFloat | None = None
+    """How far two equal numbers may lie apart, as a share of the larger; null: whole numbers are
+    compared exactly, and others to a millionth."""
+
+    def read(self, span: str) -> int | float | str | None:
+        """Return the one number in `span`, a percentage as text; of several, none.
+
+        >>> numbers = NumberAnswer()
+        >>> numbers.read("$1,250 per year"), numbers.read("3 + 4 = 7"), numbers.read("12 %")
+        (1250, 7, '12%')
+        >>> numbers.read("3 or 4") is None
+        True
         """
-        span = final_answer(text)
-        value, percent = _read(span)
-        return f"{_shortest(value)}%" if value is not None and percent else value
+        number = read_number(span)
+        if number is None:
+            infinite = _INFINITY.fullmatch(span.strip())
+            return span.strip() if infinite else None
+        return self.render(number.value) + "%" if number.is_percent else _to_plain(number.value)
 
     def same(self, answer: Any, gold: Any) -> bool:
-        """Tell whether two numbers are equal within the tolerance."""
-        (left, left_percent), (right, right_percent) = _read(answer), _read(gold)
+        """Return whether two numbers are equal."""
+        left, right = read_number(answer), read_number(gold)
         if left is None or right is None:
-            return False
-        if self._close(left, right):
+            texts = [str(side).strip() for side in (answer, gold)]
+            return texts[0] == texts[1] and _INFINITY.fullmatch(texts[0]) is not None
+        if left.is_percent == right.is_percent:
+            return self._is_close(left.value, right.value)
+        share, other = (left, right) if left.is_percent else (right, left)
+        if left.is_percent and 0 < abs(other.value) < 1:
+            return self._is_close(share.value / 100, other.value)
+        if right.is_percent and self._is_close(share.value / 100, other.value):
             return True
-        if left_percent == right_percent:
-            return False
-        return self._close(left / 100, right) if left_percent else self._close(left, right / 100)
+        return self._is_close(share.value, other.value)
 
-    def show(self, answer: Any) -> str:
+    def render(self, answer: Any) -> str:
         """Return the shortest text of the number: 7, not 7.0."""
-        value, percent = _read(answer)
-        return str(answer) if value is None else _shortest(value) + "%" * percent
+        number = read_number(answer)
+        if number is None:
+            return str(answer)
+        return str(_to_plain(number.value)) + "%" * number.is_percent
 
-    def _close(self, left: float, right: float) -> bool:
-        return math.isclose(left, right, rel_tol=self.tolerance, abs_tol=1e-12)
-
-
-def _read(value: Any) -> tuple[float | None, bool]:
-    """Return the number that `value` is, and whether it is a percentage."""
-    if value is None or isinstance(value, bool):
-        return None, False
-    if isinstance(value, int | float):
-        return (value if math.isfinite(value) else None), False
-    span = str(value)[-_LONGEST:].rsplit("=", 1)[-1].strip()
-    percent = _PERCENT.fullmatch(span)
-    return _number(percent[1] if percent else span), percent is not None
+    def _is_close(self, left: Fraction, right: Fraction) -> bool:
+        if left == right:
+            return True
+        is_whole = left.denominator == right.denominator == 1
+        if self.tolerance is None and is_whole:
+            return False
+        tolerance = Fraction(_CLOSE if self.tolerance is None else self.tolerance)
+        return abs(left - right) <= tolerance * max(abs(left), abs(right))
 
 
-def _number(span: str) -> float | None:
-    span = _SPACED.sub(lambda number: re.sub(r"\s", "", number[1]), plain(span).strip())
-    number = read_number(span)
-    if number is not None:
-        return number
-    if _SCIENTIFIC.fullmatch(span):
-        return float(span)
-    scaled = _SCALE.fullmatch(span)
-    if scaled and (count := read_number(scaled[1])) is not None:
-        return count * _SCALES[scaled[2]]
-    mixed = _MIXED.match(span)
-    if mixed and int(mixed[4]):
-        return float(f"{mixed[1]}1") * (int(mixed[2]) + int(mixed[3]) / int(mixed[4]))
-    return _calculated(span) if _WRITTEN_OUT.search(span) else _only(span)
+def read_number(value: Any) -> Number | None:
+    """Return the number that `value` is or writes, or `None` if it is not one number.
 
-
-def _calculated(span: str) -> float | None:
-    """Return the value of a formula without variables, as `\\frac{3}{4}` or `1.5 × 10^{6}`."""
-    try:
-        value = evaluate(re.sub(r"\\?[$€£]|\\[,;! ]", "", re.sub(r"\^(-?\d+)", r"^{\1}", span)))
-        return float(value.at[0]) if value.constant else None
-    except (NotPlain, OverflowError):
+    >>> read_number("2½ cups").value, read_number("-1,250 km").value
+    (Fraction(5, 2), Fraction(-1250, 1))
+    >>> read_number("7 or 8"), read_number("2x"), read_number("> 7")
+    (None, None, None)
+    """
+    if isinstance(value, bool) or value is None:
         return None
+    if isinstance(value, Fraction | int):
+        return Number(Fraction(value), False)
+    if isinstance(value, float):
+        return Number(Fraction(str(value)), False) if math.isfinite(value) else None
+    span = _tidy(unwrap(str(value))[-_LONGEST:])
+    negative = _MINUS.match(span)
+    span = span[negative.end() :] if negative else span
+    found = _read_digits(span) or _read_words(span)
+    if found is None or (negative and found.value < 0):
+        return None
+    return Number(-found.value, found.is_percent) if negative else found
 
 
-def _only(span: str) -> float | None:
-    """Return the one number in `span`; of several, none."""
-    found = {read_number(written) for written in find_numbers(span)} or {
-        read_number(word) for word in span.split()
-    } - {None}
-    return found.pop() if len(found) == 1 else None
+def _tidy(span: str) -> str:
+    r"""Return `span` in plain text: "\frac{3}{4}" as "3/4", "8{,}000" as "8,000", "x²" as "x^2"."""
+    span = re.sub(r"\\(?:text|mathrm|textbf|mathbf|operatorname)\s*\{([^{}]*)\}", r" \1", span)
+    span = re.sub(r"\{,\}|,\\!", ",", span)
+    span = re.sub(r"(?<=\d)\\[,;:! ](?=\d{3}(?!\d))", ",", span)
+    fraction = r"\\[dtc]?frac\s*(?:\{(-?\d+)\}\s*\{(\d+)\}|(\d)\s*(\d))"
+    span = re.sub(fraction, lambda m: f" {m[1] or m[3]}/{m[2] or m[4]}", span)
+    span = re.sub(r"\\(?:times|cdot)(?![a-z])|[×·]", "*", span)
+    span = re.sub(r"\\(?:approx|left|right)(?![a-z])|\\[,;:! ()\[\]]|\$(?!\s?[\d.-])|`", " ", span)
+    span = re.sub(r"\^\{(-?\d+)\}", r"^\1", span.replace("\\$", "$").replace("\\%", "%"))
+    span = re.sub(r"\^\s*(?:\{\s*\\circ\s*\}|\\circ)|\\degree", "°", span)
+    # "x = 5" and "6 * 7 = 42" say what stands behind the sign; a remark in brackets explains.
+    span = plain(re.split(r"[=≈]", span)[-1]).strip(' .,;:!?*_"')
+    remark = re.fullmatch(r"(.*\d.*?) \((?!or\b|not\b)[^()]*\)(.*)", span)
+    return _ROUNDLY.sub("", remark[1] + remark[2] if remark else span, count=1)
 
 
-def _shortest(value: float) -> str:
-    return str(int(value) if float(value).is_integer() else value)
+def _read_digits(span: str) -> Number | None:
+    """Return the number in digits in `span`, if nothing around it makes it another one."""
+    found = next((m for m in _VALUE.finditer(span) if _stands_alone(span, m.start("number"))), None)
+    if found is None:
+        return None
+    value = _compute(found)
+    before, after = span[: found.start()], span[found.end() :]
+    if value is None or _CHANGED.search(before) or before.endswith(("-", "/")):
+        return None
+    percent = _PERCENT.match(after)
+    if percent:
+        after = after[percent.end() :]
+    scale = _SCALE.match(after.lstrip())
+    short = _SHORT_SCALE.match(after) if found["currency"] else None
+    if scale:
+        value, after = value * _SCALES[scale[1]], after.lstrip()[scale.end() :]
+    elif short:
+        value, after = value * _SHORT_SCALES[short[1]], after[short.end() :]
+    else:
+        unit = _UNIT.match(after)
+        if not unit:
+            return None
+        after = after[unit.end() :]
+    # A unit may have a power and a slash: "25 cm^2", "3 m/s", "kg*m/s^2".
+    after = re.sub(r"(?<=[a-z])\^?-?\d(?!\d)|(?<=[a-z])[*/](?=[a-z])|[a-z]+\d*\b\d", "", after)
+    is_changed = _CHANGED.search(after) or after[:1] in ("-", "/", ":", "(")
+    return None if is_changed else Number(value, percent is not None)
+
+
+def _stands_alone(span: str, start: int) -> bool:
+    """Return whether the numeral at `start` is no part of a name or of another numeral: "H2O"."""
+    before = span[start - 1 : start]
+    return not (before.isascii() and (before.isalnum() or before in "_.,^#" and before))
+
+
+def _compute(found: re.Match[str]) -> Fraction | None:
+    """Return the value of a match of `_VALUE`."""
+    written = found["number"]
+    if re.fullmatch(_FOREIGN + r"|\d{1,3}(?: \d{3})+,\d{1,2}", written):
+        written = re.sub(r"[. ]", "", written).replace(",", ".")
+    written = re.sub(r"[,' _]", "", written)
+    if len(written) > _MOST_DIGITS:
+        return None
+    value = Fraction(written)
+    if found["under"] or found["divisor"]:
+        divisor = Fraction(found["under"] or found["divisor"])
+        if not divisor:
+            return None
+        value = value + int(found["over"]) / divisor if found["under"] else value / divisor
+    if found["exponent"]:
+        value *= Fraction(10) ** int(found["exponent"])
+    if found["power"]:
+        power = int(found["power"])
+        if abs(power) > _MOST_POWER or not value or len(written) > _MOST_DIGITS / 10:
+            return None
+        value = value**power
+    return -value if "-" in (found["sign"] or "") + (found["sign2"] or "") else value
+
+
+def _read_words(span: str) -> Number | None:
+    """Return the number that `span` writes in words: "seven days", "two hundred and five"."""
+    found = _WORD_NUMBER.search(span)
+    if not found or _CHANGED.search(span[: found.start()] + " " + span[found.end() :]):
+        return None
+    if _WORD_NUMBER.search(span, found.end()):
+        return None
+    total = group = 0
+    previous = None
+    for word in re.findall(r"[a-z]+", found[0]):
+        if word == "and":
+            continue
+        if word in _SCALES and _SCALES[word] > 100:  # "two thousand", not "two hundred"
+            total, group = total + (group or 1) * _SCALES[word], 0
+        elif word in _SCALES:
+            group = (group or 1) * _SCALES[word]
+        elif previous in _WORDS and not (_WORDS[previous] >= 20 and 0 < _WORDS[word] < 10):
+            return None  # "seven eight" is two numbers
+        else:
+            group += _WORDS[word]
+        previous = word
+    return Number(Fraction(total + group), False)
+
+
+def _to_plain(value: Fraction) -> int | float:
+    return int(value) if value.denominator == 1 else float(value)

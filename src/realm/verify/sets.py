@@ -1,133 +1,223 @@
-"""A set of items, as WikiTableQuestions compares denotations: without order, numbers and dates by value."""
+"""A set of items, as WikiTableQuestions compares them: no order, numbers and dates by value."""
 
 from __future__ import annotations
 
-import math
 import re
+from fractions import Fraction
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
-from realm.verify import text
-from realm.verify.extract import clean, conclude
-from realm.verify.kind import AnswerKind
-from realm.verify.normal import plain, read_number, with_iso_times
-from realm.verify.statement import states
+from realm.verify.extract import MENTION, clean, find_answer, list_mentions, unwrap
+from realm.verify.kinds import AnswerKind, normalize_text
+from realm.verify.normal import plain, write_iso_times
+from realm.verify.number import read_number
 
-_BETWEEN = re.compile(r"(?<!\d),\s*(?:and\s+)?|,\s+(?:and\s+)?|;\s*|\s+(?:and|&)\s+|\n+|\|")
+_BETWEEN = re.compile(
+    r"(?<!\d),\s*(?:and\s+)?|,\s+(?:and\s+)?|;\s*|\s+(?:and|&)\s+|\n+\s*(?:[-*•]\s+)?|\|"
+)
 _DATE_COMMA = re.compile(r"(\b[A-Za-z]{3,9}\.? \d{1,2}(?:st|nd|rd|th)?),(?= ?\d{4}\b)")
+# Detail that an item may carry or lack: "Guam (GUM)", "Ann from Peru", "located in Peru"; but
+# "7 (or 8)" is another answer.
 _DETAIL = re.compile(
-    r"(?<=\S)\s*(?:\([^()]*\)|\[[^\[\]]*\])$|(?<=\S) from (?:the )?[a-z][a-z' -]*$|"
+    r"(?<=\S) ?(?:\((?!or\b)[^()]*\)|\[(?!or\b)[^\[\]]*\])$|(?<=\S) from (?:the )?[a-z][a-z' -]*$|"
     r"^(?:\w+ed )?(?:from|in|at|on|by) (?:the )?(?=[a-z])"
 )
-"""Detail that an item may carry or lack: "Guam (GUM)", "Ann from Peru", "located in Peru"."""
-
-_QUANTITY = re.compile(
-    r"(?:[a-z]+\.? )?#?([-+]?[$€£]?[\d,]*\.?\d+|\b[a-z]+)(?:(?:st|nd|rd|th)\b|%)?(?:[\s-]+([a-z][a-z\s/'-]{0,40}))?"
-)
+_BRACKETS = re.compile(r"\(([^()]*)\)|\[([^\[\]]*)\]")
 _TRUTH = {"true": "yes", "false": "no"}
+_QUANTITY = re.compile(
+    r"(?:[a-z]+\.? )?#?(?P<number>[-+]?[$€£]?[\d,]*\.?\d+|\b[a-z]+)(?:(?:st|nd|rd|th)\b|%)?"
+    r"(?:[ -]+(?P<unit>[a-z][a-z /'-]{0,40}))?"
+)
+_MOST_ITEMS = 200
+"""Items of a set; nothing equals a larger one."""
+_LONGEST = 10_000
+"""Characters of a set; nothing equals a longer one."""
+
+_SIDES = re.compile(
+    r"\b(?:above|below|over|under|more|less|fewer|higher|lower|before|after|greater)\b"
+)
+_EXCLUDES = re.compile(
+    r"\b(?:not|no|neither|nor|either|except|without|unlike|instead|rather|than|compared|equal|tie"
+    r"|possibly|perhaps|vs|versus)\b",
+    re.IGNORECASE,
+)
+# Before an item that only another one leads to: "Ann and Bo", "Ann, ahead of Bo".
+_SECOND = re.compile(
+    r"(?:[,;/&|(-]|\b(?:and|or|before|after|behind|above|below|over|like|with|against|ahead of"
+    r"|follow\w*(?: by)?))\s*(?:the\s+)?$",
+    re.IGNORECASE,
+)
+_LISTED = re.compile(r"\.?\s*(?:[,;/&|(-]|(?:and|or|of|vs)\b)|.*\b(?:and|or) (?:the )?[A-Z]")
+_NAME_BEFORE = re.compile(r"(?:\b(?!(?:The|An?|In|At|On|By|For|From|Both)\b)[A-Z][\w.'-]*\s+)+$")
+_NAME_AFTER = re.compile(r"(?:\s+(?:[A-Z]|\d)[\w.'-]*)+")
+_LONGEST_NAME = 3
+"""Words of a person's full name; more capitals in a row are a list of names."""
+# What makes a longer name another one, and no fuller form: "New Mexico", "Iowa State", "Rocky II".
+_OTHER_NAME = re.compile(
+    r"[\d-]|\b(?:new|north\w*|south\w*|east\w*|west\w*|state|no|i+|\w(?![.'\w]))\b", re.IGNORECASE
+)
 
 
-def extract(said: str) -> list[str] | None:
-    """Return the items of the final answer as they are written, or `None`.
+class SetAnswer(AnswerKind):
+    """A set of items, without order.
 
-    >>> extract("The answer is Japan and South Korea.")
-    ['Japan', 'South Korea']
+    Items of an answer taken from prose end with a full stop: only there may a longer statement,
+    such as "Ann won 7 games.", stand for the item 7. What an answer tag holds is exact.
     """
-    conclusion = conclude(said)
-    if conclusion is None:
-        return None
-    return [conclusion.text] if conclusion.form == "closing" else _items(conclusion.text) or None
+
+    kind: Literal["set"] = "set"
+
+    def read(self, span: str) -> list[str] | None:
+        """Return the items that `span` lists, as they are written."""
+        return split_items(unwrap(span)) or None
+
+    def find(self, text: str) -> list[str] | None:
+        """Return the items of the final answer, or a sentence that may state them.
+
+        >>> SetAnswer().find("The answer is Japan and South Korea.")
+        ['Japan', 'South Korea.']
+        """
+        found = find_answer(text)
+        if found is None:
+            return None
+        if not found.text:
+            return [f"{found.sentence}."]
+        items = split_items(found.sentence or found.text)
+        if items and found.sentence:
+            items[-1] += "."
+        return items or None
+
+    def same(self, answer: Any, gold: Any) -> bool:
+        """Return whether two sets hold the same items.
+
+        Both sides are split at commas, semicolons and "and", so "Newbury, Ohio" equals itself. A
+        quantity equals another of the same value if their units agree or one has none.
+
+        >>> sets = SetAnswer()
+        >>> sets.same(["South Korea (KOR)", "Japan"], "Japan, South Korea")
+        True
+        >>> sets.same(["1,000 km"], [1000]), sets.same(["8 km"], ["8 miles"])
+        (True, False)
+        >>> sets.same(["Ann won 7 games in 2004."], ["7"]), sets.same(["Ann beat Bo."], ["Bo"])
+        (True, False)
+        """
+        left, right = _list_normals(answer), _list_normals(gold)
+        if len(left) == len(right) > 0 and _covers(left, right) and _covers(right, left):
+            return True
+        statement, item = _join(answer)[:_LONGEST], _normalize_whole(gold)
+        if not statement.endswith("."):
+            return False
+        return _states(statement, item) or _states(_join(gold), _normalize_whole(answer), last=True)
+
+    def render(self, answer: Any) -> str:
+        """Return the items with commas between them."""
+        return _join(answer).removesuffix(".")
 
 
-def same(answer: Any, gold: Any) -> bool:
-    """Tell whether two sets hold the same items.
-
-    A text is split at commas, semicolons and "and" first, on both sides alike, so "Newbury, Ohio" equals itself. A
-    quantity equals another with the same value where their units agree or one has none. Where one side is a sentence, it
-    must commit to the other as its answer.
-
-    >>> same(["South Korea (KOR)", "Japan"], "Japan, South Korea"), same("1,000 km", [1000]), same("8 km", "8 miles")
-    (True, True, False)
-    >>> same(["Ann won 7 games in 2004"], ["7"]), same(["Ann won more games than Bo"], ["Bo"])
-    (True, False)
-    """
-    if answer is None or gold is None:
-        return False
-    left, right = _normals(answer), _normals(gold)
-    if len(left) == len(right) > 0 and all(any(_equal(a, b) for b in right) for a in left):
-        return all(any(_equal(a, b) for a in left) for b in right)
-    return states(_sentence(answer), _whole(gold)) or states(
-        _sentence(gold), _whole(answer), last=True
-    )
+def split_items(span: str) -> list[str]:
+    """Return the items of a list in a sentence; the comma of a date ends none."""
+    parts = _BETWEEN.split(_DATE_COMMA.sub("\\1\0", span))
+    items = (part.replace("\0", ",").strip() for part in parts)
+    return [clean(item) or item for item in items if item]
 
 
-def show(answer: Any) -> str:
-    """Return the items with commas between them."""
-    return (
-        ", ".join(str(item) for item in answer)
-        if isinstance(answer, list | tuple | set)
-        else str(answer)
-    )
+def _join(value: Any) -> str:
+    is_list = isinstance(value, list | tuple | set)
+    return ", ".join(map(str, value)) if is_list else str(value)
 
 
-def _items(span: str) -> list[str]:
-    parts = _BETWEEN.split(
-        _DATE_COMMA.sub("\\1\0", span)
-    )  # the comma of a date does not end an item
-    return [item for item in (clean(part).replace("\0", ",") for part in parts) if item]
-
-
-def _sentence(value: Any) -> str:
-    """Return all items as one sentence; nothing where they are several short ones: a list states none of its items alone."""
-    several = isinstance(value, list | tuple | set) and len(value) > 1
-    return "" if several and all(str(item).count(" ") < 3 for item in value) else show(value)
-
-
-def _whole(value: Any) -> str:
-    """Return the normal form of all items as one text."""
-    return _normal(with_iso_times(show(value)))
-
-
-def _normals(value: Any) -> tuple[str, ...]:
+def _list_normals(value: Any) -> tuple[str, ...]:
     """Return the normal form of each item, each once."""
     parts = value if isinstance(value, list | tuple | set) else [value]
-    return _normals_of(" ; ".join(str(part) for part in parts))
+    joined = " ; ".join(map(str, parts))
+    return _split_normals(joined) if len(joined) <= _LONGEST else ()
 
 
 @lru_cache(maxsize=65536)
-def _normals_of(joined: str) -> tuple[str, ...]:
-    return tuple(
-        dict.fromkeys(
-            normal for item in _BETWEEN.split(with_iso_times(joined)) if (normal := _normal(item))
-        )
-    )
+def _split_normals(joined: str) -> tuple[str, ...]:
+    items = map(_normalize, _BETWEEN.split(write_iso_times(joined)))
+    distinct = tuple(dict.fromkeys(item for item in items if item))
+    return distinct if len(distinct) <= _MOST_ITEMS else ()
 
 
-def _normal(item: str) -> str:
+def _normalize_whole(value: Any) -> str:
+    return _normalize(write_iso_times(_join(value)[:_LONGEST]))
+
+
+def _normalize(item: str) -> str:
     before = None
+    item = clean(item)
+    enclosed = _BRACKETS.fullmatch(item.rstrip("."))
+    item = (enclosed[1] or enclosed[2] or item) if enclosed else item
     while before != item:
-        before, item = item, _DETAIL.sub("", text.normal(item))
+        before, item = item, _DETAIL.sub("", normalize_text(item) if item.strip() else "")
     return _TRUTH.get(item, item)
 
 
-def _equal(left: str, right: str) -> bool:
-    if left == right:
-        return True
-    a, b = _quantity(left), _quantity(right)
-    if a is None or b is None or not math.isclose(a[0], b[0], rel_tol=1e-6):
+def _covers(items: tuple[str, ...], others: tuple[str, ...]) -> bool:
+    there = set(others)
+    return all(item in there or any(_is_equal(item, other) for other in others) for item in items)
+
+
+def _is_equal(left: str, right: str) -> bool:
+    """Return whether two items are the same quantity, as "15 mm" and "15"."""
+    a, b = _read_quantity(left), _read_quantity(right)
+    if a is None or b is None or a[0] != b[0]:
         return False
     return a[1].startswith(b[1]) or b[1].startswith(a[1])
 
 
-def _quantity(item: str) -> tuple[float, str] | None:
-    """Return (value, unit) of "15 mm", "2nd", "$1,000", "seven goals"; a noun's plural is its singular."""
+@lru_cache(maxsize=65536)
+def _read_quantity(item: str) -> tuple[Fraction, str] | None:
+    """Return (value, unit) of "15 mm", "2nd", "$1,000", "seven goals"; units in the singular."""
     match = _QUANTITY.fullmatch(plain(item))
-    value = read_number(match[1]) if match else None
-    return None if value is None else (value, " ".join((match[2] or "").split()).rstrip("s"))
+    number = read_number(match["number"]) if match else None
+    if match is None or number is None:
+        return None
+    return number.value, " ".join((match["unit"] or "").split()).rstrip("s")
 
 
-class SetAnswers(AnswerKind):
-    """Sets of items."""
+@lru_cache(maxsize=65536)
+def _states(sentence: str, item: str, last: bool = False) -> bool:
+    """Return whether `sentence` commits to `item`, a normal form, and to no other of its kind.
 
-    def __init__(self) -> None:
-        self.extract, self.same, self.show = extract, same, show
+    A number is stated by the only number of its kind that is neither a bound ("at least 10") nor a
+    name ("Division 1"); a side such as "above" by the only such word; anything else by its mention
+    outside of a list or a comparison; with `last`, only by one that ends the sentence. A person's
+    name may be fuller: "Ann Lee" states "Lee".
+    """
+    sentence = write_iso_times(sentence.rsplit("=", 1)[-1])
+    sentence = re.sub(r" ?\((?!or\b|not\b)[^()]*\)|\"", "", sentence).strip(" .")
+    number = MENTION.match(item)
+    if number and not re.search(r"\d", item[number.end() :]):
+        unit = item[number.end() :].strip().rstrip("s")
+        found = {_read_value(written) for written in list_mentions(sentence, number.lastgroup)}
+        return found == {_read_value(number[0])} and unit in sentence.casefold()
+    if _SIDES.fullmatch(item):
+        return set(_SIDES.findall(sentence.casefold())) == {item}
+    if item in {"yes", "no"}:
+        return sentence.casefold() == item
+    end = "$" if last else ""
+    named = re.search(rf"(?<![\w-]){re.escape(item)}(?![\w-]){end}", sentence, re.IGNORECASE)
+    if named is None or len(item) < 2:
+        return False
+    return _is_answer(sentence[: named.start()], named[0], sentence[named.end() :])
+
+
+def _read_value(written: str) -> Fraction | str:
+    number = read_number(written)
+    return written.casefold() if number is None else number.value
+
+
+def _is_answer(before: str, item: str, after: str) -> bool:
+    """Return whether `item`, between `before` and `after`, is what a sentence commits to."""
+    if _EXCLUDES.search(before) or _SECOND.search(before) or _LISTED.match(after):
+        return False
+    around = [
+        match[0] for match in (_NAME_BEFORE.search(before), _NAME_AFTER.match(after)) if match
+    ]
+    if not item[0].isupper() or not around:
+        return True
+    num_words = len(item.split()) + sum(len(part.split()) for part in around)
+    is_other = any(_OTHER_NAME.search(part) for part in around)
+    return item.isalpha() and num_words <= _LONGEST_NAME and not is_other

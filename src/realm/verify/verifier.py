@@ -4,18 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Annotated, Any
 
-from realm.verify.choice import LabelAnswers
-from realm.verify.hook import HookAnswers
-from realm.verify.json import JsonAnswers
-from realm.verify.math import MathAnswers
-from realm.verify.number import NumberAnswers
-from realm.verify.sets import SetAnswers
-from realm.verify.text import TextAnswers
+from pydantic import Field, TypeAdapter
 
-if TYPE_CHECKING:
-    from realm.config.domain import AnswerSettings
+from realm.method.thoughts import split_thoughts
+from realm.verify.extract import find_tagged
+from realm.verify.hook import PythonAnswer
+from realm.verify.json import JsonAnswer
+from realm.verify.kinds import LabelAnswer, TextAnswer
+from realm.verify.math import MathAnswer
+from realm.verify.normal import repair_text
+from realm.verify.number import NumberAnswer
+from realm.verify.sets import SetAnswer
+
+AnswerSettings = Annotated[
+    TextAnswer | LabelAnswer | NumberAnswer | SetAnswer | MathAnswer | JsonAnswer | PythonAnswer,
+    Field(discriminator="kind"),
+]
+"""The settings of an answer kind, as `domain.answer` of a config has them."""
+_SETTINGS: TypeAdapter[AnswerSettings] = TypeAdapter(AnswerSettings)
 
 
 class Verifier:
@@ -35,22 +43,21 @@ class Verifier:
             folder: where the user's module is looked for (kind python).
             settings: the settings of the kind, as `domain.answer` of a config has them.
         """
-        from pydantic import TypeAdapter
-
-        from realm.config.domain import AnswerSettings
-
-        checked = TypeAdapter(AnswerSettings).validate_python({"kind": kind, **settings})
         self.kind = kind
-        self._kind = _make_kind(checked, folder)
-
-    @property
-    def num_undecided(self) -> int:
-        """Number of comparisons that could not be decided so far."""
-        return self._kind.undecided
+        self._kind = _SETTINGS.validate_python({"kind": kind, **settings})
+        self._kind.prepare(folder)
+        self.num_undecided = 0
+        """Comparisons that could not be decided so far."""
 
     def extract(self, text: str) -> Any | None:
-        """Return the final answer in `text`, or `None` if it states none."""
-        return self._kind.extract(text)
+        """Return the final answer in `text`, or `None` if it states none.
+
+        Thoughts are no answers. What stands in the last <answer> tag is the answer, exactly as it
+        stands there; without a tag the answer is looked for in the text.
+        """
+        _, said = split_thoughts(repair_text(text))
+        tagged = find_tagged(said)
+        return self._kind.find(said) if tagged is None else self._kind.read(tagged)
 
     def same(self, answer: Any, gold: Any) -> bool | None:
         """Return whether two answers mean the same, or `None` if that is undecided (timed out)."""
@@ -58,31 +65,15 @@ class Verifier:
 
     def same_all(self, pairs: Sequence[tuple[Any, Any]]) -> list[bool | None]:
         """Return `same` of each (answer, gold) pair; slow comparisons run in parallel."""
-        return self._kind.same_all(pairs)
+        verdicts = self._kind.same_all(pairs)
+        self.num_undecided += verdicts.count(None)
+        return verdicts
 
     def render(self, answer: Any) -> str:
-        """Return the text of `answer` as a completion writes it."""
-        return self._kind.show(answer)
+        """Return the text of `answer`, as a completion writes it."""
+        return self._kind.render(answer)
 
 
 def make_verifier(settings: AnswerSettings, folder: Path = Path()) -> Verifier:
     """Return the verifier that a config's `domain.answer` describes."""
     return Verifier(folder=folder, **settings.model_dump())
-
-
-def _make_kind(settings: AnswerSettings, folder: Path) -> Any:
-    match settings.kind:
-        case "text":
-            return TextAnswers()
-        case "set":
-            return SetAnswers()
-        case "label":
-            return LabelAnswers()
-        case "number":
-            return NumberAnswers(settings.tolerance)
-        case "math":
-            return MathAnswers(settings.seconds)
-        case "json":
-            return JsonAnswers(settings.fields)
-        case "python":
-            return HookAnswers(settings.hook, folder)

@@ -1,0 +1,182 @@
+"""What every kind of answer offers, and the two kinds of text: `text` and `label`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from string import ascii_uppercase
+from typing import Any, Literal
+
+from realm.core.settings import Section
+from realm.verify.extract import clean, find_answer, find_stated, is_one_line, unwrap
+from realm.verify.normal import plain
+
+# A letter that stands for a choice, as B, (b), [B], "B) 36", "B - 36"; a small letter or one
+# before a word needs a bracket or a stop, else it is a word: "a cat", "I agree".
+_LETTER = re.compile(r"[\s(\[{*<]*([A-Za-z])[\s)\]}*>.:]*")
+_LETTER_FIRST = re.compile(
+    r"\W*(?:([A-Z])\s*(?:[)\].:,*}>]+|\s[-–—(])|(?:[(\[]([a-z])[)\]]|([a-z])\)))\W*(?P<rest>.*)",
+    re.DOTALL,
+)
+_OPTION = re.compile(r"\W*(?:the\s+)?(?:option|choice|answer)\s+(?=\W*[A-Za-z]\b)", re.IGNORECASE)
+# What follows a letter where two choices are named: "or (C)", "/ B", ", C".
+_SECOND_CHOICE = re.compile(r"(?:or|and|vs)\b|[/&]|\W*[A-Z]\W*$", re.IGNORECASE)
+# "I would pick B", "it must be (D)", "故选D"; "B is the correct answer".
+_CHOSEN = re.compile(
+    r"(?:\b(?:pick|choose|select|go with|opt for|must be|correct is|right is)\b|[选選][择擇]?)"
+    r"[\s*]*(?:(?i:option|choice|answer)[\s*]+)?[(\[*]*([A-Z])\b(?!')"
+    r"|(?:^|[\s(\[*])([A-Z])[)\]*]*\s+(?:is|must be)\s+(?:the\s+)?(?:right|correct|best)\b",
+)
+
+
+class AnswerKind(Section):
+    """Reads, compares and writes answers of one kind. Nothing here raises on model text.
+
+    A subclass declares its settings as fields. `read` and `same` are what a kind must know.
+    """
+
+    def prepare(self, folder: Path) -> None:
+        """Load what the kind needs; `folder` is where a user's module is looked for."""
+
+    def read(self, span: str) -> Any | None:
+        """Return the answer that `span` is, where nothing but an answer stands; `None` if none."""
+        raise NotImplementedError
+
+    def find(self, text: str) -> Any | None:
+        """Return the answer that free text states, or `None`."""
+        found = find_answer(text)
+        return None if found is None else self.read(found.text)
+
+    def same(self, answer: Any, gold: Any) -> bool | None:
+        """Return whether two answers, neither of them `None`, mean the same."""
+        raise NotImplementedError
+
+    def same_all(self, pairs: Sequence[tuple[Any, Any]]) -> list[bool | None]:
+        """Return `same` of each pair; nothing equals `None`."""
+        return [
+            False if answer is None or gold is None else self.same(answer, gold)
+            for answer, gold in pairs
+        ]
+
+    def render(self, answer: Any) -> str:
+        """Return the text of `answer`, as a completion writes it."""
+        return str(answer)
+
+
+class TextAnswer(AnswerKind):
+    """A short text: compared without case, accents, articles, quotes and outer punctuation."""
+
+    kind: Literal["text"] = "text"
+
+    def read(self, span: str) -> str | None:
+        """Return `span` without what announces an answer."""
+        return unwrap(span) or None
+
+    def same(self, answer: Any, gold: Any) -> bool:
+        """Return whether two texts are equal apart from their form."""
+        said, normal = unwrap(str(answer)), normalize_text(unwrap(str(gold)))
+        return normalize_text(said) == normal or normalize_text(clean(said)) == normal
+
+
+class LabelAnswer(AnswerKind):
+    """One of a few labels, such as "deny late", or a lettered choice: B, (b), "B) blue".
+
+    A gold answer may be a list: each item is another way of saying it, as ["B", "blue"].
+    """
+
+    kind: Literal["label"] = "label"
+
+    def read(self, span: str) -> str | None:
+        """Return `span` without what announces an answer."""
+        return unwrap(span) or None
+
+    def find(self, text: str) -> str | None:
+        """Return the label that free text states; a short line is a label, whatever it says."""
+        stated = find_stated(text, is_label=True)
+        if stated is not None:
+            return self.read(stated.text)
+        chosen = list(_CHOSEN.finditer(text))
+        if chosen:
+            return chosen[-1][1] or chosen[-1][2]
+        if is_one_line(text):
+            return self.read(clean(text.strip()))
+        found = find_answer(text)
+        return None if found is None else self.read(found.text)
+
+    def same(self, answer: Any, gold: Any) -> bool:
+        """Return whether two labels are equal apart from case, brackets, currency signs.
+
+        A letter decides over the text behind it. Two choices are never one answer.
+
+        >>> labels = LabelAnswer()
+        >>> labels.same("Option (b)", ["B", "blue"]), labels.same("B) green", ["B", "blue"])
+        (True, True)
+        >>> labels.same("(A) or (C)", "A")
+        False
+        """
+        return any(
+            _is_same_label(one, other) for one in _list_ways(answer) for other in _list_ways(gold)
+        )
+
+    def render(self, answer: Any) -> str:
+        """Return the first way of saying it."""
+        return str(answer[0] if isinstance(answer, list) else answer)
+
+
+def normalize_text(value: Any) -> str:
+    """Return the form that two equal texts share.
+
+    >>> normalize_text('The "Palais Royal!"')
+    'palais royal'
+    """
+    whole = plain(str(value))
+    text = re.sub(r"^(?:the|an?) (?=\S)", "", whole.replace('"', "").strip(" .,;:!?'"))
+    return text.strip(" .,;:!?'") or whole  # a text that is all punctuation is itself
+
+
+def with_choice(gold: Any, choices: Sequence[str] | None) -> Any:
+    """Return `gold` and, if it is the letter of one of `choices`, the text of the choice.
+
+    >>> with_choice("b", ["red", "blue"]), with_choice("red", ["red", "blue"])
+    (['B', 'blue'], 'red')
+    """
+    letter = _LETTER.fullmatch(str(gold))
+    normals = [_normalize_label(choice) for choice in choices or ()]
+    if not letter or _normalize_label(gold) in normals:
+        return gold
+    place = ascii_uppercase.index(letter[1].upper())
+    return [ascii_uppercase[place], choices[place]] if choices and place < len(choices) else gold
+
+
+def _is_same_label(left: str, right: str) -> bool:
+    if _normalize_label(left) == _normalize_label(right):
+        return True
+    letters = [_LETTER.fullmatch(side) for side in (left, right)]
+    if letters[0]:
+        return letters[0][1].upper() == _read_choice(right)
+    return letters[1] is not None and letters[1][1].upper() == _read_choice(left)
+
+
+def _read_choice(text: str) -> str | None:
+    """Return the letter of the one choice that `text` names, as B of "B) 36"."""
+    alone = _LETTER.fullmatch(text)
+    if alone:
+        return alone[1].upper()
+    first = _LETTER_FIRST.fullmatch(text)
+    if not first or _SECOND_CHOICE.match(first["rest"]):
+        return None
+    return next(filter(None, first.groups()[:3])).upper()
+
+
+def _list_ways(value: Any) -> list[str]:
+    ways = value if isinstance(value, list) else [value]
+    return [_OPTION.sub("", str(way), count=1).strip() for way in ways if way is not None]
+
+
+def _normalize_label(value: Any) -> str:
+    whole = plain(str(value))
+    text = re.sub(r"[$€£](?=\s?\d)", "", whole)
+    text = re.sub(r"(?<=\d),(?=\d{3}\b)|(?<=\d)\.00?\b", "", text)
+    text = re.sub(r"[()\[\]{}\"'*]", " ", text).strip(" .,;:!?").replace("_", " ")
+    return " ".join(text.split()) or whole  # a label that is all punctuation is itself
