@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 
 from realm.bank.draw import draw_evaluation_sets, draw_routes
-from realm.config.root import RouteMix
+from realm.bank.draw import RouteMix
 from realm.core.records import Route, RouteSet
 
 

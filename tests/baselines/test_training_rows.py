@@ -18,7 +18,7 @@ from realm.core.jsonl import write_jsonl
 from realm.core.records import Problem
 from realm.domains import load_domain
 from realm.evaluate.ask import ask_about, own_route
-from realm.method.steps import without_opening_answer
+from realm.method.steps import drop_opening_answer
 from realm.run import Run
 
 
@@ -57,7 +57,7 @@ def test_without_guided_chains_a_right_route_is_the_synthesis_and_never_among_it
     train = [problem for problem in problems if problem.split == "train"]
     routes = list(write_routes(train, sources=["hasty"], per_source=4, guided=False, seed=7))
     rows = synthesis_rows({p.id: p for p in train}, routes, 40, show=str, config=small_config)
-    right = {without_opening_answer(route) for route in routes if route.correct}
+    right = {drop_opening_answer(route) for route in routes if route.correct}
     assert rows and all(any(text in row["completion"] for text in right) for row in rows)
     assert synthesis_rows({p.id: p for p in train}, [], 40, show=str, config=small_config) == []
 

@@ -11,7 +11,7 @@ from claims.expert import MISCONCEPTIONS, check_decision, find_first_flaw, write
 from experts import write_routes
 from realm.config.routes import ScriptedTeacher as Settings
 from realm.core.errors import ConfigError
-from realm.method.steps import departure, find_flaw, names_flaw
+from realm.method.steps import find_departure, find_flaw, score_check
 from realm.sources import Request
 from realm.sources.replay import ScriptedTeacher
 from teachers import no_attempts
@@ -143,7 +143,7 @@ def test_the_teachers_own_check_names_the_flaw_of_every_wrong_route(source):
     wrong = [route for routes in found for route in routes if not route.correct]
     assert wrong and all(route.flaw in route.text.splitlines() for route in wrong)
     assert all(
-        names_flaw(route.check, find_flaw(route, gold[route.problem_id], ())) == 1.0
+        score_check(route.check, find_flaw(route, gold[route.problem_id], ())) == 1.0
         for route in wrong
     )
 
@@ -165,7 +165,7 @@ def test_where_a_route_departs_from_the_nearest_right_one_is_mostly_its_flaw(sou
     for routes in routes_of(source, PROBLEMS[:300]).values():
         right = [route for route in routes if route.correct]
         wrong = [
-            (departure(route, right), find_flaw(route, "", ()))
+            (find_departure(route, right), find_flaw(route, "", ()))
             for route in routes
             if not route.correct
         ]

@@ -2,25 +2,28 @@
 
 from collections import defaultdict
 from statistics import fmean
+from types import SimpleNamespace
 
 import pytest
 
 from claims import ClaimsDomain
 from experts import write_routes
-from realm.bank.draw import draw_routes
-from realm.config.root import Reward, RouteMix
-from realm.method.parse import parse_checks, parse_completion
-from realm.method.rewards import score
-from realm.method.steps import find_flaw, localization, steps_of
+from realm.bank.draw import RouteMix, draw_routes
+from realm.method.rewards import RewardWeights, weigh_terms
+from realm.method.steps import find_flaw, split_steps
+from realm.verify.judge import judge
+from realm.verify.verifier import Verifier
 from realm.verify.vote import majority
 
-WEIGHTS = Reward(answer=1.0, verdict=0.5, format=0.1, localization=0.4)
+TERMS = weigh_terms(RewardWeights(answer=1.0, verdict=0.5, format=0.1, localization=0.4))
+VERIFIER = Verifier("label")
 PROBLEMS = {problem.id: problem for problem in ClaimsDomain({"test": 150}).problems(11)}
 BANK = defaultdict(list)
 for _route in write_routes(
     PROBLEMS.values(), sources=["hasty", "frugal", "dated"], per_source=2, guided=True, seed=5
 ):
-    BANK[_route.problem_id].append(_route)
+    if not _route.guided:
+        BANK[_route.problem_id].append(_route)
 MIX = RouteMix(wrong_majority_share=0.5)
 SETS = [
     draw_routes(BANK[name], 4, seed=7, row_id=name, step=step, mix=MIX)
@@ -41,10 +44,11 @@ def completion(checks, answer):
 
 def graded(shown, text):
     gold = PROBLEMS[shown.problem_id].answer
-    labels, judgement = shown.labels(), parse_completion(text, len(shown.routes))
     flaws = [find_flaw(route, gold, ()) for route in shown.routes]
-    located = localization(judgement.verdicts, parse_checks(text, len(labels)), labels, flaws)
-    return score(judgement, labels, judgement.answer == gold, WEIGHTS, localization=located)
+    judged = judge(text, gold=gold, verifier=VERIFIER, routes=shown.routes, flaws=flaws)
+    terms = {name: function(judged) for name, (_, function) in TERMS.items()}
+    total = sum(weight * (terms[name] or 0.0) for name, (weight, _) in TERMS.items())
+    return SimpleNamespace(**terms, total=total)
 
 
 def gold_of(shown):
@@ -98,7 +102,7 @@ def imitates_fences(shown):
 def quotes_every_step(shown):
     """Judges like the honest one, and names no step in particular."""
     checks = [
-        "sound" if route.correct else f"{' '.join(steps_of(route))} flawed"
+        "sound" if route.correct else f"{' '.join(split_steps(route))} flawed"
         for route in shown.routes
     ]
     return completion(checks, gold_of(shown))
@@ -106,7 +110,7 @@ def quotes_every_step(shown):
 
 def quotes_every_step_of_every_route(shown):
     return completion(
-        [f"{' '.join(steps_of(route))} flawed" for route in shown.routes], gold_of(shown)
+        [f"{' '.join(split_steps(route))} flawed" for route in shown.routes], gold_of(shown)
     )
 
 
@@ -176,7 +180,7 @@ def test_imitated_fences_give_each_route_one_verdict_and_so_a_constant_one():
 
 def test_quoting_every_step_earns_a_share_of_the_localization_that_shrinks_with_the_steps():
     for shown, one in zip(MIXED, earned(quotes_every_step), strict=True):
-        shares = [1 / len(steps_of(route)) for route in shown.routes if not route.correct]
+        shares = [1 / len(split_steps(route)) for route in shown.routes if not route.correct]
         assert one.localization == pytest.approx(fmean(shares))
     assert fmean(one.localization for one in earned(quotes_every_step)) < 0.25
 

@@ -3,22 +3,22 @@ from itertools import pairwise
 
 import pytest
 
-from realm.config.root import Fade
-from realm.core.records import Outcome, Route
-from realm.method.fade import share
-from realm.method.gate import Bucket, Gate, Rate, difficulty_buckets
+from realm.method.fade import Fade
+from realm.core.records import Route
+from realm.method.fade import guidance_share
+from realm.method.gate import Bucket, GuidanceGate, Outcome, Rate, assign_buckets
 
 FADE = Fade(kind="gated", start=0.1, end=0.8)
 STEPS = 100
 
 
-def bucket(gap, left=0.5):
-    return Bucket(left, assisted=Rate(50 * (0.4 + gap), 50), autonomous=Rate(20, 50))
+def bucket(gap, share=0.5):
+    return Bucket(share, assisted=Rate(50 * (0.4 + gap), 50), autonomous=Rate(20, 50))
 
 
 def outcomes(problem_id, *, assisted, autonomous, count=20):
     return [
-        Outcome(problem_id=problem_id, guided=guided, right=place < rate * count)
+        Outcome(problem_id=problem_id, guided=guided, correct=place < rate * count)
         for guided, rate in ((True, assisted), (False, autonomous))
         for place in range(count)
     ]
@@ -26,9 +26,9 @@ def outcomes(problem_id, *, assisted, autonomous, count=20):
 
 def run_gate(accuracies, *, fade=FADE, problem_id="p"):
     """Return the share after each step of a training whose (assisted, autonomous) accuracies are given, a pair a step."""
-    gate, shares = Gate(fade, {problem_id: 0}), []
+    gate, shares = GuidanceGate(fade, {problem_id: 0}), []
     for step, (assisted, autonomous) in enumerate(accuracies):
-        shares.append(share(step / len(accuracies), fade, gate.left(problem_id)))
+        shares.append(guidance_share(step / len(accuracies), fade, gate.find_share(problem_id)))
         gate.observe(outcomes(problem_id, assisted=assisted, autonomous=autonomous))
         gate.advance(step + 1, len(accuracies))
     return shares
@@ -62,60 +62,65 @@ def test_guidance_returns_when_accuracy_alone_breaks_down():
 
 
 def test_between_near_and_far_guidance_stands():
-    assert bucket(0.1).moved(FADE, 0.05) == bucket(0.1)
-    assert bucket(0.05).moved(FADE, 0.05).left == pytest.approx(0.45)
-    assert bucket(0.2).moved(FADE, 0.05).left == pytest.approx(0.55)
-    assert bucket(0.2, left=1.0).moved(FADE, 0.05).left == 1.0
+    assert bucket(0.1).move(FADE.gate, 0.05) == bucket(0.1)
+    assert bucket(0.05).move(FADE.gate, 0.05).share == pytest.approx(0.45)
+    assert bucket(0.2).move(FADE.gate, 0.05).share == pytest.approx(0.55)
+    assert bucket(0.2, share=1.0).move(FADE.gate, 0.05).share == 1.0
 
 
 def test_a_gap_that_swings_inside_the_band_moves_nothing():
     gaps = [0.06, 0.14] * 20
     state = bucket(0.1)
     for gap in gaps:
-        state = bucket(gap, state.left).moved(FADE, 0.05)
-    assert state.left == 0.5
+        state = bucket(gap, state.share).move(FADE.gate, 0.05)
+    assert state.share == 0.5
 
 
 def test_a_little_guidance_is_kept_so_that_assisted_accuracy_stays_measured():
     state = bucket(0.0)
     for _ in range(50):
-        state = state.moved(FADE, 0.05)
-    assert state.left == 0.05
+        state = state.move(FADE.gate, 0.05)
+    assert state.share == 0.05
 
 
 def test_guidance_stands_until_both_modes_are_measured():
-    assert Bucket(assisted=Rate(9, 90)).moved(FADE, 0.1) == Bucket(assisted=Rate(9, 90))
+    assert Bucket(assisted=Rate(9, 90)).move(FADE.gate, 0.1) == Bucket(assisted=Rate(9, 90))
     assert Bucket(assisted=Rate(9, 90), autonomous=Rate(1, 3)).gap is None
 
 
 def test_each_bucket_goes_its_own_way():
-    gate = Gate(FADE, {"hard": 0, "easy": 2})
+    gate = GuidanceGate(FADE, {"hard": 0, "easy": 2})
     for step in range(20, 40):
         gate.observe(
             outcomes("hard", assisted=0.8, autonomous=0.1)
             + outcomes("easy", assisted=0.9, autonomous=0.9)
         )
         gate.advance(step, STEPS)
-    assert gate.left("hard") == 1.0 and gate.left("easy") < 0.3
-    assert gate.left("a problem without routes") == 1.0
-    figures = gate.describe(0.3)
-    assert figures["bucket_assisted"] == [pytest.approx(0.8), None, pytest.approx(0.9)]
-    assert figures["bucket_share"][0] == pytest.approx(0.8)
+    assert gate.find_share("hard") == 1.0 and gate.find_share("easy") < 0.3
+    assert gate.find_share("a problem without routes") == 1.0
+    accuracies = [bucket.assisted.value for bucket in gate.buckets]
+    assert accuracies == [pytest.approx(0.8), None, pytest.approx(0.9)]
+
+
+def test_an_undecided_completion_tells_the_gate_nothing():
+    gate = GuidanceGate(FADE, {"p": 0})
+    gate.observe([Outcome(problem_id="p", guided=True, correct=None)] * 20)
+    assert gate.buckets == [Bucket()] * 3
 
 
 def test_problems_without_routes_tell_the_gate_nothing():
-    gate = Gate(FADE, {"p": 0})
+    gate = GuidanceGate(FADE, {"p": 0})
     gate.observe(outcomes("other", assisted=1.0, autonomous=0.0))
     assert gate.buckets == [Bucket()] * 3
 
 
 def test_earlier_completions_count_half_after_the_memory():
-    rate = Rate().after(100, 100, 512).after(0, 512, 512)
+    rate = Rate().update([True] * 100, 512).update([False] * 512, 512)
     assert rate.right == pytest.approx(50) and rate.seen == pytest.approx(562)
 
 
 def test_the_state_survives_json_and_goes_on_as_before():
-    gate, other = Gate(FADE, {"p": 1}), Gate(FADE, {"p": 1})
+    gate, other = GuidanceGate(FADE, {"p": 1}), GuidanceGate(FADE, {"p": 1})
     for step in range(10, 30):
         gate.observe(outcomes("p", assisted=0.7, autonomous=0.69, count=13))
         gate.advance(step, STEPS)
@@ -127,7 +132,7 @@ def test_the_state_survives_json_and_goes_on_as_before():
 
 
 def test_the_order_of_the_completions_does_not_matter():
-    gate, other = Gate(FADE, {"p": 0, "q": 1}), Gate(FADE, {"p": 0, "q": 1})
+    gate, other = GuidanceGate(FADE, {"p": 0, "q": 1}), GuidanceGate(FADE, {"p": 0, "q": 1})
     told = outcomes("p", assisted=0.5, autonomous=0.25) + outcomes(
         "q", assisted=0.1, autonomous=0.9
     )
@@ -147,11 +152,11 @@ def bank(shares):
 
 
 def test_buckets_are_quantiles_of_the_share_of_right_routes_the_hardest_first():
-    found = difficulty_buckets(bank({f"p{i}": i for i in range(9)}), 3)
+    found = assign_buckets(bank({f"p{i}": i for i in range(9)}), 3)
     assert [found[f"p{i}"] for i in range(9)] == [0, 0, 0, 1, 1, 1, 2, 2, 2]
 
 
 def test_problems_of_like_difficulty_share_a_bucket():
-    found = difficulty_buckets(bank({"a": 1, "b": 4, "c": 4, "d": 4, "e": 7}), 2)
+    found = assign_buckets(bank({"a": 1, "b": 4, "c": 4, "d": 4, "e": 7}), 2)
     assert found["b"] == found["c"] == found["d"] and found["a"] == 0 and found["e"] == 1
-    assert difficulty_buckets({}, 3) == {}
+    assert assign_buckets({}, 3) == {}

@@ -1,4 +1,6 @@
 import random
+import time
+from dataclasses import replace
 
 import pytest
 
@@ -76,7 +78,7 @@ CASES = [
 
 @pytest.mark.parametrize(("text", "num_routes", "expected"), CASES)
 def test_a_completion_is_read_as_it_was_meant(text, num_routes, expected):
-    assert parse_completion(text, num_routes) == expected
+    assert replace(parse_completion(text, num_routes), checks=()) == expected
 
 
 @pytest.mark.parametrize(
@@ -113,6 +115,13 @@ def test_what_we_render_reads_back():
         True,
     )
     assert parse_completion(render_reasoning("so </answer> it is", "7"), 0).well_formed
+
+
+@pytest.mark.parametrize("filler", ["\n", " ", "*", "Route 1:", "<answer>"])
+def test_reading_takes_time_linear_in_the_text(filler):
+    started = time.perf_counter()
+    parse_completion("<verify>" + filler * 40_000, 4)
+    assert time.perf_counter() - started < 2
 
 
 def test_no_text_makes_it_raise():

@@ -5,7 +5,7 @@ import pytest
 
 from realm.core.records import Route, RouteSet
 from realm.method.prompt import (
-    defuse,
+    escape_tags,
     render_judgement,
     render_prompt,
     render_reasoning,
@@ -57,12 +57,12 @@ def test_a_route_cannot_leave_its_fence():
     "tag", ["</Route>", "< / answer >", "<THINK>", "<|eot_id|>", "<route 3>", "<verify/>"]
 )
 def test_our_tags_are_defused_in_any_spelling(tag):
-    assert "<" not in defuse(tag)
+    assert "<" not in escape_tags(tag)
 
 
 def test_ordinary_text_is_left_alone():
     assert (
-        defuse("if a < b and c > d then <b>bold</b> x<|y")
+        escape_tags("if a < b and c > d then <b>bold</b> x<|y")
         == "if a < b and c > d then <b>bold</b> x‹|y"
     )
 

@@ -1,19 +1,35 @@
 import itertools
+from types import SimpleNamespace
 
 import pytest
 
-from realm.config.root import Reward
-from realm.method.parse import parse_completion
-from realm.method.rewards import balanced_verdicts, score
+from realm.core.records import Judged, Route
+from realm.method.rewards import (
+    RewardWeights,
+    balance_verdicts,
+    score_answer,
+    score_localization,
+    weigh_terms,
+)
+from realm.method.steps import Flaw
+from realm.verify.judge import judge
+from realm.verify.verifier import Verifier
 
-WEIGHTS = Reward(answer=1.0, verdict=0.5, format=0.1)
+TERMS = weigh_terms(RewardWeights(answer=1.0, verdict=0.5, format=0.1))
+VERIFIER = Verifier("number")
 MIXED = (True, True, True, False)
 GOLD = "7"
 
 
 def graded(completion, labels):
-    judgement = parse_completion(completion, len(labels))
-    return score(judgement, labels, judgement.answer == GOLD, WEIGHTS)
+    routes = [
+        Route(problem_id="p", source="s", text="3 + 4", answer=GOLD, correct=label)
+        for label in labels
+    ]
+    judged = judge(completion, gold=GOLD, verifier=VERIFIER, routes=routes)
+    terms = {name: function(judged) for name, (_, function) in TERMS.items()}
+    total = sum(weight * (terms[name] or 0.0) for name, (weight, _) in TERMS.items())
+    return SimpleNamespace(**terms, total=total)
 
 
 def completion(verdicts, answer=GOLD, chain="3 + 4 = 7"):
@@ -51,8 +67,8 @@ def test_sets_of_one_class_pay_no_verdict_reward(labels):
 
 
 def test_verdicts_that_are_not_said_are_not_accurate():
-    assert balanced_verdicts([None] * 4, MIXED) == 0.0
-    assert balanced_verdicts([True, None, None, False], MIXED) == pytest.approx((1 / 3 + 1) / 2)
+    assert balance_verdicts([None] * 4, MIXED) == 0.0
+    assert balance_verdicts([True, None, None, False], MIXED) == pytest.approx((1 / 3 + 1) / 2)
 
 
 ADVERSARIES = [
@@ -139,3 +155,35 @@ def test_every_reward_stays_between_nothing_and_the_sum_of_the_weights():
     for verdicts in itertools.product(words, repeat=3):
         for labels in itertools.product([True, False], repeat=3):
             assert 0 <= graded(completion(verdicts), labels).total <= 1.6 + 1e-9
+
+
+def test_each_term_has_its_own_weight_and_localization_is_left_out_unless_it_is_paid():
+    weights = RewardWeights(answer=1.5, verdict=0.25, format=0.125)
+    assert [(name, weight) for name, (weight, _) in weigh_terms(weights).items()] == [
+        ("answer", 1.5),
+        ("verdict", 0.25),
+        ("format", 0.125),
+    ]
+    paid = weigh_terms(RewardWeights(localization=0.3))
+    assert list(paid)[-1] == "localization" and paid["localization"][0] == 0.3
+
+
+@pytest.mark.parametrize(("correct", "expected"), [(True, 1.0), (False, 0.0), (None, None)])
+def test_a_right_answer_earns_one_a_wrong_one_nothing_and_an_undecided_one_is_not_scored(
+    correct, expected
+):
+    assert score_answer(Judged(text="", correct=correct)) == expected
+
+
+def test_localization_is_paid_for_the_named_step_of_a_flawed_route():
+    flaw = Flaw(("fee 42 allows 30", "copay 6 leaves 21"), 1)
+    judged = Judged(
+        text="",
+        correct=False,
+        verdicts=(True, False),
+        labels=(True, False),
+        checks=("holds", "copay"),
+        flaws=(None, flaw),
+    )
+    assert score_localization(judged) == 1.0
+    assert score_localization(Judged(text="", correct=False, labels=(True, False))) is None

@@ -317,7 +317,7 @@ def graded(text, labels, *, correct, copied=None):
 
 
 def make_weights():
-    from realm.config.root import Reward
+    from realm.method.rewards import RewardWeights
 
     return Reward()
 

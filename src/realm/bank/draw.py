@@ -8,9 +8,21 @@ from collections.abc import Collection, Iterable, Sequence
 from functools import lru_cache
 
 from realm.bank.eligible import collapse_spaces, select_evaluation_routes
-from realm.config.root import RouteMix
 from realm.core.records import Route, RouteSet
-from realm.method.steps import similarity
+from realm.core.settings import Section, Share
+from realm.method.steps import word_similarity
+
+
+class RouteMix(Section):
+    """Which routes of a problem's bank a training prompt shows."""
+
+    wrong_majority_share: Share | None = None
+    """Share of sets in which wrong routes outnumber right ones, where the bank allows it; null:
+    every number of right routes is equally likely."""
+    prefer_plausible: bool = False
+    """Of the wrong routes, show those most like a right one first."""
+    show_wrong: bool = True
+    """Show wrong routes at all. An ablation turns them off, and with them all pay for verdicts."""
 
 
 def draw_routes(
@@ -125,7 +137,7 @@ def _plausible_first(wrong: list[Route], right: tuple[str, ...]) -> list[Route]:
 
 @lru_cache(maxsize=100_000)
 def _nearness(text: str, others: tuple[str, ...]) -> float:
-    return max(similarity(text, other) for other in others)
+    return max(word_similarity(text, other) for other in others)
 
 
 def _distinct_first(routes: list[Route], rng: random.Random) -> list[Route]:

@@ -24,7 +24,7 @@ from realm.core.jsonl import read_problems, read_routes
 from realm.core.records import Problem, Route
 from realm.method.perturb import alter_routes
 from realm.method.prompt import render_prompt, render_reasoning
-from realm.method.steps import without_opening_answer
+from realm.method.steps import drop_opening_answer
 
 if TYPE_CHECKING:
     from realm.run import Run
@@ -89,7 +89,7 @@ def synthesis_rows(
             if rng.random() < config.distill.altered_share:
                 shown = alter_routes(shown, chain, show(problem.answer), show, rng)
             completion = opening + render_reasoning(
-                without_opening_answer(chain), show(problem.answer)
+                drop_opening_answer(chain), show(problem.answer)
             )
             prompt = render_prompt(problem.question, shown, assisted=config.prompt.assisted)
             rows.append(

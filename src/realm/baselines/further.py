@@ -13,19 +13,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from realm.config.root import Config
-from realm.core.jsonl import read_jsonl, read_problems, write_jsonl
-from realm.core.records import Problem
+from realm.core.jsonl import read_jsonl, write_jsonl
 from realm.policy import load_checkpoint
-from realm.train.rl import grpo_arguments, num_rollouts
+from realm.train.rl import count_rollouts, make_grpo_arguments, select_rl_problems
 from realm.train.sft import (
-    frame,
+    completion_affixes,
+    make_sft_arguments,
     require_room,
-    sft_arguments,
-    stop_tokens,
     tokenize_rows,
     train_on_rows,
 )
-from realm.train.trl import context_of
+from realm.train.trl import find_context_length
 
 if TYPE_CHECKING:
     from realm.run import Run
@@ -38,25 +36,17 @@ def run_further(run: Run) -> None:
     )
 
 
-def training_problems(run: Run) -> list[Problem]:
-    """Return the problems that reinforcement learning uses."""
-    problems = [
-        problem for problem in read_problems(run.path("problems.jsonl")) if problem.split == "train"
-    ]
-    return problems[: run.config.train.problems]
-
-
 def rollouts_of(run: Run) -> int:
     """Return how many completions ReaLM samples and learns from under these settings."""
-    arguments = grpo_arguments(run.config, Path("unused"), num_problems=len(training_problems(run)))
-    return num_rollouts(arguments)
+    arguments = make_grpo_arguments(run.config, Path("unused"), num_problems=len(select_rl_problems(run)))
+    return count_rollouts(arguments)
 
 
 def further_settings(run: Run) -> Config:
     """Return the config with `distill.sft` as a baseline trains on: `compare.further_sft` over it, and ReaLM's number of completions."""
     config = run.config
     sft = config.distill.sft | config.compare.further_sft
-    arguments = sft_arguments(config.with_settings({"distill.sft": sft}), Path("unused"))
+    arguments = make_sft_arguments(config.with_settings({"distill.sft": sft}), Path("unused"))
     per_step = (
         arguments.per_device_train_batch_size
         * arguments.gradient_accumulation_steps
@@ -84,18 +74,14 @@ def train_further(run: Run, stage: str, rows: Sequence[Mapping[str, Any]], how: 
         return
     network, tokenizer, _, closing = _load(run)
     settings = further_settings(run)
-    arguments = sft_arguments(settings, run.work(stage))
+    arguments = make_sft_arguments(settings, run.work(stage))
     dataset = tokenize_rows(rows, tokenizer, system=run.config.prompt.system, closing=closing)
     start = str(run.path("distilled"))
-    require_room(start, context_of(network.config), arguments, rows, dataset)
-    train_on_rows(
-        settings, run, dataset, tokenizer, arguments, start=start, output="model", how=how
-    )
+    require_room(start, find_context_length(network.config), arguments, rows, dataset)
+    train_on_rows(run, dataset, tokenizer, arguments, start=start, output="model", how=how)
 
 
 def _load(run: Run) -> tuple[Any, Any, str, str]:
     network, tokenizer = load_checkpoint(run.path("distilled"))
-    opening, closing = frame(
-        tokenizer, run.config, stop_tokens(network.generation_config.eos_token_id, tokenizer)
-    )
+    opening, closing = completion_affixes(network, tokenizer, run.config)
     return network, tokenizer, opening, closing

@@ -11,12 +11,7 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from realm.baselines.further import (
-    completion_opening,
-    rollouts_of,
-    train_further,
-    training_problems,
-)
+from realm.baselines.further import completion_opening, rollouts_of, train_further
 from realm.config.root import Config
 from realm.core.errors import ConfigError
 from realm.core.jsonl import read_problems
@@ -25,6 +20,7 @@ from realm.core.targets import load_target
 from realm.domains import Domain, load_domain
 from realm.evaluate.ask import ask_about, ask_all
 from realm.method.prompt import render_prompt, render_reasoning
+from realm.train.rl import select_rl_problems
 
 if TYPE_CHECKING:
     from realm.run import Run
@@ -38,7 +34,7 @@ def run_instructors(run: Run) -> None:
     """Train RUN/distilled on items that the instructor writes from its errors, and write RUN/model."""
     config = run.config
     domain, rollouts = run.domain, rollouts_of(run)
-    asked = [ask_about(problem, config) for problem in training_problems(run)[:rollouts]]
+    asked = [ask_about(problem, config) for problem in select_rl_problems(run)[:rollouts]]
     answers = ask_all(
         str(run.path("distilled")),
         asked,

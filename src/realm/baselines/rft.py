@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from realm.baselines.further import rollouts_of, train_further, training_problems
+from realm.baselines.further import rollouts_of, train_further
+from realm.train.rl import select_rl_problems
 from realm.evaluate.ask import Asked, ask_about, ask_all
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 def run_rft(run: Run) -> None:
     """Sample RUN/distilled as often as ReaLM does, train it on its own right chains, and write RUN/model."""
     config = run.config
-    problems, rollouts = training_problems(run), rollouts_of(run)
+    problems, rollouts = select_rl_problems(run), rollouts_of(run)
     num_samples = max(1, rollouts // len(problems))
     asked = [ask_about(problem, config) for problem in problems[:rollouts]]
     rows = ask_all(

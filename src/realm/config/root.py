@@ -8,7 +8,6 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     Field,
-    NonNegativeFloat,
     NonNegativeInt,
     PositiveInt,
     PrivateAttr,
@@ -17,6 +16,7 @@ from pydantic import (
     model_validator,
 )
 
+from realm.bank.draw import RouteMix
 from realm.config.compare import CompareConfig
 from realm.config.domain import (
     FilesDomain,
@@ -28,7 +28,9 @@ from realm.config.routes import CollectedRoutes, ImportedRoutes, ScriptedRoutes
 from realm.config.yaml import describe_mistakes, put_in, read_settings
 from realm.core.errors import ConfigError
 from realm.core.settings import Section, Share
+from realm.method.fade import Fade
 from realm.method.prompt import ASSISTED, AUTONOMOUS
+from realm.method.rewards import RewardWeights
 
 TrlSettings = dict[str, Any]
 """Settings that go to a class of TRL or PEFT untouched; that class says what it allows."""
@@ -80,97 +82,6 @@ class DistillConfig(Section):
     """For kind self: settings of TRL's SDFTConfig, in the place of `sft`."""
 
 
-class Reward(Section):
-    answer: NonNegativeFloat = 1.0
-    verdict: NonNegativeFloat = 0.5
-    format: NonNegativeFloat = 0.1
-    localization: NonNegativeFloat = 0.0
-    """For naming the first step of a flawed route that does not hold, where it is known."""
-    verdict_label: Literal["outcome", "process"] = "outcome"
-    """What a verdict is held against: the route reached the gold answer, or each of its steps holds."""
-
-
-class RouteMix(Section):
-    """Which routes of a problem's bank a training prompt shows."""
-
-    wrong_majority_share: Share | None = None
-    """Share of sets in which wrong routes outnumber right ones, where the bank allows it; null: every number of right routes is
-    equally likely."""
-    prefer_plausible: bool = False
-    """Of the wrong routes those nearest to a right one come first."""
-    show_wrong: bool = True
-    """Wrong routes are shown at all; an ablation turns them off, and with them every reward for verdicts."""
-
-
-class Gate(Section):
-    """When the closed-loop fade turns guidance down: by the autonomy gap of each bucket of problems, of like difficulty."""
-
-    buckets: PositiveInt = 3
-    near: Share = 0.05
-    """Guidance falls while assisted accuracy is at most so far above autonomous accuracy."""
-    far: Share = 0.15
-    """Guidance rises again once it is so far above; between the two it stands."""
-    half_life: Annotated[int, Field(ge=32)] = 512
-    """After so many more completions an earlier one counts half."""
-
-    @model_validator(mode="after")
-    def _near_is_nearer_than_far(self) -> Self:
-        if not self.near < self.far:
-            raise ValueError(
-                f"near = {self.near:g} and far = {self.far:g}: need near < far, so that guidance does not go up and down "
-                "with the noise. Try near: 0.05, far: 0.15"
-            )
-        return self
-
-
-class Fade(Section):
-    kind: Literal["linear", "cosine", "exponential", "step", "gated", "constant", "none"] = "linear"
-    routes: PositiveInt = 4
-    """Routes shown while nothing has faded."""
-    start: Share = 0.1
-    """Share of training before the fade begins."""
-    end: Share = 0.8
-    """Share of training after which no prompt shows a route."""
-    dropout: Share = 0.2
-    """Share of prompts that show no route from the first step on."""
-    mode: Literal["routes", "chance", "both", "in_group"] = "both"
-    """What fades: the number of routes shown, the chance that a prompt shows any, both, or the share of the copies of one prompt
-    that show any. Gated: chance, unless in_group is asked for."""
-    gate: Gate = Gate()
-    """For `kind: gated`."""
-    transfer: NonNegativeFloat = 0.0
-    """Weight of the loss that credits the policy's assisted successes to the autonomous prompt; 0: none."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _gated_fades_by_chance(cls, settings: Any) -> Any:
-        if isinstance(settings, dict) and settings.get("kind") == "gated":
-            return {"mode": "chance"} | settings
-        return settings
-
-    @model_validator(mode="after")
-    def _gate_compares_like_with_like(self) -> Self:
-        if self.kind == "gated" and self.mode not in ("chance", "in_group"):
-            raise ValueError(
-                f"mode = {self.mode}: with kind: gated the number of routes must not fade, since fewer routes narrow the very "
-                "gap that the gate watches. Allowed: chance, in_group"
-            )
-        if self.kind == "gated" and self.dropout == 0:
-            raise ValueError(
-                "dropout = 0: kind: gated must measure accuracy without routes from the first step on. Try dropout: 0.2"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _begins_before_it_ends(self) -> Self:
-        if not self.start < self.end:
-            raise ValueError(
-                f"start = {self.start:g} and end = {self.end:g}: need 0 <= start < end <= 1, so that the routes "
-                "start to fade before they are gone. Try start: 0.1, end: 0.8"
-            )
-        return self
-
-
 class Headroom(Section):
     problems: PositiveInt = 128
     samples: Annotated[int, Field(ge=2)] = 8
@@ -179,7 +90,7 @@ class Headroom(Section):
 class TrainConfig(Section):
     problems: PositiveInt | None = None
     """How many training problems RL uses; null: all."""
-    reward: Reward = Reward()
+    reward: RewardWeights = RewardWeights()
     fade: Fade = Fade()
     mix: RouteMix = RouteMix()
     headroom: Headroom = Headroom()

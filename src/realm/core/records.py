@@ -72,6 +72,8 @@ class Judgement:
 
     verdicts: tuple[bool | None, ...] = ()
     """One verdict per shown route: `True` sound, `False` flawed."""
+    checks: tuple[str | None, ...] = ()
+    """What is said of each route, verdict included."""
     reasoning: str | None = None
     answer: str | None = None
     """The text of the answer block; where there is none, the text outside the verification block."""
@@ -105,27 +107,6 @@ class Judged:
     """Every block that the prompt asks for is there, once, in order."""
     num_tokens: int = 0
     """Length of the completion in tokens; 0 if it was not counted."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Score:
-    """The reward terms of one completion, each in [0, 1]; `verdict` is `None` where no verdict is paid."""
-
-    answer: float
-    verdict: float | None
-    format: float
-    total: float
-    localization: float | None = None
-    """`None` where the first flawed step of no route shown is known."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """What came of one completion in training, for those who watch accuracy with and without routes."""
-
-    problem_id: str
-    guided: bool
-    right: bool
 
 
 def to_row(record: Any) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from realm.core.progress import progress
 from realm.core.records import Problem, Route, RouteSet
 from realm.domains import Domain
 from realm.evaluate.exam import judge as judge_row
-from realm.method.prompt import defuse, render_prompt
+from realm.method.prompt import escape_tags, render_prompt
 from realm.verify.judge import judge
 
 
@@ -127,4 +127,4 @@ def own_route(
 
 def own_text(completion: str, reasoning: str | None, answer: str | None) -> str:
     """Return the text of a route from a completion: its answer, then its reasoning; all of it where one of them is not said."""
-    return f"{answer}\n{reasoning}" if answer and reasoning else defuse(completion).strip()
+    return f"{answer}\n{reasoning}" if answer and reasoning else escape_tags(completion).strip()

@@ -1,45 +1,99 @@
-"""The closed loop of EAAI: per bucket of problems, guidance falls as autonomous accuracy nears assisted accuracy."""
+"""The closed loop of EAAI: guidance falls as accuracy without routes nears accuracy with routes.
+
+It does so for each bucket of problems of like difficulty, never on the clock alone.
+"""
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
-from realm.config.root import Fade
-from realm.core.records import Outcome, Route
-from realm.method.fade import QUICKEST, share
+from pydantic import Field, PositiveInt, model_validator
 
-_ENOUGH = 16
-"""Completions of a mode before its accuracy counts."""
-_PROBE = 0.05
-"""Guidance that a bucket keeps until the last phase, so that assisted accuracy stays measured."""
+from realm.core.settings import Section, Share
+
+if TYPE_CHECKING:
+    from realm.core.records import Route
+    from realm.method.fade import Fade
+
+QUICKEST = 1 / 3
+"""Share of the fade's time that the gate takes at least from full guidance to none, or back."""
+_NUM_NEEDED = 16
+"""Completions of a mode before its accuracy counts: with fewer its error is above 0.1."""
+_LOWEST_SHARE = 0.05
+"""Guidance that a bucket keeps until the fade's end, so that assisted accuracy stays measured."""
+
+
+class Gate(Section):
+    """When kind gated lowers guidance: by the gap of assisted minus autonomous accuracy."""
+
+    buckets: PositiveInt = 3
+    """Groups of problems of like difficulty, each with a gate of its own."""
+    lower_below: Share = 0.05
+    """Guidance falls while the gap is at most this."""
+    raise_above: Share = 0.15
+    """Guidance rises while the gap is at least this; between the two it stays as it is."""
+    half_life: Annotated[int, Field(ge=32)] = 512
+    """After this many further completions an earlier one counts half in the accuracies."""
+
+    @model_validator(mode="after")
+    def _check_order(self) -> Self:
+        if not self.lower_below < self.raise_above:
+            raise ValueError(
+                f"lower_below = {self.lower_below:g} and raise_above = {self.raise_above:g}: need "
+                "lower_below < raise_above, so that guidance does not go up and down with the noise. "
+                "Try lower_below: 0.05, raise_above: 0.15"
+            )
+        return self
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """Whether one training completion was right, and whether its prompt showed routes.
+
+    >>> Outcome(problem_id="p1", guided=True, correct=False).correct
+    False
+    """
+
+    problem_id: str
+    guided: bool
+    correct: bool | None
+    """`None` if the verifier could not decide; such a completion is not counted."""
 
 
 @dataclass(frozen=True)
 class Rate:
-    """A running accuracy in which earlier completions count less and less."""
+    """A running accuracy in which earlier completions count less and less.
+
+    >>> Rate().update([True, False] * 16, half_life=512).value
+    0.5
+    """
 
     right: float = 0.0
     seen: float = 0.0
 
-    def after(self, right: int, seen: int, memory: float) -> Rate:
-        """Return the rate after `seen` more completions of which `right` were right; `memory` more halve an earlier one."""
-        kept = 0.5 ** (seen / memory)
-        return Rate(kept * self.right + right, kept * self.seen + seen)
+    def update(self, correct: Sequence[bool], half_life: float) -> Rate:
+        """Return the rate after further completions; `half_life` of them halve an earlier one."""
+        kept = 0.5 ** (len(correct) / half_life)
+        return Rate(kept * self.right + sum(correct), kept * self.seen + len(correct))
 
     @property
     def value(self) -> float | None:
-        """The accuracy; `None` before there is enough to go by."""
-        return self.right / self.seen if self.seen >= _ENOUGH else None
+        """The accuracy; `None` while too few completions were seen."""
+        return self.right / self.seen if self.seen >= _NUM_NEEDED else None
 
 
 @dataclass(frozen=True)
 class Bucket:
-    """What the gate knows of the problems of one difficulty."""
+    """What the gate knows of the problems of one difficulty.
 
-    left: float = 1.0
+    >>> Bucket(share=0.5, assisted=Rate(16, 16), autonomous=Rate(8, 16)).gap
+    0.5
+    """
+
+    share: float = 1.0
     """Share of guidance that the gate leaves."""
     assisted: Rate = Rate()
     autonomous: Rate = Rate()
@@ -47,99 +101,91 @@ class Bucket:
     @property
     def gap(self) -> float | None:
         """Assisted minus autonomous accuracy; `None` before both are known."""
-        known = self.assisted.value is not None and self.autonomous.value is not None
-        return self.assisted.value - self.autonomous.value if known else None
+        assisted, autonomous = self.assisted.value, self.autonomous.value
+        return None if assisted is None or autonomous is None else assisted - autonomous
 
-    def moved(self, fade: Fade, most: float) -> Bucket:
-        """Return the bucket with its guidance moved by at most `most`: down by a near gap, up by a far one.
+    def move(self, gate: Gate, step_size: float) -> Bucket:
+        """Return the bucket with its guidance moved by at most `step_size`.
 
-        Between the two, and before both accuracies are known, it stands, so that noise does not drive it up and down.
+        A small gap lowers it and a large one raises it. In between, and before both accuracies are
+        known, it stays, so that noise does not move it.
         """
-        if self.gap is None or fade.gate.near < self.gap < fade.gate.far:
+        if self.gap is None or gate.lower_below < self.gap < gate.raise_above:
             return self
-        if self.gap <= fade.gate.near:
-            return replace(self, left=max(_PROBE, self.left - most))
-        return replace(self, left=min(1.0, self.left + most))
+        if self.gap <= gate.lower_below:
+            return replace(self, share=max(_LOWEST_SHARE, self.share - step_size))
+        return replace(self, share=min(1.0, self.share + step_size))
 
 
-class Gate:
-    """The buckets over a training run. Every process holds its own; all are told the same outcomes, so all agree."""
+class GuidanceGate:
+    """The buckets over one training run.
 
-    def __init__(self, fade: Fade, buckets: Mapping[str, int]) -> None:
-        """Start with full guidance; `buckets` says where each problem with routes belongs."""
-        self.fade, self._place = fade, dict(buckets)
+    Every process has its own gate. All observe the same outcomes, so all agree.
+    """
+
+    def __init__(self, fade: Fade, bucket_of: Mapping[str, int]) -> None:
+        """Start with full guidance; `bucket_of` gives the bucket of each problem with routes."""
+        self.fade = fade
+        self.bucket_of = dict(bucket_of)
         self.buckets = [Bucket()] * fade.gate.buckets
 
-    def left(self, problem_id: str) -> float:
-        """Return the share of guidance left for one problem; all of it where it belongs to no bucket."""
-        return self.buckets[self._place[problem_id]].left if problem_id in self._place else 1.0
+    def find_share(self, problem_id: str) -> float:
+        """Return the share of guidance left for one problem; all of it if it has no bucket."""
+        if problem_id not in self.bucket_of:
+            return 1.0
+        return self.buckets[self.bucket_of[problem_id]].share
 
     def observe(self, outcomes: Iterable[Outcome]) -> None:
-        """Take in the completions of one generation, of all processes."""
-        known = [outcome for outcome in outcomes if outcome.problem_id in self._place]
-        for number, bucket in enumerate(self.buckets):
-            for mode, guided in (("assisted", True), ("autonomous", False)):
-                right = [
-                    o.right
-                    for o in known
-                    if self._place[o.problem_id] == number and o.guided is guided
-                ]
-                if right:
-                    rate: Rate = getattr(bucket, mode).after(
-                        sum(right), len(right), self.fade.gate.half_life
-                    )
-                    bucket = replace(bucket, **{mode: rate})
+        """Count the completions of one generation, of all processes."""
+        groups: dict[tuple[int, bool], list[bool]] = {}
+        for outcome in outcomes:
+            if outcome.problem_id in self.bucket_of and outcome.correct is not None:
+                key = (self.bucket_of[outcome.problem_id], outcome.guided)
+                groups.setdefault(key, []).append(outcome.correct)
+        for (number, guided), correct in groups.items():
+            bucket, half_life = self.buckets[number], self.fade.gate.half_life
+            if guided:
+                bucket = replace(bucket, assisted=bucket.assisted.update(correct, half_life))
+            else:
+                bucket = replace(bucket, autonomous=bucket.autonomous.update(correct, half_life))
             self.buckets[number] = bucket
 
     def advance(self, step: int, max_steps: int) -> None:
-        """Move the guidance at the end of an optimizer step; `step` have been made."""
+        """Move the guidance of every bucket after optimizer step number `step`."""
         if step / max_steps >= self.fade.start:
-            most = 1 / (max_steps * QUICKEST * (self.fade.end - self.fade.start))
-            self.buckets = [bucket.moved(self.fade, most) for bucket in self.buckets]
-
-    def describe(self, progress: float) -> dict[str, list[float | None]]:
-        """Return the figures of fade.jsonl, a list over the buckets each, the hardest first."""
-        return {
-            "bucket_share": [
-                (1 - self.fade.dropout) * share(progress, self.fade, bucket.left)
-                for bucket in self.buckets
-            ],
-            "bucket_assisted": [bucket.assisted.value for bucket in self.buckets],
-            "bucket_autonomous": [bucket.autonomous.value for bucket in self.buckets],
-        }
+            step_size = 1 / (max_steps * QUICKEST * (self.fade.end - self.fade.start))
+            self.buckets = [bucket.move(self.fade.gate, step_size) for bucket in self.buckets]
 
     def state(self) -> list[list[Any]]:
-        """Return all there is to know, ready for JSON."""
+        """Return the state of all buckets, ready for JSON."""
         return [
-            [b.left, b.assisted.right, b.assisted.seen, b.autonomous.right, b.autonomous.seen]
+            [b.share, b.assisted.right, b.assisted.seen, b.autonomous.right, b.autonomous.seen]
             for b in self.buckets
         ]
 
     def load(self, state: Sequence[Sequence[float]]) -> None:
-        """Take up a state that `state` returned."""
-        self.buckets = [Bucket(left, Rate(a, b), Rate(c, d)) for left, a, b, c, d in state]
+        """Restore what `state` returned."""
+        self.buckets = [Bucket(share, Rate(a, b), Rate(c, d)) for share, a, b, c, d in state]
 
 
-def difficulty_buckets(bank: Mapping[str, Sequence[Route]], count: int) -> dict[str, int]:
-    """Return the bucket of each problem with routes: quantiles of the share of right routes in its bank, the hardest first.
+def assign_buckets(bank: Mapping[str, Sequence[Route]], num_buckets: int) -> dict[str, int]:
+    """Return the bucket of each problem with routes, 0 holding the hardest.
 
-    Known before training, and what others find hard is a fair guess at what the policy will. Equal shares stay together, so
-    buckets may differ in size.
-
-    >>> right, wrong = (Route(problem_id="", source="", text="", answer="", correct=label) for label in (True, False))
-    >>> difficulty_buckets({"a": [wrong], "b": [right], "c": [right, wrong], "d": [right]}, 2)
-    {'a': 0, 'b': 1, 'c': 0, 'd': 1}
+    Difficulty is the share of right routes in the bank: it is known before training, and what
+    others find hard is a fair guess at what the policy will. Buckets are quantiles; problems of the
+    same share stay together, so buckets may differ in size.
     """
     shares = {
         problem_id: sum(bool(route.correct) for route in routes) / len(routes)
         for problem_id, routes in bank.items()
     }
     ordered = sorted(shares.values())
-    place = {
-        value: (bisect_left(ordered, value) + bisect_right(ordered, value)) / 2 / len(ordered)
-        for value in set(ordered)
+    quantile = {
+        # The middle of the places that equal shares take, as a share of all places.
+        share: (bisect_left(ordered, share) + bisect_right(ordered, share)) / 2 / len(ordered)
+        for share in set(ordered)
     }
     return {
-        problem_id: min(count - 1, int(count * place[value]))
-        for problem_id, value in shares.items()
+        problem_id: min(num_buckets - 1, int(num_buckets * quantile[share]))
+        for problem_id, share in shares.items()
     }

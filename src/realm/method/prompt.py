@@ -1,4 +1,7 @@
-"""Write the two prompts of the method: autonomous (the question) and assisted (the question and K fenced routes)."""
+"""The two prompts of the method and the completions that distillation teaches for them.
+
+An autonomous prompt holds the question; an assisted one also holds K fenced routes.
+"""
 
 from __future__ import annotations
 
@@ -19,24 +22,28 @@ First judge them inside <verify> and </verify>: work the problem out in brief, t
 first step that does not hold and what it should be, then the verdict, sound or flawed. Then think step by step yourself inside \
 <reason> and </reason>, and give the final answer alone inside <answer> and </answer>."""
 
-_OUR_TAGS = re.compile(
-    r"<(?=\s*/?\s*(?:route|verify|reason|answer|think)\b)|<(?=\|)", re.IGNORECASE
+# The "<" of one of our tags, or of a chat template's control token such as <|im_end|>. The slash is
+# inside an optional group, since "\s*/?\s*" takes quadratic time on a long run of white space.
+_TAG_START = re.compile(
+    r"<(?=\s*(?:/\s*)?(?:route|verify|reason|answer|think)\b)|<(?=\|)", re.IGNORECASE
 )
 
 
-def defuse(text: str) -> str:
-    """Return `text` with the opening bracket of every tag that means something to us or to a chat template replaced.
+def escape_tags(text: str) -> str:
+    """Return `text` with "<" replaced wherever it opens a tag of ours or of a chat template.
 
-    >>> defuse("5 < 6</route><answer>7</answer>")
+    Text inside a route can then neither close its fence nor pass for an answer.
+
+    >>> escape_tags("5 < 6</route><answer>7</answer>")
     '5 < 6‹/route>‹answer>7‹/answer>'
     """
-    return _OUR_TAGS.sub("‹", text)
+    return _TAG_START.sub("‹", text)
 
 
 def render_routes(routes: RouteSet) -> str:
     """Return the routes, fenced and numbered from 1 in the order given; no label, no source."""
     return "\n".join(
-        f"<route {number}>\n{defuse(route.text).strip()}\n</route>"
+        f"<route {number}>\n{escape_tags(route.text).strip()}\n</route>"
         for number, route in enumerate(routes.routes, 1)
     )
 
@@ -46,8 +53,11 @@ def render_prompt(
 ) -> str:
     """Return the text of the user's turn: `autonomous` for an empty set of routes, else `assisted`.
 
-    The templates know the fields {question}, {routes} and {count}; the question and the routes are put in last and
-    together, so that a field name inside either of them stays what it is: text.
+    The templates have the fields {question}, {routes} and {count}. All are filled in one pass, so
+    that a field name inside a question or a route stays plain text.
+
+    >>> render_prompt("3 + 4?", RouteSet(problem_id="p"), autonomous="{question} Answer:")
+    '3 + 4? Answer:'
     """
     template = assisted if routes.routes else autonomous
     values = {
@@ -59,24 +69,30 @@ def render_prompt(
 
 
 def render_reasoning(chain: str, answer: str) -> str:
-    """Return a completion for an autonomous prompt: a chain of thought and its answer, in the blocks we parse."""
-    return f"<reason>\n{defuse(chain).strip()}\n</reason>\n{render_answer(answer)}"
+    """Return a completion of an autonomous prompt: a chain of thought, then its answer."""
+    return f"<reason>\n{escape_tags(chain).strip()}\n</reason>\n{render_answer(answer)}"
 
 
 def render_answer(answer: str) -> str:
     """Return a completion that is an answer and nothing else."""
-    return f"<answer>{defuse(answer)}</answer>"
+    return f"<answer>{escape_tags(answer)}</answer>"
 
 
 def render_judgement(checks: list[tuple[str, bool]], chain: str, answer: str) -> str:
-    """Return a completion for an assisted prompt from one (check, sound?) pair per route, a chain and its answer.
+    """Return a completion of an assisted prompt: a check and a verdict per route, chain and answer.
 
-    The verification begins with the chain: who has not worked the problem out has nothing to hold a route against.
+    The verification begins with the chain: to judge a route the model must first work the problem
+    out. In experiments, verdicts without it stayed at the base rate.
+
+    Args:
+        checks: Per route, what is said of it and whether it is sound.
+        chain: The right chain of thought.
+        answer: The text of its answer.
     """
     lines = [
-        f"Route {number}: {' '.join(defuse(check).split())} {'sound' if sound else 'flawed'}"
+        f"Route {number}: {' '.join(escape_tags(check).split())} {'sound' if sound else 'flawed'}"
         for number, (check, sound) in enumerate(checks, 1)
     ]
     return "\n".join(
-        ["<verify>", defuse(chain).strip(), *lines, "</verify>", render_reasoning(chain, answer)]
+        ["<verify>", escape_tags(chain).strip(), *lines, "</verify>", render_reasoning(chain, answer)]
     )

@@ -1,104 +1,209 @@
-"""What a training run writes down and must remember: fade.jsonl with its alarms, and the state that lives in checkpoints."""
+"""Callbacks of reinforcement learning: the state kept in checkpoints, fade.jsonl, and its alarms."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import logging
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from transformers import TrainerCallback
 from transformers.trainer_callback import ExportableState
 
 from realm.core.jsonl import append_jsonl, read_jsonl, write_jsonl
-from realm.core.records import Outcome
-from realm.method.gate import Gate
-from realm.train.alarms import Watch
-from realm.train.transfer import Alone
+from realm.method.fade import expected_share
 
-_NAMES = ("progress", "share", "routes_shown", "assisted_reward", "autonomous_reward")
-_MORE = (
+if TYPE_CHECKING:
+    from realm.method.gate import GuidanceGate, Outcome
+    from realm.train.transfer import AutonomousAccuracy
+
+logger = logging.getLogger(__name__)
+
+PATIENCE = 5
+"""Logged steps in a row that a figure must be beyond its bound to raise an alarm."""
+
+_COLUMNS = ("progress", "share", "routes_shown", "assisted_reward", "autonomous_reward")
+"""Always in a row of fade.jsonl, `None` if a step had no prompt of that mode."""
+_FIGURES = (
     "assisted_answer",
     "autonomous_answer",
     "localization",
+    "undecided",
     "reward",
     "reward_std",
     "frac_reward_zero_std",
     "entropy",
 )
-_BEGINNINGS = ("verdict_", "always_", "position_", "copy_", "rewards/", "transfer_")
+_PREFIXES = ("verdict_", "always_", "position_", "copy_", "rewards/", "transfer_")
+
+Row = Mapping[str, Any]
 
 
-class Keeper(TrainerCallback, ExportableState):
-    """Holds what the run has seen of the two modes: the gate, and what each problem's answers are worth without routes.
+class TrainingState(TrainerCallback, ExportableState):
+    """What training has observed of the two modes and a resumed run must know.
 
-    Transformers writes the state of such a callback into trainer_state.json, the file that makes a checkpoint whole.
+    Transformers writes `state()` into trainer_state.json, the file that completes a checkpoint.
     """
 
-    def __init__(self, gate: Gate | None, alone: Alone | None) -> None:
-        self.gate, self.alone = gate, alone
-        self.watchers = [watcher for watcher in (gate, alone) if watcher is not None]
-        self.figures: dict[str, Any] = {}
-        """The gate's figures as they were in the last step."""
+    def __init__(
+        self, gate: GuidanceGate | None, autonomous: AutonomousAccuracy | None
+    ) -> None:
+        """Keep the gate (fade kind gated) and the accuracy without routes (transfer), if used."""
+        self.gate = gate
+        self.observers: dict[str, Any] = {"gate": gate, "autonomous": autonomous}
+        self.observers = {name: one for name, one in self.observers.items() if one is not None}
+        self.bucket_figures: dict[str, Any] = {}
+        """The gate's figures of the last step, a list over the buckets each, the hardest first."""
 
     def observe(self, outcomes: Sequence[Outcome]) -> None:
-        """Take in one generation's completions, of all processes."""
-        for watcher in self.watchers:
-            watcher.observe(outcomes)
+        """Count the completions of one generation, of all processes."""
+        for observer in self.observers.values():
+            observer.observe(outcomes)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if self.gate is not None:
-            self.figures = self.gate.describe((state.global_step - 1) / state.max_steps)
-            self.gate.advance(state.global_step, state.max_steps)
+        if self.gate is None:
+            return
+        progress = (state.global_step - 1) / state.max_steps
+        buckets, fade = self.gate.buckets, self.gate.fade
+        self.bucket_figures = {
+            "bucket_share": [expected_share(progress, fade, bucket.share) for bucket in buckets],
+            "bucket_assisted": [bucket.assisted.value for bucket in buckets],
+            "bucket_autonomous": [bucket.autonomous.value for bucket in buckets],
+        }
+        self.gate.advance(state.global_step, state.max_steps)
 
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint must hold."""
-        kept = {"gate": self.gate and self.gate.state(), "alone": self.alone and self.alone.state()}
+        kept = {name: observer.state() for name, observer in self.observers.items()}
         return {"args": {}, "attributes": kept}
 
     def load(self, checkpoint: Path) -> None:
-        """Take up the state of a checkpoint."""
-        trainer_state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
-        kept = trainer_state["stateful_callbacks"][type(self).__name__]["attributes"]
-        for name, watcher in (("gate", self.gate), ("alone", self.alone)):
-            if watcher is not None:
-                watcher.load(kept[name])
+        """Restore the state of a checkpoint."""
+        text = (checkpoint / "trainer_state.json").read_text(encoding="utf-8")
+        kept = json.loads(text)["stateful_callbacks"][type(self).__name__]["attributes"]
+        for name, observer in self.observers.items():
+            observer.load(kept[name])
 
 
-class Journal(TrainerCallback):
-    """Writes RUN/fade.jsonl: one row per logged step; `None` where a step had no prompt of a mode. Alarms are printed too."""
+class FadeLogger(TrainerCallback):
+    """Writes fade.jsonl, one row per logged step, and logs the alarms that a row raises."""
 
-    def __init__(self, path: Path, keeper: Keeper) -> None:
-        self.path, self.keeper, self._watch = path, keeper, Watch()
+    def __init__(self, path: Path, training_state: TrainingState) -> None:
+        self.path = path
+        self.training_state = training_state
+        self._alarms = AlarmMonitor()
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if state.is_world_process_zero:
             for row in read_jsonl(self.path):
-                self._watch.look(row)
+                self._alarms.check_row(row)
 
     def on_log(
         self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any
     ) -> None:
         if not state.is_world_process_zero or not logs or "share" not in logs:
             return
-        others = {
+        # A mean over no completion (all undecided) is NaN, which must not reach a report.
+        known = {
             name: value
             for name, value in logs.items()
-            if name in _MORE or name.startswith(_BEGINNINGS)
+            if value is not None and not (isinstance(value, float) and math.isnan(value))
         }
-        row = {"step": state.global_step} | {name: logs.get(name) for name in _NAMES}
+        row = {"step": state.global_step} | {name: known.get(name) for name in _COLUMNS}
         row |= {
-            name: value for name, value in others.items() if value is not None
-        } | self.keeper.figures
-        if alarms := self._watch.look(row):
+            name: value
+            for name, value in known.items()
+            if name in _FIGURES or name.startswith(_PREFIXES)
+        }
+        row |= self.training_state.bucket_figures
+        if alarms := self._alarms.check_row(row):
             row["alarms"] = alarms
-            print("\n".join(f"Alarm at step {state.global_step}: {alarm}" for alarm in alarms))
+            for alarm in alarms:
+                logger.warning("Alarm at step %d: %s", state.global_step, alarm)
         with append_jsonl(self.path) as append:
             append(row)
 
 
-def forget_after(path: Path, step: int) -> None:
-    """Remove the rows after `step` from a file of the run; a file that is not there becomes an empty one."""
+def drop_rows_after(path: Path, step: int) -> None:
+    """Remove the rows after `step` from a file of the run; a missing file becomes an empty one."""
     with append_jsonl(path):
         pass
     write_jsonl(path, [row for row in read_jsonl(path) if row["step"] <= step])
+
+
+class AlarmMonitor:
+    """Raises an alarm, once, when a figure of fade.jsonl stays where it shows a habit.
+
+    What it says depends on the rows alone, so a resumed run says what an uninterrupted one would.
+    """
+
+    def __init__(self) -> None:
+        self._num_beyond: Counter[str] = Counter()
+        self._raised: set[str] = set()
+
+    def check_row(self, row: Row) -> list[str]:
+        """Return the alarms that this row raises; a row without a figure does not count."""
+        raised = []
+        for name, (is_beyond, sentence) in _ALARMS.items():
+            beyond = is_beyond(row)
+            if beyond is None:
+                continue
+            self._num_beyond[name] = self._num_beyond[name] + 1 if beyond else 0
+            if self._num_beyond[name] >= PATIENCE and name not in self._raised:
+                self._raised.add(name)
+                raised.append(f"{name}: for {PATIENCE} logged steps {sentence}")
+        return raised
+
+
+def _is_constant(row: Row, habit: str, other: str) -> bool | None:
+    """Return whether nearly all routes are called alike although the other class was shown too."""
+    accuracy, rate = row.get(f"verdict_accuracy_{other}"), row.get(habit)
+    return None if accuracy is None or rate is None else rate > 0.8 and accuracy < 0.2
+
+
+def _is_format_only(row: Row) -> bool | None:
+    answer, form = row.get("rewards/answer/mean"), row.get("rewards/format/mean")
+    return None if answer is None or form is None else answer < 0.05 and form > 0.8
+
+
+def _exceeds(figure: str, bound: float) -> Callable[[Row], bool | None]:
+    return lambda row: None if row.get(figure) is None else abs(row[figure]) > bound
+
+
+_ALARMS: dict[str, tuple[Callable[[Row], bool | None], str]] = {
+    "always sound": (
+        lambda row: _is_constant(row, "always_sound", "flawed"),
+        "over 80% of the completions call every route sound, flawed ones included. Distil with "
+        "more assisted rows (distill.assisted_share) or raise train.reward.verdict.",
+    ),
+    "always flawed": (
+        lambda row: _is_constant(row, "always_flawed", "sound"),
+        "over 80% of the completions call every route flawed, sound ones included. Distil with "
+        "more assisted rows (distill.assisted_share) or raise train.reward.verdict.",
+    ),
+    "position bias": (
+        _exceeds("position_bias", 0.4),
+        "the first and the last route of a prompt are called sound with frequencies over 40 "
+        "points apart, though their order is random. Show fewer routes (train.fade.routes) or "
+        "distil with more assisted rows.",
+    ),
+    "copying the majority": (
+        _exceeds("copy_wrong_rate", 0.8),
+        "over 80% of the answers repeat the routes' majority where it is wrong. Raise "
+        "train.mix.wrong_majority_share, or show routes less often (train.fade.dropout).",
+    ),
+    "format only": (
+        _is_format_only,
+        "the format term is nearly always paid and the answer term nearly never. Lower "
+        "train.reward.format, use easier problems, or distil first.",
+    ),
+    "groups without signal": (
+        _exceeds("frac_reward_zero_std", 0.8),
+        "in over 80% of the groups all completions earn the same, so they teach nothing. Raise "
+        "train.grpo.num_generations or the temperature, or use problems that are neither too "
+        "easy nor too hard.",
+    ),
+}

@@ -1,144 +1,169 @@
-"""Choose the chains that distillation teaches: checked, distinct, of moderate length, and likely in the student's own eyes."""
+"""Choose the chains that distillation teaches.
+
+They are right, distinct, of moderate length, and likely in the student's own eyes: long chains and
+chains far from what a small student would write teach it less.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import re
 import statistics
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.nn.functional import cross_entropy
-from transformers import PreTrainedModel
 
-from realm.config.root import DistillConfig
+from realm.bank.eligible import collapse_spaces
 from realm.core.jsonl import append_jsonl, read_jsonl
 from realm.core.progress import progress
-from realm.core.records import Route
 
-LONG = 2.0
-"""Where the config sets no limit, a chain over this many times the median length is left out."""
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from realm.config.root import DistillConfig
+    from realm.core.records import Route
+
+TOO_LONG = 2.0
+"""Without a limit in the config, a chain over this many times the median length is left out."""
 BATCH_TOKENS = 4096
-"""Tokens whose likelihood is measured at once; a large vocabulary makes their logits large."""
+"""Tokens whose likelihood is measured at once: with a large vocabulary their logits are large."""
 
+# "rule 3", "R12", "rule book", "according to the handbook"; not "as a rule of thumb" or "ruler 3".
 _LEAK = re.compile(
     r"\brules?\s*(?:no\.?|number|#|§)?\s*\d+|\bR\d{1,3}\b|\brule\s*book\b"
     r"|\b(?:according to|as per|by|under|per) the (?:rules?|guide|handbook)\b",
     re.IGNORECASE,
 )
 
+TokenRow = Mapping[str, Sequence[int]]
+"""`input_ids` and `labels` of one row."""
 
-def leaks(text: str) -> bool:
-    """Tell whether `text` talks about a rule list, as "according to rule 3"."""
+
+def leaks_rules(text: str) -> bool:
+    """Return whether `text` talks about a rule list, as "according to rule 3" does."""
     return bool(_LEAK.search(text))
 
 
 def leak_score(completions: Sequence[str]) -> float:
     """Return the share of completions that talk about a rule list which the student never saw."""
-    return sum(map(leaks, completions)) / len(completions) if completions else 0.0
+    return sum(map(leaks_rules, completions)) / len(completions) if completions else 0.0
 
 
-def eligible_chains(
-    routes: Sequence[Route], length: Callable[[str], int], settings: DistillConfig
-) -> tuple[list[Route], dict[str, int]]:
-    """Return the chains that may be taught, and how many positives were left out for which reason.
+def select_chains(
+    routes: Sequence[Route],
+    count_tokens: Callable[[str], int],
+    measure_likelihood: Callable[[Sequence[Route]], list[float]],
+    settings: DistillConfig,
+) -> tuple[list[Route], dict[str, Any]]:
+    """Return the chains to teach and the figures of the choice.
 
-    Kind `unguided` takes the positives written without the guide; the others take the guided ones, or all where nobody wrote
-    with a guide; with `use_unguided_when_missing` also the unguided ones of problems that would have none. A chain whose author was shown the gold
-    answer counts only where its problem has no other. No text comes twice for one problem. Without `max_chain_tokens` a chain
-    over twice the median length is too long, guided and filling chains each among their like.
+    Of a problem with more chains than are taught, it takes those of least cost: the likeliest under
+    the student, or those nearest to the median length. Where only answers are taught, one chain a
+    problem is enough.
+
+    Args:
+        routes: Routes that may be taught, right and wrong ones.
+        count_tokens: Returns the length of a text.
+        measure_likelihood: Returns the likelihood of chains under the student. It is slow, and
+            called only for problems with a choice.
+        settings: The section `distill`.
     """
-    positives = [route for route in routes if route.correct]
-    if settings.kind == "unguided":
-        chains, left_out = _teachable(
-            [route for route in positives if not route.guided], length, settings
-        )
+    if settings.kind == "answer_only":
+        settings = settings.model_copy(update={"select_by": "length", "max_chains_per_problem": 1})
+    chains, left_out = find_chains(routes, count_tokens, settings)
+    groups: dict[str, list[Route]] = {}
+    for chain in chains:
+        groups.setdefault(chain.problem_id, []).append(chain)
+    most = settings.max_chains_per_problem if settings.select_by != "all" else len(chains)
+    rivals = [chain for chain in chains if len(groups[chain.problem_id]) > most]
+    figures: dict[str, Any] = {"kind": settings.kind, "select_by": settings.select_by}
+    if settings.select_by == "likelihood" and rivals:
+        likelihoods = measure_likelihood(rivals)
+        costs = {id(chain): -value for chain, value in zip(rivals, likelihoods, strict=True)}
     else:
-        guided = [route for route in positives if route.guided]
-        chains, left_out = _teachable(guided or positives, length, settings)
+        lengths = {id(chain): count_tokens(chain.text) for chain in rivals}
+        distinct = {chain.text: count_tokens(chain.text) for chain in chains} if rivals else {}
+        median = statistics.median(distinct.values() or [0])
+        costs = {key: abs(length - median) for key, length in lengths.items()}
+    chosen: list[Route] = []
+    for group in groups.values():
+        has_rivals = len(group) > most
+        chosen += sorted(group, key=lambda chain: costs[id(chain)])[:most] if has_rivals else group
+    if settings.select_by == "likelihood" and rivals:
+        kept = [-costs[id(chain)] for chain in chosen if id(chain) in costs]
+        figures["likelihood_rivals"] = -statistics.fmean(costs.values())
+        figures["likelihood_chosen"] = statistics.fmean(kept)
+    if len(chains) > len(chosen):
+        left_out["not chosen"] = len(chains) - len(chosen)
+    return chosen, figures | {"left_out": left_out}
+
+
+def find_chains(
+    routes: Sequence[Route], count_tokens: Callable[[str], int], settings: DistillConfig
+) -> tuple[list[Route], dict[str, int]]:
+    """Return the chains that may be taught, and how many right routes were left out, by reason.
+
+    Kind `unguided` takes right routes written without the rules. The others take guided chains, or
+    all right routes if nobody wrote with the rules; `use_unguided_when_missing` adds unguided ones
+    for problems without a guided one. Each of these sets has its own limit of length.
+    """
+    right = [route for route in routes if route.correct]
+    guided = [route for route in right if route.guided]
+    unguided = [route for route in right if not route.guided]
+    if settings.kind == "unguided":
+        chains, left_out = _drop_unfit(unguided, count_tokens, settings)
+    else:
+        chains, left_out = _drop_unfit(guided or right, count_tokens, settings)
         if guided and settings.use_unguided_when_missing:
             served = {chain.problem_id for chain in chains}
-            filling = [
-                route for route in positives if not route.guided and route.problem_id not in served
-            ]
-            more, more_out = _teachable(filling, length, settings)
-            chains, left_out = chains + more, left_out + more_out
+            missing = [route for route in unguided if route.problem_id not in served]
+            more, more_left_out = _drop_unfit(missing, count_tokens, settings)
+            chains, left_out = chains + more, left_out + more_left_out
     return chains, {reason: count for reason, count in left_out.items() if count}
 
 
-def _teachable(
-    wanted: Sequence[Route], length: Callable[[str], int], settings: DistillConfig
+def _drop_unfit(
+    candidates: Sequence[Route], count_tokens: Callable[[str], int], settings: DistillConfig
 ) -> tuple[list[Route], Counter[str]]:
-    """Return those of `wanted` that may be taught, and how many may not for which reason."""
-    honest = {route.problem_id for route in wanted if not route.rationalized}
+    """Return the candidates that may be taught, and how many may not, by reason.
+
+    A chain whose author saw the gold answer counts only if its problem has no other, and no text
+    is taught twice for one problem.
+    """
+    honest = {route.problem_id for route in candidates if not route.rationalized}
     left_out: Counter[str] = Counter()
     distinct: dict[tuple[str, str], Route] = {}
-    for route in wanted:
-        key = (route.problem_id, " ".join(route.text.split()))
+    for route in candidates:
+        key = (route.problem_id, collapse_spaces(route.text))
         if route.rationalized and route.problem_id in honest:
             left_out["rationalized"] += 1
-        elif settings.drop_leaks and leaks(route.text):
+        elif settings.drop_leaks and leaks_rules(route.text):
             left_out["leaks"] += 1
         elif key in distinct:
             left_out["repeated"] += 1
         else:
             distinct[key] = route
-    lengths = {key: length(route.text) for key, route in distinct.items()}
-    longest = settings.max_chain_tokens or LONG * statistics.median(lengths.values() or [0])
+    lengths = {key: count_tokens(route.text) for key, route in distinct.items()}
+    longest = settings.max_chain_tokens or TOO_LONG * statistics.median(lengths.values() or [0])
     chains = [route for key, route in distinct.items() if lengths[key] <= longest]
     left_out["too long"] = len(distinct) - len(chains)
     return chains, left_out
 
 
-def crowded(chains: Sequence[Route], settings: DistillConfig) -> list[Route]:
-    """Return the chains of the problems that have more of them than are taught: those between which there is a choice."""
-    counts = Counter(chain.problem_id for chain in chains)
-    return (
-        []
-        if settings.select_by == "all"
-        else [
-            chain for chain in chains if counts[chain.problem_id] > settings.max_chains_per_problem
-        ]
-    )
-
-
-def choose_chains(
-    chains: Sequence[Route], cost: Callable[[Route], float], settings: DistillConfig
-) -> list[Route]:
-    """Return at most `max_chains_per_problem` chains of each problem, those of the least `cost`; all of them with `select_by: all`."""
-    by_problem: dict[str, list[Route]] = defaultdict(list)
-    for chain in chains:
-        by_problem[chain.problem_id].append(chain)
-    if settings.select_by == "all":
-        return [chain for group in by_problem.values() for chain in group]
-    return [
-        chain
-        for group in by_problem.values()
-        for chain in (
-            sorted(group, key=cost)[: settings.max_chains_per_problem]
-            if len(group) > settings.max_chains_per_problem
-            else group
-        )
-    ]
-
-
-def distance_from_median(
-    chains: Sequence[Route], length: Callable[[str], int]
-) -> Callable[[Route], float]:
-    """Return the cost of a chain under `select_by: length`: how far its length is from the median."""
-    lengths = {chain.text: length(chain.text) for chain in chains}
-    median = statistics.median(lengths.values() or [0])
-    return lambda chain: abs(lengths[chain.text] - median)
-
-
-def mean_log_likelihoods(
-    model: PreTrainedModel, rows: Sequence[Mapping[str, Sequence[int]]], cache: Path, pad: int
+def measure_log_likelihoods(
+    model: PreTrainedModel, rows: Sequence[TokenRow], cache: Path, pad: int
 ) -> list[float]:
-    """Return the mean log-likelihood of each row's completion tokens under `model`: of its `labels`, given its `input_ids`.
+    """Return the mean log-likelihood of each row's completion tokens under `model`.
 
-    What is measured is appended to `cache` batch by batch, and a row that is in there is not measured again.
+    Args:
+        model: The student.
+        rows: Token ids; labels of -100 mark the prompt, which does not count.
+        cache: A file of finished measurements, so that an interrupted run does not repeat them.
+        pad: A token id to pad with.
     """
     keys = [
         hashlib.sha256(repr((row["input_ids"], row["labels"])).encode()).hexdigest()[:24]
@@ -146,52 +171,38 @@ def mean_log_likelihoods(
     ]
     with append_jsonl(cache) as append:  # opened first, because opening repairs a torn last line
         known = {entry["key"]: entry["log_likelihood"] for entry in read_jsonl(cache)}
-        left = list(
-            {key: row for key, row in zip(keys, rows, strict=True) if key not in known}.items()
-        )
-        with progress("likelihood of chains", len(left)) as advance:
-            for batch in _batches(sorted(left, key=lambda pair: -len(pair[1]["input_ids"]))):
-                for (key, _), value in zip(
-                    batch, _measure(model, [row for _, row in batch], pad), strict=True
-                ):
+        missing = {key: row for key, row in zip(keys, rows, strict=True) if key not in known}
+        with progress("likelihood of chains", len(missing)) as advance:
+            for batch in _split_batches(missing):
+                values = _measure_batch(model, [missing[key] for key in batch], pad)
+                for key, value in zip(batch, values, strict=True):
                     known[key] = value
                     append({"key": key, "log_likelihood": value})
                 advance(len(batch))
     return [known[key] for key in keys]
 
 
-def _batches(
-    pairs: list[tuple[str, Mapping[str, Sequence[int]]]],
-) -> Iterator[list[tuple[str, Mapping[str, Sequence[int]]]]]:
-    """Yield batches of the pairs, longest rows first, so that the first row says how wide a batch is."""
+def _split_batches(rows: Mapping[str, TokenRow]) -> Iterator[list[str]]:
+    """Yield batches of keys, the longest rows first, so that the first row is a batch's width."""
+    keys = sorted(rows, key=lambda key: -len(rows[key]["input_ids"]))
     start = 0
-    while start < len(pairs):
-        size = max(1, BATCH_TOKENS // len(pairs[start][1]["input_ids"]))
-        yield pairs[start : start + size]
+    while start < len(keys):
+        size = max(1, BATCH_TOKENS // len(rows[keys[start]]["input_ids"]))
+        yield keys[start : start + size]
         start += size
 
 
 @torch.inference_mode()
-def _measure(
-    model: PreTrainedModel, rows: Sequence[Mapping[str, Sequence[int]]], pad: int
-) -> list[float]:
+def _measure_batch(model: PreTrainedModel, rows: Sequence[TokenRow], pad: int) -> list[float]:
     width = max(len(row["input_ids"]) for row in rows)
 
-    def padded(name: str, filler: int) -> torch.Tensor:
-        return torch.tensor(
-            [[*row[name], *[filler] * (width - len(row[name]))] for row in rows],
-            device=model.device,
-        )
+    def pad_right(values: Sequence[int], filler: int) -> list[int]:
+        return [*values, *[filler] * (width - len(values))]
 
-    mask = torch.tensor(
-        [[1] * len(row["labels"]) + [0] * (width - len(row["labels"])) for row in rows],
-        device=model.device,
-    )
-    logits = (
-        model(input_ids=padded("input_ids", pad), attention_mask=mask, use_cache=False)
-        .logits[:, :-1]
-        .float()
-    )
-    labels = padded("labels", -100)[:, 1:]
-    losses = cross_entropy(logits.transpose(1, 2), labels, reduction="none")
-    return (-losses.sum(1) / (labels != -100).sum(1)).tolist()
+    ids = torch.tensor([pad_right(row["input_ids"], pad) for row in rows], device=model.device)
+    mask = torch.tensor([pad_right([1] * len(row["labels"]), 0) for row in rows]).to(model.device)
+    labels = torch.tensor([pad_right(row["labels"], -100) for row in rows], device=model.device)
+    # The logits at position t predict token t + 1: (batch, width - 1, vocabulary).
+    logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1].float()
+    losses = cross_entropy(logits.transpose(1, 2), labels[:, 1:], reduction="none")
+    return (-losses.sum(1) / (labels[:, 1:] != -100).sum(1)).tolist()

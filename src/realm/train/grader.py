@@ -1,91 +1,133 @@
-"""Grade the completions of one generation: the reward terms for TRL, the metrics to watch, and a few samples to read."""
+"""Grade the completions of one generation: reward terms for TRL, metrics, and a few samples to read."""
 
 from __future__ import annotations
 
+import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from realm.config.root import Config, Reward
+from realm.core.errors import ConfigError
 from realm.core.jsonl import append_jsonl
-from realm.core.records import Judgement, Outcome, Score
-from realm.domains import Domain
-from realm.method.parse import parse_checks, parse_completion
-from realm.method.rewards import score
-from realm.method.steps import Flaw, localization
+from realm.core.records import Judged, Route
+from realm.core.targets import load_target, user_errors
+from realm.method.gate import Outcome
+from realm.method.rewards import RewardTerm, score_localization, weigh_terms
+from realm.verify.judge import judge_all
+
+if TYPE_CHECKING:
+    from realm.config.root import Config
+    from realm.method.steps import Flaw
+    from realm.verify.verifier import Verifier
 
 RewardFunction = Callable[..., list[float | None]]
+WeightedTerms = Mapping[str, tuple[float, RewardTerm]]
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Graded:
-    """One completion, read and scored."""
+    """One judged completion with its reward terms.
 
-    text: str
-    judgement: Judgement
-    labels: tuple[bool, ...]
-    """True verdicts of the routes shown; empty for an autonomous prompt."""
-    score: Score
+    Example: `Graded(judged=judge("<answer>7</answer>", gold=7, verifier=verifier),
+    terms={"answer": 1.0, "verdict": None, "format": 0.0}, reward=1.0, copied=None)`.
+    """
+
+    judged: Judged
+    terms: dict[str, float | None]
+    reward: float | None
+    """The weighted sum of the terms, for the logs (TRL does its own); `None` if undecided."""
     copied: bool | None
-    """The answer is the one that most routes give; `None` where no route gives one."""
-    majority_right: bool | None = None
-    """What most routes answer is right; `None` where no route gives an answer."""
+    """The answer is the one that most routes give; `None` if no route gives one."""
+    majority_correct: bool | None = None
+    """What most routes answer is right; `None` if no route gives an answer."""
 
 
-def reward_weights(weights: Reward) -> list[float]:
-    """Return the weights of the reward functions, in their order; localization is one only where it is paid."""
-    return [weights.answer, weights.verdict, weights.format] + [weights.localization] * (
-        weights.localization > 0
-    )
+def load_terms(config: Config, given: WeightedTerms) -> dict[str, tuple[float, RewardTerm]]:
+    """Return all reward terms by name, with their weights, in the order in which TRL gets them.
+
+    Args:
+        config: Holds the weights of the built-in terms and the user's `train.reward.extra`.
+        given: Further terms, from `Run(reward_terms=...)`.
+
+    Raises:
+        ConfigError: A term has the name of another one, or its function cannot be loaded.
+    """
+    terms = weigh_terms(config.train.reward)
+    extra: dict[str, tuple[float, RewardTerm]] = {}
+    for name, term in config.train.reward.extra.items():
+        setting = f"{config.source}: train.reward.extra.{name}.function"
+        extra[name] = (term.weight, load_target(term.function, config.resolve("."), setting))
+    for name, (weight, function) in (*extra.items(), *given.items()):
+        if name in terms:
+            raise ConfigError(
+                f"reward term {name!r}: there is already a term of this name. "
+                "Choose another name for yours."
+            )
+        terms[name] = (weight, _check_values(name, function))
+    return terms
 
 
-class Shown(NamedTuple):
-    """What a prompt showed: the labels and flaws of its routes, the answer that most of them give, and whether it is right."""
+def _check_values(name: str, function: RewardTerm) -> RewardTerm:
+    """Return the user's `function` with its errors and odd values turned into one clear message."""
+    where = f"reward term {name}"
 
-    labels: tuple[bool, ...]
-    flaws: Sequence[Flaw | None]
-    majority: Any
-    majority_right: bool | None
+    def checked(judged: Judged) -> float | None:
+        with user_errors(where, getattr(function, "__qualname__", repr(function))):
+            value = function(judged)
+            if value is not None and not math.isfinite(value):
+                raise ValueError(f"it returned {value!r}; a finite number or None is needed")
+        return None if value is None else float(value)
+
+    return checked
 
 
 class Grader:
-    """Offers TRL the reward terms as functions of their own; all of them read a batch once."""
+    """Offers TRL each reward term as a function; all of them judge a batch only once."""
 
     def __init__(
         self,
-        domain: Domain,
+        verifier: Verifier,
         config: Config,
+        terms: WeightedTerms,
         *,
         read: Callable[[list[int]], str],
         samples_path: Path,
     ) -> None:
-        """Grade with `domain`; `read` turns token ids into text, and samples of each generation go to `samples_path`."""
-        self.domain, self.config, self.read, self.samples_path = domain, config, read, samples_path
+        """Set up grading.
+
+        Args:
+            verifier: Reads and compares answers.
+            config: For the kind of label and the end of private thinking.
+            terms: The reward terms by name, with their weights.
+            read: Turns token ids into text.
+            samples_path: A file that gets two samples of each generation.
+        """
+        self.verifier = verifier
+        self.config = config
+        self.terms = dict(terms)
+        self.read = read
+        self.samples_path = samples_path
         self.graded: list[Graded] = []
-        """The last generation, in this process."""
+        """The last generation of this process."""
         self.outcomes: list[Outcome] = []
         self._batch: list[list[int]] | None = None
+        self._num_undecided = 0
 
-    def reward_functions(self) -> list[RewardFunction]:
-        """Return the functions in the order of the reward weights: answer, verdict, format, localization."""
+    def make_reward_functions(self) -> list[RewardFunction]:
+        """Return one function per term, in the order of the weights, named for TRL's metrics."""
+        return [self._make_reward_function(name) for name in self.terms]
 
-        def answer(**batch: Any) -> list[float | None]:
-            return [graded.score.answer for graded in self.grade(**batch)]
+    def _make_reward_function(self, name: str) -> RewardFunction:
+        def reward(**batch: Any) -> list[float | None]:
+            return [graded.terms[name] for graded in self.grade(**batch)]
 
-        def verdict(**batch: Any) -> list[float | None]:
-            return [graded.score.verdict for graded in self.grade(**batch)]
-
-        def format(**batch: Any) -> list[float | None]:
-            return [graded.score.format for graded in self.grade(**batch)]
-
-        def localization(**batch: Any) -> list[float | None]:
-            return [graded.score.localization for graded in self.grade(**batch)]
-
-        return [answer, verdict, format, localization][
-            : len(reward_weights(self.config.train.reward))
-        ]
+        reward.__name__ = name
+        return reward
 
     def grade(
         self,
@@ -94,34 +136,44 @@ class Grader:
         completion_ids: list[list[int]],
         problem_id: Sequence[str],
         gold: Sequence[Any],
-        labels: Sequence[Sequence[bool]],
+        routes: Sequence[Sequence[Route]],
         flaws: Sequence[Sequence[Flaw | None]],
         majority: Sequence[Any],
-        majority_right: Sequence[bool | None],
+        majority_correct: Sequence[bool | None],
         share: Sequence[float],
         progress: Sequence[float],
         trainer_state: Any,
         log_metric: Callable[[str, float], None],
         **_: Any,
     ) -> list[Graded]:
-        """Return the batch, graded; metrics and samples go out the first time.
+        """Return the batch, graded; the first call for a batch also logs metrics and samples.
 
-        The token ids are read, not TRL's text: its decoding drops special tokens, and a tokenizer may hold our tags as such.
+        The arguments are TRL's and the columns of `realm.train.rows`. The token ids are read rather
+        than TRL's text: TRL drops special tokens, and our tags may be special tokens.
         """
         if completion_ids is self._batch:
             return self.graded
-        texts = [self.read(ids) for ids in completion_ids]
-        shown = [
-            Shown(tuple(one), *rest)
-            for one, *rest in zip(labels, flaws, majority, majority_right, strict=True)
+        judged = judge_all(
+            [self.read(ids) for ids in completion_ids],
+            golds=gold,
+            verifier=self.verifier,
+            routes=routes,
+            flaws=flaws,
+            label=self.config.train.reward.verdict_label,
+            think_end=self.config.prompt.think_end,
+            num_tokens=[len(ids) for ids in completion_ids],
+        )
+        copied = self._find_copies(judged, majority)
+        self.graded = [
+            self._score(*one) for one in zip(judged, copied, majority_correct, strict=True)
         ]
-        self.graded = self._grade(texts, gold, shown)
         self.outcomes = [
-            Outcome(problem_id=name, guided=bool(graded.labels), right=graded.score.answer == 1)
-            for name, graded in zip(problem_id, self.graded, strict=True)
+            Outcome(problem_id=name, guided=bool(one.labels), correct=one.correct)
+            for name, one in zip(problem_id, judged, strict=True)
         ]
         self._batch = completion_ids
-        for name, value in metrics(self.graded).items():
+        self._log_undecided(judged)
+        for name, value in compute_metrics(self.graded).items():
             log_metric(name, value)
         log_metric("share", fmean(share))
         log_metric("progress", progress[0])
@@ -129,111 +181,106 @@ class Grader:
             self._write_samples(prompts, problem_id, step=trainer_state.global_step + 1)
         return self.graded
 
-    def _grade(self, texts: list[str], gold: Sequence[Any], shown: Sequence[Shown]) -> list[Graded]:
-        """Return each completion, read and scored; the answers are compared all at once."""
-        think_end = self.config.prompt.think_end
-        judgements = [
-            parse_completion(text, len(one.labels), think_end=think_end)
-            for text, one in zip(texts, shown, strict=True)
+    def _find_copies(self, judged: Sequence[Judged], majority: Sequence[Any]) -> list[bool | None]:
+        """Return whether each answer is the majority of its routes; `None` if there is no majority."""
+        copied = [None if answer is None else False for answer in majority]
+        asked = [
+            place
+            for place, (one, answer) in enumerate(zip(judged, majority, strict=True))
+            if one.answer is not None and answer is not None
         ]
-        said = [
-            None if one.answer is None else self.domain.verifier.extract(one.answer)
-            for one in judgements
-        ]
-        correct = self.domain.verifier.same_all(list(zip(said, gold, strict=True)))
-        copied = self.domain.verifier.same_all(
-            [(answer, one.majority) for answer, one in zip(said, shown, strict=True)]
-        )
-        return [
-            self._score(text, judgement, one, right=bool(right), copied=bool(copy))
-            for text, judgement, one, right, copy in zip(
-                texts, judgements, shown, correct, copied, strict=True
-            )
-        ]
+        found = self.verifier.same_all([(judged[place].answer, majority[place]) for place in asked])
+        for place, same in zip(asked, found, strict=True):
+            copied[place] = same
+        return copied
 
-    def _score(
-        self, text: str, judgement: Judgement, shown: Shown, *, right: bool, copied: bool
-    ) -> Graded:
-        labels = shown.labels
-        checks = parse_checks(text, len(labels), think_end=self.config.prompt.think_end)
-        located = localization(judgement.verdicts, checks, labels, shown.flaws)
+    def _score(self, judged: Judged, copied: bool | None, majority_correct: bool | None) -> Graded:
+        """Return the completion with its terms; an undecided one gets none of them.
+
+        TRL counts a single missing term as 0, so an undecided answer would be punished as a wrong
+        one. A completion without any term is left out of its group's baseline and has advantage 0.
+        """
+        terms: dict[str, float | None] = dict.fromkeys(self.terms)
+        reward = None
+        if judged.correct is not None:
+            terms = {name: function(judged) for name, (_, function) in self.terms.items()}
+            reward = sum(weight * (terms[name] or 0.0) for name, (weight, _) in self.terms.items())
         return Graded(
-            text=text,
-            judgement=judgement,
-            labels=labels,
-            copied=None if shown.majority is None else copied,
-            majority_right=shown.majority_right,
-            score=score(judgement, labels, right, self.config.train.reward, localization=located),
+            judged=judged,
+            terms=terms,
+            reward=reward,
+            copied=copied,
+            majority_correct=majority_correct,
         )
+
+    def _log_undecided(self, judged: Sequence[Judged]) -> None:
+        before = self._num_undecided
+        self._num_undecided += sum(one.correct is None for one in judged)
+        if self._num_undecided and not before:
+            logger.warning(
+                "The verifier could not decide %d of %d answers in time. They neither earn nor "
+                "cost anything; fade.jsonl has their share (undecided).",
+                self._num_undecided,
+                len(judged),
+            )
 
     def _write_samples(
         self, prompts: Sequence[Any], problem_ids: Sequence[str], *, step: int
     ) -> None:
         """Append the first assisted and the first autonomous completion of the generation."""
-        first = {
-            bool(graded.labels): index for index, graded in reversed(list(enumerate(self.graded)))
-        }
+        first: dict[bool, int] = {}
+        for place, graded in enumerate(self.graded):
+            first.setdefault(bool(graded.judged.labels), place)
         with append_jsonl(self.samples_path) as append:
-            for index in sorted(first.values()):
-                graded, prompt = self.graded[index], prompts[index]
-                append(
-                    {
-                        "step": step,
-                        "problem_id": problem_ids[index],
-                        "prompt": prompt if isinstance(prompt, str) else prompt[-1]["content"],
-                        "completion": graded.text,
-                        "labels": list(graded.labels),
-                        "verdicts": list(graded.judgement.verdicts),
-                        "answer": graded.score.answer,
-                        "verdict": graded.score.verdict,
-                        "format": graded.score.format,
-                        "localization": graded.score.localization,
-                        "reward": graded.score.total,
-                    }
-                )
+            for place in sorted(first.values()):
+                graded, prompt = self.graded[place], prompts[place]
+                row = {
+                    "step": step,
+                    "problem_id": problem_ids[place],
+                    "prompt": prompt if isinstance(prompt, str) else prompt[-1]["content"],
+                    "completion": graded.judged.text,
+                    "labels": list(graded.judged.labels),
+                    "verdicts": list(graded.judged.verdicts),
+                }
+                row |= {"localization": score_localization(graded.judged)} | graded.terms
+                append(row | {"reward": graded.reward})
 
 
-def metrics(batch: Sequence[Graded]) -> dict[str, float]:
-    """Return the figures of one generation; those without a case in it are left out.
+def compute_metrics(batch: Sequence[Graded]) -> dict[str, float]:
+    """Return the means of one generation by name; a figure without any case is left out.
 
-    `position_bias` is how much more often the first route of a set is called sound than the last. `always_sound` and
-    `always_flawed` count completions that give all their routes (two or more) the same verdict. `copy_wrong_rate` is how
-    often the answer is that of the majority where the majority is wrong.
+    `position_bias` is how much more often the first route of a set is called sound than the last.
+    `always_sound` and `always_flawed` count completions that give all their routes (two or more)
+    the same verdict. `copy_wrong_rate` is how often the answer is that of the majority where the
+    majority is wrong. `undecided` is the share of answers that the verifier could not decide.
     """
-    assisted = [graded for graded in batch if graded.labels]
-    several = [graded for graded in assisted if len(graded.labels) > 1]
+    assisted = [graded for graded in batch if graded.judged.labels]
+    alone = [graded for graded in batch if not graded.judged.labels]
+    several = [graded.judged.verdicts for graded in assisted if len(graded.judged.labels) > 1]
     pairs = [
         pair
         for graded in assisted
-        for pair in zip(graded.judgement.verdicts, graded.labels, strict=True)
+        for pair in zip(graded.judged.verdicts, graded.judged.labels, strict=True)
     ]
-    cases: Mapping[str, list[float]] = {
-        "assisted_reward": [graded.score.total for graded in assisted],
-        "autonomous_reward": [graded.score.total for graded in batch if not graded.labels],
-        "assisted_answer": [graded.score.answer for graded in assisted],
-        "autonomous_answer": [graded.score.answer for graded in batch if not graded.labels],
-        "routes_shown": [float(len(graded.labels)) for graded in batch],
-        "verdict_accuracy_sound": [float(said is True) for said, label in pairs if label],
-        "verdict_accuracy_flawed": [float(said is False) for said, label in pairs if not label],
-        "always_sound": [
-            float(all(said is True for said in graded.judgement.verdicts)) for graded in several
-        ],
-        "always_flawed": [
-            float(all(said is False for said in graded.judgement.verdicts)) for graded in several
-        ],
-        "position_bias": [
-            float(graded.judgement.verdicts[0] is True)
-            - float(graded.judgement.verdicts[-1] is True)
-            for graded in several
-        ],
-        "copy_rate": [float(graded.copied) for graded in assisted if graded.copied is not None],
-        "copy_wrong_rate": [
-            float(graded.copied is True) for graded in assisted if graded.majority_right is False
-        ],
-        "localization": [
-            graded.score.localization
-            for graded in assisted
-            if graded.score.localization is not None
-        ],
+    wrong_majority = [graded for graded in assisted if graded.majority_correct is False]
+    cases: dict[str, list[float | bool | None]] = {
+        "assisted_reward": [graded.reward for graded in assisted],
+        "autonomous_reward": [graded.reward for graded in alone],
+        "assisted_answer": [graded.judged.correct for graded in assisted],
+        "autonomous_answer": [graded.judged.correct for graded in alone],
+        "undecided": [graded.judged.correct is None for graded in batch],
+        "routes_shown": [len(graded.judged.labels) for graded in batch],
+        "verdict_accuracy_sound": [verdict is True for verdict, label in pairs if label],
+        "verdict_accuracy_flawed": [verdict is False for verdict, label in pairs if not label],
+        "always_sound": [set(verdicts) == {True} for verdicts in several],
+        "always_flawed": [set(verdicts) == {False} for verdicts in several],
+        "position_bias": [(said[0] is True) - (said[-1] is True) for said in several],
+        "copy_rate": [graded.copied for graded in assisted],
+        "copy_wrong_rate": [graded.copied is True for graded in wrong_majority],
+        "localization": [score_localization(graded.judged) for graded in assisted],
     }
-    return {name: sum(values) / len(values) for name, values in cases.items() if values}
+    known = {
+        name: [float(value) for value in values if value is not None]
+        for name, values in cases.items()
+    }
+    return {name: fmean(values) for name, values in known.items() if values}

@@ -1,20 +1,26 @@
-"""Headroom: what the policy can already do sometimes, which is all that reinforcement learning can sharpen."""
+"""Headroom: what the policy can do some of the time, which is what RL can turn into always."""
 
 from __future__ import annotations
 
+import json
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from realm.config.root import Config
+from realm.core.jsonl import write_json
 from realm.core.progress import progress
 from realm.core.records import Judged, Problem, RouteSet
-from realm.domains import Domain
 from realm.method.prompt import render_prompt
-from realm.policy import Policy
 from realm.verify.judge import judge_all
-from realm.verify.verifier import Verifier
 from realm.verify.vote import majorities
+
+if TYPE_CHECKING:
+    from realm.policy import Policy
+    from realm.run import Run
+    from realm.verify.verifier import Verifier
+
+logger = logging.getLogger(__name__)
 
 LITTLE_MIXED = 0.1
 """Below this share of mixed groups most of a batch teaches nothing."""
@@ -22,7 +28,11 @@ LITTLE_MIXED = 0.1
 
 @dataclass(frozen=True, kw_only=True)
 class Headroom:
-    """Autonomous accuracy over several samples per problem, before training."""
+    """Accuracy without routes over several samples per problem, before training.
+
+    Example: of 2 problems with 4 samples each, one solved twice and one never, `mean_at_1` is 0.25,
+    `pass_at_n` 0.5 and `mixed_share` 0.5.
+    """
 
     problems: int
     samples: int
@@ -30,36 +40,67 @@ class Headroom:
     majority_at_n: float
     pass_at_n: float
     mixed_share: float
-    """Share of problems with right and wrong samples: the only groups whose advantages are not zero."""
+    """Share of problems with right and wrong samples: only their groups have advantages."""
     undecided: int = 0
     """Samples that the verifier could not decide in its time."""
 
-    def warning(self) -> str | None:
-        """Return what stands in the way of reinforcement learning; `None` where nothing does."""
+    def find_warning(self) -> str | None:
+        """Return why reinforcement learning will not help, or `None` if nothing says so."""
         if self.pass_at_n == 0:
-            return "The policy never answers right: nothing to reinforce. Distil first (recipe: r1), or use easier problems."
+            return (
+                "The policy never answers right: nothing to reinforce. Distil first (recipe: r1), or "
+                "use easier problems."
+            )
         if self.mean_at_1 == 1:
-            return "The policy is always right already, so there is nothing to learn. Use harder problems."
+            return "The policy is always right already. Use harder problems."
         if self.mixed_share < LITTLE_MIXED:
             return (
-                f"Little headroom: only {self.mixed_share:.0%} of the problems are answered now right, now wrong, so "
-                "most groups carry no signal. Raise train.grpo.num_generations, take less extreme problems, or distil more."
+                f"Little headroom: only {self.mixed_share:.0%} of the problems are answered now right, "
+                "now wrong, so most groups carry no signal. Raise train.grpo.num_generations, use "
+                "less extreme problems, or distil more."
             )
         return None
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self) | {"warning": self.warning()}
+        """Return the content of headroom.json."""
+        return asdict(self) | {"warning": self.find_warning()}
+
+
+def report_headroom(
+    policy: Policy, problems: Sequence[Problem], run: Run, *, new_tokens: int
+) -> None:
+    """Measure and log the headroom and write RUN/headroom.json; a resumed run keeps its own."""
+    kept, path = run.work("train") / "headroom.json", run.path("headroom.json")
+    if kept.exists():
+        write_json(path, json.loads(kept.read_text(encoding="utf-8")))
+        return
+    found = measure_headroom(policy, problems, run, new_tokens=new_tokens)
+    n = found.samples
+    logger.info(
+        f"Headroom on {found.problems} training problems, {n} samples each: "
+        f"mean@1 {found.mean_at_1:.1%}, majority@{n} {found.majority_at_n:.1%}, "
+        f"pass@{n} {found.pass_at_n:.1%}, mixed groups {found.mixed_share:.1%}."
+    )
+    if warning := found.find_warning():
+        logger.warning("Warning: %s", warning)
+    for place in (kept, path):
+        write_json(place, found.to_json())
 
 
 def measure_headroom(
-    policy: Policy, problems: Sequence[Problem], domain: Domain, config: Config, *, new_tokens: int
+    policy: Policy, problems: Sequence[Problem], run: Run, *, new_tokens: int
 ) -> Headroom:
-    """Return the headroom of `policy` on the first problems of `problems`, sampled autonomously as RL will sample."""
-    settings, chosen = config.train.headroom, list(problems)[: config.train.headroom.problems]
-    templates = {"autonomous": config.prompt.autonomous, "assisted": config.prompt.assisted}
+    """Return the headroom on the first of `problems`, sampled without routes as RL will sample."""
+    config = run.config
+    settings = config.train.headroom
+    chosen = problems[: settings.problems]
     prompts = [
         policy.render(
-            render_prompt(problem.question, RouteSet(problem_id=problem.id), **templates),
+            render_prompt(
+                problem.question,
+                RouteSet(problem_id=problem.id),
+                autonomous=config.prompt.autonomous,
+            ),
             config.prompt.system,
         )
         for problem in chosen
@@ -74,18 +115,17 @@ def measure_headroom(
             num_samples=settings.samples,
             on_done=lambda done, _: advance(len(done)),
         )
-    golds = [problem.answer for problem in chosen for _ in range(settings.samples)]
     judged = judge_all(
         [completion.text for completion in completions],
-        golds=golds,
-        verifier=domain.verifier,
+        golds=[problem.answer for problem in chosen for _ in range(settings.samples)],
+        verifier=run.domain.verifier,
         think_end=config.prompt.think_end,
     )
     groups = [judged[i : i + settings.samples] for i in range(0, len(judged), settings.samples)]
-    return summarize(groups, [problem.answer for problem in chosen], domain.verifier)
+    return summarize_groups(groups, [problem.answer for problem in chosen], run.domain.verifier)
 
 
-def summarize(
+def summarize_groups(
     groups: Sequence[Sequence[Judged]], golds: Sequence[Any], verifier: Verifier
 ) -> Headroom:
     """Return the headroom of the judged samples of each problem and its gold answer.

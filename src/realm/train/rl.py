@@ -1,57 +1,67 @@
-"""Reinforcement learning with routes that fade: `ReaLMTrainer` and its stage."""
+"""Reinforcement learning with routes that fade out: `ReaLMTrainer` and the stage `train`.
+
+The trainer is TRL's GRPO (Shao et al. 2024, arXiv 2402.03300); this file adds only the prompts that
+change from step to step.
+"""
 
 from __future__ import annotations
 
 import gc
-import json
 import math
-import random
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from accelerate.utils import gather_object
 from datasets import Dataset
-from transformers import PreTrainedTokenizerBase
 from trl import GRPOConfig
 
-from realm.config.root import Config
 from realm.core.errors import ConfigError, DataError, ModelError
-from realm.core.jsonl import read_problems, read_routes, write_json
+from realm.core.jsonl import read_problems, read_routes
 from realm.core.records import Problem, RouteSet
-from realm.domains import Domain
+from realm.method.rewards import weigh_terms
 from realm.policy import Policy, require_model
 from realm.prefix import PrefixSharingError
 from realm.prefix.trainer import SharedPrefixTrainer
-from realm.train.callbacks import Journal, Keeper, forget_after
-from realm.train.grader import Grader, reward_weights
-from realm.train.headroom import measure_headroom
-from realm.train.rows import RowBuilder, require_routes
-from realm.train.transfer import Alone, Transfer
+from realm.train.callbacks import FadeLogger, TrainingState, drop_rows_after
+from realm.train.grader import Grader, WeightedTerms, load_terms
+from realm.train.headroom import report_headroom
+from realm.train.rows import (
+    RowBuilder,
+    count_prompts,
+    count_steps,
+    order_rows,
+    require_room,
+    require_routes,
+)
+from realm.train.transfer import AutonomousAccuracy, Transfer
 from realm.train.trl import (
-    context_of,
     encode_prompts,
-    last_checkpoint,
-    lora_config,
+    find_context_length,
+    find_last_checkpoint,
+    find_step,
     make_arguments,
-    model_card,
-    require_context,
+    make_lora_config,
     save_policy,
-    train,
+    train_to_end,
 )
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from realm.config.root import Config
     from realm.run import Run
 
 ROLLOUTS = "rollouts/samples.jsonl"
 
 
 class ReaLMTrainer(SharedPrefixTrainer):
-    """Writes the prompts when completions are generated, in evaluation too: none is ever stale, and rewards see what is shown.
+    """GRPO whose prompts are written when completions are generated, in evaluation too.
 
-    Afterwards the `keeper` is told what came of them. With `transfer` its loss is added to TRL's.
+    So no prompt is ever out of date, and the reward terms see what was shown. Afterwards the
+    training state observes the outcomes, and `transfer`, if used, adds its loss to TRL's.
     """
 
     def __init__(
@@ -59,29 +69,28 @@ class ReaLMTrainer(SharedPrefixTrainer):
         *args: Any,
         builder: RowBuilder,
         grader: Grader,
-        keeper: Keeper,
+        training_state: TrainingState,
         transfer: Transfer | None = None,
         **kwargs: Any,
     ) -> None:
-        self._builder, self._grader, self._keeper, self._transfer = (
-            builder,
-            grader,
-            keeper,
-            transfer,
-        )
+        self._builder = builder
+        self._grader = grader
+        self._training_state = training_state
+        self._transfer = transfer
         super().__init__(*args, **kwargs)
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         rows = self._write_rows(inputs)
         batch = super()._generate_and_score_completions(rows)
-        if self.model.training and self._keeper.watchers:
-            self._keeper.observe(gather_object(self._grader.outcomes))
-            if self._transfer is not None:
-                with self.compute_loss_context_manager():
-                    figures = self._transfer.collect(
-                        self.model, self._tried(rows, batch), self.accelerator.device
-                    )
-                self._log_figures(figures)
+        if not self.model.training:
+            return batch
+        if self._training_state.observers:
+            self._training_state.observe(gather_object(self._grader.outcomes))
+        if self._transfer is not None:
+            rollouts = self._list_rollouts(rows, batch)
+            with self.compute_loss_context_manager():
+                figures = self._transfer.collect(self.model, rollouts, self.accelerator.device)
+            self._log_figures(figures)
         return batch
 
     def compute_loss(
@@ -90,41 +99,51 @@ class ReaLMTrainer(SharedPrefixTrainer):
         loss = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         if self._transfer is None or not self.model.training:
             return loss
-        more, figures = self._transfer.loss(model, self.accelerator.device)
+        extra_loss, figures = self._transfer.next_loss(model, self.accelerator.device)
         self._log_figures(figures)
-        return loss + more
+        return loss + extra_loss
 
     def _write_rows(self, inputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Return the rows with today's prompts; the copies of one stand together, over the processes in their order."""
-        step = self.state.global_step
+        """Return the rows with this step's prompts.
+
+        TRL places the copies of a row side by side, across processes in the order of their index.
+        """
+        step, size = self.state.global_step, self.num_generations
         progress = step / max(1, self.state.max_steps)
         in_group = self.model.training and self._builder.config.train.fade.mode == "in_group"
-        copies, before = (
-            self.num_generations if in_group else 1,
-            self.accelerator.process_index * len(inputs),
-        )
-        keys = [(row["problem_id"], (before + place) % copies) for place, row in enumerate(inputs)]
+        num_copies = size if in_group else 1
+        offset = self.accelerator.process_index * len(inputs)
+        keys = [
+            (row["problem_id"], (offset + place) % num_copies) for place, row in enumerate(inputs)
+        ]
         built = {
-            key: self._builder.row(key[0], step, progress, copy=key[1], copies=copies)
-            for key in set(keys)
+            (problem_id, copy): self._builder.build_row(
+                problem_id, step, progress, copy=copy, num_copies=num_copies
+            )
+            for problem_id, copy in set(keys)
         }
         rows = [{**row, **built[key]} for row, key in zip(inputs, keys, strict=True)]
         if self.model.training:
-            same, size = "problem_id" if in_group else "prompt", self.num_generations
-            firsts = [max(0, place - (before + place) % size) for place in range(len(rows))]
-            assert all(
-                row[same] == rows[first][same] for row, first in zip(rows, firsts, strict=True)
-            ), "the copies of a prompt differ"
+            # GRPO compares completions of one prompt: the copies must be byte-identical.
+            shared = "problem_id" if in_group else "prompt"
+            for place, row in enumerate(rows):
+                first = rows[max(0, place - (offset + place) % size)]
+                assert row[shared] == first[shared], "the copies of a prompt differ"
         return rows
 
-    def _tried(self, rows: Sequence[dict[str, Any]], batch: Mapping[str, Any]) -> Iterator[Any]:
-        """Yield (problem id, graded completion, ids of its prompt, its own ids) for each row."""
-        for place, (row, graded) in enumerate(zip(rows, self._grader.graded, strict=True)):
-            prompt, completion = (
-                batch[f"{part}_ids"][place][batch[f"{part}_mask"][place].bool()].tolist()
-                for part in ("prompt", "completion")
-            )
-            yield row["problem_id"], graded, prompt, completion
+    def _list_rollouts(
+        self, rows: Sequence[dict[str, Any]], batch: Mapping[str, Any]
+    ) -> list[tuple[Any, ...]]:
+        """Return (problem id, graded completion, ids of its prompt, its own ids) for each row."""
+        prompts, completions = (
+            [
+                ids[mask.bool()].tolist()
+                for ids, mask in zip(batch[f"{part}_ids"], batch[f"{part}_mask"], strict=True)
+            ]
+            for part in ("prompt", "completion")
+        )
+        problem_ids = [row["problem_id"] for row in rows]
+        return list(zip(problem_ids, self._grader.graded, prompts, completions, strict=True))
 
     def _log_figures(self, figures: Mapping[str, float]) -> None:
         for name, value in figures.items():
@@ -132,62 +151,73 @@ class ReaLMTrainer(SharedPrefixTrainer):
 
 
 def run_train(run: Run) -> None:
-    """Write RUN/model, RUN/headroom.json, RUN/fade.jsonl and RUN/rollouts from the problems and the routes."""
+    """Write RUN/model, headroom.json, fade.jsonl and rollouts/ from the problems and the routes."""
     config = run.config
     start = str(run.path("distilled")) if config.recipe == "r1" else config.resolve_model()
-    problems = [
-        problem for problem in read_problems(run.path("problems.jsonl")) if problem.split == "train"
-    ][: config.train.problems]
+    problems = select_rl_problems(run)
     if not problems:
         raise DataError(
-            f"{run.path('problems.jsonl')}: no problem has the split train, so there is nothing to train on."
+            f"{run.path('problems.jsonl')}: no problem has the split train, so there is nothing to "
+            "train on."
         )
-    domain, work = run.domain, run.work("train")
-    arguments = grpo_arguments(config, work, num_problems=len(problems))
-    policy = Policy(start, keep=[config.prompt.think_end] if config.prompt.think_end else [])
-    builder = RowBuilder(
-        problems, read_routes(run.path("routes.jsonl")), domain, config, policy.tokenizer
+    terms = load_terms(config, run.reward_terms)
+    arguments = make_grpo_arguments(
+        config, run.work("train"), num_problems=len(problems), terms=terms
     )
+    think_end = config.prompt.think_end
+    policy = Policy(start, keep=[think_end] if think_end else [])
+    tokenizer = policy.tokenizer
+    routes = read_routes(run.path("routes.jsonl"))
+    builder = RowBuilder(problems, routes, run.domain.verifier, config, tokenizer)
     require_routes(builder, run)
-    rows = [(problem.id, prompt) for problem in problems for prompt in builder.longest(problem.id)]
-    encoded = encode_prompts(policy.tokenizer, [prompt for _, prompt in rows])
-    require_context(
-        start,
-        context_of(policy.model.config),
-        [(problem_id, len(ids)) for (problem_id, _), ids in zip(rows, encoded, strict=True)],
-        new_tokens=arguments.max_completion_length,
-        advice="lower train.grpo.max_completion_length, show fewer routes (train.fade.routes), or take a longer context.",
+    new_tokens = arguments.max_completion_length
+    require_room(builder, start, find_context_length(policy.model.config), new_tokens)
+    report_headroom(policy, problems, run, new_tokens=new_tokens)
+    grader = Grader(
+        run.domain.verifier, config, terms, read=policy.read, samples_path=run.path(ROLLOUTS)
     )
-    report_headroom(
-        policy, problems, domain, config, run, new_tokens=arguments.max_completion_length
-    )
-    grader = Grader(domain, config, read=policy.read, samples_path=run.path(ROLLOUTS))
-    tokenizer, policy.model = policy.tokenizer, None
+    # The trainer loads the model again: two copies may not fit into memory.
+    policy.model = None
     gc.collect()
     torch.cuda.empty_cache()
-    try:
+    with _training_errors(start):
         trainer = make_trainer(start, arguments, builder, grader, tokenizer, run)
-        train(trainer, "train", work)
+        train_to_end(trainer, "train")
+    run.record_figures(count_budget(trainer))
+    save_policy(trainer, tokenizer, run, "model", _write_card_text(trainer, config, len(problems)))
+
+
+@contextmanager
+def _training_errors(model: str) -> Iterator[None]:
+    """Turn what only training can find out into messages for the user."""
+    try:
+        yield
     except PrefixSharingError as error:
         raise ConfigError(
-            f"train.shared_prefix: found on, but prompts cannot be shared: {error}. "
-            "Try auto or off."
+            f"train.shared_prefix: found on, but prompts cannot be shared: {error}. Try auto or off."
         ) from error
     except FloatingPointError as error:
         raise ModelError(
-            f"{start}: {error}. Its weights are damaged, or training diverged: "
-            "try a lower train.grpo.learning_rate."
+            f"{model}: {error}. Its weights are damaged, or training diverged: try a lower "
+            "train.grpo.learning_rate."
         ) from error
-    run.record_figures(budget(trainer))
-    save_policy(trainer, tokenizer, run.path("model"), _card(config, run, trainer, len(problems)))
 
 
 def check_train(run: Run) -> None:
-    """Raise a user's mistake in the settings of this stage, before any stage has spent time."""
+    """Raise the user's mistakes in the settings of this stage, before any stage has spent time."""
     config = run.config
     require_model(config.resolve_model())
-    grpo_arguments(config, Path("unused"), num_problems=config.train.problems or 1)
-    lora_config(config.train.lora)
+    terms = load_terms(config, run.reward_terms)
+    num_problems = config.train.problems or 1
+    make_grpo_arguments(config, Path("unused"), num_problems=num_problems, terms=terms)
+    make_lora_config(config.train.lora)
+
+
+def select_rl_problems(run: Run) -> list[Problem]:
+    """Return the problems that reinforcement learning uses."""
+    problems = read_problems(run.path("problems.jsonl"))
+    train = [problem for problem in problems if problem.split == "train"]
+    return train[: run.config.train.problems]
 
 
 def make_trainer(
@@ -198,203 +228,163 @@ def make_trainer(
     tokenizer: PreTrainedTokenizerBase,
     run: Run,
 ) -> ReaLMTrainer:
-    """Return the trainer, and bring fade.jsonl and the rollouts back to the step where it will continue."""
-    checkpoint = last_checkpoint(Path(arguments.output_dir))
-    step = int(checkpoint.name.rsplit("-", 1)[1]) if checkpoint else 0
+    """Return the trainer; fade.jsonl and the rollouts are cut to the step where it will continue."""
+    train = builder.config.train
+    checkpoint = find_last_checkpoint(Path(arguments.output_dir))
     if arguments.process_index == 0:
         for name in ("fade.jsonl", ROLLOUTS):
-            forget_after(run.path(name), step)
-    fade = builder.config.train.fade
-    alone = Alone() if fade.transfer else None
-    keeper = Keeper(builder.gate, alone)
+            drop_rows_after(run.path(name), find_step(checkpoint) if checkpoint else 0)
+    transfer = accuracy = None
+    if train.fade.transfer:
+        accuracy = AutonomousAccuracy()
+        transfer = _make_transfer(accuracy, arguments, builder, grader)
+    training_state = TrainingState(builder.gate, accuracy)
     if checkpoint:
-        keeper.load(checkpoint)
-    transfer = alone and Transfer(
-        fade.transfer,
-        alone,
-        read=grader.read,
-        encode=lambda problem_id: encode_prompts(
-            tokenizer, [builder.prompt(problem_id, RouteSet(problem_id=problem_id))]
-        )[0],
-        temperature=arguments.temperature,
-        parts=arguments.steps_per_generation,
-        completions=arguments.per_device_train_batch_size,
-    )
+        training_state.load(checkpoint)
     return ReaLMTrainer(
         builder=builder,
-        shared_prefix=builder.config.train.shared_prefix,
+        shared_prefix=train.shared_prefix,
         grader=grader,
-        keeper=keeper,
+        training_state=training_state,
         transfer=transfer,
         model=start,
-        reward_funcs=grader.reward_functions(),
+        reward_funcs=grader.make_reward_functions(),
         args=arguments,
-        train_dataset=Dataset.from_dict({"problem_id": row_order(builder, arguments)}),
+        train_dataset=Dataset.from_dict({"problem_id": order_rows(builder, arguments)}),
         processing_class=tokenizer,
-        callbacks=[keeper, Journal(run.path("fade.jsonl"), keeper)],
-        peft_config=lora_config(builder.config.train.lora),
+        callbacks=[training_state, FadeLogger(run.path("fade.jsonl"), training_state)],
+        peft_config=make_lora_config(train.lora),
     )
 
 
-def grpo_arguments(config: Config, work: Path, *, num_problems: int) -> GRPOConfig:
-    """Return TRL's arguments: the user's `grpo:` section over our presets, and what the method itself requires.
+def _make_transfer(
+    accuracy: AutonomousAccuracy, arguments: GRPOConfig, builder: RowBuilder, grader: Grader
+) -> Transfer:
+    def encode(problem_id: str) -> list[int]:
+        prompt = builder.write_prompt(problem_id, RouteSet(problem_id=problem_id))
+        return encode_prompts(builder.tokenizer, [prompt])[0]
 
-    The number of steps is always explicit, since the fade needs to know the end. Checkpoints fall on the start of a
-    generation: elsewhere a resumed run would sample anew in the middle of one.
+    return Transfer(
+        builder.config.train.fade.transfer,
+        accuracy,
+        read=grader.read,
+        encode=encode,
+        temperature=arguments.temperature,
+        num_parts=arguments.steps_per_generation,
+        num_completions=arguments.per_device_train_batch_size,
+    )
+
+
+def make_grpo_arguments(
+    config: Config, work: Path, *, num_problems: int, terms: WeightedTerms | None = None
+) -> GRPOConfig:
+    """Return TRL's arguments: the user's `train.grpo` over our presets, and what the method needs.
+
+    The number of steps is always explicit, since the fade must know the end of training.
+
+    Args:
+        config: The settings.
+        work: Where checkpoints go.
+        num_problems: Number of training problems, which makes an epoch.
+        terms: The reward terms; by default the built-in ones.
     """
-    settings, fade = config.train.grpo, config.train.fade
-    presets = {"logging_steps": 1, "seed": config.seed}
-    required = {
-        "output_dir": str(work),
-        "remove_unused_columns": False,
-        "shuffle_dataset": False,
-        "reward_weights": reward_weights(config.train.reward),
-    }
+    settings = config.train.grpo
+    terms = weigh_terms(config.train.reward) if terms is None else terms
     try:
         arguments = make_arguments(
-            GRPOConfig, "train.grpo", settings, presets=presets, required=required
+            GRPOConfig,
+            "train.grpo",
+            settings,
+            presets={"logging_steps": 1, "seed": config.seed},
+            required={
+                "output_dir": str(work),
+                "remove_unused_columns": False,
+                "shuffle_dataset": False,
+                "reward_weights": [weight for weight, _ in terms.values()],
+            },
         )
     except ConfigError as error:
         if "divisible by num_generations" not in str(error):
             raise
         raise ConfigError(
-            f"{error} A generation has per_device_train_batch_size x gradient_accumulation_steps x processes completions, "
-            "num_generations for each prompt. Try a multiple of num_generations as per_device_train_batch_size."
+            f"{error} A generation has per_device_train_batch_size x gradient_accumulation_steps x "
+            "processes completions, num_generations for each prompt. Try a multiple of "
+            "num_generations as per_device_train_batch_size."
         ) from None
-    if fade.mode == "in_group" and arguments.use_vllm and arguments.vllm_mode == "server":
-        raise ConfigError(
-            "train.fade.mode: found in_group with train.grpo.vllm_mode: server, which sends one prompt per group, while in_group "
-            "shows routes to some of its copies only. Allowed with a server: routes, chance, both. Or set vllm_mode: colocate."
-        )
-    if fade.transfer and config.prompt.think_end:
-        raise ConfigError(
-            f"train.fade.transfer: found {fade.transfer:g} with prompt.think_end. What a model thinks in private over routes "
-            "cannot be credited to a prompt without them, and without it the model would learn not to think. Set it to 0."
-        )
+    _require_compatible(config, arguments)
     if arguments.max_steps <= 0:
-        generations = arguments.num_train_epochs * num_problems / prompts_per_generation(arguments)
-        arguments.max_steps = max(1, math.ceil(generations * _steps_per_generation(arguments)))
-    window = max(1, round(_steps_per_generation(arguments)))
-    if "save_steps" not in settings:
-        arguments.save_steps = math.ceil(arguments.max_steps / 20 / window) * window
-    every = (
-        arguments.save_steps
-        if arguments.save_steps >= 1
-        else math.ceil(arguments.max_steps * arguments.save_steps)
-    )
-    if arguments.save_strategy == "steps" and every % window:
-        nearest = max(1, round(every / window)) * window
-        raise ConfigError(
-            f"train.grpo.save_steps: found {every}; one generation lasts {window} steps, so a run continued from there would "
-            f"sample anew in the middle of one. Allowed: multiples of {window}. Try {nearest}."
-        )
+        generations = arguments.num_train_epochs * num_problems / count_prompts(arguments)
+        arguments.max_steps = max(1, math.ceil(generations * count_steps(arguments)))
+    _set_save_steps(arguments, is_given="save_steps" in settings)
     return arguments
 
 
-def prompts_per_generation(arguments: GRPOConfig) -> int:
-    """Return how many different prompts one generation samples."""
-    return arguments.generation_batch_size // arguments.num_generations
+def _require_compatible(config: Config, arguments: GRPOConfig) -> None:
+    """Raise `ConfigError` for settings that exclude each other."""
+    fade = config.train.fade
+    is_server = arguments.use_vllm and arguments.vllm_mode == "server"
+    if fade.mode == "in_group" and is_server:
+        raise ConfigError(
+            "train.fade.mode: found in_group with train.grpo.vllm_mode: server, which sends one prompt "
+            "per group, while in_group shows routes to some of its copies only. Allowed with a server: "
+            "routes, chance, both. Or set vllm_mode: colocate."
+        )
+    if fade.transfer and config.prompt.think_end:
+        raise ConfigError(
+            f"train.fade.transfer: found {fade.transfer:g} with prompt.think_end. Private thinking about "
+            "routes cannot be credited to a prompt without them, and leaving it out would teach the "
+            "model not to think. Set it to 0."
+        )
 
 
-def num_rollouts(arguments: GRPOConfig) -> int:
+def _set_save_steps(arguments: GRPOConfig, *, is_given: bool) -> None:
+    """Make checkpoints fall on the start of a generation; raise `ConfigError` if the user's do not.
+
+    A run resumed in the middle of a generation would have to sample it anew.
+    """
+    window = max(1, round(count_steps(arguments)))
+    if not is_given:
+        arguments.save_steps = math.ceil(arguments.max_steps / 20 / window) * window
+    every = arguments.save_steps
+    if every < 1:  # a share of all steps
+        every = math.ceil(arguments.max_steps * every)
+    if arguments.save_strategy == "steps" and every % window:
+        nearest = max(1, round(every / window)) * window
+        raise ConfigError(
+            f"train.grpo.save_steps: found {every}; one generation lasts {window} steps, so a run "
+            f"continued from there would sample anew in the middle of one. Allowed: multiples of "
+            f"{window}. Try {nearest}."
+        )
+
+
+def count_rollouts(arguments: GRPOConfig) -> int:
     """Return how many completions the whole training samples."""
-    return (
-        math.ceil(arguments.max_steps / _steps_per_generation(arguments))
-        * arguments.generation_batch_size
-    )
+    num_generations = math.ceil(arguments.max_steps / count_steps(arguments))
+    return num_generations * arguments.generation_batch_size
 
 
-def budget(trainer: ReaLMTrainer) -> dict[str, int]:
-    """Return what the training sampled and learned from, for the manifest; tokens are those of the completions."""
-    lengths = [
-        row["completions/mean_length"]
-        for row in trainer.state.log_history
-        if "completions/mean_length" in row
-    ]
-    rollouts = num_rollouts(trainer.args)
+def count_budget(trainer: ReaLMTrainer) -> dict[str, int]:
+    """Return what training sampled and learned from, for the manifest, in completion tokens."""
+    key = "completions/mean_length"
+    lengths = [row[key] for row in trainer.state.log_history if key in row]
+    rollouts = count_rollouts(trainer.args)
     tokens = round(rollouts * sum(lengths) / len(lengths)) if lengths else 0
     return {"rollouts": rollouts, "trained_completions": rollouts, "trained_tokens": tokens}
 
 
-def _steps_per_generation(arguments: GRPOConfig) -> float:
-    """Return how many optimizer steps one generation lasts; below 1 where one step takes several generations."""
-    return (
-        arguments.steps_per_generation
-        * arguments.num_iterations
-        / arguments.gradient_accumulation_steps
-    )
-
-
-def row_order(builder: RowBuilder, arguments: GRPOConfig) -> list[str]:
-    """Return the problem of every row of the whole training, epoch after epoch, each shuffled by itself.
-
-    Laid out in full, so that TRL makes one pass over it without shuffling and a resumed run meets the same problems. Where
-    one optimizer step takes several generations, its prompts stand in order of length: TRL pads a generation to its
-    longest prompt, and guided and unguided ones of the same step differ a lot.
-    """
-    lasts, per_generation = _steps_per_generation(arguments), prompts_per_generation(arguments)
-    problem_ids, wanted = (
-        list(builder.problems),
-        math.ceil(arguments.max_steps / lasts) * per_generation,
-    )
-    order: list[str] = []
-    for epoch in range(math.ceil(wanted / len(problem_ids))):
-        order += random.Random(f"{builder.config.seed}|{epoch}").sample(
-            problem_ids, len(problem_ids)
-        )
-    if lasts >= 1:
-        return order[:wanted]
-    per_step = round(per_generation / lasts)
-    steps = [order[step * per_step : (step + 1) * per_step] for step in range(arguments.max_steps)]
-    return [
-        problem_id
-        for step, chunk in enumerate(steps)
-        for problem_id in sorted(
-            chunk, key=partial(builder.size, step=step, progress=step / arguments.max_steps)
-        )
-    ]
-
-
-def report_headroom(
-    policy: Policy,
-    problems: Sequence[Problem],
-    domain: Domain,
-    config: Config,
-    run: Run,
-    *,
-    new_tokens: int,
-) -> None:
-    """Measure and print the headroom and write RUN/headroom.json; a continued run keeps what it measured."""
-    kept, path = run.work("train") / "headroom.json", run.path("headroom.json")
-    if kept.exists():
-        write_json(path, json.loads(kept.read_text(encoding="utf-8")))
-        return
-    found = measure_headroom(policy, problems, domain, config, new_tokens=new_tokens)
-    print(
-        f"Headroom on {found.problems} training problems, {found.samples} samples each: mean@1 {found.mean_at_1:.1%}, "
-        f"majority@{found.samples} {found.majority_at_n:.1%}, pass@{found.samples} {found.pass_at_n:.1%}, "
-        f"mixed groups {found.mixed_share:.1%}."
-    )
-    if warning := found.warning():
-        print(f"Warning: {warning}")
-    write_json(kept, found.to_json())
-    write_json(path, found.to_json())
-
-
-def _card(config: Config, run: Run, trainer: ReaLMTrainer, num_problems: int) -> str:
-    fade: Mapping[str, Any] = config.train.fade.model_dump()
+def _write_card_text(trainer: ReaLMTrainer, config: Config, num_problems: int) -> list[str]:
     arguments = trainer.args
     completions = (
         arguments.per_device_train_batch_size
         * arguments.gradient_accumulation_steps
         * arguments.world_size
     )
-    text = [
-        f"Trained from `{config.model}` by ReaLM (arXiv 2508.12387, the project's own reading): reinforcement learning with",
-        "multi-route process verification, the routes fading out of the prompt until the model answers alone.",
-        "",
-        f"- run: `{run.folder.name}`, recipe `{config.recipe}`, seed {config.seed}",
-        f"- {trainer.state.global_step} steps on {num_problems} problems, {completions} completions per step",
-        f"- fade: {', '.join(f'{name} {value}' for name, value in fade.items())}",
+    fade = ", ".join(f"{name} {value}" for name, value in config.train.fade.model_dump().items())
+    return [
+        f"Trained from `{config.model}` by ReaLM (arXiv 2508.12387, this project's reading of it): "
+        "reinforcement learning with multi-route process verification, the routes fading out of "
+        "the prompt until the model answers alone.",
+        f"- {trainer.state.global_step} steps on {num_problems} problems, "
+        f"{completions} completions per step",
+        f"- fade: {fade}",
     ]
-    return model_card(title="model", base_model=config.model, text=text)

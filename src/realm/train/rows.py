@@ -1,70 +1,86 @@
-"""The rows of reinforcement learning: which prompt a problem shows at a step, and what the rewards must know of it."""
+"""The rows of reinforcement learning: the prompt a problem shows at a step, and what graders need."""
 
 from __future__ import annotations
 
+import logging
+import math
+import random
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
-
-from transformers import PreTrainedTokenizerBase
 
 from realm.bank.draw import draw_routes
 from realm.bank.eligible import select_training_routes
-from realm.config.root import Config
 from realm.core.errors import DataError
 from realm.core.records import Problem, Route, RouteSet
-from realm.domains import Domain
-from realm.method.fade import expected_share, plan_row
-from realm.method.gate import Gate, difficulty_buckets
+from realm.method.fade import expected_share, plan_num_routes
+from realm.method.gate import GuidanceGate, assign_buckets
 from realm.method.prompt import render_prompt
 from realm.method.steps import Flaw, find_flaw
-from realm.train.trl import as_trl_prompt
+from realm.train.trl import TrlPrompt, as_trl_prompt, encode_prompts, require_context
 from realm.verify.vote import majority
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+    from trl import GRPOConfig
+
+    from realm.config.root import Config
     from realm.run import Run
+    from realm.verify.verifier import Verifier
+
+logger = logging.getLogger(__name__)
 
 
 class RowBuilder:
-    """Writes the prompt that a training row shows at one step: a pure function of (seed, problem, step, progress, gate)."""
+    """Writes the prompt of a training row at one step.
+
+    It is a pure function of seed, problem, step, progress and the gate's state.
+    """
 
     def __init__(
         self,
         problems: Sequence[Problem],
         routes: Sequence[Route],
-        domain: Domain,
+        verifier: Verifier,
         config: Config,
         tokenizer: PreTrainedTokenizerBase,
     ) -> None:
         self.problems = {problem.id: problem for problem in problems}
         self.bank = select_training_routes(routes, config.routes.held_out, self.problems)
-        self.domain, self.config, self.tokenizer = domain, config, tokenizer
+        self.verifier, self.config, self.tokenizer = verifier, config, tokenizer
+        self.gate: GuidanceGate | None = None
         fade = config.train.fade
-        self.gate = (
-            Gate(fade, difficulty_buckets(self.bank, fade.gate.buckets))
-            if fade.kind == "gated"
-            else None
-        )
+        if fade.kind == "gated":
+            self.gate = GuidanceGate(fade, assign_buckets(self.bank, fade.gate.buckets))
         self._flaws: dict[tuple[str, str], Flaw | None] = {}
 
-    def routes(
+    def draw_routes(
         self,
         problem_id: str,
         step: int,
         progress: float,
         *,
-        left: float = 1.0,
+        gate_share: float = 1.0,
         copy: int = 0,
-        copies: int = 1,
+        num_copies: int = 1,
     ) -> RouteSet:
-        """Return the routes shown for one problem: none where it has none, or where the fade says so."""
-        train, seed, bank = self.config.train, self.config.seed, self.bank.get(problem_id, [])
-        k = plan_row(
-            seed, problem_id, step, progress, train.fade, left=left, copy=copy, copies=copies
+        """Return the routes shown for one problem; none if it has none or if the fade says so."""
+        train, seed = self.config.train, self.config.seed
+        k = plan_num_routes(
+            seed,
+            problem_id,
+            step,
+            progress,
+            train.fade,
+            gate_share=gate_share,
+            copy=copy,
+            num_copies=num_copies,
         )
+        bank = self.bank.get(problem_id, [])
         return draw_routes(bank, k, seed=seed, row_id=problem_id, step=step, mix=train.mix)
 
-    def prompt(self, problem_id: str, shown: RouteSet) -> str | list[dict[str, str]]:
-        """Return the prompt in TRL's form: messages, or text where the tokenizer has no chat template."""
+    def write_prompt(self, problem_id: str, shown: RouteSet) -> TrlPrompt:
+        """Return the prompt in TRL's form: messages, or text without a chat template."""
         templates = self.config.prompt
         text = render_prompt(
             self.problems[problem_id].question,
@@ -74,66 +90,127 @@ class RowBuilder:
         )
         return as_trl_prompt(self.tokenizer, text, templates.system)
 
-    def row(
-        self, problem_id: str, step: int, progress: float, *, copy: int = 0, copies: int = 1
+    def build_row(
+        self, problem_id: str, step: int, progress: float, *, copy: int = 0, num_copies: int = 1
     ) -> dict[str, Any]:
-        """Return the row that takes a bare one's place: the prompt, and what the rewards must know of the routes it shows."""
-        left = self.gate.left(problem_id) if self.gate else 1.0
-        shown = self.routes(problem_id, step, progress, left=left, copy=copy, copies=copies)
-        gold, voted = (
-            self.problems[problem_id].answer,
-            majority([route.answer for route in shown.routes], self.domain.verifier.same),
+        """Return the row of one problem: its prompt, and what the reward terms must know."""
+        gate_share = self.gate.find_share(problem_id) if self.gate else 1.0
+        shown = self.draw_routes(
+            problem_id, step, progress, gate_share=gate_share, copy=copy, num_copies=num_copies
         )
+        voted = majority([route.answer for route in shown.routes], self.verifier.same)
+        voters = [route for route in shown.routes if route.answer is voted]
         return {
-            "prompt": self.prompt(problem_id, shown),
+            "prompt": self.write_prompt(problem_id, shown),
             "problem_id": problem_id,
-            "gold": gold,
-            "labels": shown.labels(self.config.train.reward.verdict_label),
-            "flaws": tuple(self.flaw(problem_id, route) for route in shown.routes),
+            "gold": self.problems[problem_id].answer,
+            "routes": shown.routes,
+            "flaws": tuple(self.find_flaw(problem_id, route) for route in shown.routes),
             "majority": voted,
-            "majority_right": None
-            if voted is None
-            else bool(self.domain.verifier.same(voted, gold)),
-            "share": expected_share(progress, self.config.train.fade, left),
+            "majority_correct": None if voted is None else voters[0].correct,
+            "share": expected_share(progress, self.config.train.fade, gate_share),
             "progress": progress,
         }
 
-    def flaw(self, problem_id: str, route: Route) -> Flaw | None:
-        """Return the first flawed step of a route; where its author does not know it, only if that is paid, as it takes time."""
-        if (problem_id, route.text) not in self._flaws:
-            paid = self.config.train.reward.localization > 0 and not route.correct
-            positives = [other for other in self.bank[problem_id] if other.correct] if paid else []
-            gold = self.domain.verifier.render(self.problems[problem_id].answer)
-            self._flaws[problem_id, route.text] = find_flaw(route, gold, positives)
-        return self._flaws[problem_id, route.text]
+    def find_flaw(self, problem_id: str, route: Route) -> Flaw | None:
+        """Return the first flawed step of a route.
 
-    def size(self, problem_id: str, step: int, progress: float) -> int:
-        """Return how long the prompt of a row is, in characters of its question and routes; the gate is not asked."""
-        shown = self.routes(problem_id, step, progress).routes
+        If its author does not name it, it is searched for only if naming it is paid: that is slow.
+        """
+        key = (problem_id, route.text)
+        if key not in self._flaws:
+            is_paid = self.config.train.reward.localization > 0 and not route.correct
+            bank = self.bank[problem_id] if is_paid else []
+            positives = [other for other in bank if other.correct]
+            gold = self.verifier.render(self.problems[problem_id].answer)
+            self._flaws[key] = find_flaw(route, gold, positives)
+        return self._flaws[key]
+
+    def measure_prompt(self, problem_id: str, step: int, progress: float) -> int:
+        """Return the characters of question and routes in a row; the gate does not count here."""
+        shown = self.draw_routes(problem_id, step, progress).routes
         return len(self.problems[problem_id].question) + sum(len(route.text) for route in shown)
 
-    def longest(self, problem_id: str) -> list[str | list[dict[str, str]]]:
-        """Return the longest prompts that a problem may get: its autonomous one, and the one with its longest routes."""
+    def write_longest_prompts(self, problem_id: str) -> list[TrlPrompt]:
+        """Return the longest prompts of a problem: the autonomous one, and one with long routes."""
         fade, bank = self.config.train.fade, self.bank.get(problem_id, [])
         sets = [RouteSet(problem_id=problem_id)]
         if bank and fade.kind != "none":
             longest = sorted(bank, key=lambda route: len(route.text), reverse=True)[: fade.routes]
             sets.append(RouteSet(problem_id=problem_id, routes=tuple(longest)))
-        return [self.prompt(problem_id, shown) for shown in sets]
+        return [self.write_prompt(problem_id, shown) for shown in sets]
 
 
 def require_routes(builder: RowBuilder, run: Run) -> None:
-    """Raise `DataError` where the fade wants to show routes and no training problem has any."""
-    with_routes = sum(problem_id in builder.bank for problem_id in builder.problems)
-    if builder.config.train.fade.kind == "none":
+    """Raise `DataError` if the fade is to show routes and no training problem has any."""
+    fade = builder.config.train.fade
+    num_problems, num_with_routes = len(builder.problems), len(builder.bank)
+    if fade.kind == "none":
         return
-    if not with_routes:
+    if not num_with_routes:
         raise DataError(
-            f"{run.path('routes.jsonl')}: none of the {len(builder.problems)} training problems has a route to show, and "
-            f"train.fade asks for {builder.config.train.fade.routes}. Guided chains and held-out sources are not "
-            "shown. Collect or import routes for the training problems, or set train.fade.kind: none for plain GRPO."
+            f"{run.path('routes.jsonl')}: none of the {num_problems} training problems has a route to "
+            f"show, and train.fade asks for {fade.routes}. Guided chains and held-out sources are not "
+            "shown. Collect or import routes for the training problems, or set train.fade.kind: none "
+            "for plain GRPO."
         )
-    if with_routes < len(builder.problems):
-        print(
-            f"{len(builder.problems) - with_routes} of {len(builder.problems)} training problems have no routes: shown alone."
+    if num_with_routes < num_problems:
+        logger.info(
+            "%d of %d training problems have no routes; their prompts show the question only.",
+            num_problems - num_with_routes,
+            num_problems,
         )
+
+
+def order_rows(builder: RowBuilder, arguments: GRPOConfig) -> list[str]:
+    """Return the problem of every row of the whole training, each epoch shuffled by itself.
+
+    The order is laid out in full, so that TRL makes one pass without shuffling and a resumed run
+    meets the same problems. Where one optimizer step takes several generations, its prompts are
+    sorted by length: TRL pads a generation to its longest prompt, and guided prompts are longer.
+    """
+    steps_per_generation, num_prompts = count_steps(arguments), count_prompts(arguments)
+    num_rows = math.ceil(arguments.max_steps / steps_per_generation) * num_prompts
+    problem_ids = list(builder.problems)
+    order: list[str] = []
+    for epoch in range(math.ceil(num_rows / len(problem_ids))):
+        rng = random.Random(f"{builder.config.seed}|{epoch}")
+        order += rng.sample(problem_ids, len(problem_ids))
+    if steps_per_generation >= 1:
+        return order[:num_rows]
+    per_step = round(num_prompts / steps_per_generation)
+    by_length: list[str] = []
+    for step in range(arguments.max_steps):
+        progress = step / arguments.max_steps
+        length = partial(builder.measure_prompt, step=step, progress=progress)
+        by_length += sorted(order[step * per_step : (step + 1) * per_step], key=length)
+    return by_length
+
+
+def require_room(builder: RowBuilder, model: str, context: int | None, new_tokens: int) -> None:
+    """Raise `ModelError` if the longest prompts and a completion do not fit into the context."""
+    rows = [
+        (problem_id, prompt)
+        for problem_id in builder.problems
+        for prompt in builder.write_longest_prompts(problem_id)
+    ]
+    encoded = encode_prompts(builder.tokenizer, [prompt for _, prompt in rows])
+    require_context(
+        model,
+        context,
+        [(problem_id, len(ids)) for (problem_id, _), ids in zip(rows, encoded, strict=True)],
+        new_tokens=new_tokens,
+        advice="lower train.grpo.max_completion_length, show fewer routes (train.fade.routes), or "
+        "use a model with a longer context.",
+    )
+
+
+def count_prompts(arguments: GRPOConfig) -> int:
+    """Return how many different prompts one generation samples."""
+    return arguments.generation_batch_size // arguments.num_generations
+
+
+def count_steps(arguments: GRPOConfig) -> float:
+    """Return how many optimizer steps one generation lasts; below 1 if a step takes several."""
+    micro_batches = arguments.steps_per_generation * arguments.num_iterations
+    return micro_batches / arguments.gradient_accumulation_steps

@@ -1,5 +1,8 @@
-"""Distillation without a teacher: the model with the rules in its prompt teaches the model without them, on what the latter
-writes (TRL's `SDFTTrainer`). The rules are the privileged context; no chain of a teacher and no gold answer is read."""
+"""Distillation without a teacher (`distill.kind: self`), by TRL's SDFTTrainer.
+
+The model with the rules in its prompt teaches the model without them, on what the latter writes.
+No chain of a teacher and no gold answer is read.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from datasets import Dataset
-from transformers import PreTrainedTokenizerBase
 from trl.experimental.sdft import SDFTConfig, SDFTTrainer
 
-from realm.config.root import Config
 from realm.core.errors import ConfigError
 from realm.core.jsonl import write_json, write_jsonl
 from realm.core.records import Problem, RouteSet
@@ -19,116 +20,113 @@ from realm.method.prompt import render_prompt
 from realm.policy import load_checkpoint
 from realm.train.trl import (
     as_trl_prompt,
-    context_of,
     encode_prompts,
-    lora_config,
+    find_context_length,
     make_arguments,
-    model_card,
+    make_lora_config,
     require_context,
     save_policy,
-    train,
+    train_to_end,
 )
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from realm.config.root import Config
     from realm.run import Run
 
 
 def run_self_distillation(run: Run, problems: Sequence[Problem]) -> None:
-    """Write RUN/sft.jsonl, the prompts with their privileged context, and RUN/distilled."""
+    """Write RUN/sft.jsonl, the prompts of the student, and RUN/distilled."""
     config = run.config
-    arguments = sdft_arguments(config, run.work("distill"))
-    dataset, tokenizer = write_rows(run, problems, arguments)
+    arguments = make_sdft_arguments(config, run.work("distill"))
+    dataset, tokenizer = write_prompts(run, problems, arguments)
     trainer = SDFTTrainer(
         model=config.resolve_model(),
         args=arguments,
         train_dataset=dataset,
         processing_class=tokenizer,
-        peft_config=lora_config(config.train.lora),
+        peft_config=make_lora_config(config.train.lora),
     )
-    train(trainer, "distill", Path(arguments.output_dir))
+    train_to_end(trainer, "distill")
     text = [
-        f"Distilled from `{config.model}` by ReaLM: on-policy self-distillation (TRL's SDFT), the rules as privileged context.",
-        "",
-        f"- run: `{run.folder.name}`, recipe `{config.recipe}`, seed {config.seed}",
+        f"Distilled from `{config.model}` by ReaLM: on-policy self-distillation (TRL's SDFT), the "
+        "rules as privileged context.",
         f"- {len(dataset)} prompts, {trainer.state.global_step} steps",
     ]
-    save_policy(
-        trainer,
-        tokenizer,
-        run.path("distilled"),
-        model_card(title="distilled", base_model=config.model, text=text),
-    )
-
-
-def write_rows(
-    run: Run, problems: Sequence[Problem], arguments: SDFTConfig
-) -> tuple[Dataset, PreTrainedTokenizerBase]:
-    """Write RUN/sft.jsonl and RUN/sft_stats.json; return the prompts with their privileged context, and the tokenizer."""
-    config = run.config
-    name, rules = config.resolve_model(), _rules(run)
-    network, tokenizer = load_checkpoint(name)
-    asked = [
-        render_prompt(
-            problem.question, RouteSet(problem_id=problem.id), autonomous=config.prompt.autonomous
-        )
-        for problem in problems
-    ]
-    guided = [
-        arguments.teacher_prompt_template.format(prompt=prompt, privileged_context=rules)
-        for prompt in asked
-    ]
-    lengths = map(
-        len,
-        encode_prompts(
-            tokenizer, [as_trl_prompt(tokenizer, text, config.prompt.system) for text in guided]
-        ),
-    )
-    require_context(
-        name,
-        context_of(network.config),
-        list(zip([problem.id for problem in problems], lengths, strict=True)),
-        new_tokens=arguments.max_completion_length,
-        advice="lower distill.sdft.max_completion_length, shorten the rule book, or take a model with a longer context.",
-    )
-    ids = [problem.id for problem in problems]
-    write_jsonl(
-        run.path("sft.jsonl"),
-        ({"problem_id": id_, "prompt": prompt} for id_, prompt in zip(ids, asked, strict=True)),
-    )
-    write_json(
-        run.path("sft_stats.json"), {"kind": "self", "rows": len(asked), "problems": len(asked)}
-    )
-    prompts = [as_trl_prompt(tokenizer, prompt, config.prompt.system) for prompt in asked]
-    return Dataset.from_dict(
-        {"prompt": prompts, "privileged_context": [rules] * len(asked)}
-    ), tokenizer
+    save_policy(trainer, tokenizer, run, "distilled", text)
 
 
 def check_self_distillation(run: Run) -> None:
-    """Raise a user's mistake in the settings, before any stage has spent time."""
-    _rules(run)
-    sdft_arguments(run.config, Path("unused"))
+    """Raise the user's mistakes in the settings, before any stage has spent time."""
+    _require_rules(run)
+    make_sdft_arguments(run.config, Path("unused"))
 
 
-def sdft_arguments(config: Config, work: Path) -> SDFTConfig:
-    """Return TRL's arguments: the user's `sdft:` section over our presets. No prompt is cut; the context is checked instead."""
-    presets = {
-        "teacher_prompt_template": "{privileged_context}\n\n{prompt}",
-        "save_steps": 0.1,
-        "logging_steps": 10,
-        "seed": config.seed,
-    }
-    required = {"output_dir": str(work), "max_prompt_length": None, "remove_unused_columns": False}
+def write_prompts(
+    run: Run, problems: Sequence[Problem], arguments: SDFTConfig
+) -> tuple[Dataset, PreTrainedTokenizerBase]:
+    """Write RUN/sft.jsonl and RUN/sft_stats.json.
+
+    Returns:
+        The prompts with the rules as their privileged context, and the tokenizer.
+    """
+    config, rules = run.config, _require_rules(run)
+    name, system = config.resolve_model(), config.prompt.system
+    model, tokenizer = load_checkpoint(name)
+    rows, lengths = [], []
+    for problem in problems:
+        shown = RouteSet(problem_id=problem.id)
+        prompt = render_prompt(problem.question, shown, autonomous=config.prompt.autonomous)
+        rows.append({"problem_id": problem.id, "prompt": prompt})
+        guided = arguments.teacher_prompt_template.format(prompt=prompt, privileged_context=rules)
+        [ids] = encode_prompts(tokenizer, [as_trl_prompt(tokenizer, guided, system)])
+        lengths.append((problem.id, len(ids)))
+    require_context(
+        name,
+        find_context_length(model.config),
+        lengths,
+        new_tokens=arguments.max_completion_length,
+        advice="lower distill.sdft.max_completion_length, shorten the rule book, or use a model with "
+        "a longer context.",
+    )
+    write_jsonl(run.path("sft.jsonl"), rows)
+    stats = {"kind": "self", "rows": len(rows), "problems": len(rows)}
+    write_json(run.path("sft_stats.json"), stats)
+    prompts = [as_trl_prompt(tokenizer, row["prompt"], system) for row in rows]
+    columns = {"prompt": prompts, "privileged_context": [rules] * len(prompts)}
+    return Dataset.from_dict(columns), tokenizer
+
+
+def make_sdft_arguments(config: Config, work: Path) -> SDFTConfig:
+    """Return TRL's arguments: the user's `distill.sdft` over our presets.
+
+    No prompt is cut; instead the context is checked beforehand.
+    """
     return make_arguments(
-        SDFTConfig, "distill.sdft", config.distill.sdft, presets=presets, required=required
+        SDFTConfig,
+        "distill.sdft",
+        config.distill.sdft,
+        presets={
+            "teacher_prompt_template": "{privileged_context}\n\n{prompt}",
+            "save_steps": 0.1,
+            "logging_steps": 10,
+            "seed": config.seed,
+        },
+        required={
+            "output_dir": str(work),
+            "max_prompt_length": None,
+            "remove_unused_columns": False,
+        },
     )
 
 
-def _rules(run: Run) -> str:
-    config, rules = run.config, run.domain.rules
-    if rules is None:
+def _require_rules(run: Run) -> str:
+    if run.domain.rules is None:
+        config = run.config
         raise ConfigError(
-            f"{config.source}: distill.kind: self needs a rule book, the privileged context of its teacher, and the domain "
-            f"{config.domain.kind} has none. Name one in domain.rules (domain.kind: files), or try distill.kind: guided."
+            f"{config.source}: distill.kind: self needs a rule book, the privileged context of its "
+            f"teacher, and the domain {config.domain.kind} has none. Name one in domain.rules "
+            "(domain.kind: files), or try distill.kind: guided."
         )
-    return rules
+    return run.domain.rules

@@ -1,177 +1,165 @@
-"""Guided CoT distillation: the teacher's checked chains, taught to the student without the rules in its prompt."""
+"""Guided CoT distillation: teach the teacher's right chains without the rules in the prompt.
+
+The stage `distill`. The idea is from ReaLM (arXiv 2508.12387); the training is TRL's SFTTrainer.
+"""
 
 from __future__ import annotations
 
-import statistics
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
 
 from datasets import Dataset
-from transformers import PreTrainedTokenizerBase
 from trl import SFTConfig, SFTTrainer
 
 from realm.bank.coverage import rule_coverage
 from realm.bank.draw import draw_routes
 from realm.bank.eligible import exclude_chain, select_teachable_routes, select_training_routes
-from realm.config.root import Config, DistillConfig
 from realm.core.errors import DataError, ModelError
 from realm.core.jsonl import read_problems, read_routes, write_json, write_jsonl
 from realm.core.records import Problem, Route, RouteSet
 from realm.method.perturb import alter_routes
 from realm.method.prompt import render_answer, render_judgement, render_prompt, render_reasoning
-from realm.method.steps import check_against, without_opening_answer
+from realm.method.steps import drop_opening_answer, write_check
 from realm.policy import load_checkpoint, require_model
-from realm.train.chains import (
-    choose_chains,
-    crowded,
-    distance_from_median,
-    eligible_chains,
-    leak_score,
-    mean_log_likelihoods,
-)
+from realm.train.chains import leak_score, measure_log_likelihoods, select_chains
 from realm.train.trl import (
     as_trl_prompt,
-    context_of,
     encode_prompts,
-    lora_config,
+    find_context_length,
     make_arguments,
-    model_card,
+    make_lora_config,
     require_context,
     save_policy,
-    train,
+    train_to_end,
 )
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from realm.config.root import Config
     from realm.run import Run
+
+logger = logging.getLogger(__name__)
 
 _SLOT = "the-completion-goes-here"
 
 
 def run_distill(run: Run) -> None:
     """Write RUN/sft.jsonl and RUN/distilled from RUN/problems.jsonl and RUN/routes.jsonl."""
-    config = run.config
-    problems = {
-        problem.id: problem
-        for problem in read_problems(run.path("problems.jsonl"))
-        if problem.split == "train"
-    }
-    if config.distill.kind == "self":
-        import_module("realm.train.self_distillation").run_self_distillation(
-            run, list(problems.values())
-        )
+    problems = [
+        problem for problem in read_problems(run.path("problems.jsonl")) if problem.split == "train"
+    ]
+    if run.config.distill.kind == "self":
+        from realm.train.self_distillation import run_self_distillation
+
+        run_self_distillation(run, problems)
         return
-    arguments = sft_arguments(config, run.work("distill"))
-    dataset, tokenizer = write_rows(config, run, problems, arguments)
-    train_on_rows(config, run, dataset, tokenizer, arguments)
+    arguments = make_sft_arguments(run.config, run.work("distill"))
+    dataset, tokenizer = write_rows(run, problems, arguments)
+    train_on_rows(run, dataset, tokenizer, arguments)
+
+
+def check_distill(run: Run) -> None:
+    """Raise the user's mistakes in the settings of this stage, before any stage has spent time."""
+    config = run.config
+    require_model(config.resolve_model())
+    if config.distill.kind == "self":
+        from realm.train.self_distillation import check_self_distillation
+
+        check_self_distillation(run)
+    else:
+        make_sft_arguments(config, Path("unused"))
+    make_lora_config(config.train.lora)
 
 
 def write_rows(
-    config: Config, run: Run, problems: Mapping[str, Problem], arguments: SFTConfig
+    run: Run, train_problems: Sequence[Problem], arguments: SFTConfig
 ) -> tuple[Dataset, PreTrainedTokenizerBase]:
-    """Choose what to teach and write RUN/sft.jsonl and RUN/sft_stats.json; return the rows as token ids, and the tokenizer."""
+    """Choose what to teach and write RUN/sft.jsonl and RUN/sft_stats.json.
+
+    Returns:
+        The rows as token ids, and the tokenizer.
+    """
+    config, domain = run.config, run.domain
+    problems = {problem.id: problem for problem in train_problems}
     routes = select_teachable_routes(
         read_routes(run.path("routes.jsonl")), config.routes.held_out, problems
     )
-    name, domain = config.resolve_model(), run.domain
-    network, tokenizer = load_checkpoint(name)
-    opening, closing = frame(
-        tokenizer, config, stop_tokens(network.generation_config.eos_token_id, tokenizer)
-    )
-    rows_of = partial(
-        sft_rows, problems, show=domain.verifier.render, config=config, opening=opening
+    name = config.resolve_model()
+    model, tokenizer = load_checkpoint(name)
+    opening, closing = completion_affixes(model, tokenizer, config)
+    make_rows = partial(
+        make_sft_rows, problems, render=domain.verifier.render, config=config, opening=opening
     )
     encode = partial(
         tokenize_rows, tokenizer=tokenizer, system=config.prompt.system, closing=closing
     )
 
-    def length(text: str) -> int:
+    def measure_likelihood(chains: Sequence[Route]) -> list[float]:
+        pad = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+        rows = encode(make_rows((), chains)).to_list()
+        return measure_log_likelihoods(model, rows, run.work("distill") / "likelihood.jsonl", pad)
+
+    def count_tokens(text: str) -> int:
         return len(tokenizer(text)["input_ids"])
 
-    def likelihood(chains: Sequence[Route]) -> list[float]:
-        pad = next(
-            token for token in (tokenizer.pad_token_id, tokenizer.eos_token_id) if token is not None
-        )
-        encoded = encode(rows_of((), chains)).to_list()
-        return mean_log_likelihoods(network, encoded, run.work("distill") / "likelihood.jsonl", pad)
-
-    chains, stats = pick_chains(routes, length, likelihood, config.distill)
+    chains, figures = select_chains(routes, count_tokens, measure_likelihood, config.distill)
     if not chains:
         raise DataError(
-            f"{run.path('routes.jsonl')}: no route of a training problem reaches the gold answer, so there is nothing to distil. "
-            f"Found {len(routes)} routes for {len(problems)} training problems; left out: {stats['left_out'] or 'none'}. "
-            f"Collect more routes, try another distill.kind than {config.distill.kind}, or set recipe: zero."
+            f"{run.path('routes.jsonl')}: no route of a training problem reaches the gold answer, so "
+            f"there is nothing to distil. Found {len(routes)} routes for {len(problems)} training "
+            f"problems; left out: {figures['left_out'] or 'none'}. Collect more routes, try another "
+            f"distill.kind than {config.distill.kind}, or set recipe: zero."
         )
-    rows = rows_of(routes, chains)
+    rows = make_rows(routes, chains)
     dataset = encode(rows)
-    require_room(name, context_of(network.config), arguments, rows, dataset)
+    require_room(name, find_context_length(model.config), arguments, rows, dataset)
     write_jsonl(run.path("sft.jsonl"), rows)
-    stats = describe(rows, chains) | stats | rule_coverage(chains, routes, problems, domain.rules)
+    stats = _compute_stats(rows, chains) | figures
+    stats |= rule_coverage(chains, routes, problems, domain.rules)
     write_json(run.path("sft_stats.json"), stats)
-    print(summary(stats, config))
+    _log_stats(stats, config)
     return dataset, tokenizer
 
 
-def check_distill(run: Run) -> None:
-    """Raise a user's mistake in the settings of this stage, before any stage has spent time."""
-    config = run.config
-    require_model(config.resolve_model())
-    if config.distill.kind == "self":
-        import_module("realm.train.self_distillation").check_self_distillation(run)
-    else:
-        sft_arguments(config, Path("unused"))
-    lora_config(config.train.lora)
-
-
-def pick_chains(
-    routes: Sequence[Route],
-    length: Callable[[str], int],
-    likelihood: Callable[[Sequence[Route]], list[float]],
-    settings: DistillConfig,
-) -> tuple[list[Route], dict[str, Any]]:
-    """Return the chains to teach and what there is to say of the choice; one chain a problem where only its answer is taught."""
-    if settings.kind == "answer_only":
-        settings = settings.model_copy(update={"select_by": "length", "max_chains_per_problem": 1})
-    chains, left_out = eligible_chains(routes, length, settings)
-    rivals = crowded(chains, settings)
-    stats: dict[str, Any] = {"kind": settings.kind, "select_by": settings.select_by}
-    if rivals and settings.select_by == "likelihood":
-        likelihoods = dict(zip(map(id, rivals), likelihood(rivals), strict=True))
-        chosen = choose_chains(chains, lambda chain: -likelihoods[id(chain)], settings)
-        kept = [likelihoods[id(chain)] for chain in chosen if id(chain) in likelihoods]
-        stats |= {
-            "likelihood_rivals": statistics.fmean(likelihoods.values()),
-            "likelihood_chosen": statistics.fmean(kept),
-        }
-    else:
-        chosen = choose_chains(chains, distance_from_median(chains, length), settings)
-    left_out |= {"not chosen": len(chains) - len(chosen)} if len(chains) > len(chosen) else {}
-    return chosen, stats | {"left_out": left_out}
-
-
-def sft_rows(
+def make_sft_rows(
     problems: Mapping[str, Problem],
     routes: Sequence[Route],
     chains: Sequence[Route],
     *,
-    show: Callable[[Any], str],
+    render: Callable[[Any], str],
     config: Config,
     opening: str = "",
 ) -> list[dict[str, Any]]:
-    """Return the rows of sft.jsonl: every chain once alone, and assisted rows up to their share of all rows.
+    """Return the rows of sft.jsonl: each chain once without routes, then the assisted rows.
 
-    An assisted row shows a set of the chain's problem and teaches a check and the outcome of each route, then the chain: a cold
-    start for the format that RL rewards. The check is the teacher's, or else one by the route's label and the taught chain. In
-    `distill.altered_share` of these rows numbers of the routes are changed (docs/decisions/0012). `opening` begins each
-    completion (see `frame`).
+    An assisted row shows routes of the chain's problem and teaches a check and a verdict for each,
+    then the chain: a cold start for what RL rewards. The check is the teacher's, or else one made
+    from the route's label and the taught chain. In `distill.altered_share` of these rows numbers of
+    the routes are changed (docs/decisions/0012).
+
+    Args:
+        problems: The training problems by id.
+        routes: Routes that may be taught, the source of those that assisted rows show.
+        chains: The chains to teach.
+        render: Returns the text of an answer.
+        config: The settings.
+        opening: Begins each completion (see `completion_affixes`).
     """
-    templates = {"autonomous": config.prompt.autonomous, "assisted": config.prompt.assisted}
+    distill = config.distill
+    rng = Random(f"{config.seed}|altered")
 
-    def row(chain: Route, shown: RouteSet, completion: str) -> dict[str, Any]:
-        prompt = render_prompt(problems[chain.problem_id].question, shown, **templates)
+    def make_row(chain: Route, shown: RouteSet, completion: str) -> dict[str, Any]:
+        prompt = render_prompt(
+            problems[chain.problem_id].question,
+            shown,
+            autonomous=config.prompt.autonomous,
+            assisted=config.prompt.assisted,
+        )
         return {
             "problem_id": chain.problem_id,
             "prompt": prompt,
@@ -179,81 +167,68 @@ def sft_rows(
             "route": chain.source,
         }
 
-    def answer(chain: Route) -> str:
-        return show(problems[chain.problem_id].answer)
-
-    def completion(chain: Route) -> str:
-        if config.distill.kind == "answer_only":
-            return render_answer(answer(chain))
-        return render_reasoning(without_opening_answer(chain), answer(chain))
-
-    alone = [
-        row(chain, RouteSet(problem_id=chain.problem_id), completion(chain)) for chain in chains
-    ]
-    rng = Random(f"{config.seed}|altered")
-
-    def altered(chain: Route, shown: RouteSet) -> RouteSet:
-        wanted = rng.random() < config.distill.altered_share
-        return alter_routes(shown, chain, answer(chain), show, rng) if wanted else shown
-
-    sets = [
-        (chain, altered(chain, shown))
-        for chain, shown in _assisted_sets(routes, chains, config, num_alone=len(alone))
-    ]
-    assisted = [
-        row(
-            chain,
-            shown,
-            render_judgement(
-                [
-                    (route.check or check_against(route, chain, answer(chain), show), route.correct)
-                    for route in shown.routes
-                ],
-                without_opening_answer(chain),
-                answer(chain),
-            ),
-        )
-        for chain, shown in sets
-    ]
-    return alone + assisted
+    rows = []
+    for chain in chains:
+        answer = render(problems[chain.problem_id].answer)
+        completion = render_reasoning(drop_opening_answer(chain), answer)
+        if distill.kind == "answer_only":
+            completion = render_answer(answer)
+        rows.append(make_row(chain, RouteSet(problem_id=chain.problem_id), completion))
+    for chain, shown in _draw_assisted_sets(routes, chains, config):
+        answer = render(problems[chain.problem_id].answer)
+        if rng.random() < distill.altered_share:
+            shown = alter_routes(shown, chain, answer, render, rng)
+        checks = [
+            (route.check or write_check(route, chain, answer, render), bool(route.correct))
+            for route in shown.routes
+        ]
+        completion = render_judgement(checks, drop_opening_answer(chain), answer)
+        rows.append(make_row(chain, shown, completion))
+    return rows
 
 
-def _assisted_sets(
-    routes: Sequence[Route], chains: Sequence[Route], config: Config, *, num_alone: int
+def _draw_assisted_sets(
+    routes: Sequence[Route], chains: Sequence[Route], config: Config
 ) -> list[tuple[Route, RouteSet]]:
-    """Return (chain, routes to show) for each assisted row; half the sets are full, so that short ones are known as well.
+    """Return (chain, routes to show) for each assisted row.
 
-    The taught chain is never among them: judging what one is about to write teaches to call all sound. A chain whose problem
-    has no other route has no assisted row.
+    Half the sets are full and the others smaller, since RL will show any number of routes. The
+    taught chain is never shown: judging what one is about to write teaches to call all routes
+    sound. A chain whose problem has no other route has no assisted row.
     """
-    bank = select_training_routes(
-        routes, config.routes.held_out, {chain.problem_id for chain in chains}
-    )
-    candidates = [(chain, exclude_chain(bank.get(chain.problem_id, []), chain)) for chain in chains]
-    eligible = [(chain, others) for chain, others in candidates if others]
-    share = config.distill.assisted_share
-    if not eligible or share == 0 or config.distill.kind != "guided":
+    share, most = config.distill.assisted_share, config.train.fade.routes
+    problem_ids = {chain.problem_id for chain in chains}
+    bank = select_training_routes(routes, config.routes.held_out, problem_ids)
+    others = [exclude_chain(bank.get(chain.problem_id, []), chain) for chain in chains]
+    pairs = [(chain, shown) for chain, shown in zip(chains, others, strict=True) if shown]
+    if not pairs or share == 0 or config.distill.kind != "guided":
         return []
-    num_rows = len(eligible) if share == 1 else round(num_alone * share / (1 - share))
+    # So many assisted rows that they are `share` of all rows; a share of 1 has each chain once.
+    num_rows = len(pairs) if share == 1 else round(len(chains) * share / (1 - share))
     rng = Random(config.seed)
-    rng.shuffle(eligible)
-    most, pairs = config.train.fade.routes, []
+    rng.shuffle(pairs)
+    sets = []
     for number in range(num_rows):
-        draw, place = divmod(number, len(eligible))
-        chain, others = eligible[place]
+        turn, place = divmod(number, len(pairs))
+        chain, candidates = pairs[place]
         k = most if rng.random() < 0.5 else rng.randint(1, most)
-        row = {
-            "seed": config.seed,
-            "row_id": chain.problem_id,
-            "step": draw,
-            "mix": config.train.mix,
-        }
-        pairs.append((chain, draw_routes(others, k, **row)))
-    return [(chain, shown) for chain, shown in pairs if shown.routes]
+        shown = draw_routes(
+            candidates,
+            k,
+            seed=config.seed,
+            row_id=chain.problem_id,
+            step=turn,
+            mix=config.train.mix,
+        )
+        if shown.routes:
+            sets.append((chain, shown))
+    return sets
 
 
-def describe(rows: Sequence[Mapping[str, Any]], chains: Sequence[Route]) -> dict[str, Any]:
-    """Return the figures of RUN/sft_stats.json."""
+def _compute_stats(
+    rows: Sequence[Mapping[str, Any]], chains: Sequence[Route]
+) -> dict[str, Any]:
+    """Return the figures of RUN/sft_stats.json that depend on the rows and the chains alone."""
     return {
         "rows": len(rows),
         "assisted_rows": len(rows) - len(chains),
@@ -265,50 +240,46 @@ def describe(rows: Sequence[Mapping[str, Any]], chains: Sequence[Route]) -> dict
     }
 
 
-def summary(stats: Mapping[str, Any], config: Config) -> str:
-    """Return what the figures of RUN/sft_stats.json say, in a few lines."""
-    lines = [
-        f"{stats['rows']} rows teach {stats['chains']} chains of {stats['problems']} problems; {stats['assisted_rows']} rows "
-        f"are assisted. Leak score {stats['leak_score']:.1%} (completions that talk about a rule list the student never saw)."
-    ]
+def _log_stats(stats: Mapping[str, Any], config: Config) -> None:
+    """Log what the figures of RUN/sft_stats.json say."""
+    logger.info(
+        f"{stats['rows']} rows teach {stats['chains']} chains of {stats['problems']} problems; "
+        f"{stats['assisted_rows']} rows are assisted. Leak score {stats['leak_score']:.1%} "
+        "(completions that talk about a rule list the student never saw)."
+    )
     if stats["left_out"]:
-        lines.append(
-            "Right chains left out: "
-            + ", ".join(f"{count} {why}" for why, count in stats["left_out"].items())
-            + "."
-        )
+        reasons = ", ".join(f"{count} {reason}" for reason, count in stats["left_out"].items())
+        logger.info("Right chains left out: %s.", reasons)
     if stats["rationalized_share"]:
-        lines.append(
-            f"{stats['rationalized_share']:.1%} of the chains were written by an author who saw the gold answer."
+        share = f"{stats['rationalized_share']:.1%}"
+        logger.info("The authors of %s of the chains saw the gold answer.", share)
+    if unused := stats.get("rules_unused"):
+        logger.info(
+            f"No chain uses {len(unused)} of the {stats['rules']} rules, as far as its text tells: "
+            f"{', '.join(map(str, unused))}."
         )
-    if stats.get("rules_unused"):
-        unused = ", ".join(map(str, stats["rules_unused"]))
-        lines.append(
-            f"No chain uses {len(stats['rules_unused'])} of the {stats['rules']} rules, as far as its text tells: {unused}."
+    is_wanted = config.distill.kind == "guided" and config.distill.assisted_share > 0
+    if is_wanted and not stats["assisted_rows"]:
+        logger.info(
+            "No assisted rows: no problem of a taught chain has another route to judge, so RL must "
+            "find the format of verdicts itself."
         )
-    if (
-        config.distill.kind == "guided"
-        and config.distill.assisted_share > 0
-        and not stats["assisted_rows"]
-    ):
-        lines.append(
-            "No assisted rows: no problem of a taught chain has another route to judge: RL must find the verdict format itself."
-        )
-    return "\n".join(lines)
 
 
-def sft_arguments(config: Config, work: Path) -> SFTConfig:
-    """Return TRL's arguments: the user's `sft:` section over our presets."""
-    presets = {
-        "max_length": None,
-        "train_sampling_strategy": "group_by_length",
-        "save_steps": 0.1,
-        "logging_steps": 10,
-        "seed": config.seed,
-    }
-    required = {"output_dir": str(work)}
+def make_sft_arguments(config: Config, work: Path) -> SFTConfig:
+    """Return TRL's arguments: the user's `distill.sft` over our presets."""
     return make_arguments(
-        SFTConfig, "distill.sft", config.distill.sft, presets=presets, required=required
+        SFTConfig,
+        "distill.sft",
+        config.distill.sft,
+        presets={
+            "max_length": None,
+            "train_sampling_strategy": "group_by_length",
+            "save_steps": 0.1,
+            "logging_steps": 10,
+            "seed": config.seed,
+        },
+        required={"output_dir": str(work)},
     )
 
 
@@ -319,23 +290,19 @@ def require_room(
     rows: Sequence[Mapping[str, Any]],
     dataset: Dataset,
 ) -> None:
-    """Raise `ModelError` where a row is longer than the model reads, or than `max_length` would leave of it."""
-    lengths = [
-        (row["problem_id"], len(ids)) for row, ids in zip(rows, dataset["input_ids"], strict=True)
-    ]
-    advice = "lower distill.max_chain_tokens, show fewer routes (train.fade.routes), or take a model with a longer context."
-    require_context(name, context, lengths, new_tokens=0, advice=advice)
-    require_context(
-        "distill.sft.max_length",
-        arguments.max_length,
-        lengths,
-        new_tokens=0,
-        advice="raise it, set it to null, or " + advice,
+    """Raise `ModelError` if a row is longer than the model's context or TRL's `max_length`."""
+    problem_ids = [row["problem_id"] for row in rows]
+    lengths = list(zip(problem_ids, map(len, dataset["input_ids"]), strict=True))
+    advice = (
+        "lower distill.max_chain_tokens, show fewer routes (train.fade.routes), or use a model with "
+        "a longer context."
     )
+    require_context(name, context, lengths, advice=advice)
+    advice = f"raise it, set it to null, or {advice}"
+    require_context("distill.sft.max_length", arguments.max_length, lengths, advice=advice)
 
 
 def train_on_rows(
-    config: Config,
     run: Run,
     dataset: Dataset,
     tokenizer: PreTrainedTokenizerBase,
@@ -343,37 +310,31 @@ def train_on_rows(
     *,
     start: str | None = None,
     output: str = "distilled",
-    how: str = "ReaLM: guided CoT distillation (arXiv 2508.12387, the project's own reading of it)",
+    how: str = "ReaLM: guided CoT distillation (arXiv 2508.12387, this project's reading of it)",
 ) -> None:
-    """Train `start`, or the config's model, on the completions of the rows in `dataset`, and write RUN/`output`."""
+    """Train `start`, or the config's model, on the completions of the rows; write RUN/`output`."""
+    config = run.config
     trainer = SFTTrainer(
         model=start or config.resolve_model(),
         args=arguments,
         train_dataset=dataset,
         processing_class=tokenizer,
-        peft_config=lora_config(config.train.lora),
+        peft_config=make_lora_config(config.train.lora),
     )
-    train(trainer, Path(arguments.output_dir).name, Path(arguments.output_dir))
+    train_to_end(trainer, Path(arguments.output_dir).name)
     epochs = trainer.state.epoch or 0
-    taught = sum(label != -100 for labels in dataset["labels"] for label in labels)
+    num_taught = sum(label != -100 for labels in dataset["labels"] for label in labels)
     run.record_figures(
         {
             "trained_completions": round(epochs * len(dataset)),
-            "trained_tokens": round(epochs * taught),
+            "trained_tokens": round(epochs * num_taught),
         }
     )
     text = [
         f"Trained from `{config.model}` by {how}.",
-        "",
-        f"- run: `{run.folder.name}`, recipe `{config.recipe}`, seed {config.seed}",
         f"- {len(dataset)} rows, {trainer.state.global_step} steps, {epochs:.2f} epochs",
     ]
-    save_policy(
-        trainer,
-        tokenizer,
-        run.path(output),
-        model_card(title=output, base_model=config.model, text=text),
-    )
+    save_policy(trainer, tokenizer, run, output, text)
 
 
 def tokenize_rows(
@@ -383,10 +344,10 @@ def tokenize_rows(
     system: str | None,
     closing: str,
 ) -> Dataset:
-    """Return `input_ids` and `labels` per row: the prompt as in use, without loss, then completion and stop token.
+    """Return `input_ids` and `labels` per row: the prompt without loss, then completion and stop.
 
-    Done here and not by TRL, because chat templates of reasoning models render an answered turn differently from an open
-    one, so that TRL's rows would teach a context that never occurs in use.
+    This is not left to TRL, because chat templates of reasoning models render an answered turn
+    differently from an open one: TRL's rows would teach a context that never occurs in use.
     """
     prompts = encode_prompts(
         tokenizer, [as_trl_prompt(tokenizer, row["prompt"], system) for row in rows]
@@ -403,37 +364,37 @@ def tokenize_rows(
     )
 
 
-def frame(
-    tokenizer: PreTrainedTokenizerBase, config: Config, stops: Sequence[str]
+def completion_affixes(
+    model: Any, tokenizer: PreTrainedTokenizerBase, config: Config
 ) -> tuple[str, str]:
-    """Return what comes before and after the text of every completion: an empty private thinking, and the end of the turn.
+    """Return what comes before and after the text of every taught completion.
 
-    A template with an end of turn of its own (Gemma) is followed; otherwise the EOS token ends the completion.
+    Before: empty private thinking, if the model thinks in private. After: the end of the turn, as
+    the chat template has it (Gemma's has one of its own), else the EOS token.
     """
     prompt = as_trl_prompt(tokenizer, "question", config.prompt.system)
-    closing = tokenizer.eos_token or ""
-    if isinstance(prompt, str):
-        rendered = prompt
-    else:
+    rendered, closing = prompt, tokenizer.eos_token or ""
+    if not isinstance(prompt, str):
         rendered = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, tokenize=False)
-        answered = tokenizer.apply_chat_template(
-            [*prompt, {"role": "assistant", "content": _SLOT}], tokenize=False
-        )
-        tail = answered.rpartition(_SLOT)[2]
+        answered = [*prompt, {"role": "assistant", "content": _SLOT}]
+        tail = tokenizer.apply_chat_template(answered, tokenize=False).rpartition(_SLOT)[2]
+        stops = _find_stop_tokens(model.generation_config.eos_token_id, tokenizer)
         ends = [tail.index(stop) + len(stop) for stop in stops if stop in tail]
         closing = tail[: min(ends)] if ends else closing
     if not closing:
         raise ModelError(
-            f"{config.model}: its tokenizer has no EOS token, so a student would never learn to stop. Set one and save it again."
+            f"{config.model}: its tokenizer has no EOS token, so a student would never learn to stop. "
+            "Set one and save it again."
         )
-    if config.prompt.think_end is None:
+    think_end = config.prompt.think_end
+    if think_end is None:
         return "", closing
-    begin = config.prompt.think_end.replace("/", "", 1)
-    opened = rendered.rstrip().endswith(begin)
-    return ("" if opened else f"{begin}\n") + f"\n{config.prompt.think_end}\n\n", closing
+    think_start = think_end.replace("/", "", 1)
+    is_open = rendered.rstrip().endswith(think_start)  # some templates open the thinking themselves
+    return ("" if is_open else f"{think_start}\n") + f"\n{think_end}\n\n", closing
 
 
-def stop_tokens(
+def _find_stop_tokens(
     eos_token_id: int | list[int] | None, tokenizer: PreTrainedTokenizerBase
 ) -> list[str]:
     """Return the texts of the tokens that end a generation."""

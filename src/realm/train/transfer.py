@@ -1,9 +1,13 @@
-"""From assisted to autonomous: credit the policy's own assisted successes to the prompt without routes.
+"""From assisted to autonomous: credit assisted successes to the prompt without routes.
 
-Where the policy solves a problem with routes and seldom without, its reasoning and answer, the verification left out, are
-trained as a completion of the autonomous prompt. They were not sampled from that prompt, so every token is weighed by
-min(1, its probability without routes / its probability when it was sampled): truncated importance sampling. See
-docs/decisions/0007-transfer.md.
+Where the policy solves a problem with routes and seldom without, its reasoning and answer (without
+the verification) are trained as a completion of the autonomous prompt. They were not sampled from
+that prompt, so each token is weighted by truncated importance sampling (Ionides 2008):
+
+    w_t = min(1, p(y_t | prompt without routes) / p(y_t | what it was sampled after))
+    loss = -weight * sum over credits of (1 - autonomous accuracy) * mean_t(w_t * log p(y_t)) / N
+
+See docs/decisions/0007-transfer.md.
 """
 
 from __future__ import annotations
@@ -13,200 +17,254 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from realm.core.records import Outcome
-from realm.method.gate import Rate
-from realm.train.grader import Graded
+from realm.method.gate import Outcome, Rate
 
-_PROBLEM_MEMORY, _MEMORY = 32, 512
-"""Completions after which an earlier one counts half: of one problem, and of all."""
+if TYPE_CHECKING:
+    from realm.train.grader import Graded
+
+_PROBLEM_HALF_LIFE = 32
+"""Completions after which an earlier one of the same problem counts half."""
+_HALF_LIFE = 512
+"""The same for the accuracy over all problems."""
 _PRIOR = 4
-"""Completions that the accuracy on all problems counts for, in the estimate of one."""
-_TALK = re.compile(r"\broutes?\b|\bsolutions? \d", re.IGNORECASE)
+"""How many completions the accuracy over all problems counts for in the estimate of one."""
+# Reasoning that leans on the routes ("as route 2 says", "Solution 1") makes no sense without them.
+_MENTIONS_ROUTES = re.compile(r"\broutes?\b|\bsolutions? \d", re.IGNORECASE)
+
+TokenRow = tuple[list[int], list[int]]
+"""(context, completion) in token ids."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Credit:
-    """One assisted success to be credited; everything in token ids."""
+    """One assisted success to be credited; texts are token ids.
+
+    Example: `Credit(sampled_after=[5, 6, 7], prompt=[5], completion=[8, 9], weight=0.75)`.
+    """
 
     sampled_after: list[int]
-    """What the credited tokens followed when they were sampled: the assisted prompt and the verification."""
+    """What the credited tokens followed when sampled: the assisted prompt and the verification."""
     prompt: list[int]
     """The autonomous prompt."""
     completion: list[int]
     """The reasoning and the answer."""
     weight: float
-    """How seldom the policy solves the problem alone."""
+    """1 minus the accuracy on the problem without routes."""
 
 
-class Alone:
-    """How often each problem is solved without routes, as training goes."""
+class AutonomousAccuracy:
+    """How often each problem is solved without routes as training goes on."""
 
     def __init__(self) -> None:
-        self._all, self._problems = Rate(), dict[str, Rate]()
+        self._overall = Rate()
+        self._problems: dict[str, Rate] = {}
 
     def observe(self, outcomes: Iterable[Outcome]) -> None:
-        """Take in the completions of one generation, of all processes."""
+        """Count the completions of one generation, of all processes."""
         groups: dict[str, list[bool]] = {}
         for outcome in outcomes:
-            if not outcome.guided:
-                groups.setdefault(outcome.problem_id, []).append(outcome.right)
-        for problem_id, right in groups.items():
+            if not outcome.guided and outcome.correct is not None:
+                groups.setdefault(outcome.problem_id, []).append(outcome.correct)
+        for problem_id, correct in groups.items():
             before = self._problems.get(problem_id, Rate())
-            self._problems[problem_id] = before.after(sum(right), len(right), _PROBLEM_MEMORY)
-            self._all = self._all.after(sum(right), len(right), _MEMORY)
+            self._problems[problem_id] = before.update(correct, _PROBLEM_HALF_LIFE)
+            self._overall = self._overall.update(correct, _HALF_LIFE)
 
     def estimate(self, problem_id: str) -> float:
-        """Return the accuracy on one problem, drawn towards that on all; 1 while nothing is known: then nothing is credited."""
-        if self._all.value is None:
+        """Return the accuracy on one problem, shrunk towards that on all problems.
+
+        It is 1 while nothing is known, so that nothing is credited.
+        """
+        if self._overall.value is None:
             return 1.0
         seen = self._problems.get(problem_id, Rate())
-        return (seen.right + _PRIOR * self._all.value) / (seen.seen + _PRIOR)
+        return (seen.right + _PRIOR * self._overall.value) / (seen.seen + _PRIOR)
 
     def state(self) -> dict[str, Any]:
-        """Return all there is to know, ready for JSON."""
-        problems = {
-            problem_id: [rate.right, rate.seen] for problem_id, rate in self._problems.items()
-        }
-        return {"all": [self._all.right, self._all.seen], "problems": problems}
+        """Return the state, ready for JSON."""
+        problems = {name: [rate.right, rate.seen] for name, rate in self._problems.items()}
+        return {"all": [self._overall.right, self._overall.seen], "problems": problems}
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Take up a state that `state` returned."""
-        self._all = Rate(*state["all"])
-        self._problems = {problem_id: Rate(*rate) for problem_id, rate in state["problems"].items()}
+        """Restore what `state` returned."""
+        self._overall = Rate(*state["all"])
+        self._problems = {name: Rate(*rate) for name, rate in state["problems"].items()}
 
 
 def can_be_credited(graded: Graded) -> bool:
-    """Tell whether a completion is a success with routes whose reasoning stands without them."""
-    reasoning = graded.judgement.reasoning or ""
+    """Return whether a completion is an assisted success whose reasoning stands without routes."""
+    judged = graded.judged
     return (
-        bool(graded.labels)
-        and graded.score.answer == 1
-        and graded.judgement.well_formed
-        and not _TALK.search(reasoning)
+        bool(judged.labels)
+        and judged.correct is True
+        and judged.well_formed
+        and not _MENTIONS_ROUTES.search(judged.reasoning or "")
     )
 
 
-def reasoning_start(ids: Sequence[int], read: Callable[[list[int]], str]) -> int | None:
-    """Return where in `ids` the reasoning block begins; `None` where no token begins with it.
+def find_reasoning_start(ids: Sequence[int], read: Callable[[list[int]], str]) -> int | None:
+    """Return where in `ids` the reasoning block begins, or `None` if no token begins with it.
 
-    >>> reasoning_start([ord(letter) for letter in "</verify>\\n<reason>r</reason>"], lambda ids: "".join(map(chr, ids)))
+    >>> letters = [ord(letter) for letter in "</verify>\\n<reason>r</reason>"]
+    >>> find_reasoning_start(letters, lambda ids: "".join(map(chr, ids)))
     10
     """
     text = read(list(ids))
     length = len(text) - text.rfind("<reason>")
+    # The text of ids[place:] gets shorter as `place` grows, so its start is found by bisection.
     start = (
         bisect_right(range(len(ids)), -length, key=lambda place: -len(read(list(ids[place:])))) - 1
     )
     return start if start >= 0 and read(list(ids[start:])).startswith("<reason>") else None
 
 
-def token_logps(
-    model: Any, rows: Sequence[tuple[list[int], list[int]]], *, temperature: float, device: Any
+def measure_token_logps(
+    model: Any, rows: Sequence[TokenRow], *, temperature: float, device: Any
 ) -> tuple[Tensor, Tensor]:
-    """Return the log-probabilities of the completions in (context, completion) rows, and a mask over them; padded on the left."""
-    longest, most = max(len(c) + len(y) for c, y in rows), max(len(y) for _, y in rows)
-    ids = torch.tensor([[0] * (longest - len(c) - len(y)) + c + y for c, y in rows], device=device)
-    mask = torch.tensor(
-        [[0] * (longest - len(c) - len(y)) + [1] * len(c + y) for c, y in rows], device=device
-    )
-    said = torch.tensor([[0.0] * (most - len(y)) + [1.0] * len(y) for _, y in rows], device=device)
+    """Return the log-probabilities of the completions and a mask over them.
+
+    Both are `(batch, longest completion)` and padded on the left, so that all completions end in
+    the last column and one slice of the logits serves all rows.
+    """
+    width = max(len(context) + len(completion) for context, completion in rows)
+    longest = max(len(completion) for _, completion in rows)
+
+    def pad(values: list[int], size: int) -> list[int]:
+        return [0] * (size - len(values)) + values
+
+    ids = torch.tensor([pad(context + y, width) for context, y in rows], device=device)
+    mask = torch.tensor([pad([1] * len(c + y), width) for c, y in rows], device=device)
+    said = torch.tensor([pad([1] * len(y), longest) for _, y in rows], device=device).float()
+    # The logits before position t predict token t: one more position is kept, the last is dropped.
     logits = model(
-        input_ids=ids, attention_mask=mask, logits_to_keep=most + 1, use_cache=False
+        input_ids=ids, attention_mask=mask, logits_to_keep=longest + 1, use_cache=False
     ).logits[:, :-1]
+    # (batch, longest, vocabulary) -> (batch, vocabulary, longest), as cross_entropy takes it
     losses = torch.nn.functional.cross_entropy(
-        logits.float().transpose(1, 2) / temperature, ids[:, -most:], reduction="none"
+        logits.float().transpose(1, 2) / temperature, ids[:, -longest:], reduction="none"
     )
     return -losses * said, said
 
 
-def importance(logps: Tensor, sampled: Tensor) -> Tensor:
-    """Return the weight of each token, in [0, 1] and without a gradient: its probability now over that when it was sampled."""
+def weigh_tokens(logps: Tensor, sampled: Tensor) -> Tensor:
+    """Return the weight of each token, `(batch, seq)` in [0, 1] and without a gradient.
+
+    It is its probability now over its probability when it was sampled, cut at 1.
+    """
     return (logps.detach() - sampled).exp().clamp(max=1.0)
 
 
 def transfer_loss(
-    logps: Tensor, sampled: Tensor, said: Tensor, credits: Tensor, completions: int
+    logps: Tensor, sampled: Tensor, said: Tensor, weights: Tensor, num_completions: int
 ) -> Tensor:
-    """Return the loss of a batch: per credit the mean over tokens of weight x log-probability, over all `completions`."""
-    per_credit = (importance(logps, sampled) * logps * said).sum(1) / said.sum(1)
-    return -(credits * per_credit).sum() / completions
+    """Return the loss of a batch of credits.
+
+    Args:
+        logps: Log-probabilities after the autonomous prompt, `(batch, seq)`.
+        sampled: The same tokens' log-probabilities when they were sampled, `(batch, seq)`.
+        said: 1 for a token, 0 for padding, `(batch, seq)`.
+        weights: The weight of each credit, `(batch,)`.
+        num_completions: Completions of the micro-batch, credited or not.
+    """
+    per_credit = (weigh_tokens(logps, sampled) * logps * said).sum(1) / said.sum(1)
+    return -(weights * per_credit).sum() / num_completions
 
 
 class Transfer:
-    """The credits of one generation, in as many parts as the generation has micro-batches; each adds its loss to one of them.
+    """The credits of one generation, split over its micro-batches; each adds its loss to one.
 
-    Every process makes the same number of forward passes, with or without credits, as sharded models need.
+    Every process makes the same number of forward passes, with or without credits, since sharded
+    models need that.
     """
 
     def __init__(
         self,
         weight: float,
-        alone: Alone,
+        accuracy: AutonomousAccuracy,
         *,
         read: Callable[[list[int]], str],
         encode: Callable[[str], list[int]],
         temperature: float,
-        parts: int,
-        completions: int,
+        num_parts: int,
+        num_completions: int,
     ) -> None:
-        """`encode` gives the ids of a problem's autonomous prompt; a micro-batch holds `completions` completions."""
-        self.weight, self.alone, self.temperature = weight, alone, temperature
-        self.read, self.encode, self.parts, self.completions = read, encode, parts, completions
+        """Set up the loss.
+
+        Args:
+            weight: Weight of the loss beside TRL's.
+            accuracy: Accuracy without routes, which decides how much a credit weighs.
+            read: Turns token ids into text.
+            encode: Returns the token ids of a problem's autonomous prompt.
+            temperature: The sampling temperature.
+            num_parts: Micro-batches of one generation.
+            num_completions: Completions of one micro-batch.
+        """
+        self.weight, self.accuracy, self.temperature = weight, accuracy, temperature
+        self.read, self.encode = read, encode
+        self.num_parts, self.num_completions = num_parts, num_completions
         self.credits: list[Credit] = []
         self._batches: Iterator[tuple[list[Credit], Tensor]] = iter(())
 
     def collect(
-        self, model: Any, tried: Iterable[tuple[str, Graded, list[int], list[int]]], device: Any
+        self, model: Any, rollouts: Sequence[tuple[str, Graded, list[int], list[int]]], device: Any
     ) -> dict[str, float]:
-        """Find the credits among (problem, completion, its prompt's and its own ids), one a problem; return figures to log."""
+        """Find the credits of one generation, at most one a problem; return figures to log.
+
+        Args:
+            model: The policy, which also gives the probabilities at sampling time.
+            rollouts: (problem id, graded completion, its prompt's ids, its own ids).
+            device: Where the model is.
+        """
         found: dict[str, Credit] = {}
-        number = 0
-        for problem_id, graded, prompt, completion in tried:
-            number += 1
-            weight = 1 - self.alone.estimate(problem_id)
-            if problem_id in found or weight <= 0 or not can_be_credited(graded):
-                continue
-            start = reasoning_start(completion, self.read)
-            if start is not None:
-                found[problem_id] = Credit(
-                    sampled_after=prompt + completion[:start],
-                    prompt=self.encode(problem_id),
-                    completion=completion[start:],
-                    weight=weight,
-                )
+        for problem_id, graded, prompt, completion in rollouts:
+            if problem_id not in found and can_be_credited(graded):
+                credit = self._make_credit(problem_id, prompt, completion)
+                if credit is not None:
+                    found[problem_id] = credit
         self.credits = list(found.values())
         nothing = Credit(sampled_after=[0], prompt=[0], completion=[0], weight=0.0)
         batches = []
-        for part in range(self.parts):
-            credits = self.credits[part :: self.parts] or [nothing]
+        for part in range(self.num_parts):
+            credits = self.credits[part :: self.num_parts] or [nothing]
+            rows = [(credit.sampled_after, credit.completion) for credit in credits]
             with torch.no_grad():
-                sampled, _ = self._logps(
-                    model, [(credit.sampled_after, credit.completion) for credit in credits], device
-                )
+                sampled, _ = self._measure(model, rows, device)
             batches.append((credits, sampled))
         self._batches = cycle(batches)
-        return {"transfer_share": len(self.credits) / number}
+        return {"transfer_share": len(self.credits) / len(rollouts)}
 
-    def loss(self, model: Any, device: Any) -> tuple[Tensor, dict[str, float]]:
-        """Return the loss of the next micro-batch, weighed, and figures to log."""
+    def next_loss(self, model: Any, device: Any) -> tuple[Tensor, dict[str, float]]:
+        """Return the weighted loss of the next micro-batch, and figures to log."""
         credits, sampled = next(self._batches)
-        logps, said = self._logps(
-            model, [(credit.prompt, credit.completion) for credit in credits], device
-        )
+        rows = [(credit.prompt, credit.completion) for credit in credits]
+        logps, said = self._measure(model, rows, device)
         weights = torch.tensor([credit.weight for credit in credits], device=device)
         figures = {}
         if weights.any():
-            figures = {
-                "transfer_importance": float((importance(logps, sampled) * said).sum() / said.sum())
-            }
-        return self.weight * transfer_loss(logps, sampled, said, weights, self.completions), figures
+            mean_weight = (weigh_tokens(logps, sampled) * said).sum() / said.sum()
+            figures = {"transfer_importance": float(mean_weight)}
+        loss = transfer_loss(logps, sampled, said, weights, self.num_completions)
+        return self.weight * loss, figures
 
-    def _logps(
-        self, model: Any, rows: Sequence[tuple[list[int], list[int]]], device: Any
-    ) -> tuple[Tensor, Tensor]:
-        return token_logps(model, rows, temperature=self.temperature, device=device)
+    def _make_credit(
+        self, problem_id: str, prompt: list[int], completion: list[int]
+    ) -> Credit | None:
+        """Return the credit of one success; `None` if the problem is always solved alone anyway."""
+        weight = 1 - self.accuracy.estimate(problem_id)
+        start = find_reasoning_start(completion, self.read) if weight > 0 else None
+        if start is None:
+            return None
+        return Credit(
+            sampled_after=prompt + completion[:start],
+            prompt=self.encode(problem_id),
+            completion=completion[start:],
+            weight=weight,
+        )
+
+    def _measure(self, model: Any, rows: Sequence[TokenRow], device: Any) -> tuple[Tensor, Tensor]:
+        return measure_token_logps(model, rows, temperature=self.temperature, device=device)

@@ -1,16 +1,17 @@
-"""What both training stages share around TRL: its arguments, the context check, progress, checkpoints, the final folder."""
+"""What the training stages share around TRL: arguments, prompts, context check, resume and save."""
 
 from __future__ import annotations
 
 import difflib
 import json
+import logging
 import re
 import shutil
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from accelerate.utils import is_peft_model
@@ -19,6 +20,7 @@ from transformers import (
     PrinterCallback,
     Trainer,
     TrainerCallback,
+    TrainerState,
     TrainingArguments,
 )
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
@@ -30,65 +32,73 @@ from realm.core.quiet import quiet_libraries
 from realm.policy import make_stop_settings
 from realm.prefix.support import find_causal_lm
 
+if TYPE_CHECKING:
+    from realm.run import Run
+
 Arguments = TypeVar("Arguments", bound=TrainingArguments)
+TrlPrompt = str | list[dict[str, str]]
+"""A prompt as TRL takes it: text, or messages of a chat."""
+
+logger = logging.getLogger(__name__)
 
 
 def make_arguments(
     kind: type[Arguments],
-    where: str,
+    section: str,
     settings: dict[str, Any],
     *,
     presets: dict[str, Any],
     required: dict[str, Any],
 ) -> Arguments:
-    """Return TRL's arguments: the user's `settings` win over `presets`; a setting in `required` is the method's own.
+    """Return TRL's arguments.
 
-    What TRL refuses becomes a `ConfigError` that names the section `where`.
+    Args:
+        kind: TRL's class of arguments.
+        section: Where the user's settings stand in the config, for error messages.
+        settings: The user's settings.
+        presets: Our defaults; the user's settings win.
+        required: What the method itself sets.
+
+    Raises:
+        ConfigError: A setting is unknown, is set by the method, or is refused by TRL.
     """
     if taken := sorted(set(settings) & set(required)):
         raise ConfigError(
-            f"{where}.{taken[0]}: the method sets it itself (to {required[taken[0]]!r}). Remove it from the config."
+            f"{section}.{taken[0]}: the method sets it itself (to {required[taken[0]]!r}). "
+            "Remove it from the config."
         )
     known = {field.name for field in fields(kind) if field.init}
     if unknown := sorted(set(settings) - known):
         near = difflib.get_close_matches(unknown[0], known, n=1)
         raise ConfigError(
-            f"{where}.{unknown[0]}: {kind.__name__} of TRL has no such setting. "
+            f"{section}.{unknown[0]}: {kind.__name__} of TRL has no such setting. "
             + (f"Did you mean {near[0]}?" if near else "See its documentation.")
         )
-    device = (
-        {}
-        if on_gpu(settings)
-        else {"use_cpu": True, "bf16": False, "gradient_checkpointing": False}
-    )
+    is_on_gpu = torch.cuda.is_available() and not settings.get("use_cpu", False)
+    # TRL's defaults (bf16, gradient checkpointing) fail or are slow without a GPU.
+    device = {} if is_on_gpu else {"use_cpu": True, "bf16": False, "gradient_checkpointing": False}
     quiet_libraries()
     common = {"report_to": "none", "disable_tqdm": True, "save_total_limit": 2}
     try:
         return kind(**common | device | presets | settings | required)
     except (TypeError, ValueError) as error:
-        raise ConfigError(f"{where}: {kind.__name__} of TRL refuses it: {error}") from error
-
-
-def on_gpu(settings: dict[str, Any]) -> bool:
-    """Tell whether training with these settings runs on a CUDA device."""
-    return torch.cuda.is_available() and not settings.get("use_cpu", False)
+        raise ConfigError(f"{section}: {kind.__name__} of TRL refuses it: {error}") from error
 
 
 def as_trl_prompt(
     tokenizer: PreTrainedTokenizerBase, prompt: str, system: str | None
-) -> str | list[dict[str, str]]:
-    """Return one prompt as TRL wants it: messages where the tokenizer has a chat template, else plain text, system text first."""
+) -> TrlPrompt:
+    """Return one prompt as messages, or as plain text if the tokenizer has no chat template."""
     if tokenizer.chat_template is None:
         return prompt if system is None else f"{system}\n\n{prompt}"
-    return [{"role": "system", "content": system}] * (system is not None) + [
-        {"role": "user", "content": prompt}
-    ]
+    opening = [] if system is None else [{"role": "system", "content": system}]
+    return [*opening, {"role": "user", "content": prompt}]
 
 
 def encode_prompts(
-    tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str | list[dict[str, str]]]
+    tokenizer: PreTrainedTokenizerBase, prompts: Sequence[TrlPrompt]
 ) -> list[list[int]]:
-    """Return the token ids that TRL and `Policy` feed the model for each prompt, up to where the completion begins."""
+    """Return the token ids that TRL and `Policy` give the model, up to where the completion begins."""
     if not prompts:
         return []
     if isinstance(prompts[0], str):
@@ -103,30 +113,39 @@ def require_context(
     context: int | None,
     lengths: Sequence[tuple[str, int]],
     *,
-    new_tokens: int,
+    new_tokens: int = 0,
     advice: str,
 ) -> None:
-    """Raise `ModelError` where a row of (problem id, tokens) does not fit `context`, the model's or a setting's."""
+    """Raise `ModelError` if a row does not fit the context of the model or a setting.
+
+    Args:
+        model: What sets the limit: a model or a setting.
+        context: The limit in tokens; `None` if there is none.
+        lengths: (problem id, number of tokens) per row.
+        new_tokens: Tokens that are generated after a row.
+        advice: What the user can do.
+    """
     if context is None or not lengths:
         return
     longest_id, longest = max(lengths, key=lambda length: length[1])
     if longest + new_tokens <= context:
         return
-    too_long = sum(length + new_tokens > context for _, length in lengths)
+    num_too_long = sum(length + new_tokens > context for _, length in lengths)
     more = f" and {new_tokens} new tokens" if new_tokens else ""
     raise ModelError(
-        f"{model}: {too_long} of {len(lengths)} rows do not fit into {context} tokens. The longest, problem {longest_id}, has "
-        f"{longest} tokens{more}. Nothing is cut off silently: {advice}"
+        f"{model}: {num_too_long} of {len(lengths)} rows do not fit into {context} tokens. The "
+        f"longest, problem {longest_id}, has {longest} tokens{more}. Nothing is cut off silently: "
+        f"{advice}"
     )
 
 
-def context_of(model_config: Any) -> int | None:
-    """Return how many tokens the model reads at most; `None` where its config does not say."""
+def find_context_length(model_config: Any) -> int | None:
+    """Return how many tokens the model can read, or `None` if its config does not say."""
     return getattr(model_config.get_text_config(), "max_position_embeddings", None)
 
 
-def lora_config(settings: dict[str, Any] | None) -> Any | None:
-    """Return PEFT's `LoraConfig` of the section `train.lora`; `None` where there is none."""
+def make_lora_config(settings: dict[str, Any] | None) -> Any | None:
+    """Return PEFT's `LoraConfig` of the section `train.lora`, or `None` without that section."""
     if settings is None:
         return None
     from peft import LoraConfig
@@ -137,41 +156,81 @@ def lora_config(settings: dict[str, Any] | None) -> Any | None:
         raise ConfigError(f"train.lora: LoraConfig of PEFT refuses it: {error}") from error
 
 
-def last_checkpoint(folder: Path) -> Path | None:
-    """Return the newest checkpoint that was written whole; what a kill tore is removed."""
-    whole = []
+def find_last_checkpoint(folder: Path) -> Path | None:
+    """Return the newest complete checkpoint; incomplete ones, left by a kill, are removed.
+
+    trainer_state.json is written last, so that it marks a checkpoint as complete.
+    """
+    complete = []
     for checkpoint in folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*"):
         try:
             json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             shutil.rmtree(checkpoint, ignore_errors=True)
         else:
-            whole.append(checkpoint)
-    return max(whole, key=lambda checkpoint: int(checkpoint.name.rsplit("-", 1)[1]), default=None)
+            complete.append(checkpoint)
+    return max(complete, key=find_step, default=None)
 
 
-def train(trainer: Trainer, description: str, work: Path) -> None:
-    """Train to the end, from the last whole checkpoint where there is one, with our progress in place of the trainer's prints."""
-    checkpoint = last_checkpoint(work)
+def find_step(checkpoint: Path) -> int:
+    """Return the optimizer step of a checkpoint, which its folder is named after."""
+    return int(checkpoint.name.rsplit("-", 1)[1])
+
+
+def train_to_end(trainer: Trainer, description: str) -> None:
+    """Train to the last step, from the newest complete checkpoint if there is one."""
+    checkpoint = find_last_checkpoint(Path(trainer.args.output_dir))
+    # Rollouts and the saved model use the settings of evaluation. Those of a checkpoint may be such
+    # as Transformers refuses to save: a temperature without sampling.
+    model = find_causal_lm(trainer.model)
+    model.generation_config = make_stop_settings(model, trainer.processing_class)
     if checkpoint is not None:
-        print(f"{description}: continues at step {checkpoint.name.rsplit('-', 1)[1]}")
-    bar = _Progress(description)
+        logger.info("%s: continues at step %d", description, find_step(checkpoint))
+        state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
+        is_sharded = trainer.is_deepspeed_enabled or trainer.is_fsdp_enabled
+        if state.global_step >= state.max_steps and not is_sharded:
+            # Killed between the last checkpoint and the save. Transformers would train one step
+            # more before it looks at the number of steps, so only the weights are loaded.
+            trainer._load_from_checkpoint(str(checkpoint))
+            trainer.state = state
+            return
     trainer.remove_callback(PrinterCallback)
-    trainer.add_callback(bar)
-    # Rollouts and the saved model use the same settings as evaluation. A checkpoint's own ones
-    # may be such as Transformers refuses to save: a temperature without sampling.
-    network = find_causal_lm(trainer.model)
-    network.generation_config = make_stop_settings(network, trainer.processing_class)
-    try:
+    with ExitStack() as stack:
+        trainer.add_callback(_Progress(description, stack))
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    finally:
-        bar.close()
+
+
+class _Progress(TrainerCallback):
+    """Shows this project's progress bar in place of the prints of Transformers."""
+
+    def __init__(self, description: str, stack: ExitStack) -> None:
+        self.description = description
+        self._stack = stack
+        self._advance: Any = None
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.is_world_process_zero:
+            self._advance = self._stack.enter_context(progress(self.description, state.max_steps))
+            self._advance(state.global_step)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if self._advance is not None:
+            self._advance(1)
 
 
 def save_policy(
-    trainer: Trainer, tokenizer: PreTrainedTokenizerBase, folder: Path, card: str
+    trainer: Trainer, tokenizer: PreTrainedTokenizerBase, run: Run, output: str, text: Sequence[str]
 ) -> None:
-    """Write a plain Transformers folder: adapters merged, tokenizer, chat template, generation config and model card."""
+    """Write RUN/`output`, a plain Transformers folder: adapters merged, tokenizer, model card.
+
+    Args:
+        trainer: Holds the trained model.
+        tokenizer: Saved with its chat template.
+        run: The run; its config and name go into the model card.
+        output: Name of the folder, and title of the card.
+        text: Paragraphs of the card.
+    """
+    folder = run.path(output)
     part = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     model = trainer.accelerator.unwrap_model(trainer.model)
@@ -182,38 +241,18 @@ def save_policy(
     if trainer.is_world_process_zero():
         model.save_pretrained(part, state_dict=state)
         tokenizer.save_pretrained(part)
-        write_text(part / "README.md", card)
+        write_text(part / "README.md", _write_card(run, output, text))
         shutil.rmtree(folder, ignore_errors=True)
         part.rename(folder)
     trainer.accelerator.wait_for_everyone()
 
 
-def model_card(*, title: str, base_model: str, text: Sequence[str]) -> str:
-    """Return the README.md of a model folder; a hub id as base model goes into the header, a path does not."""
+def _write_card(run: Run, title: str, text: Sequence[str]) -> str:
+    """Return the README.md of a model folder. A hub id goes into its header; a path does not."""
+    config = run.config
     header = ["---", "library_name: transformers", "pipeline_tag: text-generation"]
-    if re.fullmatch(r"[\w.-]+/[\w.-]+", base_model) and not base_model.startswith("."):
-        header.append(f"base_model: {base_model}")
-    return "\n".join([*header, "---", "", f"# {title}", "", *text, ""])
-
-
-class _Progress(TrainerCallback):
-    """Our progress bar over the trainer's steps."""
-
-    def __init__(self, description: str) -> None:
-        self.description = description
-        self._bar: AbstractContextManager[Callable[[int], None]] | None = None
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if state.is_world_process_zero:
-            self._bar = progress(self.description, state.max_steps)
-            self._advance = self._bar.__enter__()
-            self._advance(state.global_step)
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if self._bar is not None:
-            self._advance(1)
-
-    def close(self) -> None:
-        if self._bar is not None:
-            self._bar.__exit__(None, None, None)
-            self._bar = None
+    if re.fullmatch(r"[\w.-]+/[\w.-]+", config.model or "") and not config.model.startswith("."):
+        header.append(f"base_model: {config.model}")
+    facts = f"- run: `{run.folder.name}`, recipe `{config.recipe}`, seed {config.seed}"
+    opening, *lines = text
+    return "\n".join([*header, "---", "", f"# {title}", "", opening, "", facts, *lines, ""])

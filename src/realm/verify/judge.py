@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from realm.core.records import Judged, Judgement, Route, RouteSet
-from realm.method.parse import parse_checks, parse_completion
+from realm.method.parse import parse_completion
 from realm.method.prompt import render_answer, render_reasoning
 from realm.method.thoughts import split_thoughts
 from realm.verify.extract import find_tagged
@@ -94,7 +94,7 @@ def judge_all(
             correct=correct[index],
             verdicts=parsed[index].verdicts,
             labels=RouteSet(problem_id="", routes=tuple(routes[index])).labels(label),
-            checks=parse_checks(text, len(routes[index]), think_end=think_end),
+            checks=parsed[index].checks,
             flaws=tuple(flaws[index]) if flaws else (),
             reasoning=parsed[index].reasoning,
             well_formed=parsed[index].well_formed,
