@@ -3,8 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from realm.bank.draw import draw_evaluation_sets, draw_routes
-from realm.bank.draw import RouteMix
+from realm.bank.draw import RouteMix, draw_evaluation_sets, draw_routes
 from realm.core.records import Route, RouteSet
 
 

@@ -121,7 +121,7 @@ def test_the_comparison_trains_every_method_on_as_many_completions_and_sees_smal
     from realm.evaluate.findings import families
     from realm.evaluate.methods import chosen_methods
     from realm.evaluate.stats import smallest_detectable
-    from realm.train.rl import grpo_arguments, num_rollouts
+    from realm.train.rl import count_rollouts, make_grpo_arguments
 
     config = load_config(CONFIGS / "compare.yaml", [])
     methods, cells = chosen_methods(config), plan(Run(tmp_path, config))
@@ -142,7 +142,7 @@ def test_the_comparison_trains_every_method_on_as_many_completions_and_sees_smal
         cell.run.config for cell in cells if cell.seed == config.seed and "train" in cell.stages
     ]
     rollouts = {
-        num_rollouts(grpo_arguments(settings, tmp_path, num_problems=1)) for settings in trained
+        count_rollouts(make_grpo_arguments(settings, tmp_path, num_problems=1)) for settings in trained
     }
     assert len(rollouts) == 1
     assert (

@@ -8,7 +8,7 @@ from realm.config.root import load_config
 from realm.core.jsonl import read_jsonl
 from realm.evaluate.cells import plan
 from realm.run import Run
-from realm.train.rl import num_rollouts
+from realm.train.rl import count_rollouts
 from tiny_compare import write_config
 
 METHODS = [
@@ -106,4 +106,4 @@ def test_rollouts_count_generations_that_last_several_steps():
             generation_batch_size,
         ) = 6, 2, 1, 1, 16
 
-    assert num_rollouts(Arguments()) == 48
+    assert count_rollouts(Arguments()) == 48

@@ -27,7 +27,9 @@ def test_guidance_only_ever_fades_and_ends_at_exactly_zero(kind):
 def test_no_prompt_of_the_last_phase_shows_a_route(kind, mode):
     fade = Fade(kind=kind, mode=mode, dropout=0.0, end=0.8)
     assert {
-        plan_num_routes(7, f"p{i}", step, step / 100, fade) for i in range(50) for step in range(80, 101)
+        plan_num_routes(7, f"p{i}", step, step / 100, fade)
+        for i in range(50)
+        for step in range(80, 101)
     } == {0}
 
 
@@ -47,7 +49,9 @@ def test_a_fade_may_last_to_the_very_end():
     ],
 )
 def test_share_half_way_through_the_fade(kind, expected):
-    assert guidance_share(0.4, Fade(kind=kind, routes=4, start=0.0, end=0.8)) == pytest.approx(expected)
+    assert guidance_share(0.4, Fade(kind=kind, routes=4, start=0.0, end=0.8)) == pytest.approx(
+        expected
+    )
 
 
 def test_step_takes_one_route_at_a_time():
@@ -110,7 +114,13 @@ GOLDEN_PLAN = [3, 0, 0, 3, 0, 3, 3, 0, 0, 0, 3, 3]
 def test_what_the_gate_leaves_counts_for_the_gated_fade_alone_and_is_gone_in_time():
     gated = Fade(kind="gated", start=0.1, end=0.8)
     assert gated.mode == "chance"
-    assert [guidance_share(t, gated, 0.4) for t in (0.0, 0.1, 0.5, 0.8, 1.0)] == [1.0, 0.4, 0.4, 0.0, 0.0]
+    assert [guidance_share(t, gated, 0.4) for t in (0.0, 0.1, 0.5, 0.8, 1.0)] == [
+        1.0,
+        0.4,
+        0.4,
+        0.0,
+        0.0,
+    ]
     assert guidance_share(0.7999, gated, 1.0) < 0.001
     assert guidance_share(0.45, Fade(), 0.1) == guidance_share(0.45, Fade())
 
@@ -144,7 +154,10 @@ def test_in_group_guides_the_first_copies_and_as_many_as_the_share_says_on_avera
     counts = {sum(map(bool, group)) for group in groups}
     assert counts == {0, 3}, "none where hint dropout says so, else 3/8, which is what is left"
     drawn = [
-        sum(plan_num_routes(7, f"p{i}", 0, 0.3, fade, copy=copy, num_copies=4) > 0 for copy in range(4))
+        sum(
+            plan_num_routes(7, f"p{i}", 0, 0.3, fade, copy=copy, num_copies=4) > 0
+            for copy in range(4)
+        )
         for i in range(4000)
     ]
     assert set(drawn) == {0, 2, 3} and sum(drawn) / 4000 / 4 == pytest.approx(

@@ -3,9 +3,8 @@ from itertools import pairwise
 
 import pytest
 
-from realm.method.fade import Fade
 from realm.core.records import Route
-from realm.method.fade import guidance_share
+from realm.method.fade import Fade, guidance_share
 from realm.method.gate import Bucket, GuidanceGate, Outcome, Rate, assign_buckets
 
 FADE = Fade(kind="gated", start=0.1, end=0.8)

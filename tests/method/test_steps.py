@@ -1,5 +1,6 @@
 import itertools
 import random
+import time
 
 import pytest
 
@@ -7,14 +8,14 @@ from realm.core.records import Route
 from realm.method.parse import parse_completion
 from realm.method.steps import (
     Flaw,
-    write_check,
+    drop_opening_answer,
     find_departure,
     find_flaw,
-    score_flaws,
     score_check,
-    word_similarity,
+    score_flaws,
     split_steps,
-    drop_opening_answer,
+    word_similarity,
+    write_check,
 )
 
 STEPS = (
@@ -122,7 +123,9 @@ def test_else_it_is_where_the_route_departs_from_the_nearest_right_one():
     wrong = route("30 - 8 = 22\n22 - 5 = 16\n16 + 1 = 17", "17")
     near = route("30 - 8 = 22\n22 - 5 = 17\n17 + 1 = 18", "18", correct=True)
     far = route("one plus one\nis two\nand more", "2", correct=True)
-    assert find_departure(wrong, [far, near]) == 1 and find_flaw(wrong, "18", [far, near]).index == 1
+    assert (
+        find_departure(wrong, [far, near]) == 1 and find_flaw(wrong, "18", [far, near]).index == 1
+    )
     assert find_departure(wrong, [far]) is None and find_departure(wrong, []) is None
     assert find_flaw(wrong, "18", ()) is None
 
@@ -193,8 +196,7 @@ def test_localization_is_not_paid_where_it_does_not_apply(labels, flaws):
 
 def test_a_flaw_in_a_route_that_is_called_right_by_its_label_is_not_asked_for():
     assert (
-        score_flaws((True, False), ("holds", "copay"), (True, False), (FLAW, Flaw(STEPS, 4)))
-        == 1.0
+        score_flaws((True, False), ("holds", "copay"), (True, False), (FLAW, Flaw(STEPS, 4))) == 1.0
     )
 
 

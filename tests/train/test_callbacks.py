@@ -7,8 +7,7 @@ import torch
 from realm.core.errors import ConfigError
 from realm.core.jsonl import append_jsonl, read_jsonl
 from realm.train import rl
-from realm.train.alarms import PATIENCE
-from realm.train.callbacks import Journal, Keeper
+from realm.train.callbacks import PATIENCE, AlarmMonitor, FadeLogger, TrainingState
 from tiny import make_tiny
 from tiny_rl import GRPO, TRAIN, make_config, make_run
 
@@ -39,7 +38,7 @@ def prompts_seen(monkeypatch):
 
 def state_of(run, step):
     path = run.work("train") / f"checkpoint-{step}" / "trainer_state.json"
-    return json.loads(path.read_text())["stateful_callbacks"]["Keeper"]["attributes"]
+    return json.loads(path.read_text())["stateful_callbacks"]["TrainingState"]["attributes"]
 
 
 @pytest.mark.slow
@@ -60,7 +59,7 @@ def test_a_resumed_gated_run_has_the_prompts_and_the_state_of_an_uninterrupted_o
     assert [state_of(run, step) for step in range(1, 11)] == states
     again = read_jsonl(run.path("fade.jsonl"))
     assert [row["bucket_share"] for row in again] == [row["bucket_share"] for row in rows]
-    assert states[5]["gate"] != states[9]["gate"] and states[5]["alone"]["problems"]
+    assert states[5]["gate"] != states[9]["gate"] and states[5]["autonomous"]["problems"]
 
 
 @pytest.mark.slow
@@ -104,14 +103,14 @@ def test_in_group_with_a_vllm_server_is_refused(tmp_path):
     with pytest.raises(
         ConfigError, match=r"train\.fade\.mode: found in_group with train\.grpo\.vllm_mode: server"
     ):
-        rl.grpo_arguments(make_config(tmp_path, train=train), tmp_path, num_problems=6)
+        rl.make_grpo_arguments(make_config(tmp_path, train=train), tmp_path, num_problems=6)
 
 
 def test_localization_is_a_reward_of_its_own_where_it_is_paid(tmp_path):
     make_tiny(tmp_path / "model", "qwen2")
     fade = {"kind": "constant", "routes": 2, "dropout": 0.0}
     config = make_config(tmp_path, train=TRAIN | {"fade": fade, "reward": {"localization": 0.3}})
-    assert rl.grpo_arguments(config, tmp_path, num_problems=6).reward_weights == [
+    assert rl.make_grpo_arguments(config, tmp_path, num_problems=6).reward_weights == [
         1.0,
         0.5,
         0.1,
@@ -121,7 +120,7 @@ def test_localization_is_a_reward_of_its_own_where_it_is_paid(tmp_path):
     rl.run_train(run)
     assert all("rewards/localization/mean" in row for row in read_jsonl(run.path("fade.jsonl")))
     plain = make_config(tmp_path)
-    assert rl.grpo_arguments(plain, tmp_path, num_problems=6).reward_weights == [1.0, 0.5, 0.1]
+    assert rl.make_grpo_arguments(plain, tmp_path, num_problems=6).reward_weights == [1.0, 0.5, 0.1]
 
 
 def log(journal, step):
@@ -131,21 +130,70 @@ def log(journal, step):
     )
 
 
-def test_an_alarm_is_printed_once_and_stands_in_its_row_after_a_resume_as_well(tmp_path, capsys):
+def test_an_alarm_is_printed_once_and_stands_in_its_row_after_a_resume_as_well(tmp_path, caplog):
     path = tmp_path / "fade.jsonl"
     with append_jsonl(path):
         pass
-    journal = Journal(path, Keeper(None, None))
+    journal = FadeLogger(path, TrainingState(None, None))
     for step in range(1, PATIENCE):
         log(journal, step)
-    resumed = Journal(path, Keeper(None, None))
+    resumed = FadeLogger(path, TrainingState(None, None))
     resumed.on_train_begin(None, SimpleNamespace(is_world_process_zero=True), None)
     for step in range(PATIENCE, PATIENCE + 6):
         log(resumed, step)
-    assert capsys.readouterr().out.count(f"Alarm at step {PATIENCE}: position bias: ") == 1
+    assert caplog.text.count(f"Alarm at step {PATIENCE}: position bias: ") == 1
     alarms = [(row["step"], row["alarms"]) for row in read_jsonl(path) if "alarms" in row]
     assert (
         len(alarms) == 1
         and alarms[0][0] == PATIENCE
         and alarms[0][1][0].startswith("position bias")
     )
+
+
+CASES = [
+    pytest.param(
+        {"always_sound": 0.9, "verdict_accuracy_flawed": 0.05}, "always sound", id="always sound"
+    ),
+    pytest.param(
+        {"always_flawed": 0.9, "verdict_accuracy_sound": 0.05}, "always flawed", id="always flawed"
+    ),
+    pytest.param({"position_bias": -0.6}, "position bias", id="position bias, either way"),
+    pytest.param({"copy_wrong_rate": 0.95}, "copying the majority", id="copying a wrong majority"),
+    pytest.param(
+        {"rewards/answer/mean": 0.01, "rewards/format/mean": 0.97}, "format only", id="format only"
+    ),
+    pytest.param({"frac_reward_zero_std": 0.9}, "groups without signal", id="zero variance"),
+]
+HEALTHY = {
+    "always_sound": 0.9, "verdict_accuracy_flawed": 0.7, "always_flawed": 0.1, "verdict_accuracy_sound": 0.9,
+    "position_bias": 0.1, "copy_wrong_rate": 0.3, "rewards/answer/mean": 0.6, "rewards/format/mean": 0.99,
+    "frac_reward_zero_std": 0.4,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("row", "name"), CASES)
+def test_an_alarm_is_one_sentence_once_a_figure_has_stayed_beyond_its_bound(row, name):
+    monitor = AlarmMonitor()
+    said = [monitor.check_row(row) for _ in range(3 * PATIENCE)]
+    assert [bool(alarms) for alarms in said] == [False] * (PATIENCE - 1) + [True] + [False] * (
+        2 * PATIENCE
+    )
+    [sentence] = said[PATIENCE - 1]
+    assert sentence.startswith(f"{name}: for {PATIENCE} logged steps ")
+
+
+def test_a_healthy_run_sets_off_none():
+    monitor = AlarmMonitor()
+    assert [monitor.check_row(HEALTHY) for _ in range(20)] == [[]] * 20
+
+
+def test_one_good_step_begins_the_count_anew():
+    monitor, bad = AlarmMonitor(), {"position_bias": 0.6}
+    rows = ([bad] * (PATIENCE - 1) + [{"position_bias": 0.0}]) * 3
+    assert not any(monitor.check_row(row) for row in rows)
+
+
+def test_a_step_without_the_figure_neither_counts_nor_resets():
+    monitor, bad = AlarmMonitor(), {"copy_wrong_rate": 1.0}
+    said = [monitor.check_row(row) for row in [bad, {}, {"copy_wrong_rate": None}] * PATIENCE]
+    assert [bool(alarms) for alarms in said].index(True) == 3 * (PATIENCE - 1)

@@ -9,12 +9,10 @@ from realm.config.root import DistillConfig
 from realm.core.records import Route
 from realm.policy import load_checkpoint
 from realm.train.chains import (
-    choose_chains,
-    crowded,
-    distance_from_median,
-    eligible_chains,
+    find_chains,
     leak_score,
-    mean_log_likelihoods,
+    measure_log_likelihoods,
+    select_chains,
 )
 from tiny import make_tiny
 
@@ -34,7 +32,7 @@ def chain(problem, text, *, correct=True, guided=True, **more):
 
 
 def eligible(routes, **settings):
-    return eligible_chains(routes, len, DistillConfig(**settings))
+    return find_chains(routes, len, DistillConfig(**settings))
 
 
 def test_guided_positives_are_taught_and_wrong_or_repeated_ones_are_not():
@@ -96,27 +94,42 @@ def test_chains_that_leak_are_left_out_where_the_config_says_so():
     assert eligible([leaking], drop_leaks=True) == ([], {"leaks": 1})
 
 
+def select(chains, **settings):
+    """Return the texts chosen, and those that the student was asked about; it likes long ones."""
+    asked = []
+
+    def likelihood(rivals):
+        asked.extend(rivals)
+        return [float(len(chain.text)) for chain in rivals]
+
+    settings = {"max_chain_tokens": 100} | settings
+    chosen, stats = select_chains(chains, len, likelihood, DistillConfig(**settings))
+    return [chain.text for chain in chosen], [chain.text for chain in asked], stats
+
+
 def test_the_student_is_asked_only_where_there_is_a_choice():
-    many, one = [chain("a", f"{i}") for i in range(3)], chain("b", "x")
-    assert crowded([*many, one], DistillConfig(max_chains_per_problem=2)) == many
-    assert crowded([*many, one], DistillConfig(max_chains_per_problem=3)) == []
-    assert crowded([*many, one], DistillConfig(max_chains_per_problem=2, select_by="all")) == []
+    many, one = [chain("a", text) for text in ("1", "22", "333")], chain("b", "x")
+    assert select([*many, one], max_chains_per_problem=2)[1] == ["1", "22", "333"]
+    assert select([*many, one], max_chains_per_problem=3)[1] == []
+    assert select([*many, one], max_chains_per_problem=2, select_by="length")[1] == []
+    assert select([*many, one], max_chains_per_problem=2, select_by="all")[1] == []
+    assert select([*many, one], max_chains_per_problem=1, kind="answer_only")[1] == []
 
 
 def test_the_cheapest_chains_of_each_problem_are_chosen_in_the_order_of_cost():
     chains = [chain("a", text) for text in ("1", "333", "22", "4444")] + [chain("b", "x")]
-    settings = DistillConfig(max_chains_per_problem=2)
-    assert [c.text for c in choose_chains(chains, lambda c: -len(c.text), settings)] == [
-        "4444",
-        "333",
-        "x",
-    ]
-    by_length = choose_chains(chains, distance_from_median(chains, len), settings)
-    assert [c.text for c in by_length] == ["22", "1", "x"]
-    assert (
-        choose_chains(chains, lambda c: 0, DistillConfig(select_by="all", max_chains_per_problem=1))
-        == chains
-    )
+    likeliest, _, stats = select(chains, max_chains_per_problem=2)
+    assert likeliest == ["4444", "333", "x"] and stats["left_out"] == {"not chosen": 2}
+    assert (stats["likelihood_rivals"], stats["likelihood_chosen"]) == (2.5, 3.5)
+    by_length, _, _ = select(chains, max_chains_per_problem=2, select_by="length")
+    assert by_length == ["22", "1", "x"], "the median length is 2"
+    everything, _, _ = select(chains, max_chains_per_problem=1, select_by="all")
+    assert everything == ["1", "333", "22", "4444", "x"]
+
+
+def test_where_only_answers_are_taught_one_chain_a_problem_is_enough():
+    chains = [chain("a", text) for text in ("1", "333", "22")]
+    assert select(chains, kind="answer_only")[0] == ["22"]
 
 
 @pytest.fixture
@@ -134,7 +147,7 @@ def test_a_likelihood_is_the_mean_over_completion_tokens_whatever_else_is_in_the
     student, tmp_path
 ):
     rows = rows_of([9, 30, 5])
-    values = mean_log_likelihoods(student, rows, tmp_path / "all.jsonl", pad=0)
+    values = measure_log_likelihoods(student, rows, tmp_path / "all.jsonl", pad=0)
     for row, value in zip(rows, values, strict=True):
         with torch.no_grad():
             logps = student(torch.tensor([row["input_ids"]])).logits[0].log_softmax(-1)
@@ -148,7 +161,7 @@ def test_a_likelihood_is_the_mean_over_completion_tokens_whatever_else_is_in_the
 
 def test_a_likelihood_is_measured_once_and_read_again_after_a_kill(student, tmp_path):
     rows, cache = rows_of([9, 12, 9]), tmp_path / "likelihood.jsonl"
-    values = mean_log_likelihoods(student, [*rows, rows[0]], cache, pad=0)
+    values = measure_log_likelihoods(student, [*rows, rows[0]], cache, pad=0)
     lines = cache.read_text().splitlines()
     assert len(lines) == 3 and values[0] == values[3]
     cache.write_text(
@@ -156,7 +169,7 @@ def test_a_likelihood_is_measured_once_and_read_again_after_a_kill(student, tmp_
     )  # as a kill leaves it
     marked = json.loads(lines[0]) | {"log_likelihood": 5.0}
     cache.write_text(cache.read_text().replace(lines[0], json.dumps(marked)))
-    again = mean_log_likelihoods(student, rows, cache, pad=0)
+    again = measure_log_likelihoods(student, rows, cache, pad=0)
     assert sorted(again)[-1] == 5.0 and len(cache.read_text().splitlines()) == 3
 
 

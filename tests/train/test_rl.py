@@ -12,10 +12,10 @@ from realm.core.jsonl import read_jsonl, write_jsonl
 from realm.core.records import Judged
 from realm.domains import load_domain
 from realm.method.parse import parse_completion
-from realm.method.rewards import score
+from realm.method.rewards import RewardWeights, weigh_terms
 from realm.policy import Policy
 from realm.train import headroom, rl
-from realm.train.grader import Graded, metrics
+from realm.train.grader import Graded, compute_metrics
 from realm.verify.verifier import Verifier
 from tiny import make_tiny
 from tiny_rl import GRPO, PROBLEMS, ROUTES, TRAIN, make_config, make_run
@@ -23,6 +23,11 @@ from tiny_rl import GRPO, PROBLEMS, ROUTES, TRAIN, make_config, make_run
 torch.set_num_threads(1)
 
 SLOW_ARCHITECTURES = [pytest.param(name, marks=pytest.mark.slow) for name in ("qwen3", "gemma3")]
+
+
+@pytest.fixture(autouse=True)
+def log_info(caplog):
+    caplog.set_level("INFO", logger="realm")
 
 
 @pytest.fixture
@@ -175,26 +180,28 @@ def builder(tmp_path):
     make_tiny(tmp_path / "model", "qwen2")
     config = make_config(tmp_path)
     return rl.RowBuilder(
-        PROBLEMS, ROUTES, load_domain(config), config, Policy(tmp_path / "model").tokenizer
+        PROBLEMS, ROUTES, load_domain(config).verifier, config, Policy(tmp_path / "model").tokenizer
     )
 
 
 def test_a_row_is_a_pure_function_of_its_problem_and_step(builder):
-    rows = [builder.row(f"p{i}", step, step / 10) for i in range(6) for step in range(10)]
-    assert rows == [builder.row(f"p{i}", step, step / 10) for i in range(6) for step in range(10)]
-    assert {len(row["labels"]) for row in rows} == {0, 2}
-    assert all(not row["labels"] for row in rows if row["progress"] >= 0.9)
+    rows = [builder.build_row(f"p{i}", step, step / 10) for i in range(6) for step in range(10)]
+    assert rows == [
+        builder.build_row(f"p{i}", step, step / 10) for i in range(6) for step in range(10)
+    ]
+    assert {len(row["routes"]) for row in rows} == {0, 2}
+    assert all(not row["routes"] for row in rows if row["progress"] >= 0.9)
     assert not any("outsider" in row["prompt"][-1]["content"] for row in rows)
 
 
-def test_problems_without_routes_are_shown_alone(tmp_path, capsys):
+def test_problems_without_routes_are_shown_alone(tmp_path, caplog):
     make_tiny(tmp_path / "model", "qwen2")
     config = make_config(tmp_path)
     tokenizer = Policy(tmp_path / "model").tokenizer
-    builder = rl.RowBuilder(PROBLEMS, ROUTES[:3], load_domain(config), config, tokenizer)
+    builder = rl.RowBuilder(PROBLEMS, ROUTES[:3], load_domain(config).verifier, config, tokenizer)
     rl.require_routes(builder, make_run(tmp_path, config))
-    assert "5 of 6 training problems have no routes" in capsys.readouterr().out
-    assert all(builder.row("p5", step, 0.0)["labels"] == () for step in range(20))
+    assert "5 of 6 training problems have no routes" in caplog.text
+    assert all(builder.build_row("p5", step, 0.0)["routes"] == () for step in range(20))
 
 
 def test_no_routes_at_all_is_an_error_while_the_fade_wants_some(tmp_path):
@@ -233,7 +240,7 @@ def arguments_of(folder, **grpo):
         train=TRAIN
         | {"grpo": {key: value for key, value in (GRPO | grpo).items() if value is not None}},
     )
-    return rl.grpo_arguments(config, folder, num_problems=6)
+    return rl.make_grpo_arguments(config, folder, num_problems=6)
 
 
 def test_the_users_settings_win_over_our_presets(tmp_path):
@@ -283,13 +290,13 @@ def test_epochs_become_an_explicit_number_of_steps(tmp_path):
 
 def test_every_problem_comes_once_per_epoch_in_the_order_of_the_seed(tmp_path, builder):
     ids = [problem.id for problem in PROBLEMS]
-    order = rl.row_order(builder, arguments_of(tmp_path, max_steps=7))
+    order = rl.order_rows(builder, arguments_of(tmp_path, max_steps=7))
     assert (
         len(order) == 14
         and sorted(order[:6]) == sorted(order[6:12]) == ids
         and order[:6] != order[6:12]
     )
-    assert order == rl.row_order(builder, arguments_of(tmp_path, max_steps=7))
+    assert order == rl.order_rows(builder, arguments_of(tmp_path, max_steps=7))
 
 
 def test_the_prompts_of_a_step_stand_in_order_of_length_where_it_takes_several_generations(
@@ -298,33 +305,32 @@ def test_the_prompts_of_a_step_stand_in_order_of_length_where_it_takes_several_g
     several = arguments_of(
         tmp_path, max_steps=2, gradient_accumulation_steps=3, steps_per_generation=1
     )
-    order = rl.row_order(builder, several)
+    order = rl.order_rows(builder, several)
     for step in (0, 1):
         chunk = order[step * 6 : step * 6 + 6]
-        sizes = [builder.size(problem_id, step, step / 2) for problem_id in chunk]
+        sizes = [builder.measure_prompt(problem_id, step, step / 2) for problem_id in chunk]
         assert sizes == sorted(sizes) and sorted(chunk) == [problem.id for problem in PROBLEMS]
 
 
 def graded(text, labels, *, correct, copied=None):
-    judgement = parse_completion(text, len(labels))
-    return Graded(
+    said = parse_completion(text, len(labels))
+    judged = Judged(
         text=text,
-        judgement=judgement,
+        correct=correct,
+        verdicts=said.verdicts,
+        checks=said.checks,
         labels=labels,
-        copied=copied,
-        score=score(judgement, labels, correct, make_weights()),
+        well_formed=said.well_formed,
     )
-
-
-def make_weights():
-    from realm.method.rewards import RewardWeights
-
-    return Reward()
+    terms = weigh_terms(RewardWeights())
+    values = {name: function(judged) for name, (_, function) in terms.items()}
+    reward = sum(weight * (values[name] or 0.0) for name, (weight, _) in terms.items())
+    return Graded(judged=judged, terms=values, reward=reward, copied=copied)
 
 
 def test_metrics_tell_the_modes_and_the_classes_apart():
     sound = "<verify>Route 1: sound\nRoute 2: sound</verify><reason>r</reason><answer>1</answer>"
-    found = metrics(
+    found = compute_metrics(
         [
             graded(sound, (True, False), correct=True, copied=True),
             graded(
@@ -341,6 +347,7 @@ def test_metrics_tell_the_modes_and_the_classes_apart():
         "autonomous_reward": pytest.approx(1.1),
         "assisted_answer": 0.5,
         "autonomous_answer": 1.0,
+        "undecided": 0.0,
         "routes_shown": pytest.approx(4 / 3),
         "verdict_accuracy_sound": 1.0,
         "verdict_accuracy_flawed": 0.5,
@@ -352,7 +359,7 @@ def test_metrics_tell_the_modes_and_the_classes_apart():
 
 
 def test_headroom_counts_only_groups_that_are_neither_all_right_nor_all_wrong():
-    found = summarize(
+    found = summarize_groups(
         samples("1", "1", "2", None),
         samples("1", "1", "1", "1"),
         samples("2", "2", "1", "3"),
@@ -364,14 +371,16 @@ def test_headroom_counts_only_groups_that_are_neither_all_right_nor_all_wrong():
         0.75,
         0.5,
     )
-    assert found.warning() is None and found.undecided == 0
-    assert "never answers right" in summarize(samples("2", "3")).warning()
-    assert "always right" in summarize(samples("1", "1")).warning()
-    assert "Little headroom" in summarize(samples("1", "1"), samples("2", "2")).warning()
+    assert found.find_warning() is None and found.undecided == 0
+    assert "never answers right" in summarize_groups(samples("2", "3")).find_warning()
+    assert "always right" in summarize_groups(samples("1", "1")).find_warning()
+    assert (
+        "Little headroom" in summarize_groups(samples("1", "1"), samples("2", "2")).find_warning()
+    )
 
 
 def test_undecided_samples_are_left_out_of_the_headroom_and_counted():
-    found = summarize(samples("1", "?", "2", "?"), samples("?", "?", "?", "?"))
+    found = summarize_groups(samples("1", "?", "2", "?"), samples("?", "?", "?", "?"))
     assert (found.mean_at_1, found.pass_at_n, found.mixed_share) == (0.5, 0.5, 0.5)
     assert found.undecided == 6
 
@@ -383,5 +392,5 @@ def samples(*answers):
     ]
 
 
-def summarize(*groups):
-    return headroom.summarize(groups, ["1"] * len(groups), Verifier("label"))
+def summarize_groups(*groups):
+    return headroom.summarize_groups(groups, ["1"] * len(groups), Verifier("label"))

@@ -73,9 +73,9 @@ def test_it_ends_with_a_trained_checkpoint_and_asks_the_student_without_the_rule
 
 def test_the_teacher_reads_the_rules_and_then_the_prompt(tmp_path):
     config, run = make_run(tmp_path)
-    arguments = self_distillation.sdft_arguments(config, tmp_path)
+    arguments = self_distillation.make_sdft_arguments(config, tmp_path)
     problems = [Problem(id="p", split="train", question="2 + 2?", answer="4")]
-    dataset, _ = self_distillation.write_rows(run, problems, arguments)
+    dataset, _ = self_distillation.write_prompts(run, problems, arguments)
     assert dataset[0]["privileged_context"] == RULES and dataset[0]["prompt"][-1][
         "content"
     ].startswith("2 + 2?")

@@ -5,22 +5,28 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, pipeline
+from transformers import AutoModelForCausalLM, GenerationConfig, pipeline
 
 from realm.config.root import load_config
 from realm.core.errors import ConfigError, DataError, ModelError
 from realm.core.jsonl import write_jsonl
 from realm.core.records import Problem, Route
 from realm.method.parse import parse_completion
-from realm.policy import Policy
+from realm.policy import Policy, load_checkpoint
 from realm.run import Run
 from realm.train import sft as distill
-from realm.train.sft import sft_rows
+from realm.train.sft import make_sft_rows
 from tiny import make_tiny
 
 torch.set_num_threads(1)
 
 SLOW_ARCHITECTURES = [pytest.param(name, marks=pytest.mark.slow) for name in ("qwen3", "gemma3")]
+
+
+@pytest.fixture(autouse=True)
+def log_info(caplog):
+    caplog.set_level("INFO", logger="realm")
+
 
 SFT = {"max_steps": 2, "per_device_train_batch_size": 4, "learning_rate": 1e-3}
 
@@ -77,7 +83,7 @@ def make_run(folder: Path, config, routes=None) -> Run:
 
 def rows_of(config):
     problems = {p.id: p for p in PROBLEMS}
-    return sft_rows(problems, [*CHAINS, *SHOWN], CHAINS, show=str, config=config)
+    return make_sft_rows(problems, [*CHAINS, *SHOWN], CHAINS, render=str, config=config)
 
 
 def test_half_of_the_rows_are_assisted_and_all_chains_are_taught_alone(tmp_path):
@@ -106,7 +112,7 @@ def test_a_route_that_no_teacher_checked_is_checked_against_its_label_and_the_ta
 ):
     problems = {p.id: p for p in PROBLEMS}
     imported = [replace(r, check=None) for r in SHOWN if r.source != "outsider"]
-    rows = sft_rows(problems, imported, CHAINS, show=str, config=make_config(tmp_path))
+    rows = make_sft_rows(problems, imported, CHAINS, render=str, config=make_config(tmp_path))
     assisted = [row["completion"] for row in rows if "<route 1>" in row["prompt"]]
     assert len(assisted) == 8 and any("3 holds sound" in completion for completion in assisted)
     assert any("not" in completion and "flawed" in completion for completion in assisted)
@@ -138,13 +144,13 @@ def test_altered_rows_show_changed_routes_and_teach_the_right_chain_and_their_ne
 def test_a_chain_that_is_the_only_route_of_its_problem_is_not_judged_against_itself(tmp_path):
     problems, own = {p.id: p for p in PROBLEMS}, [replace(r, check=None) for r in SHOWN[:1]]
     empty = [route(0, "frugal", " ", None), *own]
-    assert len(sft_rows(problems, empty, own, show=str, config=make_config(tmp_path))) == 1
+    assert len(make_sft_rows(problems, empty, own, render=str, config=make_config(tmp_path))) == 1
 
 
 def test_no_set_without_a_route_becomes_an_assisted_row(tmp_path):
     config = make_config(tmp_path, train={"mix": {"show_wrong": False}})
     wrong = [r for r in SHOWN if not r.correct and r.source != "outsider"]
-    rows = sft_rows({p.id: p for p in PROBLEMS}, wrong, CHAINS, show=str, config=config)
+    rows = make_sft_rows({p.id: p for p in PROBLEMS}, wrong, CHAINS, render=str, config=config)
     assert len(rows) == 8 and not any("<verify>" in row["completion"] for row in rows)
 
 
@@ -156,7 +162,7 @@ def test_held_out_routes_are_never_taught(tmp_path):
 def test_the_taught_chain_is_never_among_the_routes_that_its_prompt_shows(tmp_path):
     chains = [r for r in SHOWN if r.correct and r.source == "hasty"]
     config = make_config(tmp_path, distill={"assisted_share": 0.8})
-    rows = sft_rows({p.id: p for p in PROBLEMS}, SHOWN, chains, show=str, config=config)
+    rows = make_sft_rows({p.id: p for p in PROBLEMS}, SHOWN, chains, render=str, config=config)
     assisted = [row for row in rows if "<route 1>" in row["prompt"]]
     assert assisted and not any("hasty" in row["prompt"] for row in assisted)
 
@@ -207,7 +213,7 @@ def test_a_choice_by_likelihood_takes_the_chain_that_the_student_finds_likelier(
     assert stats["likelihood_chosen"] > stats["likelihood_rivals"]
 
 
-def test_rules_that_no_chain_uses_are_printed_and_written_down(tmp_path, capsys):
+def test_rules_that_no_chain_uses_are_printed_and_written_down(tmp_path, caplog):
     make_tiny(tmp_path / "model", "qwen2")
     (tmp_path / "rules.md").write_text(
         "1. Subtract what Ann pays: 9 - 1 = 8.\n2. Rounding is forbidden on Sundays.\n"
@@ -218,7 +224,7 @@ def test_rules_that_no_chain_uses_are_printed_and_written_down(tmp_path, capsys)
     distill.run_distill(run)
     stats = json.loads(run.path("sft_stats.json").read_text())
     assert (stats["rules"], stats["rules_unused"]) == (2, [2])
-    assert "No chain uses 1 of the 2 rules, as far as its text tells: 2." in capsys.readouterr().out
+    assert "No chain uses 1 of the 2 rules, as far as its text tells: 2." in caplog.text
 
 
 @pytest.mark.parametrize("architecture", ["llama", *SLOW_ARCHITECTURES])
@@ -258,8 +264,7 @@ def test_a_row_is_the_prompt_of_evaluation_then_the_completion_and_a_stop_token(
 ):
     policy = Policy(make_tiny(tmp_path / "model", architecture, chat=chat))
     config = make_config(tmp_path)
-    stops = distill.stop_tokens(policy.tokenizer.eos_token_id, policy.tokenizer)
-    opening, closing = distill.frame(policy.tokenizer, config, stops)
+    opening, closing = distill.completion_affixes(policy.model, policy.tokenizer, config)
     rows = rows_of(config)[:2]
     dataset = distill.tokenize_rows(rows, policy.tokenizer, system=None, closing=closing)
     for row, ids, labels in zip(rows, dataset["input_ids"], dataset["labels"], strict=True):
@@ -272,23 +277,20 @@ def test_a_row_is_the_prompt_of_evaluation_then_the_completion_and_a_stop_token(
 def test_a_reasoning_model_learns_to_end_its_private_thinking(tmp_path):
     make_tiny(tmp_path / "model", "qwen2")
     config = make_config(tmp_path, prompt={"think_end": "</think>"})
-    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "model")
-    assert distill.frame(tokenizer, config, ["<|im_end|>"]) == (
-        "<think>\n\n</think>\n\n",
-        "<|im_end|>",
-    )
+    model, tokenizer = load_checkpoint(tmp_path / "model")
+    affixes = distill.completion_affixes(model, tokenizer, config)
+    assert affixes == ("<think>\n\n</think>\n\n", "<|im_end|>")
     tokenizer.chat_template = tokenizer.chat_template.replace(
         "assistant\n{% endif", "assistant\n<think>\n{% endif"
     )
-    assert distill.frame(tokenizer, config, ["<|im_end|>"])[0] == "\n</think>\n\n"
-    completion = (
-        distill.frame(tokenizer, config, ["<|im_end|>"])[0] + rows_of(config)[0]["completion"]
-    )
+    opening, _ = distill.completion_affixes(model, tokenizer, config)
+    assert opening == "\n</think>\n\n"
+    completion = opening + rows_of(config)[0]["completion"]
     assert parse_completion(completion, 0, think_end="</think>").well_formed
 
 
 @pytest.mark.slow
-def test_a_killed_distillation_goes_on_from_its_last_checkpoint(tmp_path, capsys):
+def test_a_killed_distillation_goes_on_from_its_last_checkpoint(tmp_path, caplog):
     make_tiny(tmp_path / "model", "qwen2")
     config = make_config(tmp_path, distill={"sft": SFT | {"max_steps": 4, "save_steps": 2}})
     run = make_run(tmp_path, config)
@@ -298,9 +300,9 @@ def test_a_killed_distillation_goes_on_from_its_last_checkpoint(tmp_path, capsys
     (
         run.work("distill") / "checkpoint-4" / "trainer_state.json"
     ).unlink()  # as a kill in the middle of saving leaves it
-    capsys.readouterr()
+    caplog.clear()
     distill.run_distill(run)
-    assert "continues at step 2" in capsys.readouterr().out
+    assert "continues at step 2" in caplog.text
 
 
 def test_lora_adapters_are_merged_into_the_checkpoint(tmp_path):
@@ -349,7 +351,7 @@ def test_the_libraries_say_nothing_between_our_own_lines(tmp_path, capfd):
     config = make_config(tmp_path, distill={"sft": SFT | {"max_steps": 4, "save_steps": 1}})
     distill.run_distill(make_run(tmp_path, config))
     printed = capfd.readouterr()
-    assert printed.err == "" and [line.split()[1] for line in printed.out.splitlines()] == ["rows"]
+    assert printed.err == "" and printed.out == ""
 
 
 def test_a_max_length_that_would_cut_rows_is_refused(tmp_path):

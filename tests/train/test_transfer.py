@@ -7,18 +7,19 @@ from transformers import AutoModelForCausalLM
 
 from realm.core.errors import ConfigError
 from realm.core.jsonl import read_jsonl
-from realm.core.records import Outcome, Score
+from realm.core.records import Judged
+from realm.method.gate import Outcome
 from realm.method.parse import parse_completion
 from realm.train import rl, transfer
 from realm.train.grader import Graded
 from realm.train.transfer import (
-    Alone,
+    AutonomousAccuracy,
     Transfer,
     can_be_credited,
-    importance,
-    reasoning_start,
-    token_logps,
+    find_reasoning_start,
+    measure_token_logps,
     transfer_loss,
+    weigh_tokens,
 )
 from tiny import make_tiny, make_tokenizer
 from tiny_rl import GRPO, TRAIN, make_config, make_run
@@ -37,9 +38,16 @@ def ids_of(text):
 
 
 def graded(text=GOOD, *, right=True, labels=(True,)):
-    judgement = parse_completion(text, len(labels))
-    terms = Score(answer=float(right), verdict=None, format=1.0, total=1.0)
-    return Graded(text=text, judgement=judgement, labels=labels, score=terms, copied=None)
+    said = parse_completion(text, len(labels))
+    judged = Judged(
+        text=text,
+        correct=right,
+        verdicts=said.verdicts,
+        labels=labels,
+        reasoning=said.reasoning,
+        well_formed=said.well_formed,
+    )
+    return Graded(judged=judged, terms={}, reward=None, copied=None)
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +56,7 @@ def model(tmp_path_factory):
 
 
 def seen(problem_id, rights, *, guided=False):
-    return [Outcome(problem_id=problem_id, guided=guided, right=right) for right in rights]
+    return [Outcome(problem_id=problem_id, guided=guided, correct=right) for right in rights]
 
 
 def make_transfer(alone, *, parts=1, weight=1.0):
@@ -58,13 +66,13 @@ def make_transfer(alone, *, parts=1, weight=1.0):
         read=TOKENIZER.decode,
         encode=lambda problem_id: ids_of(f"Q {problem_id}\n"),
         temperature=1.0,
-        parts=parts,
-        completions=4,
+        num_parts=parts,
+        num_completions=4,
     )
 
 
 def struggling():
-    alone = Alone()
+    alone = AutonomousAccuracy()
     alone.observe(seen("p", [True] * 8 + [False] * 24))
     return alone
 
@@ -94,18 +102,18 @@ def test_only_a_success_whose_reasoning_stands_alone_is_credited(one, credited):
 
 def test_the_credited_tokens_are_those_from_the_reasoning_on():
     ids = ids_of(GOOD)
-    assert TOKENIZER.decode(ids[reasoning_start(ids, TOKENIZER.decode) :]) == REASONING
-    assert reasoning_start(ids_of("no block"), TOKENIZER.decode) is None
-    assert reasoning_start([], TOKENIZER.decode) is None
+    assert TOKENIZER.decode(ids[find_reasoning_start(ids, TOKENIZER.decode) :]) == REASONING
+    assert find_reasoning_start(ids_of("no block"), TOKENIZER.decode) is None
+    assert find_reasoning_start([], TOKENIZER.decode) is None
 
 
 def test_a_block_that_begins_inside_a_token_is_not_credited():
     words = ["</verify>\n<rea", "son>r</reason>"]
-    assert reasoning_start([0, 1], lambda ids: "".join(words[place] for place in ids)) is None
+    assert find_reasoning_start([0, 1], lambda ids: "".join(words[place] for place in ids)) is None
 
 
 def test_what_a_problem_is_worth_alone_is_drawn_towards_all_of_them():
-    alone = Alone()
+    alone = AutonomousAccuracy()
     assert alone.estimate("p") == 1.0, "nothing known, nothing credited"
     alone.observe(
         seen("easy", [True] * 16)
@@ -114,7 +122,7 @@ def test_what_a_problem_is_worth_alone_is_drawn_towards_all_of_them():
     )
     assert alone.estimate("hard") < 0.15 and alone.estimate("easy") > 0.85
     assert alone.estimate("never seen") == pytest.approx(0.5, abs=0.02)
-    other = Alone()
+    other = AutonomousAccuracy()
     other.load(json.loads(json.dumps(alone.state())))
     assert other.state() == alone.state() and other.estimate("hard") == alone.estimate("hard")
 
@@ -124,23 +132,25 @@ def test_log_probabilities_do_not_depend_on_the_padding(model):
         (ids_of("a long question, and more of it"), ids_of("yes")),
         (ids_of("q"), ids_of("an answer")),
     ]
-    together, said = token_logps(model, rows, temperature=0.7, device="cpu")
+    together, said = measure_token_logps(model, rows, temperature=0.7, device="cpu")
     for place, row in enumerate(rows):
-        alone, _ = token_logps(model, [row], temperature=0.7, device="cpu")
+        alone, _ = measure_token_logps(model, [row], temperature=0.7, device="cpu")
         assert said[place].sum() == len(row[1])
         assert torch.allclose(together[place][said[place] == 1], alone[0], atol=1e-5)
     context, completion = rows[0]
     logits = model(torch.tensor([context + completion])).logits[0, len(context) - 1 : -1] / 0.7
     expected = logits.log_softmax(-1).gather(1, torch.tensor(completion)[:, None])[:, 0]
     assert torch.allclose(
-        token_logps(model, rows[:1], temperature=0.7, device="cpu")[0][0], expected, atol=1e-5
+        measure_token_logps(model, rows[:1], temperature=0.7, device="cpu")[0][0],
+        expected,
+        atol=1e-5,
     )
 
 
 def test_weights_lie_between_nothing_and_one_whatever_the_two_probabilities():
     logps = torch.tensor([[-0.1, -5.0, -30.0, -1.0]], requires_grad=True)
     sampled = torch.tensor([[-5.0, -0.1, -0.1, -1.0]])
-    weights = importance(logps, sampled)
+    weights = weigh_tokens(logps, sampled)
     assert not weights.requires_grad and weights.tolist()[0] == pytest.approx(
         [1.0, 2.718281828**-4.9, 0.0, 1.0], abs=1e-6
     )
@@ -165,14 +175,14 @@ def test_a_step_makes_the_reasoning_likelier_without_routes(model):
     def likelihood():
         with torch.no_grad():
             return float(
-                token_logps(
+                measure_token_logps(
                     model, [(credit.prompt, credit.completion)], temperature=1.0, device="cpu"
                 )[0].sum()
             )
 
     before = likelihood()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
-    loss, logged = given.loss(model, "cpu")
+    loss, logged = given.next_loss(model, "cpu")
     loss.backward()
     optimizer.step()
     assert loss > 0 and 0 < logged["transfer_importance"] <= 1 and likelihood() > before
@@ -186,7 +196,7 @@ def test_the_loss_is_that_of_the_credits_over_all_completions_times_the_weight(m
         assert given.collect(model, tried, "cpu") == {"transfer_share": 2 / 3}, (
             "one credit a problem"
         )
-        losses.append(float(given.loss(model, "cpu")[0].detach()))
+        losses.append(float(given.next_loss(model, "cpu")[0].detach()))
     assert losses[1] == pytest.approx(losses[0] / 2)
 
 
@@ -194,7 +204,7 @@ def test_the_loss_is_that_of_the_credits_over_all_completions_times_the_weight(m
     ("alone", "one"),
     [
         pytest.param(struggling(), graded(right=False), id="nothing was solved"),
-        pytest.param(Alone(), graded(), id="nothing is known of the other mode"),
+        pytest.param(AutonomousAccuracy(), graded(), id="nothing is known of the other mode"),
     ],
 )
 def test_without_credits_the_loss_is_nothing_and_still_has_its_forward_pass(model, alone, one):
@@ -203,16 +213,18 @@ def test_without_credits_the_loss_is_nothing_and_still_has_its_forward_pass(mode
         "transfer_share": 0.0
     }
     for _ in range(4):
-        loss, figures = given.loss(model, "cpu")
+        loss, figures = given.next_loss(model, "cpu")
         assert float(loss.detach()) == 0.0 and loss.requires_grad and figures == {}
 
 
 @pytest.fixture
 def generous(monkeypatch):
     """Let every completion of an assisted prompt be credited from its second token on: a random model never solves any."""
-    monkeypatch.setattr(transfer, "can_be_credited", lambda one: bool(one.labels))
-    monkeypatch.setattr(transfer, "reasoning_start", lambda ids, read: 1 if len(ids) > 1 else None)
-    monkeypatch.setattr(Alone, "estimate", lambda self, problem_id: 0.25)
+    monkeypatch.setattr(transfer, "can_be_credited", lambda one: bool(one.judged.labels))
+    monkeypatch.setattr(
+        transfer, "find_reasoning_start", lambda ids, read: 1 if len(ids) > 1 else None
+    )
+    monkeypatch.setattr(AutonomousAccuracy, "estimate", lambda self, problem_id: 0.25)
 
 
 def weights_after(folder, fade, name):
@@ -241,7 +253,7 @@ def test_off_means_that_nothing_of_it_runs(tmp_path, monkeypatch):
     def refuse(*args, **kwargs):
         raise AssertionError("it ran")
 
-    for name in ("Transfer", "Alone"):
+    for name in ("Transfer", "AutonomousAccuracy"):
         monkeypatch.setattr(rl, name, refuse)
     make_tiny(tmp_path / "model", "qwen2")
     _, fade = weights_after(tmp_path, {}, "off")
@@ -255,4 +267,4 @@ def test_private_thinking_cannot_be_transferred(tmp_path):
     with pytest.raises(
         ConfigError, match=r"train\.fade\.transfer: found 0\.5 with prompt\.think_end"
     ):
-        rl.grpo_arguments(config, tmp_path, num_problems=6)
+        rl.make_grpo_arguments(config, tmp_path, num_problems=6)

@@ -38,7 +38,9 @@ def run_further(run: Run) -> None:
 
 def rollouts_of(run: Run) -> int:
     """Return how many completions ReaLM samples and learns from under these settings."""
-    arguments = make_grpo_arguments(run.config, Path("unused"), num_problems=len(select_rl_problems(run)))
+    arguments = make_grpo_arguments(
+        run.config, Path("unused"), num_problems=len(select_rl_problems(run))
+    )
     return count_rollouts(arguments)
 
 

@@ -52,7 +52,11 @@ def run_instructors(run: Run) -> None:
     known = {problem.question for problem in problems}
     items = list(
         new_items(
-            errors, load_instructor(config, domain, problems), rollouts, known=known, seed=config.seed
+            errors,
+            load_instructor(config, domain, problems),
+            rollouts,
+            known=known,
+            seed=config.seed,
         )
     )
     print(
@@ -109,8 +113,7 @@ def check_instructors(run: Run) -> None:
 def can_instruct(config: Config) -> bool:
     """Return whether there is somebody who writes new problems."""
     return (
-        config.compare.instructor is not None
-        or load_domain(config).make_instructor([]) is not None
+        config.compare.instructor is not None or load_domain(config).make_instructor([]) is not None
     )
 
 

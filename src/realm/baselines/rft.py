@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from realm.baselines.further import rollouts_of, train_further
-from realm.train.rl import select_rl_problems
 from realm.evaluate.ask import Asked, ask_about, ask_all
+from realm.train.rl import select_rl_problems
 
 if TYPE_CHECKING:
     from realm.run import Run

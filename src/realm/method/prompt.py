@@ -94,5 +94,11 @@ def render_judgement(checks: list[tuple[str, bool]], chain: str, answer: str) ->
         for number, (check, sound) in enumerate(checks, 1)
     ]
     return "\n".join(
-        ["<verify>", escape_tags(chain).strip(), *lines, "</verify>", render_reasoning(chain, answer)]
+        [
+            "<verify>",
+            escape_tags(chain).strip(),
+            *lines,
+            "</verify>",
+            render_reasoning(chain, answer),
+        ]
     )

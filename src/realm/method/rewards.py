@@ -10,7 +10,6 @@ ReaLM (arXiv 2508.12387); the formulas are our own.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import NonNegativeFloat

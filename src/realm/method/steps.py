@@ -73,7 +73,9 @@ def find_departure(route: Route, positives: Sequence[Route]) -> int | None:
     if positive is None or nearest < NEAR:
         return None
     known = {tuple(split_words(step)) for step in split_steps(positive)}
-    missing = [i for i, step in enumerate(split_steps(route)) if tuple(split_words(step)) not in known]
+    missing = [
+        i for i, step in enumerate(split_steps(route)) if tuple(split_words(step)) not in known
+    ]
     return missing[0] if missing else None
 
 

@@ -48,9 +48,7 @@ class TrainingState(TrainerCallback, ExportableState):
     Transformers writes `state()` into trainer_state.json, the file that completes a checkpoint.
     """
 
-    def __init__(
-        self, gate: GuidanceGate | None, autonomous: AutonomousAccuracy | None
-    ) -> None:
+    def __init__(self, gate: GuidanceGate | None, autonomous: AutonomousAccuracy | None) -> None:
         """Keep the gate (fade kind gated) and the accuracy without routes (transfer), if used."""
         self.gate = gate
         self.observers: dict[str, Any] = {"gate": gate, "autonomous": autonomous}

@@ -225,9 +225,7 @@ def _draw_assisted_sets(
     return sets
 
 
-def _compute_stats(
-    rows: Sequence[Mapping[str, Any]], chains: Sequence[Route]
-) -> dict[str, Any]:
+def _compute_stats(rows: Sequence[Mapping[str, Any]], chains: Sequence[Route]) -> dict[str, Any]:
     """Return the figures of RUN/sft_stats.json that depend on the rows and the chains alone."""
     return {
         "rows": len(rows),

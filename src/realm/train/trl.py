@@ -85,9 +85,7 @@ def make_arguments(
         raise ConfigError(f"{section}: {kind.__name__} of TRL refuses it: {error}") from error
 
 
-def as_trl_prompt(
-    tokenizer: PreTrainedTokenizerBase, prompt: str, system: str | None
-) -> TrlPrompt:
+def as_trl_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str, system: str | None) -> TrlPrompt:
     """Return one prompt as messages, or as plain text if the tokenizer has no chat template."""
     if tokenizer.chat_template is None:
         return prompt if system is None else f"{system}\n\n{prompt}"
