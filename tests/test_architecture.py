@@ -36,7 +36,6 @@ UPWARD_IMPORTS_TO_MEND = {
     "domains/data.py -> config",
     "domains/files.py -> config",
     "domains/reasoning_gym.py -> config",
-    "prefix/trainer.py -> core",
     "train/harvest.py -> evaluate",
     "verify/verifier.py -> config",
 }

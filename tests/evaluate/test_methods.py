@@ -6,7 +6,7 @@ from realm.config.root import load_config
 from realm.core.errors import ConfigError
 from realm.evaluate.cells import CELL_STAGES, plan, stages_of
 from realm.evaluate.methods import built_in, chosen_methods, settings_of, with_starts
-from realm.method.fade import share
+from realm.method.fade import guidance_share
 from realm.run import Run
 from realm.stages import STAGES
 
@@ -32,7 +32,7 @@ def test_the_settings_of_every_built_in_method_fit(small_config):
 def test_a_hard_cut_shows_all_routes_until_they_are_gone(small_config):
     fade = settings_of(built_in(small_config)["hard_cut"], small_config).train.fade
     end = small_config.train.fade.end
-    assert [share(t, fade) for t in (0.0, end / 2, end - 1e-9, end, 1.0)] == [
+    assert [guidance_share(t, fade) for t in (0.0, end / 2, end - 1e-9, end, 1.0)] == [
         1,
         1,
         1,
