@@ -45,9 +45,7 @@ class Completion:
     prompt_tokens: int
 
 
-def load_checkpoint(
-    model: str | Path, *, device: str | None = None
-) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+def load_checkpoint(model: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Return the model and the tokenizer of a checkpoint folder or a hub id, ready to generate.
 
     The weights are float32 on the CPU and bfloat16 on a GPU. Code of a checkpoint is never run.
@@ -56,7 +54,7 @@ def load_checkpoint(
         ModelError: it is not a complete causal language model with a tokenizer that works.
     """
     name = str(model)
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    has_gpu = torch.cuda.is_available()
     require_model(name)
     with _explain_failure(name, "its tokenizer"):
         tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
@@ -65,7 +63,7 @@ def load_checkpoint(
     with _explain_failure(name, "its weights"):
         found: Any = AutoModelForCausalLM.from_pretrained(
             name,
-            dtype=torch.float32 if device == "cpu" else torch.bfloat16,
+            dtype=torch.bfloat16 if has_gpu else torch.float32,
             output_loading_info=True,
             trust_remote_code=False,
         )
@@ -82,27 +80,24 @@ def load_checkpoint(
             f"{name}: the tokenizer has {len(tokenizer)} tokens and the model {num_embeddings}. "
             "They belong to different models. Take both from one."
         )
-    return network.to(device).eval(), tokenizer
+    return network.to("cuda" if has_gpu else "cpu").eval(), tokenizer
 
 
 def require_model(name: str) -> None:
     """Raise `ModelError` if `name` is plainly not a model. Neither reads nor fetches weights."""
     folder = Path(name)
-    if folder.is_dir() and not (folder / "config.json").exists():
-        if (folder / "adapter_config.json").exists():
-            raise ModelError(
-                f"{name} is a PEFT adapter, not a whole model. "
-                "Merge it into its base (`merge_and_unload`) and save that."
-            )
-        raise ModelError(
-            f"{name} is not a Transformers checkpoint: it has no config.json. "
-            "Give a folder that `save_pretrained` wrote, or a hub id."
-        )
     is_hub_id = re.fullmatch(r"[\w-][\w.-]*(/[\w.-]+)?", name) and not folder.exists()
+    problem = None
     if not folder.is_dir() and not is_hub_id:
+        problem = ": no such model folder"
+    elif (folder / "adapter_config.json").exists() and not (folder / "config.json").exists():
+        problem = " is a PEFT adapter: merge it into its base (`merge_and_unload`) and save that"
+    elif folder.is_dir() and not (folder / "config.json").exists():
+        problem = " is not a Transformers checkpoint: it has no config.json"
+    if problem:
         raise ModelError(
-            f"{name}: no such model folder. Give a folder that `save_pretrained` wrote, "
-            "or a hub id such as Qwen/Qwen2.5-1.5B-Instruct."
+            f"{name}{problem}. Give a folder that `save_pretrained` wrote, or a hub id such as "
+            "Qwen/Qwen2.5-1.5B-Instruct."
         )
     quiet_libraries()
     with _explain_failure(name, "its config.json"):
@@ -147,12 +142,10 @@ def render_chat(
 class Policy:
     """A model with its tokenizer: renders prompts and completes them in batches."""
 
-    def __init__(
-        self, model: str | Path, *, device: str | None = None, keep: Sequence[str] = ()
-    ) -> None:
+    def __init__(self, model: str | Path, *, keep: Sequence[str] = ()) -> None:
         """Load `model`. Texts in `keep` survive decoding even if they are special tokens."""
         self.name = str(model)
-        self.model, self.tokenizer = load_checkpoint(model, device=device)
+        self.model, self.tokenizer = load_checkpoint(model)
         self.model.generation_config = make_stop_settings(self.model, self.tokenizer)
         self._stops = set(self.model.generation_config.eos_token_id or [])
         self._shares_prompts = self.model.device.type == "cpu"
@@ -165,11 +158,7 @@ class Policy:
         }
 
     def render(self, prompt: str, system: str | None = None) -> str:
-        """Return the whole text that the model completes.
-
-        That is the chat template's text up to the model's turn. Without a template it is the plain
-        text, the system text first.
-        """
+        """Return the text that the model completes, from the chat template if there is one."""
         if self.tokenizer.chat_template is None:
             return prompt if system is None else f"{system}\n\n{prompt}"
         messages = [] if system is None else [{"role": "system", "content": system}]
@@ -190,16 +179,10 @@ class Policy:
     ) -> list[Completion]:
         """Return `num_samples` completions of each rendered prompt, prompt by prompt.
 
-        Args:
-            prompts: texts from `render`.
-            max_new_tokens: tokens of a completion at most.
-            batch_tokens: budget of a batch: its rows times the tokens of the longest.
-            seed: with the number of a batch's first prompt it seeds the batch.
-            temperature: 0 is greedy.
-            num_samples: completions of each prompt.
-            skip: indices of prompts to leave out. The others come out as without `skip`, so that
-                what was interrupted can be continued.
-            on_done: called after each batch with its prompts' indices and their completions.
+        Temperature 0 is greedy. A batch has at most `batch_tokens` rows times tokens. `on_done` is
+        called after each with its prompts' indices and their completions. Prompts whose indices
+        are in `skip` are left out. The others come out as without `skip`, so that what was
+        interrupted can be continued.
         """
         assert num_samples == 1 or temperature > 0, "greedy completions of a prompt are all alike"
         encoded = self._encode(prompts)
@@ -219,9 +202,16 @@ class Policy:
             found = iter(self._complete(ids, num_samples, settings, (seed, batch[0])))
             done = {index: [next(found) for _ in range(num_samples)] for index in batch}
             finished |= {index: done[index] for index in wanted}
-            if on_done is not None:
+            if on_done:
                 on_done(wanted, [one for index in wanted for one in done[index]])
         return [completion for index in sorted(finished) for completion in finished[index]]
+
+    def read(self, ids: list[int]) -> str:
+        """Return the text of a completion up to its stop token, our tags but no special tokens."""
+        hidden = self._unspoken | self._stops
+        spoken = [token for token in ids[: self._count_tokens(ids)] if token not in hidden]
+        settings = {"skip_special_tokens": False, "clean_up_tokenization_spaces": False}
+        return str(self.tokenizer.decode(spoken, **settings))
 
     def _encode(self, prompts: Sequence[str]) -> list[list[int]]:
         if not prompts:
@@ -229,16 +219,6 @@ class Policy:
         # A chat template has written its own BOS. A plain text gets the tokenizer's.
         is_plain = self.tokenizer.chat_template is None
         return self.tokenizer(list(prompts), add_special_tokens=is_plain)["input_ids"]
-
-    def read(self, ids: list[int]) -> str:
-        """Return the text of a completion up to its stop token, our tags but no special tokens."""
-        spoken = [
-            token_id
-            for token_id in ids[: self._count_tokens(ids)]
-            if token_id not in self._unspoken and token_id not in self._stops
-        ]
-        settings = {"skip_special_tokens": False, "clean_up_tokenization_spaces": False}
-        return str(self.tokenizer.decode(spoken, **settings))
 
     def _count_tokens(self, ids: list[int]) -> int:
         ends = (place + 1 for place, token_id in enumerate(ids) if token_id in self._stops)
@@ -261,11 +241,7 @@ class Policy:
 
     @torch.inference_mode()
     def _complete(
-        self,
-        batch: list[list[int]],
-        num_samples: int,
-        settings: GenerationConfig,
-        seed: tuple[int, int],
+        self, batch: list[list[int]], num_samples: int, settings: GenerationConfig, seed: object
     ) -> list[Completion]:
         devices = [self.model.device] if self.model.device.type == "cuda" else []
         with torch.random.fork_rng(devices):
@@ -339,15 +315,15 @@ def _explain_failure(name: str, part: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # a damaged checkpoint fails in any way
-        reason = _first_line(error)
-        if Path(name).is_dir():
-            advice = "Give a whole folder of a causal language model, tokenizer included."
-        else:
+        advice = "Give a whole folder of a causal language model, tokenizer included."
+        if not Path(name).is_dir():
             advice = (
                 "It is not a folder here, and as a hub id it was not found or not reached: check "
                 "the spelling and the network. A gated model needs HF_TOKEN in the environment."
             )
-        raise ModelError(f"{name}: {part} cannot be loaded ({reason}). {advice}") from error
+        raise ModelError(
+            f"{name}: {part} cannot be loaded ({_first_line(error)}). {advice}"
+        ) from error
 
 
 def _first_line(error: Exception) -> str:

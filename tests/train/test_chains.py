@@ -134,7 +134,7 @@ def test_where_only_answers_are_taught_one_chain_a_problem_is_enough():
 
 @pytest.fixture
 def student(tmp_path):
-    return load_checkpoint(make_tiny(tmp_path / "model", "llama"), device="cpu")[0]
+    return load_checkpoint(make_tiny(tmp_path / "model", "llama"))[0]
 
 
 def rows_of(lengths):
