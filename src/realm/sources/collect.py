@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import signal
-import threading
+import time
 from collections import Counter
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
-from realm.core.errors import ConfigError, RealmError, RunError
+from realm.core.errors import ConfigError, RunError
 from realm.sources import Attempt, NoReplyError, Reply, Request, Teacher
 from realm.sources.budget import Budget, BudgetReachedError, Spent, reply_cost, worst_cost
 from realm.sources.store import Slot, Store, hash_request
@@ -38,7 +38,11 @@ Slots = dict[Slot, list[Request]]
 
 @dataclass
 class TeacherStats:
-    """What became of one teacher's requests in this call of the command."""
+    """What became of one teacher's requests in this call of the command.
+
+    >>> TeacherStats(replies=3, unanswered=["problem 'p1': refused"]).has_replied
+    True
+    """
 
     calls: int = 0
     """Requests sent, each attempt counted."""
@@ -76,34 +80,33 @@ class Collector:
         self.stopped: str | None = None
         """Why nothing more is asked."""
         self.is_interrupted = False
-        self.budget = Budget(
-            usd=settings.budget_usd,
-            tokens=settings.budget_tokens,
-            spent=store.spent() + store.lost(),
-        )
+        spent = store.spent() + store.lost()
+        self.budget = Budget(usd=settings.budget_usd, tokens=settings.budget_tokens, spent=spent)
         self.places = asyncio.Semaphore(settings.concurrency)
         self.in_flight: set[asyncio.Task[None] | None] = set()
+        self._workers: set[asyncio.Task[None]] = set()
         self._on_progress = on_progress
-        self._tasks: set[asyncio.Task[None]] = set()
+        limit = settings.total_seconds
+        self._deadline = None if limit is None else time.monotonic() + limit
 
     async def collect(self, asked: Sequence[tuple[Teacher, Sequence[Request]]]) -> None:
         """Get a reply to every request, from the store or from its teacher, in the order given."""
-        todo = [(teacher, self._take_stored(teacher, requests)) for teacher, requests in asked]
+        todo = [self._split_calls(teacher, requests) for teacher, requests in asked]
+        # Teachers take turns, so that a budget that runs out cuts all of them alike.
+        calls = (call for turn in zip_longest(*todo) for call in turn if call is not None)
+        # Twice as many as may be in flight, so that a pause before a retry leaves no place empty.
+        num_workers = 2 * self.settings.concurrency
+        self._workers = {asyncio.create_task(self._work(calls)) for _ in range(num_workers)}
         try:
-            async with asyncio.TaskGroup() as group:
-                for teacher, slots in todo:
-                    group.create_task(self._ask_all(group, teacher, slots))
-        except BaseExceptionGroup as errors:
-            users_errors = (error for error in errors.exceptions if isinstance(error, RealmError))
-            raise next(users_errors, errors.exceptions[0]) from None
+            await self._finish()
         finally:
             await self.store.write()
 
     def stop(self, reason: str) -> None:
         """Send nothing more. What is in flight is paid for, and may finish."""
         self.stopped = self.stopped or reason
-        for task in self._tasks - self.in_flight:
-            task.cancel()
+        for worker in self._workers - self.in_flight:
+            worker.cancel()
 
     def note_progress(self, count: int = 0) -> None:
         """Report so many more requests done, with calls, tokens, cost and retries so far."""
@@ -122,27 +125,8 @@ class Collector:
                 lines.append(f"  {name}, {count}x: {reason}")
         return lines
 
-    @contextmanager
-    def stop_conditions(self) -> Iterator[None]:
-        """Within the block Ctrl-C and the time limit end the collection."""
-        loop = asyncio.get_running_loop()
-        limit = self.settings.total_seconds
-        timer = loop.call_later(limit, self._end_time) if limit else None
-        handles_signals = threading.current_thread() is threading.main_thread()
-        with suppress(NotImplementedError):  # on Windows Ctrl-C cancels at once
-            if handles_signals:
-                loop.add_signal_handler(signal.SIGINT, self._interrupt)
-        try:
-            yield
-        finally:
-            if timer is not None:
-                timer.cancel()
-            with suppress(NotImplementedError):
-                if handles_signals:
-                    loop.remove_signal_handler(signal.SIGINT)
-
-    def _take_stored(self, teacher: Teacher, requests: Sequence[Request]) -> Slots:
-        """Take the replies that are stored, and return the remaining requests."""
+    def _split_calls(self, teacher: Teacher, requests: Sequence[Request]) -> list[_Call]:
+        """Take the replies that are stored, and return the calls for the remaining requests."""
         replies = self.replies.setdefault(teacher.name, {})
         stats = self.stats.setdefault(teacher.name, TeacherStats())
         slots: Slots = {}
@@ -155,80 +139,48 @@ class Collector:
                 replies[request.key] = reply
                 stats.stored_before += 1
                 self.note_progress(1)
-        return slots
+        order, size = list(slots.items()), teacher.batch_size
+        batches = (dict(order[start : start + size]) for start in range(0, len(order), size))
+        return [_Call(self, teacher, batch) for batch in batches]
 
-    async def _ask_all(self, group: asyncio.TaskGroup, teacher: Teacher, slots: Slots) -> None:
-        """Start a task for each call, in order."""
-        # Twice as many as may be in flight, so that a pause before a retry leaves no place empty.
-        num_started = 2 * self.settings.concurrency if teacher.batch_size == 1 else 1
-        started = asyncio.Semaphore(num_started)
-        order = list(slots.items())
-        for start in range(0, len(order), teacher.batch_size):
-            await started.acquire()
+    async def _work(self, calls: Iterator[_Call]) -> None:
+        """Make one call after the other; all workers share `calls`."""
+        for call in calls:
             if self.stopped:
                 return
-            batch = dict(order[start : start + teacher.batch_size])
-            task = group.create_task(self._get_replies(teacher, batch))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-            task.add_done_callback(lambda _: started.release())
+            try:
+                replies = await call.teacher.ask(call.requests, call.attempt)
+            except NoReplyError as failure:
+                call.leave_out(failure)
+            else:
+                call.keep_replies(replies)
+                await self.store.write()
+            self.note_progress(sum(map(len, call.slots.values())))
 
-    async def _get_replies(self, teacher: Teacher, slots: Slots) -> None:
-        """Ask, and store what comes back."""
-        call = _Call(self, teacher, slots)
+    async def _finish(self) -> None:
+        """Wait for the workers, up to the time limit; Ctrl-C lets requests in flight finish."""
+        limit = None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
         try:
-            replies = await teacher.ask(call.requests, call.attempt)
-        except NoReplyError as failure:
-            self._leave_out(teacher, slots, failure)
-        else:
-            call.keep_replies(replies)
-            await self.store.write()
-            self.note_progress(sum(map(len, slots.values())))
-
-    def _leave_out(self, teacher: Teacher, slots: Slots, failure: NoReplyError) -> None:
-        """Go on without these requests, unless the teacher is down or refuses everything.
-
-        A request that is refused says nothing about others, once the teacher has replied.
-        """
-        stats = self.stats[teacher.name]
-        requests = [request for same in slots.values() for request in same]
-        stats.unanswered += [f"problem {requests[0].problem.id!r}: {failure}"] * len(requests)
-        self.note_progress(len(requests))
-        if failure.is_refused and stats.has_replied:
-            return
-        stats.failures_in_a_row += 1
-        if stats.failures_in_a_row < FAILURES_IN_A_ROW:
-            return
-        if failure.is_refused:
-            raise ConfigError(
-                f"teacher {teacher.name!r} refuses what it is asked: {failure}. Check its model, "
-                "temperature, max_tokens and extra in routes.teachers (one such request is of "
-                f"problem {requests[0].problem.id!r})."
+            _, pending = await asyncio.wait(
+                self._workers, timeout=limit, return_when=asyncio.FIRST_EXCEPTION
             )
-        raise RunError(
-            f"teacher {teacher.name!r} does not answer: {failure}. Check that it is up and that "
-            "base_url is right, then run again: replies so far are kept. routes.attempts and "
-            "routes.request_seconds set how long to try."
-        )
-
-    def _end_time(self) -> None:
-        self.stop(f"the time is over: routes.total_seconds = {self.settings.total_seconds:g}")
-        self._cancel_all()
-
-    def _interrupt(self) -> None:
-        """Let requests in flight finish at the first Ctrl-C, and drop them at the second."""
-        if self.is_interrupted:
-            self._cancel_all()
-            return
-        self.is_interrupted = True
-        self.stop("interrupted")
-        logger.warning(
-            "finishing %d requests in flight; Ctrl-C again drops them", len(self.in_flight)
-        )
-
-    def _cancel_all(self) -> None:
-        for task in self._tasks:
-            task.cancel()
+        except asyncio.CancelledError:
+            # `asyncio.run` cancels this task at the first Ctrl-C, and everything at the second.
+            self.is_interrupted = True
+            self.stop("interrupted")
+            count = len(self.in_flight)
+            logger.warning("finishing %d requests in flight; Ctrl-C again drops them", count)
+            _, pending = await asyncio.wait(self._workers)
+        failures = [one.exception() for one in self._workers - pending if not one.cancelled()]
+        for worker in pending:
+            worker.cancel()
+        if pending:
+            await asyncio.wait(pending)
+        for failure in filter(None, failures):
+            raise failure from None
+        if pending:
+            seconds = self.settings.total_seconds
+            self.stopped = self.stopped or f"the time is over: routes.total_seconds = {seconds:g}"
 
 
 class _Call:
@@ -238,23 +190,27 @@ class _Call:
         self.collector, self.teacher, self.slots = collector, teacher, slots
         self.stats = collector.stats[teacher.name]
         self.requests = [same[0] for same in slots.values()]
-        costs = [worst_cost(one, teacher.max_tokens, teacher.price) for one in self.requests]
-        self.worst = sum(costs, Spent())
-        self.num_attempts = 0
+        self._num_attempts = 0
         self._answered: int | None = None
         """The number of the attempt that was answered, until its replies are stored."""
+
+    @property
+    def worst(self) -> Spent:
+        """Return the most that an attempt may cost."""
+        limit, price = self.teacher.max_tokens, self.teacher.price
+        return sum((worst_cost(request, limit, price) for request in self.requests), Spent())
 
     @asynccontextmanager
     async def attempt(self) -> AsyncIterator[Attempt]:
         """Open an attempt: wait for a place and for the budget, and settle its cost at the end."""
-        collector, budget, store = self.collector, self.collector.budget, self.collector.store
+        collector, worst, task = self.collector, self.worst, asyncio.current_task()
         async with collector.places:
-            await self._reserve()
-            number = store.add_attempt(self.teacher.name, self.worst)
-            attempt, task = Attempt(), asyncio.current_task()
+            await self._reserve(worst)
+            number = collector.store.add_attempt(self.teacher.name, worst)
+            attempt = Attempt()
             collector.in_flight.add(task)
             try:
-                await store.write()
+                await collector.store.write()
                 self._count_attempt()
                 yield attempt
             finally:
@@ -262,11 +218,11 @@ class _Call:
                 if attempt.outcome == "answered":
                     self._answered = number
                 elif attempt.outcome == "free":
-                    budget.settle(self.worst, Spent())
-                    store.remove_attempt(number)
+                    collector.budget.settle(worst, Spent())
+                    collector.store.remove_attempt(number)
                 else:
-                    budget.settle(self.worst, self.worst)
-                    self.stats.lost += self.worst
+                    collector.budget.settle(worst, worst)
+                    self.stats.lost += worst
 
     def keep_replies(self, replies: Sequence[Reply | None]) -> None:
         """Take the replies, and queue them for the store with what they cost."""
@@ -290,20 +246,46 @@ class _Call:
             collector.store.remove_attempt(self._answered)
             collector.budget.settle(self.worst, total)
 
-    async def _reserve(self) -> None:
-        """Reserve the worst cost. Where nothing more is sent, end this task without a trace."""
+    def leave_out(self, failure: NoReplyError) -> None:
+        """Go on without these requests, unless the teacher is down or refuses everything.
+
+        A request that is refused says nothing about others, once the teacher has replied.
+        """
+        stats, name = self.stats, self.teacher.name
+        problem = self.requests[0].problem.id
+        count = sum(map(len, self.slots.values()))
+        stats.unanswered += [f"problem {problem!r}: {failure}"] * count
+        if failure.is_refused and stats.has_replied:
+            return
+        stats.failures_in_a_row += 1
+        if stats.failures_in_a_row < FAILURES_IN_A_ROW:
+            return
+        if failure.is_refused:
+            raise ConfigError(
+                f"teacher {name!r} refuses what it is asked: {failure}. Check its model, "
+                "temperature, max_tokens and extra in routes.teachers (one such request is of "
+                f"problem {problem!r})."
+            )
+        raise RunError(
+            f"teacher {name!r} does not answer: {failure}. Check that it is up and that base_url "
+            "is right, then run again: replies so far are kept. routes.attempts and "
+            "routes.request_seconds set how long to try."
+        )
+
+    async def _reserve(self, worst: Spent) -> None:
+        """Reserve the worst cost. Where nothing more is sent, end this worker without a trace."""
         if self.collector.stopped:
             raise asyncio.CancelledError
         try:
-            await self.collector.budget.reserve(self.worst)
+            await self.collector.budget.reserve(worst)
         except BudgetReachedError as reached:
             self.collector.stop(str(reached))
             raise asyncio.CancelledError from None
 
     def _count_attempt(self) -> None:
-        self.num_attempts += 1
+        self._num_attempts += 1
         self.stats.calls += len(self.requests)
-        if self.num_attempts > 1:
+        if self._num_attempts > 1:
             self.stats.retries += 1
             self.collector.note_progress()
 

@@ -47,13 +47,15 @@ class LocalTeacher(Teacher):
         self.batch_size = BATCH_SIZES[settings.engine]
         self._settings, self._model = settings, model
         self._engine: _Engine | None = None
+        self._turn = asyncio.Lock()
 
     async def ask(self, requests: Sequence[Request], attempts: Attempts) -> list[Reply | None]:
         """Return the replies, drawn with a seed from the requests: samples differ, runs do not."""
         first = requests[0]
         fields = {**(self.fields or {}), "sample": first.sample}
         seed = int(hash_request(fields, first.messages)[:8], 16)
-        async with attempts() as attempt:
+        # One call at a time: a call is a whole batch.
+        async with self._turn, attempts() as attempt:
             replies = await asyncio.to_thread(self._complete, requests, seed)
             attempt.outcome = "answered"
         return replies

@@ -192,18 +192,16 @@ async def _ask_and_label(
 ) -> list[Route]:
     """Ask and label; with `routes.rationalize` show the answer where no guided chain is right."""
     try:
-        with collector.stop_conditions():
-            await collector.collect(asked)
-            if collector.is_interrupted:
-                return []
-            routes = _label_all(collector, asked, verifier)
-            if collector.settings.rationalize:
-                again: Asked = []
-                for teacher, requests in asked:
-                    again.append((teacher, _rationalize(teacher, requests, routes, writer)))
-                await collector.collect(again)
-                routes += _label_all(collector, again, verifier)
-            return routes
+        await collector.collect(asked)
+        routes = _label_all(collector, asked, verifier)
+        if collector.settings.rationalize and not collector.is_interrupted:
+            again = [
+                (teacher, _rationalize(teacher, requests, routes, writer))
+                for teacher, requests in asked
+            ]
+            await collector.collect(again)
+            routes += _label_all(collector, again, verifier)
+        return routes
     finally:
         for teacher, _ in asked:
             await teacher.close()
