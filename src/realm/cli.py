@@ -121,7 +121,7 @@ def import_outputs(
     """
     from realm.config import load_config
     from realm.run import Run
-    from realm.sources.import_plan import ImportOptions, default_folder, plan_import, write_config
+    from realm.scaffold.import_plan import ImportOptions, default_folder, plan_import, write_config
 
     folder = run or default_folder(files)
     columns = {"question": question, "answer": answer, "outputs": outputs, "source": source}

@@ -8,7 +8,7 @@ import pyarrow.parquet
 import pytest
 
 from realm.core.errors import DataError
-from realm.core.tables import absolute, describe_bad, local_path, read_rows
+from realm.core.tables import absolute, describe_bad, local_path, look_up, read_rows
 
 ROWS = [{"id": "a", "text": "Was ist 1 + 1? ✓"}, {"id": "b", "text": "2 + 2"}]
 
@@ -117,8 +117,11 @@ def test_bad_rows_are_named_by_line_and_the_others_are_read():
             ":1: the column 'a' comes twice",
             id="two columns of one name",
         ),
+        pytest.param("rows.json", b'{"a": 1}', "holds no list of objects", id="no list"),
+        pytest.param("rows.json", b"[{]", "not valid JSON", id="torn list"),
+        pytest.param("rows.xlsx", b"PK", "is no whole .xlsx file", id="torn sheet"),
         pytest.param(
-            "rows.csv", b"a;b\n1;2\n", ":1: the cells are not separated by commas", id="semicolons"
+            "rows.csv", "a,b\n1,2\n".encode("utf-16-le"), "looks like UTF-16", id="UTF-16 unmarked"
         ),
         pytest.param(
             "rows.csv",
@@ -127,7 +130,7 @@ def test_bad_rows_are_named_by_line_and_the_others_are_read():
             id="heads not UTF-8",
         ),
         pytest.param(
-            "rows.xlsx",
+            "rows.docx",
             b"",
             r"an unknown kind of file. Allowed: \.jsonl .* \.csv, .*\.parquet",
             id="kind",
@@ -201,3 +204,87 @@ def test_a_few_bad_rows_are_told_in_full():
         errors
     ).endswith("and 2 more")
     assert describe_bad([]) == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("rows.csv", b"id;text\na;x, y\nb;z\n"),
+        ("rows.csv", b"id\ttext\na\tx, y\nb\tz\n"),
+        ("rows.tsv", b"id\ttext\na\tx, y\nb\tz\n"),
+        ("rows.csv", 'id,text\na,"x, y"\nb,z\n'.encode("utf-16")),
+        ("rows.json", b'[{"id": "a", "text": "x, y"},\n {"id": "b", "text": "z"}]'),
+        (
+            "rows.json",
+            b'{"version": 1, "samples": [{"id": "a", "text": "x, y"}, {"id": "b", "text": "z"}]}',
+        ),
+    ],
+)
+def test_other_forms_of_a_table_are_read(name, content):
+    write(name, content)
+    assert read(name)[1] == [{"id": "a", "text": "x, y"}, {"id": "b", "text": "z"}]
+
+
+def test_the_first_sheet_of_a_workbook_is_read():
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    for row in (["id", "gold", "when"], [1, 42, datetime.date(2026, 8, 1)], [], [2, None, None]):
+        book.active.append(row)
+    book.save("rows.xlsx")
+    places, rows = read("rows.xlsx")
+    assert places == ["rows.xlsx:2", "rows.xlsx:4"]
+    assert rows[0]["gold"] == 42 and rows[0]["when"].startswith("2026-08-01")
+    assert rows[1] == {"id": 2, "gold": None, "when": None}
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (rb'{"answer": "\frac{1}{2}"}', "must be doubled"),
+        (rb'{"output": ["So \boxed{2}"]}', "must be doubled"),
+        (b'{"answer": 41, "answer": 42}', "the key 'answer' comes twice"),
+    ],
+)
+def test_a_json_row_that_is_unclear_is_a_bad_row(line, message):
+    bad = []
+    write("rows.jsonl", line + b"\n" + lines(ROWS))
+    assert read("rows.jsonl", bad)[1] == ROWS
+    assert len(bad) == 1 and message in str(bad[0])
+
+
+def test_latex_that_is_written_well_and_a_page_break_are_fine():
+    rows = [{"answer": r"\frac{1}{2}"}, {"answer": "one\fand two"}]
+    write("rows.jsonl", lines(rows))
+    assert read("rows.jsonl")[1] == rows
+
+
+def test_bytes_of_a_parquet_file_are_text():
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist([{"a": b"42"}]), "rows.parquet")
+    assert read("rows.parquet")[1] == [{"a": "42"}]
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("a.b", "whole name"),
+        ("input.question", "1 + 1?"),
+        ("completions[].text", ["2", "3"]),
+        ("texts[]", ["x"]),
+        ("choices[].message.content", ["y"]),
+    ],
+)
+def test_a_column_may_be_a_path(column, value):
+    row = {
+        "a.b": "whole name",
+        "input": {"question": "1 + 1?"},
+        "completions": [{"text": "2"}, {"text": "3"}],
+        "texts": ["x"],
+        "choices": [{"message": {"content": "y"}}],
+    }
+    assert look_up(row, column) == value
+
+
+@pytest.mark.parametrize("column", ["b", "a.c", "a.b.c", "a[]", "l.x", "l[].x", ""])
+def test_a_path_that_leads_nowhere_is_a_key_error(column):
+    with pytest.raises(KeyError):
+        look_up({"a": {"b": 1}, "l": [{"y": 1}]}, column)

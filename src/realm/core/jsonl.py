@@ -97,10 +97,23 @@ def numbered_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         ) from None
 
 
-def parse_row(line: str, place: str) -> dict[str, Any]:
-    """Return the JSON object that `line` is; NaN, which is no value, becomes `None`. `DataError` names `place`."""
+def parse_row(
+    line: str,
+    place: str,
+    on_object: Callable[[list[tuple[str, Any]]], dict[str, Any]] | None = None,
+) -> dict[str, Any]:
+    """Return the JSON object in `line`; NaN, which is no value, becomes `None`.
+
+    Args:
+        line: The text.
+        place: What an error calls the row.
+        on_object: Makes a dict of the pairs of each object.
+
+    Raises:
+        DataError: It is not a JSON object.
+    """
     try:
-        row = json.loads(line, parse_constant=lambda _: None)
+        row = json.loads(line, parse_constant=lambda _: None, object_pairs_hook=on_object)
     except (ValueError, RecursionError) as error:
         reason = (
             f"{error.msg} at column {error.colno}"

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import difflib
 import gzip
 import json
+import re
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
+from zipfile import BadZipFile
 
 from realm.core.errors import DataError
 from realm.core.jsonl import parse_row
@@ -19,6 +22,9 @@ NAMED = 5
 """How many rows that cannot be used are named in full."""
 
 Row = dict[str, Any]
+# LaTeX after an odd number of backslashes: JSON reads \f as a form feed and \b as a backspace.
+_LATEX = re.compile(r"(?<!\\)(?:\\\\)*\\(frac|forall|boxed|binom|begin|beta|bar|bullet)\b")
+
 OnBad = Callable[[DataError], None]
 
 csv.field_size_limit(2**31 - 1)  # a cell may hold a whole table; the default stops at 128 KiB
@@ -32,30 +38,29 @@ def refuse(error: DataError) -> None:
 def read_rows(
     name: str, resolve: Callable[[str], Path] = Path, on_bad: OnBad = refuse
 ) -> Iterator[tuple[str, Row]]:
-    """Yield (place, row) of a file, whose path `resolve` makes, or of `hub:owner/name:split`; every value fits into JSON.
+    """Yield (place, row) of a file or of a dataset `hub:owner/name:split`; JSON can hold each row.
 
-    The place is what a message calls the row: `problems.csv:12`. A row that cannot be read goes to `on_bad` and the next
-    one follows; what makes the rest of the file unreadable is raised.
+    The place is what a message calls the row, such as `problems.csv:12`. `resolve` makes the path
+    of a file, `on_bad` gets the error of a row that cannot be read. What makes the rest of the
+    file unreadable is raised.
     """
     if name.startswith(HUB):
         yield from _hub_rows(name, resolve)
         return
     path = resolve(name)
-    kind = path.name.removesuffix(".gz").rpartition(".")[2].lower()
-    if kind not in ("jsonl", "csv", "parquet") or path.name.endswith(".parquet.gz"):
+    kind = path.name.lower().removesuffix(".gz").rpartition(".")[2]
+    if kind not in _KINDS or path.name.lower().endswith((".parquet.gz", ".xlsx.gz")):
         raise DataError(
-            f"{path}: an unknown kind of file. Allowed: .jsonl (one JSON object a line), .csv, either with .gz, .parquet, and "
-            f"{HUB}owner/name for a data set of the hub, or {HUB}FOLDER for one on disk. A list in a .json file becomes lines "
-            "by: jq -c '.[]' FILE.json > FILE.jsonl"
+            f"{path}: an unknown kind of file. Allowed: .jsonl (one JSON object a line), .json (a "
+            "list of objects), .csv, .tsv, each of them with .gz, .xlsx, .parquet, and "
+            f"{HUB}owner/name for a dataset of the hub, or {HUB}FOLDER for one on disk."
         )
     try:
-        if kind == "parquet":
-            yield from _parquet_rows(path)
+        if kind in ("parquet", "xlsx"):
+            yield from (_parquet_rows(path) if kind == "parquet" else _excel_rows(path))
             return
         with _open_text(path) as file:
-            yield from (
-                _json_rows(path, file, on_bad) if kind == "jsonl" else _csv_rows(path, file, on_bad)
-            )
+            yield from _KINDS[kind](path, file, on_bad)
     except FileNotFoundError:
         raise DataError(f"{path}: there is no such file.{_near(path)}") from None
     except gzip.BadGzipFile:
@@ -66,8 +71,32 @@ def read_rows(
         raise DataError(
             f"{path}: is torn: the gzip file ends or breaks in the middle. Fetch it again."
         ) from None
+    except UnicodeError:
+        raise DataError(f"{path}: is torn: not whole UTF-16 text. Save it as UTF-8.") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}.") from None
+
+
+def look_up(row: Any, column: str) -> Any:
+    """Return what `row` holds in `column`, a name or a path; `KeyError` if there is no such value.
+
+    >>> look_up({"input": {"question": "1 + 1?"}}, "input.question")
+    '1 + 1?'
+    >>> look_up({"choices": [{"text": "2"}, {"text": "3"}]}, "choices[].text")
+    ['2', '3']
+    """
+    if isinstance(row, dict) and column in row:
+        return row[column]
+    first, _, rest = column.partition(".")
+    name = first.removesuffix("[]")
+    if not isinstance(row, dict) or name not in row or not (rest or name != first):
+        raise KeyError(column)
+    value = row[name]
+    if name == first:
+        return look_up(value, rest)
+    if not isinstance(value, list):
+        raise KeyError(column)
+    return [look_up(item, rest) for item in value] if rest else value
 
 
 def local_path(name: str, resolve: Callable[[str], Path] = Path) -> Path | None:
@@ -103,9 +132,23 @@ def describe_bad(errors: Sequence[DataError]) -> str:
 
 
 def _open_text(path: Path) -> IO[str]:
-    """Open a text file so that a byte that is no UTF-8 makes a bad row and not a bad file."""
-    how: dict[str, Any] = {"encoding": "utf-8-sig", "errors": "surrogateescape", "newline": ""}
-    return gzip.open(path, "rt", **how) if path.suffix == ".gz" else path.open(**how)
+    """Open a text file so that a byte that is no UTF-8 makes a bad row and not a bad file.
+
+    Excel's "Unicode text" and PowerShell write UTF-16, which begins with a mark of its own.
+    """
+    is_packed = path.suffix.lower() == ".gz"
+    with gzip.open(path) if is_packed else path.open("rb") as file:
+        start = file.read(64)
+    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        how: dict[str, Any] = {"encoding": "utf-16", "newline": ""}
+    elif b"\0" in start[:4]:
+        raise DataError(
+            f"{path}: looks like UTF-16 text without a byte order mark. Save the file as UTF-8, or "
+            "convert it: iconv -f utf-16le -t utf-8 FILE"
+        )
+    else:
+        how = {"encoding": "utf-8-sig", "errors": "surrogateescape", "newline": ""}
+    return gzip.open(path, "rt", **how) if is_packed else path.open(**how)
 
 
 def _json_rows(path: Path, file: IO[str], on_bad: OnBad) -> Iterator[tuple[str, Row]]:
@@ -115,22 +158,70 @@ def _json_rows(path: Path, file: IO[str], on_bad: OnBad) -> Iterator[tuple[str, 
         place = f"{path}:{number}"
         try:
             _require_utf8(line, place)
-            row = parse_row(line, place)
+            row = parse_row(line, place, on_object=_require_unique_keys)
+            if latex := _LATEX.search(line):
+                raise DataError(
+                    f"{place}: in JSON the backslash of \\{latex[1]} must be doubled, or it is lost."
+                )
         except DataError as error:
             on_bad(error)
             continue
         yield place, _plain(row) if "\\u" in line else row
 
 
+def _json_list_rows(path: Path, file: IO[str], on_bad: OnBad) -> Iterator[tuple[str, Row]]:
+    """Yield the objects of a JSON list, or of the one list of objects in a JSON object."""
+    try:
+        value = json.load(file)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: not valid JSON: {error}. A .json file holds a list.") from None
+    found = [value] if isinstance(value, list) else []
+    if isinstance(value, dict):
+        lists = [part for part in value.values() if isinstance(part, list)]
+        found = [part for part in lists if part and isinstance(part[0], dict)]
+    if len(found) != 1:
+        raise DataError(
+            f"{path}: holds no list of objects. A .json file is a list of objects, or an object "
+            "with one such list in it; .jsonl has one object a line."
+        )
+    for number, row in enumerate(found[0], 1):
+        place = f"{path}: row {number}"
+        if isinstance(row, dict):
+            yield place, _plain(row)
+        else:
+            on_bad(DataError(f"{place}: not a JSON object. Each row is one JSON object."))
+
+
+def _excel_rows(path: Path) -> Iterator[tuple[str, Row]]:
+    """Yield the rows of the first sheet; the first row holds the names of the columns."""
+    try:
+        from openpyxl import load_workbook
+        from openpyxl.utils.exceptions import InvalidFileException
+    except ImportError:
+        raise DataError(
+            f"{path}: reading it needs the package openpyxl: pip install 'realm-slm[excel]'. Or "
+            "save the sheet as CSV UTF-8."
+        ) from None
+    try:
+        sheet = load_workbook(path, read_only=True, data_only=True).worksheets[0]
+    except (InvalidFileException, BadZipFile, KeyError, ValueError) as error:
+        raise DataError(f"{path}: is no whole .xlsx file: {error}. Save it again.") from None
+    rows = sheet.iter_rows(values_only=True)
+    columns = [str(name) for name in next(rows, ()) if name is not None]
+    for number, cells in enumerate(rows, 2):
+        if any(cell is not None for cell in cells):
+            yield f"{path}:{number}", _plain(dict(zip(columns, cells, strict=False)))
+
+
 def _csv_rows(path: Path, file: IO[str], on_bad: OnBad) -> Iterator[tuple[str, Row]]:
-    reader = csv.DictReader(file, strict=True)
+    start = file.readline()
+    file.seek(0)
+    # The separator that the first line has most of; a tie goes to the comma.
+    separator = max(",;\t", key=start.count)
+    reader = csv.DictReader(file, strict=True, delimiter=separator)
     try:
         columns = list(reader.fieldnames or [])
         _require_utf8(",".join(columns), f"{path}:1")
-        if len(columns) == 1 and any(separator in columns[0] for separator in ";\t"):
-            raise DataError(
-                f"{path}:1: the cells are not separated by commas. Save the file as CSV with commas."
-            )
         if twice := sorted({column for column in columns if column and columns.count(column) > 1}):
             raise DataError(
                 f"{path}:1: the column {twice[0]!r} comes twice. Give each column a name of its own."
@@ -209,9 +300,26 @@ def _hub_parts(name: str) -> tuple[str, str | None, str | None]:
 
 
 def _plain(row: Row) -> Row:
-    """Return `row` as JSON can hold it: a date as text, NaN as `None`, half of a surrogate pair as `?`."""
-    text = json.dumps(row, ensure_ascii=False, default=str).encode(errors="replace")
+    """Return `row` as JSON can hold it.
+
+    A date becomes text, bytes the text that they encode, NaN `None`, and half of a surrogate pair
+    a question mark.
+    """
+    text = json.dumps(row, ensure_ascii=False, default=_to_text).encode(errors="replace")
     return json.loads(text, parse_constant=lambda _: None)
+
+
+def _require_unique_keys(pairs: list[tuple[str, Any]]) -> Row:
+    row: Row = {}
+    for name, value in pairs:
+        if name in row:
+            raise ValueError(f"the key {name!r} comes twice, so its value is unclear")
+        row[name] = value
+    return row
+
+
+def _to_text(value: Any) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 
 
 def _require_utf8(text: str, place: str) -> None:
@@ -226,3 +334,13 @@ def _require_utf8(text: str, place: str) -> None:
 def _near(path: Path) -> str:
     near = difflib.get_close_matches(path.name, [file.name for file in path.parent.glob("*")], n=1)
     return f" Did you mean {path.parent / near[0]}?" if near else ""
+
+
+_KINDS: dict[str, Any] = {
+    "jsonl": _json_rows,
+    "json": _json_list_rows,
+    "csv": _csv_rows,
+    "tsv": _csv_rows,
+    "parquet": _parquet_rows,
+    "xlsx": _excel_rows,
+}

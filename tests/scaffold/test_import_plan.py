@@ -6,7 +6,7 @@ import yaml
 
 from realm.config.root import load_config
 from realm.core.errors import ConfigError, DataError
-from realm.sources.import_plan import ImportOptions, default_folder, plan_import, write_config
+from realm.scaffold.import_plan import ImportOptions, default_folder, plan_import, write_config
 
 ROW = {"question": "1 + 1?", "answer": "2", "outputs": ["2"]}
 
