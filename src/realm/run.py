@@ -9,13 +9,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from realm.config.domain import GivenDomain
 from realm.config.root import Config
 from realm.core.errors import ConfigError, DataError, RunError
 from realm.core.folder import RunFolder, hash_of
 from realm.core.stages import Stage
 from realm.core.tables import local_path
 from realm.core.targets import fingerprint
+from realm.domains.domain import GivenSettings
 from realm.results import Results
 from realm.stages import STAGES
 from realm.train.rounds import next_round
@@ -56,7 +56,7 @@ class Run(RunFolder):
                 "passed to realm.Run either."
             )
         if domain is not None:
-            config = config.model_copy(update={"domain": GivenDomain()})
+            config = config.model_copy(update={"domain": GivenSettings()})
         self.config = config
         self.reward_terms: RewardTerms = reward_terms or {}
         self._given_domain = domain

@@ -4,8 +4,8 @@ from realm.config.root import load_config
 from realm.core.errors import DataError
 from realm.core.jsonl import read_problems
 from realm.core.records import Problem
-from realm.domains import data
-from realm.domains.data import check_problems, wanted_splits
+from realm.domains import data, load_domain
+from realm.domains.data import check_problems
 from realm.run import Run
 
 IMPORT = {"kind": "import", "files": [{"path": "b.jsonl", "source": "b"}]}
@@ -15,11 +15,9 @@ def problem(name, split):
     return Problem(id=name, split=split, question="1 + 1?", answer="2")
 
 
-def test_a_config_asks_for_the_splits_that_it_gives_a_size(write_config):
-    assert wanted_splits(load_config(write_config())) == ["train", "test"]
-    gym = {"kind": "reasoning_gym", "tasks": {"gcd": {}}}
-    config = load_config(write_config(domain=gym, routes=IMPORT))
-    assert wanted_splits(config) == ["train", "test", "validation"]
+def test_a_split_with_a_share_is_needed(write_config):
+    config = load_config(write_config(domain={"kind": "files", "path": "a.csv"}, routes=IMPORT))
+    assert load_domain(config).needed_splits == ("train", "test", "validation")
 
 
 def test_a_split_column_leaves_only_the_needed_splits(write_config):
@@ -29,11 +27,7 @@ def test_a_split_column_leaves_only_the_needed_splits(write_config):
             routes={"kind": "import", "files": [{"path": "b.jsonl", "source": "b"}]},
         )
     )
-    assert wanted_splits(config) == ["train", "test"]
-
-
-def test_without_a_model_any_split_will_do(write_config):
-    assert wanted_splits(load_config(write_config(), ["model=null"])) == []
+    assert load_domain(config).needed_splits == ("train", "test")
 
 
 def files_config(write_config, tmp_path, content, **settings):
@@ -46,7 +40,7 @@ def files_config(write_config, tmp_path, content, **settings):
     return load_config(config)
 
 
-def test_bad_rows_are_told_and_left_out_where_the_config_says_so(write_config, tmp_path, capsys):
+def test_bad_rows_are_told_and_left_out_where_the_config_says_so(write_config, tmp_path, caplog):
     config = files_config(
         write_config,
         tmp_path,
@@ -56,8 +50,10 @@ def test_bad_rows_are_told_and_left_out_where_the_config_says_so(write_config, t
     run = Run(tmp_path / "run", config)
     with run.recording("data"):
         data.run_data(run)
-    assert capsys.readouterr().out.startswith(
-        f"1 row left out:\n  {tmp_path / 'a.jsonl'}:2: not valid JSON"
+    assert (
+        caplog.text.partition("data.py")[2]
+        .partition(" ")[2]
+        .startswith(f"1 row left out:\n  {tmp_path / 'a.jsonl'}:2: not valid JSON")
     )
     assert run.manifest()["stages"]["data"]["figures"] == {"problems": 1, "rows_left_out": 1}
 
@@ -80,12 +76,12 @@ def test_an_empty_split_is_named_with_what_was_found():
     with pytest.raises(DataError) as caught:
         check_problems([problem("a", "train"), problem("b", "train")], ["train", "test"], "my.yaml")
     assert str(caught.value).startswith(
-        "my.yaml: domain: the split 'test' is empty; found: train 2. Every run needs problems in train"
+        "my.yaml: domain: the split 'test' is empty; found: train 2. A run needs problems in train and test."
     )
 
 
 def test_an_id_that_comes_twice_is_named():
-    with pytest.raises(DataError, match="1 ids come more than once, the first is 'a'"):
+    with pytest.raises(DataError, match="1 ids occur more than once, the first is 'a'"):
         check_problems([problem("a", "train"), problem("a", "test")], ["train"], "my.yaml")
 
 

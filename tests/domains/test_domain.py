@@ -26,7 +26,10 @@ class Doubling(Domain):
         self.limit = limit
 
     def problems(self, seed):
-        return [Problem(id=str(n), split="train", question=f"{n}?", answer=2 * n) for n in range(self.limit)]
+        return [
+            Problem(id=str(n), split="train", question=f"{n}?", answer=2 * n)
+            for n in range(self.limit)
+        ]
 
 class NoVerifier(Domain):
     pass
@@ -125,7 +128,7 @@ def test_scripted_routes_guide_the_first_training_problems_and_hold_sources_out(
 
 def test_an_expert_names_the_sources_that_it_knows():
     require_expert(Guessing(), ["high", "low"], "routes")
-    with pytest.raises(ConfigError, match="Guessing knows no source 'hihg'. Allowed: high, low"):
+    with pytest.raises(ConfigError, match=r"Guessing knows no source 'hihg'\. Allowed: high, low"):
         require_expert(Guessing(), ["low", "hihg"], "routes")
 
 

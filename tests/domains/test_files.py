@@ -3,9 +3,9 @@ import json
 
 import pytest
 
-from realm.config.root import FilesDomain as Settings
 from realm.core.errors import ConfigError, DataError
 from realm.domains.files import FilesDomain, draw_split
+from realm.domains.files import FilesSettings as Settings
 
 ROWS = [
     {"id": str(number), "question": f"What is {number} + 1?", "answer": str(number + 1)}
@@ -157,16 +157,11 @@ def test_a_problem_that_two_rows_tell_differently_is_left_out_where_bad_rows_are
         {"id": "x"},
         ROWS[0] | {"answer": "1.0"},
     ]
-    bad, domain = (
-        [],
-        FilesDomain(
-            Settings(
-                kind="files", path=str(write_rows(tmp_path / "a.jsonl", rows)), answer="number"
-            )
-        ),
-    )
-    assert [problem.id for problem in domain.problems(7, bad.append)] == ["0"]
-    assert [str(error).partition("a.jsonl:")[2].partition(". ")[0] for error in bad] == [
+    path = str(write_rows(tmp_path / "a.jsonl", rows))
+    domain = FilesDomain(Settings(kind="files", path=path, answer="number", strict=False))
+    assert [problem.id for problem in domain.problems(7)] == ["0"]
+    reasons = [str(error).partition("a.jsonl:")[2].partition(". ")[0] for error in domain.bad_rows]
+    assert reasons == [
         f"4: the problem '1' is also at {tmp_path / 'a.jsonl'}:2, with another answer",
         f"5: the problem '2' is also at {tmp_path / 'a.jsonl'}:3, with another question",
         "6: there is no column 'question', which domain.columns.question names",

@@ -1,4 +1,4 @@
-"""Tasks of reasoning-gym as a domain: splits that share nothing, its scorers as verifier, mistakes named."""
+"""Tasks of reasoning-gym: splits that share nothing, scorers as verifier, mistakes named."""
 
 import json
 import re
@@ -10,7 +10,7 @@ from realm.config.root import load_config
 from realm.core.errors import ConfigError, DataError
 from realm.core.jsonl import read_problems, write_jsonl
 from realm.domains import load_domain
-from realm.domains.reasoning_gym import EVALUATES_ANSWERS, ReasoningGymDomain, make_dataset
+from realm.domains.reasoning_gym import RUNS_CODE, ReasoningGymDomain, make_dataset
 
 SMALL = {"train": 40, "validation": 6, "test": 20}
 TASKS = {"spell_backward": {}, "chain_sum": {"min_terms": 2, "max_terms": 3, "max_digits": 1}}
@@ -79,7 +79,7 @@ def test_a_problem_read_from_its_file_is_scored_as_before(tmp_path):
 )
 def test_no_text_of_a_model_makes_a_scorer_raise(text):
     domain = make_domain(
-        {"prime_factorization": {}, "game_of_life": {}, "number_sorting": {}},
+        {"prime_factorization": {}, "game_of_life": {}, "number_filtering": {}},
         train=3,
         validation=0,
         test=3,
@@ -137,7 +137,10 @@ def test_an_answer_is_read_as_it_stands_unless_the_text_says_where_it_is(text, a
             {"chain_sum": {"min_term": 2}},
             r"chain_sum.min_term: the task has no such field. Did you mean 'min_terms'",
         ),
-        ({"chain_sum": {"seed": 2}}, "the seed is the run's and the size is in domain.sizes"),
+        (
+            {"chain_sum": {"seed": 2}},
+            "the seed is that of the run, and the size is in domain.sizes",
+        ),
         (
             {"chain_sum": {"min_terms": 5, "max_terms": 2}},
             "refuses .*max_terms must be >= min_terms",
@@ -178,7 +181,7 @@ def test_a_task_that_states_no_answer_of_its_own_says_so():
 
 
 def test_the_tasks_whose_scorer_evaluates_the_answer_are_those_that_are_refused():
-    running = re.compile(r"\beval\(answer\)|\bparse_expr\(answer\b")
+    running = re.compile(r"\beval\((?:answer|problem|entry\[\"answer\"\])\)|\bparse_expr\(answer\b")
     package = resources.files("reasoning_gym")
     files = [
         file
@@ -192,7 +195,21 @@ def test_the_tasks_whose_scorer_evaluates_the_answer_are_those_that_are_refused(
         for file in files
         if running.search(file.read_text(encoding="utf-8"))
     }
-    assert found == EVALUATES_ANSWERS
+    assert found == RUNS_CODE
+
+
+@pytest.mark.parametrize(
+    ("task", "answer"), [("game_of_life_halting", "?"), ("complex_arithmetic", "nan")]
+)
+def test_a_task_whose_scorer_accepts_nonsense_is_refused(task, answer):
+    with pytest.raises(ConfigError, match=f"{task}: its scorer accepts the answer '"):
+        make_domain({task: {}}).problems(0)
+
+
+def test_an_answer_that_a_scorer_would_compute_for_hours_is_wrong_at_once():
+    domain = make_domain({"coin_flip": {}})
+    gold = domain.problems(0)[0].answer
+    assert domain.verifier.same_all([("1e99999999", gold), (gold["answer"], gold)]) == [False, True]
 
 
 def test_settings_that_do_not_fit_together_are_refused(write_config):

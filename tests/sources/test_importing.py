@@ -3,10 +3,10 @@ import json
 
 import pytest
 
-from realm.config.root import FilesDomain as Settings
 from realm.config.root import ImportedRoutes
 from realm.core.errors import DataError
 from realm.domains.files import FilesDomain
+from realm.domains.files import FilesSettings as Settings
 from realm.sources.importing import import_outputs
 from realm.verify.verifier import Verifier
 

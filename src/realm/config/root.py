@@ -18,16 +18,13 @@ from pydantic import (
 
 from realm.bank.draw import RouteMix
 from realm.config.compare import CompareConfig
-from realm.config.domain import (
-    FilesDomain,
-    GivenDomain,
-    GymDomain,
-    PythonDomain,
-)
 from realm.config.routes import CollectedRoutes, ImportedRoutes, ScriptedRoutes
 from realm.config.yaml import describe_mistakes, put_in, read_settings
 from realm.core.errors import ConfigError
 from realm.core.settings import Section, Share
+from realm.domains.domain import GivenSettings, PythonSettings
+from realm.domains.files import FilesSettings
+from realm.domains.reasoning_gym import GymSettings
 from realm.method.fade import Fade
 from realm.method.prompt import ASSISTED, AUTONOMOUS
 from realm.method.rewards import RewardWeights
@@ -133,8 +130,8 @@ class Config(Section):
     """r1: distil, then reinforcement learning; zero: reinforcement learning straight on `model`."""
     rounds: PositiveInt = 1
     """How often the recipe's reinforcement learning is done; from the second time on with routes that the policy wrote itself."""
-    domain: FilesDomain | GymDomain | PythonDomain | GivenDomain = Field(
-        default=GivenDomain(), discriminator="kind"
+    domain: FilesSettings | GymSettings | PythonSettings | GivenSettings = Field(
+        default=GivenSettings(), discriminator="kind"
     )
     prompt: PromptConfig = PromptConfig()
     routes: ScriptedRoutes | ImportedRoutes | CollectedRoutes = Field(

@@ -11,8 +11,13 @@ Text that a model wrote never raises, and a mistake of ours is an `assert`.
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD", re.IGNORECASE)
 _SECRET_TEXT = re.compile(
@@ -43,6 +48,16 @@ def mask_secrets(text: str) -> str:
             f"{re.escape(value)}|{re.escape(value[:6])}[\\w-]*\\.{{2,}}[\\w-]*", "***", text
         )
     return _SECRET_TEXT.sub("***", text)
+
+
+def suggest_nearest(name: str, allowed: Sequence[str]) -> str:
+    """Return a hint at the nearest allowed names, or an empty text if none is near.
+
+    >>> suggest_nearest("cosin", ["linear", "cosine"])
+    " Did you mean 'cosine'?"
+    """
+    near = difflib.get_close_matches(name, allowed, n=3)
+    return f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
 
 
 class RealmError(Exception):

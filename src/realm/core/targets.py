@@ -45,8 +45,9 @@ def load_target(target: str, folder: Path, setting: str) -> Any:
                 if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
                     raise  # the module is there, and imports another one that is not
                 raise ConfigError(
-                    f"{setting}: {target}: there is no module {module_name!r} in {folder.resolve()} "
-                    "or on Python's path. Put the .py file beside the config file, or install it."
+                    f"{setting}: {target}: there is no module {module_name!r} in "
+                    f"{folder.resolve()} or on Python's path. Put the .py file beside the "
+                    "config file, or install it."
                 ) from None
     if not hasattr(module, name):
         raise ConfigError(f"{setting}: {target}: {module.__file__} defines no {name!r}.")

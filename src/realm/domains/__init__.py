@@ -1,64 +1,62 @@
-"""Domains: where problems come from, what their rule book says, and how an answer is read and compared."""
+"""Domains: the problems, the rule book and the verifier of what the student learns."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from realm.config.root import Config
 from realm.core.errors import ConfigError
 from realm.core.targets import find_source, load_target, user_errors
 from realm.domains.domain import Domain, require_expert
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from realm.config.root import Config
+    from realm.domains.domain import PythonSettings
 
 __all__ = ["Domain", "find_code", "load_domain", "require_expert"]
 
 
 def load_domain(config: Config) -> Domain:
-    """Return the domain that the config asks for."""
-    return _DOMAINS[config.domain.kind](config)
+    """Return the domain that the config describes."""
+    settings = config.domain
+    if settings.kind == "files":
+        from realm.domains.files import FilesDomain
+
+        return FilesDomain(settings, config.resolve)
+    if settings.kind == "reasoning_gym":
+        from realm.domains.reasoning_gym import ReasoningGymDomain
+
+        return ReasoningGymDomain(**settings.model_dump(exclude={"kind"}))
+    assert settings.kind == "python", "a given domain is not loaded from the config"
+    return _load_user_domain(settings, config)
 
 
 def find_code(config: Config) -> Path | None:
     """Return the file or package of the user's code in the domain; None if it has none."""
+    settings = config.domain
     target = None
-    if config.domain.kind == "python":
-        target = config.domain.target
-    elif config.domain.kind == "files" and config.domain.answer.kind == "python":
-        target = config.domain.answer.hook
+    if settings.kind == "python":
+        target = settings.target
+    elif settings.kind == "files" and settings.answer.kind == "python":
+        target = settings.answer.hook
     return None if target is None else find_source(target, config.resolve("."))
 
 
-def _files(config: Config) -> Domain:
-    from realm.domains.files import FilesDomain
-
-    return FilesDomain(config.domain, config.resolve)
-
-
-def _gym(config: Config) -> Domain:
-    from realm.domains.reasoning_gym import ReasoningGymDomain
-
-    return ReasoningGymDomain(**config.domain.model_dump(exclude={"kind"}))
-
-
-def _python(config: Config) -> Domain:
-    target, setting = config.domain.target, f"{config.source}: domain.target"
-    make = load_target(target, config.resolve("."), setting)
+def _load_user_domain(settings: PythonSettings, config: Config) -> Domain:
+    target = settings.target
+    setting = f"{config.source}: domain.target"
+    make_domain = load_target(target, config.resolve("."), setting)
     with user_errors(setting, target):
-        domain = make(**config.domain.settings)
+        domain = make_domain(**settings.settings)
     if not isinstance(domain, Domain):
         raise ConfigError(
-            f"{setting}: {target} gives a {type(domain).__name__}. It must name a subclass of "
-            "realm.Domain."
+            f"{setting}: {target} gives a {type(domain).__name__}. "
+            "It must name a subclass of realm.Domain."
         )
     if getattr(domain, "verifier", None) is None:
         raise ConfigError(
-            f'{setting}: {target} has no verifier. Give the class one: verifier = realm.Verifier("text")'
+            f"{setting}: {target} has no verifier. Give the class one, such as "
+            'verifier = realm.Verifier("text").'
         )
     return domain
-
-
-_DOMAINS: dict[str, Callable[[Config], Domain]] = {
-    "files": _files,
-    "reasoning_gym": _gym,
-    "python": _python,
-}

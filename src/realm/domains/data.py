@@ -1,91 +1,85 @@
-"""Stage `data`: the domain's problems, and its rule book, into the run folder."""
+"""Stage `data`: write the domain's problems and its rule book into the run folder."""
 
 from __future__ import annotations
 
+import json
+import logging
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from realm.config.root import Config
 from realm.core.errors import DataError
 from realm.core.jsonl import write_jsonl, write_text
-from realm.core.records import Problem
-from realm.core.tables import describe_bad, refuse
+from realm.core.records import Problem, to_row
+from realm.core.tables import describe_bad
 from realm.core.targets import user_errors
-from realm.domains import Domain
+from realm.domains.domain import SPLITS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from realm.run import Run
 
-NEEDED_SPLITS = ("train", "test")
+logger = logging.getLogger(__name__)
 
 
 def run_data(run: Run) -> None:
-    """Write problems.jsonl, and rules.md where the domain has a rule book."""
-    config = run.config
+    """Write problems.jsonl, and rules.md if the domain has a rule book."""
     domain = run.domain
-    problems, bad = read_domain(domain, config)
-    if bad:
-        print(describe_bad(bad))
-    check_problems(problems, wanted_splits(config), str(config.source))
+    source = str(run.config.source)
+    with user_errors(f"{source}: domain", f"{domain.name}.problems"):
+        problems = list(domain.problems(run.config.seed))
+    if domain.bad_rows:
+        logger.warning("%s", describe_bad(domain.bad_rows))
+    # Without a model nothing is trained and every problem is evaluated: any split will do.
+    needed_splits = domain.needed_splits if run.config.model is not None else ()
+    check_problems(problems, needed_splits, source)
     if domain.rules is None:
         run.path("rules.md").unlink(missing_ok=True)
     else:
         write_text(run.path("rules.md"), domain.rules)
     write_jsonl(run.path("problems.jsonl"), problems)
-    run.record_figures({"problems": len(problems), "rows_left_out": len(bad)})
+    run.record_figures({"problems": len(problems), "rows_left_out": len(domain.bad_rows)})
 
 
-def read_domain(domain: Domain, config: Config) -> tuple[list[Problem], list[DataError]]:
-    """Return the problems, and what was wrong with the rows left out; `DataError` where that leaves nothing."""
-    if config.domain.kind != "files":
-        with user_errors(f"{config.source}: domain", f"{domain.name}.problems"):
-            return list(domain.problems(config.seed)), []
-    bad: list[DataError] = []
-    problems = domain.problems(config.seed, refuse if config.domain.strict else bad.append)
-    if not problems:
-        why = str(bad[0]) if bad else "there are no rows."
-        raise DataError(
-            f"{', '.join(config.domain.paths)}: no row could be used as a problem: {why}"
-        )
-    return problems, bad
-
-
-def wanted_splits(config: Config) -> list[str]:
-    """Return the splits that must hold a problem: the needed ones, and those that the config gives a size or a share.
-
-    Without a model nothing is trained and all problems are evaluated, so that any split will do.
-    """
-    if config.model is None:
-        return []
-    asked: dict[str, float] = {}
-    if config.domain.kind == "reasoning_gym":
-        asked = config.domain.sizes.model_dump()
-    elif config.domain.kind == "files" and config.domain.columns.split is None:
-        asked = config.domain.splits
-    return list(
-        dict.fromkeys([*NEEDED_SPLITS, *(split for split, share in asked.items() if share > 0)])
-    )
-
-
-def check_problems(problems: list[Problem], splits: list[str], where: str) -> None:
-    """Raise `DataError` for an id that comes twice and for a split of `splits` that holds no problem."""
-    counts = Counter(problem.split for problem in problems)
-    for split in splits:
-        if not counts[split]:
-            found = (
-                ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
-                or "no problems at all"
-            )
+def check_problems(problems: Sequence[Problem], needed_splits: Sequence[str], source: str) -> None:
+    """Raise a DataError for a malformed problem, a repeated id, or an empty split."""
+    for problem in problems:
+        _check_problem(problem, source)
+    sizes = Counter(problem.split for problem in problems)
+    for split in needed_splits:
+        if not sizes[split]:
+            found = ", ".join(f"{name} {size}" for name, size in sorted(sizes.items()))
             raise DataError(
-                f"{where}: domain: the split {split!r} is empty; found: {found}. Every run needs problems in "
-                f"{' and '.join(NEEDED_SPLITS)}, and in each split that is asked for. Give more problems, change the sizes or "
-                "the shares in domain.splits, or name the right column in domain.columns.split."
+                f"{source}: domain: the split {split!r} is empty; "
+                f"found: {found or 'no problems'}. A run needs problems in "
+                f"{' and '.join(needed_splits)}. Give more problems, change the shares in "
+                "domain.splits, or name the right column in domain.columns.split."
             )
-    twice = [
-        name for name, count in Counter(problem.id for problem in problems).items() if count > 1
-    ]
-    if twice:
+    ids = Counter(problem.id for problem in problems)
+    repeated = [identity for identity, count in ids.items() if count > 1]
+    if repeated:
         raise DataError(
-            f"{where}: domain: {len(twice)} ids come more than once, the first is {twice[0]!r}. An id names one problem: "
-            "set domain.columns.id to a column without repeats, or to null where there is none."
+            f"{source}: domain: {len(repeated)} ids occur more than once, the first is "
+            f"{repeated[0]!r}. An id names one problem: set domain.columns.id to a column without "
+            "repeats, or to null to take the hash of the question."
         )
+
+
+def _check_problem(problem: Problem, source: str) -> None:
+    """Raise a DataError if a problem cannot be stored and used as it is."""
+    if not isinstance(problem, Problem):
+        raise DataError(f"{source}: domain: problems() gave {problem!r}, not a realm.Problem.")
+    where = f"{source}: domain: the problem {problem.id!r}"
+    for field in ("id", "question"):
+        value = getattr(problem, field)
+        if not (isinstance(value, str) and value.strip()):
+            raise DataError(f"{where}: its {field} is {value!r}; it must be a text.")
+    if problem.split not in SPLITS:
+        raise DataError(f"{where}: its split is {problem.split!r}. Allowed: {', '.join(SPLITS)}.")
+    try:
+        json.dumps(to_row(problem), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            f"{where}: its answer or meta cannot be written as JSON: {error}. Use texts, numbers, "
+            "lists and dicts of them."
+        ) from None

@@ -5,17 +5,39 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from realm.core.errors import ConfigError
-from realm.core.records import Problem, Route
+from realm.core.settings import Section
 
 if TYPE_CHECKING:
     from realm.config.routes import ScriptedRoutes
+    from realm.core.errors import DataError
+    from realm.core.records import Problem, Route
     from realm.verify.verifier import Verifier
+
+SPLITS = ("train", "validation", "test", "test_rules")
+"""test_rules holds problems that need combinations of rules which training never shows."""
 
 Exercise = tuple[str, str, str]
 """A new problem for the student: its question, a right chain of thought, and its answer."""
+
+
+class PythonSettings(Section):
+    """A domain that the user writes: a subclass of `realm.Domain`."""
+
+    kind: Literal["python"]
+    target: str
+    """The class, as `module:Class`. The module lies beside the config file or on Python's path. A
+    path such as `../my_domain.py:Class` is relative to the config file."""
+    settings: dict[str, Any] = {}
+    """The arguments of the class."""
+
+
+class GivenSettings(Section):
+    """No domain in the config: the caller passes one to `realm.Run`."""
+
+    kind: Literal["given"] = "given"
 
 
 class Domain:
@@ -42,11 +64,16 @@ class Domain:
     verifier: Verifier
     """Reads, compares and writes answers."""
     answer_form: str | None = None
-    """Tells a teacher how to write the answer, such as "the city alone". Default: by the verifier."""
+    """How a teacher writes the answer, such as "the city alone". Default: by the verifier."""
     sources: Sequence[str] = ()
     """The sources that `write_route` knows."""
     files: Sequence[str] = ()
-    """Files that the domain reads, relative to the config file. Stages run again when they change."""
+    """Files that `problems` reads, relative to the config file: `realm data` depends on them."""
+
+    needed_splits: Sequence[str] = ("train", "test")
+    """Splits that may not be empty when a model is trained."""
+    bad_rows: list[DataError] = []  # noqa: RUF012 - replaced, never changed
+    """What was wrong with the rows that the last call of `problems` left out."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()

@@ -1,114 +1,178 @@
-"""Problems from a user's own files or data sets, one or several, with the columns that the config names."""
+"""Problems from the user's own files and datasets, with the columns that the config names."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from string import ascii_uppercase
-from typing import Any
+from typing import Any, Literal
 
-from realm import config
+from pydantic import field_validator
+
 from realm.core.errors import ConfigError, DataError
 from realm.core.records import Problem
-from realm.core.tables import OnBad, read_rows, refuse
-from realm.domains.domain import Domain
-from realm.verify.kinds import with_choice
-from realm.verify.verifier import make_verifier
+from realm.core.settings import Section, Share
+from realm.core.tables import read_rows, refuse
+from realm.domains.domain import SPLITS, Domain
+from realm.verify.kinds import TextAnswer, with_choice
+from realm.verify.verifier import AnswerSettings, make_verifier
 
-SPLITS = ("train", "validation", "test", "test_rules")
-_FIELD = re.compile(r"\{([^{}]+)\}")
+_FIELD = re.compile(r"\{([^{}]+)\}")  # a column in a template, as in "{table} {question}"
+
+
+class ProblemColumns(Section):
+    """Which column of the files holds what; null if there is none."""
+
+    id: str | None = "id"
+    """A column, or a template such as "{table} {question}" whose hash is the id. null: the hash of
+    the question."""
+    question: str = "question"
+    answer: str = "answer"
+    choices: str | None = None
+    split: str | None = None
+    """null: `splits` draws the split."""
+
+
+class FilesSettings(Section):
+    """Problems in files or datasets of the user."""
+
+    kind: Literal["files"]
+    path: str | list[str]
+    """One or more of .jsonl, .csv (either with .gz), .parquet, or `hub:owner/name:split` for a
+    dataset of the hub. With subsets, the split is `subset/split`."""
+    columns: ProblemColumns = ProblemColumns()
+    question_template: str | None = None
+    """Builds the question from the row's columns, such as "{table_in_csv}\\n{question}"."""
+    answer: AnswerSettings = TextAnswer()
+    """The kind of answer. `answer: number` is short for `answer: {kind: number}`, and
+    `answer: my_module:function` for `answer: {kind: python, hook: my_module:function}`."""
+    rules: str | None = None
+    """The rule book, a Markdown file."""
+    splits: dict[Literal["train", "validation", "test", "test_rules"], Share] = {
+        "train": 0.6,
+        "validation": 0.1,
+        "test": 0.3,
+    }
+    """Share of each split, drawn by a hash of seed and id. Used if there is no split column."""
+    strict: bool = True
+    """Whether a row that cannot be used is an error. If not, it is reported and left out."""
+
+    @property
+    def paths(self) -> list[str]:
+        """Return the files of problems, as the config writes them."""
+        return [self.path] if isinstance(self.path, str) else self.path
+
+    @field_validator("answer", mode="before")
+    @classmethod
+    def _expand_kind(cls, answer: Any) -> Any:
+        if not isinstance(answer, str):
+            return answer
+        return {"kind": "python", "hook": answer} if ":" in answer else {"kind": answer}
+
+    @field_validator("splits")
+    @classmethod
+    def _check_shares(cls, splits: dict[str, float]) -> dict[str, float]:
+        if not math.isclose(sum(splits.values()), 1, abs_tol=1e-6):
+            raise ValueError(
+                f"the shares add up to {sum(splits.values()):g}; they must add up to 1"
+            )
+        return splits
 
 
 class FilesDomain(Domain):
-    """The domain that a user's own files make."""
+    """The domain of `kind: files`."""
 
     name = "files"
 
-    def __init__(self, settings: config.FilesDomain, resolve: Callable[[str], Path] = Path) -> None:
-        """Keep `settings`, whose paths `resolve` makes absolute; the files are read by `problems`."""
-        self.settings, self.resolve = settings, resolve
+    def __init__(self, settings: FilesSettings, resolve: Callable[[str], Path] = Path) -> None:
+        """Read the rule book; `resolve` turns the paths of the config into paths from here."""
+        self.settings = settings
+        self.resolve = resolve
         self.files = [*settings.paths, *([settings.rules] if settings.rules else [])]
         self.verifier = make_verifier(settings.answer, resolve("."))
         self.rules = _read_rules(resolve(settings.rules)) if settings.rules else None
+        if settings.columns.split is None:
+            used = [split for split, share in settings.splits.items() if share > 0]
+            self.needed_splits = tuple(dict.fromkeys([*Domain.needed_splits, *used]))
 
-    def problems(self, seed: int, on_bad: OnBad = refuse) -> list[Problem]:
-        """Return the problems in the order of the files; one that several rows hold comes once.
+    def problems(self, seed: int) -> list[Problem]:
+        """Return the problems in the order of the files; a problem that several rows hold once.
 
-        What is wrong with a row goes to `on_bad`, and the others are read. A problem that two rows tell differently is left
-        out: which of them is right, nobody can tell.
+        A problem that two rows state differently is left out: nobody can tell which is right.
         """
-        found: dict[str, Problem] = {}
-        places: dict[str, str] = {}
-        unclear = set()
+        self.bad_rows = []
+        on_error = refuse if self.settings.strict else self.bad_rows.append
+        found: dict[str, tuple[Problem, str]] = {}
+        conflicting = set()
         for name in self.settings.paths:
-            for place, row in read_rows(name, self.resolve, on_bad):
+            for place, row in read_rows(name, self.resolve, on_error):
                 try:
-                    problem = self._problem(row, seed, place)
+                    problem = self._read_problem(row, seed, place)
+                    first, first_place = found.setdefault(problem.id, (problem, place))
+                    if difference := self._find_difference(problem, first):
+                        conflicting.add(problem.id)
+                        raise _conflict(problem, difference, place, first_place)
                 except DataError as error:
-                    on_bad(error)
-                    continue
-                known = found.setdefault(problem.id, problem)
-                if known is not problem and (difference := self._difference(problem, known)):
-                    unclear.add(problem.id)
-                    on_bad(_contradiction(problem, difference, place, places[problem.id]))
-                places.setdefault(problem.id, place)
-        return [problem for problem in found.values() if problem.id not in unclear]
+                    on_error(error)
+        problems = [problem for problem, _ in found.values() if problem.id not in conflicting]
+        if not problems:
+            why = str(self.bad_rows[0]) if self.bad_rows else "there are no rows."
+            paths = ", ".join(self.settings.paths)
+            raise DataError(f"{paths}: no row could be used as a problem: {why}")
+        return problems
 
-    def _problem(self, row: Mapping[str, Any], seed: int, place: str) -> Problem:
+    def _read_problem(self, row: Mapping[str, Any], seed: int, place: str) -> Problem:
         columns = self.settings.columns
-        asked = _text(cell(row, columns.question, place, "domain.columns.question"))
-        answer = _gold(
-            cell(row, columns.answer, place, "domain.columns.answer"), self.settings.answer.kind
-        )
-        if not asked or not self.verifier.same(answer, answer):
-            what = (
-                "question is empty"
-                if not asked
-                else f"answer {answer!r} is no {self.settings.answer.kind}"
-            )
-            raise DataError(f"{place}: the {what}. Correct or remove the row.")
-        choices = (
-            _list(cell(row, columns.choices, place, "domain.columns.choices"))
-            if columns.choices
-            else None
-        )
-        answer = with_choice(answer, choices) if self.settings.answer.kind == "label" else answer
+        kind = self.settings.answer.kind
+        asked = _to_text(get_cell(row, columns.question, place, "domain.columns.question"))
+        if not asked:
+            raise DataError(f"{place}: the question is empty. Correct or remove the row.")
+        answer = _to_gold(get_cell(row, columns.answer, place, "domain.columns.answer"), kind)
+        if not self.verifier.same(answer, answer):
+            raise DataError(f"{place}: answer {answer!r} is no {kind}. Correct or remove the row.")
+        choices = None
+        if columns.choices:
+            choices = _to_list(get_cell(row, columns.choices, place, "domain.columns.choices"))
+        if kind == "label":
+            answer = with_choice(answer, choices)
+        question = asked
         template = self.settings.question_template
-        question = fill(template, row, place, "domain.question_template") if template else asked
-        if choices and not (template and "{" + str(columns.choices) + "}" in template):
-            question += "\nOne of: " + _listed(choices, answer)
-        identity = identify(row, columns.id, asked, place, "domain.columns.id")
+        if template:
+            question = fill_template(template, row, place, "domain.question_template")
+        if choices and "{" + str(columns.choices) + "}" not in (template or ""):
+            question += "\nOne of: " + _render_choices(choices, answer)
+        identity = get_identity(row, columns.id, asked, place, "domain.columns.id")
         return Problem(
             id=identity,
-            split=self._split(row, identity, seed, place),
+            split=self._get_split(row, identity, seed, place),
             question=question,
             answer=answer,
             choices=choices,
             meta={} if question == asked else {"question": asked},
         )
 
-    def _difference(self, problem: Problem, known: Problem) -> str | None:
-        """Return in what two tellings of one problem differ; `None` where they agree."""
-        if problem.question != known.question:
+    def _find_difference(self, problem: Problem, first: Problem) -> str | None:
+        """Return in what two rows of one problem differ; None if they agree."""
+        if problem.question != first.question:
             return "question"
-        if problem.split != known.split:
+        if problem.split != first.split:
             return "split"
-        return "answer" if self.verifier.same(problem.answer, known.answer) is False else None
+        return "answer" if self.verifier.same(problem.answer, first.answer) is False else None
 
-    def _split(self, row: Mapping[str, Any], identity: str, seed: int, place: str) -> str:
+    def _get_split(self, row: Mapping[str, Any], identity: str, seed: int, place: str) -> str:
         column = self.settings.columns.split
-        if column:
-            split = _text(cell(row, column, place, "domain.columns.split"))
-            if split not in SPLITS:
-                raise DataError(
-                    f"{place}: column {column!r} holds {split!r}. Allowed: {', '.join(SPLITS)}."
-                )
-            return split
-        return draw_split(identity, self.settings.splits, seed)
+        if column is None:
+            return draw_split(identity, self.settings.splits, seed)
+        split = _to_text(get_cell(row, column, place, "domain.columns.split"))
+        if split not in SPLITS:
+            allowed = ", ".join(SPLITS)
+            raise DataError(f"{place}: column {column!r} holds {split!r}. Allowed: {allowed}.")
+        return split
 
 
 def read_problems(
@@ -129,8 +193,6 @@ def read_problems(
             called id, question and answer. `{"id": None}` takes the hash of the question as id.
         splits: The share of each split, as in `domain.splits`.
     """
-    from realm.config.domain import FilesDomain as FilesSettings
-
     given: dict[str, Any] = {"columns": columns, "splits": splits}
     settings = FilesSettings.model_validate(
         {"kind": "files", "path": str(path), "answer": answer}
@@ -139,33 +201,37 @@ def read_problems(
     return FilesDomain(settings).problems(seed)
 
 
-def cell(row: Mapping[str, Any], column: str, place: str, setting: str) -> Any:
-    """Return what `row` holds in `column`; `DataError` names the columns there are."""
+def get_cell(row: Mapping[str, Any], column: str, place: str, setting: str) -> Any:
+    """Return what `row` holds in `column`; a DataError names the columns that there are."""
     if column not in row:
         raise DataError(
-            f"{place}: there is no column {column!r}, which {setting} names. Found: {', '.join(map(str, row))}."
+            f"{place}: there is no column {column!r}, which {setting} names. "
+            f"Found: {', '.join(map(str, row))}."
         )
     return row[column]
 
 
-def fill(template: str, row: Mapping[str, Any], place: str, setting: str) -> str:
-    """Return `template` with each {column} replaced by the row's text, all at once: braces inside a cell stay text."""
-    return _FIELD.sub(lambda field: _text(cell(row, field[1], place, setting)), template)
+def fill_template(template: str, row: Mapping[str, Any], place: str, setting: str) -> str:
+    """Return `template` with each {column} replaced by the row's text.
+
+    All are replaced at once, so that braces inside a cell stay text.
+    """
+    return _FIELD.sub(lambda field: _to_text(get_cell(row, field[1], place, setting)), template)
 
 
-def identify(
+def get_identity(
     row: Mapping[str, Any], column: str | None, question: str, place: str, setting: str
 ) -> str:
-    """Return a problem's id: a column, the hash of a template such as "{table} {question}", or the hash of the question."""
+    """Return a problem's id: a column, the hash of a template, or the hash of the question."""
     if column is None:
         return hash_text(question)
     if "{" in column:
-        return hash_text(fill(column, row, place, setting))
-    identity = _text(cell(row, column, place, setting))
+        return hash_text(fill_template(column, row, place, setting))
+    identity = _to_text(get_cell(row, column, place, setting))
     if not identity:
         raise DataError(
-            f"{place}: column {column!r}, which {setting} names, is empty. Each problem needs an id. "
-            "Where there is none, null takes the hash of the question."
+            f"{place}: column {column!r}, which {setting} names, is empty. Each problem needs an "
+            "id. Set the setting to null to take the hash of the question."
         )
     return identity
 
@@ -175,27 +241,29 @@ def hash_text(text: str) -> str:
     return hashlib.sha256(" ".join(text.split()).encode()).hexdigest()[:12]
 
 
-def draw_split(identity: str, shares: Mapping[str, float], seed: int) -> str:
-    """Return the split that a problem falls into: always the same one for the same seed, whatever else the file holds."""
-    point = int.from_bytes(hashlib.sha256(f"{seed}:{identity}".encode()).digest()[:8]) / 2**64
+def draw_split(identity: str, shares: Mapping[Any, float], seed: int) -> str:
+    """Return the split of a problem. It depends on the id and the seed, not on other problems."""
+    digest = hashlib.sha256(f"{seed}:{identity}".encode()).digest()
+    point = int.from_bytes(digest[:8]) / 2**64
     for split, share in shares.items():
         point -= share
         if point < 0:
             return split
-    return next(split for split, share in reversed(shares.items()) if share > 0)
+    return [split for split, share in shares.items() if share > 0][-1]  # shares add up to 0.999...
 
 
-def _contradiction(problem: Problem, difference: str, place: str, before: str) -> DataError:
+def _conflict(problem: Problem, difference: str, place: str, first_place: str) -> DataError:
     return DataError(
-        f"{place}: the problem {problem.id!r} is also at {before}, with another {difference}. One id is one problem: correct a "
-        'row, or build the id from more columns, as "{table} {question}" (domain.columns.id, or --id of `realm import`).'
+        f"{place}: the problem {problem.id!r} is also at {first_place}, with another {difference}. "
+        "One id is one problem: correct a row, or build the id from more columns, such as "
+        '"{table} {question}" (domain.columns.id, or --id of `realm import`).'
     )
 
 
-def _gold(answer: Any, kind: str) -> Any:
-    """Return the gold answer as the kind holds it: for sets a list, which a cell writes as JSON or as `a | b`."""
+def _to_gold(answer: Any, kind: str) -> Any:
+    """Return the gold answer as its kind holds it: for sets a list."""
     if kind == "set":
-        return _list(answer) if isinstance(answer, str) else answer
+        return _to_list(answer) if isinstance(answer, str) else answer
     return answer[0] if isinstance(answer, list) and len(answer) == 1 else answer
 
 
@@ -204,29 +272,29 @@ def _read_rules(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(
-            f"{path}: the rule book (domain.rules) cannot be read: {error}. It is a Markdown file; null means none."
+            f"{path}: the rule book (domain.rules) cannot be read: {error}. It is a Markdown file; "
+            "null means none."
         ) from None
 
 
-def _text(value: Any) -> str:
+def _to_text(value: Any) -> str:
     if value is None:
         return ""
-    return ", ".join(map(_text, value)) if isinstance(value, list) else str(value).strip()
+    return ", ".join(map(_to_text, value)) if isinstance(value, list) else str(value).strip()
 
 
-def _listed(choices: list[str], answer: Any) -> str:
-    """Return the choices as the question shows them, with letters where the gold answer is one."""
-    if not isinstance(answer, list):
-        return ", ".join(choices)
-    return ", ".join(
-        f"({letter}) {choice}" for letter, choice in zip(ascii_uppercase, choices, strict=False)
-    )
-
-
-def _list(value: Any) -> list[str] | None:
-    """Return a list as JSON or as a cell writes it: `["a", "b"]`, `a | b`."""
+def _to_list(value: Any) -> list[str] | None:
+    """Return a list from a list, from JSON (`["a", "b"]`) or from a cell (`a | b`)."""
     if isinstance(value, str) and value.lstrip().startswith("["):
         with suppress(ValueError):
             value = json.loads(value)
     items = value if isinstance(value, list) else str(value or "").split("|")
-    return [text for item in items if (text := _text(item))] or None
+    return [text for item in items if (text := _to_text(item))] or None
+
+
+def _render_choices(choices: Sequence[str], answer: Any) -> str:
+    """Return the choices for the question, with letters if the gold answer is a letter."""
+    if not isinstance(answer, list):
+        return ", ".join(choices)
+    lettered = zip(ascii_uppercase, choices, strict=False)
+    return ", ".join(f"({letter}) {choice}" for letter, choice in lettered)

@@ -1,203 +1,284 @@
-"""General reasoning: tasks of the reasoning-gym package, mixed as the config asks, each with its own scorer as the verifier."""
+"""General reasoning: tasks of the package reasoning-gym, each with its scorer as the verifier."""
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
-from typing import Any
+from typing import Any, Literal, Self
 
-from realm.config.domain import GymDomain
-from realm.core.errors import ConfigError, DataError
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+
+from realm.core.errors import ConfigError, DataError, suggest_nearest
 from realm.core.records import Problem
+from realm.core.settings import Section
 from realm.domains.domain import Domain
 from realm.method.thoughts import split_thoughts
-from realm.verify.extract import Conclusion, find_answer, find_tagged
+from realm.verify.extract import find_answer, find_tagged
 from realm.verify.normal import repair_text
 from realm.verify.verifier import Verifier
 
-EVALUATES_ANSWERS = frozenset(
-    """
-    binary_matrix countdown intermediate_integration n_queens polynomial_multiplication puzzle24 simple_integration spiral_matrix
-    string_insertion
-    """.split()  # noqa: SIM905
+RUNS_CODE = frozenset(
+    (
+        # The scorer evaluates the answer, which a model wrote, as Python code ...
+        "binary_matrix",
+        "countdown",
+        "intermediate_integration",
+        "n_queens",
+        "polynomial_multiplication",
+        "puzzle24",
+        "simple_integration",
+        "spiral_matrix",
+        "string_insertion",
+        # ... or the gold answer, which anybody who can write problems.jsonl controls.
+        "bitwise_arithmetic",
+        "number_sorting",
+    )
 )
-"""Tasks whose scorer runs the answer as Python code; text that a model wrote is never evaluated, so they are not offered."""
-REPEATS, REJECTED = 1000, 20
-"""So many items in a row whose question is known, or whose own answer the scorer rejects, and the task gives no more."""
-CHUNK = 1000
-"""Items of one of the package's datasets; the next one goes on where it ends. Some tasks lay out a whole dataset at once."""
-DRAWN = ("test_rules", "test", "validation", "train")
-"""The order in which splits are drawn: what is evaluated does not change with the size of `train`."""
-_LONGEST = 20000
-"""Characters of an answer; what is longer is no answer."""
-_SAYS_SO = re.compile(r"\\boxed|^#### |\banswers?\b", re.IGNORECASE | re.MULTILINE)
+"""Tasks that are not offered, because their scorer runs text as code."""
+
+NONSENSE = ("nan", "?", "no answer")
+"""Answers that are wrong for every problem. A scorer that accepts one would pay for it in RL."""
+
+# A task gives no more problems after this many items in a row with a known question, or with an
+# answer of its own that its scorer rejects.
+MAX_REPEATED = 1000
+MAX_REJECTED = 20
+
+# Items per dataset of the package; the next dataset continues where it ends. Some tasks compute
+# a whole dataset at once.
+DATASET_SIZE = 1000
+
+# The evaluation splits are drawn first: they do not change with the size of `train`.
+DRAW_ORDER = ("test_rules", "test", "validation", "train")
+
+_MAX_CHARS = 20_000  # of an answer; a longer text is not an answer
+_HUGE_EXPONENT = re.compile(r"\d[eE][+-]?\d{4,}")  # Fraction("1e99999999") takes hours
+_STATES_ANSWER = re.compile(r"\\boxed|^#### |\banswers?\b", re.IGNORECASE | re.MULTILINE)
 
 
-class ReasoningGymDomain(Domain):
-    """Problems of one or several tasks. The gold answer holds what the task's scorer needs: its name, answer and metadata."""
+class GymSizes(Section):
+    """Number of problems of each split."""
 
-    name = "reasoning_gym"
-    rules = None
+    train: PositiveInt = 2000
+    validation: NonNegativeInt = 400
+    test: PositiveInt = 600
+    test_rules: NonNegativeInt = 0
+    """Problems of `harder`."""
 
-    def __init__(self, **settings: Any) -> None:
-        """Take the settings of `domain.kind: reasoning_gym`: tasks, harder and sizes."""
-        self.settings = GymDomain(kind="reasoning_gym", **settings)
-        self.verifier = GymVerifier(
-            {
-                task: make_dataset(task, own, 0, "domain.tasks")
-                for task, own in self.settings.tasks.items()
-            }
-        )
-        for task in self.settings.harder:
-            make_dataset(task, self.settings.fields(task, "test_rules"), 0, "domain.harder")
 
-    def problems(self, seed: int) -> list[Problem]:
-        """Return the problems of every split, drawn from `seed`; tasks take turns, and no question comes twice."""
-        seen: set[str] = set()
-        drawn = {split: list(self._draw(split, seed, seen)) for split in DRAWN}
-        return [problem for split in reversed(DRAWN) for problem in drawn[split]]
+class GymSettings(Section):
+    """Tasks of the package reasoning-gym, in equal parts."""
 
-    def _draw(self, split: str, seed: int, seen: set[str]) -> Iterator[Problem]:
-        size = getattr(self.settings.sizes, split)
-        tasks = list(self.settings.harder if split == "test_rules" else self.settings.tasks)
-        streams = {task: self._new(task, split, seed, seen) for task in (tasks if size else ())}
-        for number in range(size):
-            task = tasks[number % len(tasks)]
-            entry = next(streams[task])
-            gold = {"task": task, "answer": entry["answer"], "metadata": entry["metadata"]}
-            identity = f"{task}-{split}-{number // len(tasks):05d}"
-            yield Problem(
-                id=identity,
-                split=split,
-                question=entry["question"].strip(),
-                answer=gold,
-                meta={"task": task},
+    kind: Literal["reasoning_gym"]
+    tasks: dict[str, dict[str, Any]] = Field(min_length=1)
+    """Task to its fields, such as `{chain_sum: {min_terms: 2, max_terms: 4}, spell_backward: {}}`."""
+    harder: dict[str, dict[str, Any]] = {}
+    """Fields that replace those of `tasks` in the split test_rules, to make it harder."""
+    sizes: GymSizes = GymSizes()
+
+    def get_fields(self, task: str, split: str) -> dict[str, Any]:
+        """Return the fields of `task` in `split`."""
+        return self.tasks[task] | (self.harder[task] if split == "test_rules" else {})
+
+    @model_validator(mode="after")
+    def _check_harder(self) -> Self:
+        unknown = sorted(set(self.harder) - set(self.tasks))
+        if unknown:
+            raise ValueError(
+                f"harder names {unknown[0]!r}, which is not in tasks; "
+                f"allowed: {', '.join(self.tasks)}"
             )
-
-    def _new(self, task: str, split: str, seed: int, seen: set[str]) -> Iterator[dict[str, Any]]:
-        """Yield the task's items that are new and whose own answer the scorer accepts, as they are read from a file again."""
-        start = (
-            int.from_bytes(hashlib.sha256(f"{seed}:{split}:{task}".encode()).digest()[:8]) % 2**30
-        )
-        repeats = rejected = index = 0
-        while repeats < REPEATS and rejected < REJECTED:
-            if index % CHUNK == 0:
-                dataset = make_dataset(
-                    task, self.settings.fields(task, split), start + index, "domain.tasks"
-                )
-            try:
-                entry = json.loads(json.dumps(dataset[index % CHUNK], default=str))
-            except Exception as error:  # foreign code on the user's settings may fail in any way
-                raise DataError(
-                    f"domain.tasks.{task}: reasoning-gym fails to make item {index} of {split}: {type(error).__name__}: {error}. "
-                    "Change the fields of the task, or take it out."
-                ) from error
-            index += 1
-            key = " ".join(entry["question"].split())
-            if key in seen:
-                repeats += 1
-            elif not self.verifier.same(entry["answer"], {"task": task, **entry}):
-                rejected += 1
-            else:
-                seen.add(key)
-                repeats = rejected = 0
-                yield entry
-        why, cure = (
-            f"the last {repeats} items repeat a question",
-            "lower domain.sizes, or widen the fields of the task",
-        )
-        if rejected == REJECTED:
-            why, cure = (
-                f"its scorer rejects the task's own answer to {rejected} items",
-                "take the task out",
+        if bool(self.harder) != bool(self.sizes.test_rules):
+            raise ValueError(
+                f"harder names {len(self.harder)} tasks and sizes.test_rules is "
+                f"{self.sizes.test_rules}: the split test_rules holds the problems of `harder`, so "
+                "give both or neither"
             )
-        raise DataError(
-            f"domain.tasks.{task}: not enough problems for the split {split}: {why}. Try: {cure}."
-        )
+        return self
 
 
 class GymVerifier(Verifier):
-    """Asks the scorer of a problem's task."""
+    """Asks the scorer of a problem's task. The gold answer holds the task and what it needs."""
 
     def __init__(self, scorers: Mapping[str, Any]) -> None:
+        """Keep a dataset of each task, which scores answers to its problems."""
         super().__init__("text")
         self._scorers = scorers
 
     def extract(self, text: str) -> str | None:
-        """Return the answer that `text` states, or all of a text in which nothing says where the answer is.
+        """Return the answer that `text` states, or the whole text if nothing marks an answer.
 
-        An answer may be a grid or a list, so what an answer block holds is taken as it stands.
+        An answer may be a grid or a list, so the content of an answer block is taken as it is.
         """
         said = split_thoughts(repair_text(text))[1]
         answer = find_tagged(said)
-        if answer is None:
-            found = find_answer(said) if _SAYS_SO.search(said) else Conclusion(said, None)
+        if answer is None and _STATES_ANSWER.search(said):
+            found = find_answer(said)
             answer = found.text if found else ""
-        return answer if 0 < len(answer) <= _LONGEST else None
-
-    def _is_same(self, answer: Any, gold: Any) -> bool:
-        """Tell whether the task's scorer gives `answer` full marks, or whether two answers that were said are one text."""
-        if answer is None or gold is None:
-            return False
-        if not isinstance(gold, dict):
-            return " ".join(str(answer).split()) == " ".join(str(gold).split())
-        scorer = self._scorers.get(gold["task"])
-        if scorer is None:
-            raise DataError(
-                f"problems.jsonl: holds a problem of the task {gold['task']}, and domain.tasks names {', '.join(self._scorers)}. "
-                "Run `realm data` again, or `realm run` for all that follows from it."
-            )
-        try:
-            return bool(scorer.score_answer(answer, gold) >= 1.0)
-        except (
-            Exception
-        ):  # a foreign scorer on text that a model wrote: what it cannot read is not the answer
-            return False
+        elif answer is None:
+            answer = said.strip()
+        return answer if 0 < len(answer) <= _MAX_CHARS else None
 
     def same_all(self, pairs: Sequence[tuple[Any, Any]]) -> list[bool | None]:
         """Return the verdict on each (answer, gold) pair."""
         return [self._is_same(answer, gold) for answer, gold in pairs]
 
     def render(self, answer: Any) -> str:
-        """Return the text of an answer, or of the gold answer."""
-        return answer["answer"] if isinstance(answer, dict) else str(answer)
+        """Return the text of an answer, or of a gold answer."""
+        return str(answer["answer"] if isinstance(answer, dict) else answer)
+
+    def _is_same(self, answer: Any, gold: Any) -> bool:
+        """Return whether the scorer gives full marks, or whether two answers are one text."""
+        if answer is None or gold is None or _HUGE_EXPONENT.search(str(answer)):
+            return False
+        if not isinstance(gold, dict):
+            return str(answer).split() == str(gold).split()
+        scorer = self._scorers.get(gold["task"])
+        if scorer is None:
+            raise DataError(
+                f"problems.jsonl: holds a problem of the task {gold['task']}, and domain.tasks "
+                f"names {', '.join(self._scorers)}. Run `realm data` again, or `realm run`."
+            )
+        try:
+            return bool(scorer.score_answer(answer, gold) >= 1.0)
+        except Exception:  # a scorer fails on what it cannot read, and that is not the answer
+            return False
 
 
-def make_dataset(task: str, own: Mapping[str, Any], seed: int, where: str) -> Any:
-    """Return a dataset of `task` with its fields as in `own`; `ConfigError` for what the package does not know."""
+class ReasoningGymDomain(Domain):
+    """Problems of one or several tasks, which take turns."""
+
+    name = "reasoning_gym"
+
+    def __init__(self, **settings: Any) -> None:
+        """Take the settings of `domain.kind: reasoning_gym`: tasks, harder and sizes."""
+        self.settings = GymSettings(kind="reasoning_gym", **settings)
+        tasks = self.settings.tasks
+        self.verifier = GymVerifier(
+            {task: make_dataset(task, tasks[task], 0, "domain.tasks") for task in tasks}
+        )
+        for task in self.settings.harder:
+            make_dataset(task, self.settings.get_fields(task, "test_rules"), 0, "domain.harder")
+
+    def problems(self, seed: int) -> list[Problem]:
+        """Return the problems of every split, drawn from `seed`; no question comes twice."""
+        seen: set[str] = set()
+        drawn = {split: list(self._draw_split(split, seed, seen)) for split in DRAW_ORDER}
+        return [problem for split in reversed(DRAW_ORDER) for problem in drawn[split]]
+
+    def _draw_split(self, split: str, seed: int, seen: set[str]) -> Iterator[Problem]:
+        size = getattr(self.settings.sizes, split)
+        tasks = list(self.settings.harder if split == "test_rules" else self.settings.tasks)
+        items = {task: self._draw_items(task, split, seed, seen) for task in tasks}
+        for number in range(size):
+            task = tasks[number % len(tasks)]
+            item = next(items[task])
+            yield Problem(
+                id=f"{task}-{split}-{number // len(tasks):05d}",
+                split=split,
+                question=item["question"].strip(),
+                answer={"task": task, "answer": item["answer"], "metadata": item["metadata"]},
+                meta={"task": task},
+            )
+
+    def _draw_items(
+        self, task: str, split: str, seed: int, seen: set[str]
+    ) -> Iterator[dict[str, Any]]:
+        """Yield the task's items with a new question and an answer that its scorer accepts."""
+        digest = hashlib.sha256(f"{seed}:{split}:{task}".encode()).digest()
+        start = int.from_bytes(digest[:8]) % 2**30
+        num_repeated = num_rejected = index = 0
+        is_checked = False
+        while num_repeated < MAX_REPEATED and num_rejected < MAX_REJECTED:
+            if index % DATASET_SIZE == 0:
+                own = self.settings.get_fields(task, split)
+                dataset = make_dataset(task, own, start + index, "domain.tasks")
+            item = _get_item(dataset, index % DATASET_SIZE, f"domain.tasks.{task}")
+            index += 1
+            gold = {"task": task, **item}
+            question = " ".join(item["question"].split())
+            if question in seen:
+                num_repeated += 1
+                continue
+            if not self.verifier.same(item["answer"], gold):
+                num_rejected += 1
+                continue
+            if not is_checked:
+                self._refuse_nonsense(gold)
+                is_checked = True
+            seen.add(question)
+            num_repeated = num_rejected = 0
+            yield item
+        why = f"the last {num_repeated} items repeat a question"
+        fix = "lower domain.sizes, or widen the fields of the task"
+        if num_rejected == MAX_REJECTED:
+            why = f"its scorer rejects the task's own answer to {num_rejected} items"
+            fix = "take the task out"
+        raise DataError(
+            f"domain.tasks.{task}: not enough problems for the split {split}: {why}. Try: {fix}."
+        )
+
+    def _refuse_nonsense(self, gold: Mapping[str, Any]) -> None:
+        """Raise a ConfigError if the scorer of a task accepts an answer that is never right."""
+        for answer in NONSENSE:
+            if self.verifier.same(answer, gold) and answer != gold["answer"]:
+                raise ConfigError(
+                    f"domain.tasks.{gold['task']}: its scorer accepts the answer {answer!r}, and "
+                    "reinforcement learning would learn to say it. Take the task out."
+                )
+
+
+def make_dataset(task: str, own: Mapping[str, Any], seed: int, setting: str) -> Any:
+    """Return a dataset of `task` with the fields in `own`.
+
+    Raises:
+        ConfigError: The package is missing, or does not know the task or a field of it.
+    """
     try:
         from reasoning_gym.factory import DATASETS
     except ImportError:
         raise ConfigError(
-            "domain.kind: reasoning_gym needs the package reasoning-gym. Try: pip install reasoning-gym"
+            "domain.kind: reasoning_gym needs the package reasoning-gym. "
+            "Try: pip install reasoning-gym"
         ) from None
-    allowed = sorted(set(DATASETS) - EVALUATES_ANSWERS - {"composite"})
-    if task in EVALUATES_ANSWERS:
+    allowed = sorted(set(DATASETS) - RUNS_CODE - {"composite"})
+    if task in RUNS_CODE:
         raise ConfigError(
-            f"{where}.{task}: its scorer runs the answer as Python code, and text that a model wrote is never evaluated here. "
-            f"Allowed: {', '.join(allowed)}."
+            f"{setting}.{task}: its scorer runs the answer as Python code, which this package "
+            f"never does. Allowed: {', '.join(allowed)}."
         )
     if task not in allowed:
         raise ConfigError(
-            f"{where}: reasoning-gym has no task {task!r}.{_near(task, allowed)} Allowed: {', '.join(allowed)}."
+            f"{setting}: reasoning-gym has no task {task!r}.{suggest_nearest(task, allowed)} "
+            f"Allowed: {', '.join(allowed)}."
         )
     make, settings = DATASETS[task]
     known = [field.name for field in fields(settings) if field.name not in ("seed", "size")]
-    if unknown := [name for name in own if name not in known]:
+    unknown = [name for name in own if name not in known]
+    if unknown:
         raise ConfigError(
-            f"{where}.{task}.{unknown[0]}: the task has no such field.{_near(unknown[0], known)} "
-            f"Allowed: {', '.join(known)}; the seed is the run's and the size is in domain.sizes."
+            f"{setting}.{task}.{unknown[0]}: the task has no such field."
+            f"{suggest_nearest(unknown[0], known)} Allowed: {', '.join(known)}; the seed is that "
+            "of the run, and the size is in domain.sizes."
         )
     try:
-        return make(config=settings(**own, seed=seed, size=CHUNK))
+        return make(config=settings(**own, seed=seed, size=DATASET_SIZE))
     except (AssertionError, TypeError, ValueError) as error:
-        raise ConfigError(f"{where}.{task}: reasoning-gym refuses {dict(own)}: {error}.") from error
+        raise ConfigError(
+            f"{setting}.{task}: reasoning-gym refuses {dict(own)}: {error}."
+        ) from error
 
 
-def _near(name: str, allowed: Sequence[str]) -> str:
-    near = difflib.get_close_matches(name, allowed, n=3)
-    return f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+def _get_item(dataset: Any, index: int, setting: str) -> dict[str, Any]:
+    """Return an item as it is when it is read from a JSON file again."""
+    try:
+        item: dict[str, Any] = json.loads(json.dumps(dataset[index], default=str))
+    except Exception as error:  # foreign code, run on the user's settings, may fail in any way
+        raise DataError(
+            f"{setting}: reasoning-gym fails to make item {index}: {type(error).__name__}: "
+            f"{error}. Change the fields of the task, or take it out."
+        ) from error
+    return item

@@ -103,10 +103,10 @@ def _read_outputs(
             question = ""
             if not columns.id:
                 name = columns.question or "question"
-                question = str(files.cell(row, name, place, "routes.columns.question"))
-            identity = files.identify(row, columns.id, question, place, "routes.columns.id")
+                question = str(files.get_cell(row, name, place, "routes.columns.question"))
+            identity = files.get_identity(row, columns.id, question, place, "routes.columns.id")
             source = file.source or _read_source(row, str(columns.source), place)
-            value = files.cell(row, columns.outputs, place, "routes.columns.outputs")
+            value = files.get_cell(row, columns.outputs, place, "routes.columns.outputs")
             texts = _read_texts(value, columns.outputs, place, has_text_cells)
         except DataError as error:
             on_bad(error)
@@ -118,7 +118,7 @@ def _read_outputs(
 
 
 def _read_source(row: Mapping[str, Any], column: str, place: str) -> str:
-    source = str(files.cell(row, column, place, "routes.columns.source") or "").strip()
+    source = str(files.get_cell(row, column, place, "routes.columns.source") or "").strip()
     if not source:
         raise DataError(
             f"{place}: column {column!r}, which says who wrote the output, is empty. Fill it in or "
