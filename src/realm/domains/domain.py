@@ -72,7 +72,7 @@ class Domain:
 
     needed_splits: Sequence[str] = ("train", "test")
     """Splits that may not be empty when a model is trained."""
-    bad_rows: list[DataError] = []  # noqa: RUF012 - replaced, never changed
+    bad_rows: list[DataError] = []
     """What was wrong with the rows that the last call of `problems` left out."""
 
     def __init_subclass__(cls) -> None:

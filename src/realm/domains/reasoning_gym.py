@@ -74,7 +74,7 @@ class GymSettings(Section):
 
     kind: Literal["reasoning_gym"]
     tasks: dict[str, dict[str, Any]] = Field(min_length=1)
-    """Task to its fields, such as `{chain_sum: {min_terms: 2, max_terms: 4}, spell_backward: {}}`."""
+    """Task to its fields, such as `{chain_sum: {min_terms: 2}, spell_backward: {}}`."""
     harder: dict[str, dict[str, Any]] = {}
     """Fields that replace those of `tasks` in the split test_rules, to make it harder."""
     sizes: GymSizes = GymSizes()
