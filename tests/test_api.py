@@ -131,7 +131,7 @@ def test_a_changed_domain_or_reward_term_makes_its_stages_run_again(config, tmp_
     same = realm.Run(tmp_path / "run", config, domain=Sums())
     assert all(same.is_done(stage) for stage in STAGES)
     other = realm.Run(tmp_path / "run", config, domain=OtherSums())
-    assert [stage for stage in STAGES if other.is_done(stage)] == ["report"]
+    assert not any(other.is_done(stage) for stage in STAGES)
     terms = {"brevity": (0.1, brevity)}
     rewarded = realm.Run(tmp_path / "run", config, domain=Sums(), reward_terms=terms)
     assert [stage for stage in STAGES if not rewarded.is_done(stage)] == ["train"]

@@ -138,7 +138,7 @@ STAGES: dict[str, Stage] = {
         Stage(
             name="report",
             function=_run_report,
-            settings=("report",),
+            settings=(*_MODEL, "evaluate.max_new_tokens", "report"),
             inputs=(
                 "problems.jsonl",
                 "routes.jsonl",

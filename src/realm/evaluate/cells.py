@@ -154,11 +154,12 @@ CELL_STAGES: dict[str, Stage] = {
     stage.name: stage
     for stage in (
         _further("further", _run_further, inputs=(*_START, "sft.jsonl")),
-        _further("rft", _run_rft, "evaluate.max_new_tokens"),
+        _further("rft", _run_rft, "evaluate.max_new_tokens", "evaluate.batch_tokens"),
         _further(
             "instructors",
             _run_instructors,
             "evaluate.max_new_tokens",
+            "evaluate.batch_tokens",
             "compare.instructor",
             check=_check_instructors,
         ),
