@@ -124,7 +124,7 @@ def test_the_manifest_says_what_came_from_what(run):
     do(run, "data")
     manifest = run.manifest()
     assert (manifest["schema"], manifest["seed"], manifest["config"]) == (
-        "realm.run/1",
+        "realm.run/2",
         7,
         run.config.dump(),
     )
@@ -150,10 +150,14 @@ def test_what_a_stage_spends_is_recorded(run):
     assert run.manifest()["stages"]["data"]["cost_usd"] == 0.75
 
 
-def test_a_manifest_that_is_none_is_refused(run):
-    write_json(run.path("manifest.json"), {"schema": "other"})
-    with pytest.raises(RunError, match=r"is no manifest of schema realm\.run/1"):
-        run.is_done("data")
+@pytest.mark.parametrize("content", [{"schema": "realm.run/1", "stages": {}}, ["no", "manifest"]])
+def test_a_run_folder_of_another_version_is_refused_and_left_as_it_is(run, content):
+    write_json(run.path("manifest.json"), content)
+    before = run.path("manifest.json").read_bytes()
+    with pytest.raises(RunError, match=r"made by another version of ReaLM.*--run, or delete"):
+        run.data()
+    assert [path.name for path in run.folder.iterdir()] == ["manifest.json"]
+    assert run.path("manifest.json").read_bytes() == before
 
 
 def interrupt(run, stage):

@@ -22,7 +22,7 @@ def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     make_tiny(folder / "model")
     (folder / "manifest.json").write_text(
-        json.dumps({"schema": "realm.run/1", "config": {"prompt": PROMPTS}})
+        json.dumps({"schema": "realm.run/2", "config": {"prompt": PROMPTS}})
     )
     return folder
 

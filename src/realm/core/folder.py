@@ -22,7 +22,7 @@ from realm.core.errors import RealmError, RunError
 from realm.core.jsonl import write_json
 from realm.core.stages import Stage
 
-SCHEMA = "realm.run/1"
+SCHEMA = "realm.run/2"
 
 
 class RunFolder(ABC):
@@ -132,9 +132,12 @@ class RunFolder(ABC):
             raise RunError(
                 f"{path}: cannot be read: {error}. Remove it and run again; every stage then runs anew."
             ) from None
-        if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
+        found = manifest.get("schema") if isinstance(manifest, dict) else None
+        if found != SCHEMA:
             raise RunError(
-                f"{path}: is no manifest of schema {SCHEMA}. Choose another run folder with --run."
+                f"{path}: this run folder was made by another version of ReaLM (its schema is "
+                f"{found!r}; this version writes {SCHEMA!r}) and cannot be continued. Choose "
+                "another folder with --run, or delete this one."
             )
         return manifest
 
