@@ -41,7 +41,7 @@ def test_same(kind, left, right, equal):
         ("number", "The answer is 3 + 4 = 7", 7),
         ("number", "The answer is blue.", None),
         ("text", "The answer is **Bo**.", "Bo"),
-        ("set", "The answer is Japan and South Korea.", ["Japan", "South Korea."]),
+        ("set", "The answer is Japan and South Korea.", ["Japan", "South Korea"]),
         ("set", "The answer is December 6, 2010.", ["December 6, 2010."]),
         ("set", "Hm", ["Hm"]),
         (

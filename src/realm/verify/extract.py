@@ -26,7 +26,7 @@ _MARK = re.compile(
 )
 # The same in other languages: "答案：B", "答案是 A", "Antwort: 42", "La réponse est 42".
 _FOREIGN_MARK = re.compile(
-    r"(?:答案|答え|正解|答|정답|답|(?<!\w)(?:(?:ant|svar|opl|lös)\w*|réponse|respuesta|risposta|resposta"
+    r"(?:选项|選項|答案|答え|正解|答|정답|답|(?<!\w)(?:(?:ant|svar|opl|lös)\w*|réponse|respuesta|risposta|resposta"
     r"|ответ|відповідь|odpowiedź|cevap|đáp án|jawaban|الإجابة|الجواب|उत्तर))(?:[ *_]\w+)?[\s*_]*"
     r"(?:[:=]|[是为為は은는]|\b(?:ist|est|es|è|é|är|er|jest)\b)",
     re.IGNORECASE,
@@ -36,14 +36,15 @@ _HEADING = re.compile(
     r"^[ #*|_>-]*(?:the |my )?(?:final |correct )?answer[ *_]*(?:\||\n)|^A:(?=[ \t]*[-$\d])",
     re.IGNORECASE | re.MULTILINE,
 )
-_HASHES = re.compile(r"^####[ \t]*(?=\S)", re.MULTILINE)
+_HASHES = re.compile(r"(?<![#\w])####[ \t]*(?=[^#\s])")
+_CALCULATION = re.compile(r"<<[^<>]{0,200}>>")  # GSM8K notes: "<<6*3=18>>18"
 _LEAD = re.compile(r"(?:so|thus|hence|therefore)?,? ?(?:the |my )", re.IGNORECASE)
 _NUMERIC = re.compile(r"[-+$€£]?\d")
 # "This answer is correct" behind an answer praises it and states none.
 _PRAISE = re.compile(
     r"(?:in)?correct\b|right\b|wrong\b|consistent\b|reasonable\b|verified\b", re.IGNORECASE
 )
-_BOX = re.compile(r"\\(?:boxed|fbox)\s*(?:\{|(?=\w))")
+_BOX = re.compile(r"\\(?:boxed|fbox|framebox)\s*(?:\{|(?=\w))")
 _FARTHEST_BOX = 30
 """Characters between two boxes that are one answer."""
 _BETWEEN_BOXES = re.compile(r"[\s$]*(?:,|;|,?\s*(?:and|or)|,?\s*\\text\{\s*(?:and|or)\s*\})?[\s$]*")
@@ -58,7 +59,7 @@ _ABBREVIATION = re.compile(
 _REST = re.compile(
     r"(?:[,;]| [-–—]) (?:and )?(?:who|which|where|when|while|with|as|because|since|but|so|not"
     r"|therefore|thus|hence|it|this|he|she|they|given|held|(?-i:[a-z]+(?:ing|ed)(?= )))\b"
-    r"| (?:because|since|according to|based on|as (?:shown|indicated|seen|per))\b",
+    r"| (?:because|since|rather than|instead of|according to|based on|as (?:shown|indicated|seen|per))\b",
     re.IGNORECASE,
 )
 # What leads to a statement: "Therefore, ", "Based on the table, ", "we see that ".
@@ -145,12 +146,12 @@ def find_stated(text: str, *, is_label: bool = False) -> Conclusion | None:
     '15'
     """
     text = _squeeze(text)
-    place, boxed = find_box(text)
+    box_end, boxed = find_box(text)
     patterns = (_MARK, _FOREIGN_MARK, _HEADING, _HASHES)
     marks = [mark for pattern in patterns for mark in pattern.finditer(text)]
     for mark in sorted(marks, key=lambda one: one.end())[: -_MOST_MARKS - 1 : -1]:
-        if boxed is not None and place >= mark.start():
-            break
+        if boxed is not None and box_end > mark.start():
+            break  # the box is the later one, or holds the mark
         is_hashes = mark.re is _HASHES
         rest = text[mark.end() : mark.end() + _LONGEST]
         code = _CODE.match(rest)
@@ -161,7 +162,8 @@ def find_stated(text: str, *, is_label: bool = False) -> Conclusion | None:
         # A fourth-level heading may be anything; "#### 42" is an answer before all others.
         if is_hashes and not _NUMERIC.match(statement) and (boxed is not None or len(marks) > 1):
             continue
-        if not statement or (boxed is not None and _PRAISE.match(statement)):
+        is_cut_off = _BOX.search(statement) or not re.search(r"\w", statement)
+        if is_cut_off or (boxed is not None and _PRAISE.match(statement)):
             continue
         return None if is_prose and _REFUSAL.search(statement) else _conclude(statement)
     return None if not boxed else Conclusion(clean(boxed), None)
@@ -179,10 +181,10 @@ def find_tagged(text: str) -> str | None:
 
 
 def find_box(text: str) -> tuple[int, str | None]:
-    r"""Return the place and the content of the last complete box; boxes side by side are one.
+    r"""Return the end and the content of the last complete box; boxes side by side are one.
 
     >>> find_box("$\\boxed{3}$ or $\\boxed{5}$")
-    (1, '3, 5')
+    (25, '3, 5')
     """
     boxes: list[tuple[int, int, str]] = []
     for found in list(_BOX.finditer(text))[-_MOST_MARKS:]:
@@ -197,7 +199,7 @@ def find_box(text: str) -> tuple[int, str | None]:
     while first and _are_joined(text[boxes[first - 1][1] : boxes[first][0]]):
         first -= 1
     joined = dict.fromkeys(inside.strip() for _, _, inside in boxes[first:])
-    return boxes[first][0], ", ".join(joined)
+    return boxes[-1][1], ", ".join(joined)
 
 
 def unwrap(span: str) -> str:
@@ -209,8 +211,11 @@ def unwrap(span: str) -> str:
     boxed = find_box(span)[1]
     if boxed is not None:
         return boxed.strip()
+    hashes = list(_HASHES.finditer(span))
+    if hashes:
+        return span[hashes[-1].end() :].split("\n")[0].strip()
     for opened in (span, _LEAD.sub("", span, count=1)):
-        mark = _MARK.match(opened) or _FOREIGN_MARK.match(opened) or _HASHES.match(opened)
+        mark = _MARK.match(opened) or _FOREIGN_MARK.match(opened)
         if mark:
             return opened[mark.end() :].strip()
     return span.strip()
@@ -261,7 +266,7 @@ def _squeeze(text: str) -> str:
 
     All patterns above run on such text: no run of spaces can cost them quadratic time.
     """
-    text = re.sub(r"[^\S\n]+", " ", text[-_SEARCHED:])
+    text = re.sub(r"[^\S\n]+", " ", _CALCULATION.sub("", text[-_SEARCHED:]))
     return re.sub(r" ?\n(?: ?\n)+ ?", "\n\n", text).strip()
 
 
@@ -270,7 +275,8 @@ def _find_implied(text: str) -> Conclusion | None:
     text = _squeeze(text)
     bare = _take_bare(text)
     if bare is not None:
-        return Conclusion(clean(bare), None) if clean(bare) else None
+        said = clean(bare)
+        return Conclusion(said, said if bare.endswith(".") else None) if said else None
     lines = [line for line in text.split("\n") if re.search(r"\w", line)]
     sentence = _open_statement(split_sentences(lines[-1][-_LONGEST:])[-1]) if lines else ""
     complement = _take_complement(sentence)

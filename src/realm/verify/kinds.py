@@ -19,13 +19,19 @@ _LETTER_FIRST = re.compile(
     r"\W*(?:([A-Z])\s*(?:[)\].:,*}>]+|\s[-–—(])|(?:[(\[]([a-z])[)\]]|([a-z])\)))\W*(?P<rest>.*)",
     re.DOTALL,
 )
-_OPTION = re.compile(r"\W*(?:the\s+)?(?:option|choice|answer)\s+(?=\W*[A-Za-z]\b)", re.IGNORECASE)
+_OPTION = re.compile(
+    r"\W*(?:(?:the|la|le|el|die|option|choice|answer|opción)\s+)+(?=\W*[A-Za-z]\b)", re.IGNORECASE
+)
 # What follows a letter where two choices are named: "or (C)", "/ B", ", C".
-_SECOND_CHOICE = re.compile(r"(?:or|and|vs)\b|[/&]|\W*[A-Z]\W*$", re.IGNORECASE)
+_SECOND_CHOICE = re.compile(
+    r"(?:(?i:or|and|vs)\b|[/&]|\W*[A-Za-z]\W*(?:$|[,;/&]|\b(?:or|and)\b))"
+    r"|.*(?:\b(?:or|and)|[,;/&])\s*[(\[]?[A-Z][)\].]",
+    re.DOTALL,
+)
 # "I would pick B", "it must be (D)", "故选D"; "B is the correct answer".
 _CHOSEN = re.compile(
-    r"(?:\b(?:pick|choose|select|go with|opt for|must be|correct is|right is)\b|[选選][择擇]?)"
-    r"[\s*]*(?:(?i:option|choice|answer)[\s*]+)?[(\[*]*([A-Z])\b(?!')"
+    r"(?:\b(?:pick|choose|select|go with|opt for|must be|[Ii]t is|(?i:so|therefore|thus|hence),?)\b"
+    r"|[选選][择擇]?)[\s*,]*(?:(?i:option|choice|answer)[\s*]+)?[(\[*]*([A-Z])\b(?!')"
     r"|(?:^|[\s(\[*])([A-Z])[)\]*]*\s+(?:is|must be)\s+(?:the\s+)?(?:right|correct|best)\b",
 )
 

@@ -27,7 +27,7 @@ from typing import Any, Literal
 from pydantic import PositiveFloat, PrivateAttr
 
 from realm.core.errors import RunError
-from realm.verify.extract import find_answer, find_box
+from realm.verify.extract import clean, find_answer, find_box, find_stated, unwrap
 from realm.verify.kinds import AnswerKind
 
 _LONGEST = 2000
@@ -65,6 +65,7 @@ _SYMBOLS = str.maketrans(
         **dict.fromkeys("‐‑‒–—−", "-"),
         **{"×": r"\times ", "·": r"\cdot ", "÷": "/", "∞": r"\infty ", "π": r"\pi "},
         **{"≤": r"\le ", "≥": r"\ge ", "≠": r"\ne ", "∪": r"\cup ", "∩": r"\cap "},
+        **{"½": r"\frac{1}{2}", "¼": r"\frac{1}{4}", "¾": r"\frac{3}{4}", "⅓": r"\frac{1}{3}"},
         **{"∈": r"\in ", "∅": r"\emptyset ", "ℝ": r"\mathbb{R}", "°": r"^\circ ", "±": r"\pm "},
     }
 )
@@ -98,6 +99,7 @@ _NUMBER = re.compile(
     r"(?P<whole>-?\d{1,40})|-?\d{0,40}\.\d{1,40}"
     r"|(?P<sign>-?)\\frac\s*(?:\{(-?\d{1,40})\}\s*\{(\d{1,40})\}|(\d)(\d))|(-?\d{1,40})/(\d{1,40})"
 )
+_NUMERIC = re.compile(r"(?=.*\d)(?:[^A-Za-z\\]|\\(?:frac|sqrt|cdot|times|pi)(?![A-Za-z]))+")
 _ROUNDING = Fraction(2, 10**6)
 """math-verify compares decimals to six places; a larger difference is one."""
 _ASSIGNED = re.compile(r"([A-Za-z])\s*=\s*([^=,]+)")
@@ -124,11 +126,9 @@ class MathAnswer(AnswerKind):
 
     def read(self, span: str) -> str | None:
         """Return the answer in LaTeX: what a box holds, a formula, or all of `span`."""
-        boxed = find_box(span)[1]
+        span = unwrap(span)
         closing = _CLOSING.fullmatch(span)
-        if boxed is None and closing:
-            return _keep(_get_formula(closing))
-        return _keep(boxed if boxed is not None else span)
+        return _keep(_get_formula(closing) if closing else span)
 
     def find(self, text: str) -> str | None:
         r"""Return the final answer in LaTeX: of a box, behind "the answer is", or all of a text.
@@ -139,10 +139,12 @@ class MathAnswer(AnswerKind):
         '\\frac{1}{2}'
         """
         text = text.strip()
+        boxed, stated = find_box(text)[1], find_stated(text)
+        if boxed is not None and (stated is None or stated.text == clean(boxed)):
+            return _keep(boxed)
         marks = list(_MARKED.finditer(text[-_CLOSING_PART:]))
         marked = _get_formula(marks[-1]) if marks else None
-        boxed = find_box(text)[1]
-        return _keep(boxed or marked or _take_bare(text) or _take_stated(text) or _take_last(text))
+        return _keep(marked or _take_bare(text) or _take_stated(text) or _take_last(text))
 
     def same(self, answer: Any, gold: Any) -> bool | None:
         """Return whether two answers are equal; `None` if that took too long."""
@@ -287,7 +289,7 @@ def _take_last(text: str) -> str | None:
     """Return the number that the last formula ends with: 4 of "so $x = 4$ and"."""
     formulas = list(_FORMULA.finditer(text[-_CLOSING_PART:]))
     result = _get_formula(formulas[-1]).rpartition("=")[2].strip() if formulas else ""
-    return result if _read_number(rewrite(result)) is not None else None
+    return result if _NUMERIC.fullmatch(result) else None
 
 
 def _get_formula(match: re.Match[str]) -> str:

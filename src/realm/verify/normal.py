@@ -17,6 +17,7 @@ _QUOTES = {
     **dict.fromkeys("“”„«»″", '"'),
     **dict.fromkeys("‘’‚′`´", "'"),
     **dict.fromkeys("‐‑‒–—−", "-"),
+    "\u2044": "/",
 }
 # NFKD would turn x² into x2 and 2½ into 21/2, which are other values.
 _POWER = re.compile("[⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+")

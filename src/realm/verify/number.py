@@ -143,7 +143,10 @@ def read_number(value: Any) -> Number | None:
         return Number(Fraction(value), False)
     if isinstance(value, float):
         return Number(Fraction(str(value)), False) if math.isfinite(value) else None
-    span = _tidy(unwrap(str(value))[-_LONGEST:])
+    span = unwrap(str(value))[-_LONGEST:]
+    if re.search(r"=.*\bor\b", span):  # x = 3 or x = 5
+        return None
+    span = _tidy(span)
     negative = _MINUS.match(span)
     span = span[negative.end() :] if negative else span
     found = _read_digits(span) or _read_words(span)
@@ -155,7 +158,8 @@ def read_number(value: Any) -> Number | None:
 def _tidy(span: str) -> str:
     r"""Return `span` in plain text: "\frac{3}{4}" as "3/4", "8{,}000" as "8,000", "x²" as "x^2"."""
     span = re.sub(r"\\(?:text|mathrm|textbf|mathbf|operatorname)\s*\{([^{}]*)\}", r" \1", span)
-    span = re.sub(r"\{,\}|,\\!", ",", span)
+    span = re.sub(r"\{,\}|,\\!", ",", re.sub(r"<<[^<>]*>>", "", span))
+    span = re.sub(r"(?<=\d) and a half\b", " 1/2", span)
     span = re.sub(r"(?<=\d)\\[,;:! ](?=\d{3}(?!\d))", ",", span)
     fraction = r"\\[dtc]?frac\s*(?:\{(-?\d+)\}\s*\{(\d+)\}|(\d)\s*(\d))"
     span = re.sub(fraction, lambda m: f" {m[1] or m[3]}/{m[2] or m[4]}", span)
@@ -176,6 +180,9 @@ def _read_digits(span: str) -> Number | None:
         return None
     value = _compute(found)
     before, after = span[: found.start()], span[found.end() :]
+    # A unit may have a power and a slash: "25 cm^2", "3 m/s", "kg*m/s^2".
+    after = re.sub(r"(?<=[a-z])\^?-?\d(?!\d)", "", after)
+    after = re.sub(r"(?<=[a-z])[*/](?=[a-z])", " ", after)
     if value is None or _CHANGED.search(before) or before.endswith(("-", "/")):
         return None
     percent = _PERCENT.match(after)
@@ -192,8 +199,6 @@ def _read_digits(span: str) -> Number | None:
         if not unit:
             return None
         after = after[unit.end() :]
-    # A unit may have a power and a slash: "25 cm^2", "3 m/s", "kg*m/s^2".
-    after = re.sub(r"(?<=[a-z])\^?-?\d(?!\d)|(?<=[a-z])[*/](?=[a-z])|[a-z]+\d*\b\d", "", after)
     is_changed = _CHANGED.search(after) or after[:1] in ("-", "/", ":", "(")
     return None if is_changed else Number(value, percent is not None)
 

@@ -23,11 +23,14 @@ _DETAIL = re.compile(
     r"^(?:\w+ed )?(?:from|in|at|on|by) (?:the )?(?=[a-z])"
 )
 _BRACKETS = re.compile(r"\(([^()]*)\)|\[([^\[\]]*)\]")
+_ENCLOSED = re.compile(r"[\[({]([^\[\](){}]*,[^\[\](){}]*)[\])}]")
 _TRUTH = {"true": "yes", "false": "no"}
 _QUANTITY = re.compile(
     r"(?:[a-z]+\.? )?#?(?P<number>[-+]?[$€£]?[\d,]*\.?\d+|\b[a-z]+)(?:(?:st|nd|rd|th)\b|%)?"
     r"(?:[ -]+(?P<unit>[a-z][a-z /'-]{0,40}))?"
 )
+_WORDS_OF_STATEMENT = 3
+"""Spaces between commas that tell a sentence from a list of items."""
 _MOST_ITEMS = 200
 """Items of a set; nothing equals a larger one."""
 _LONGEST = 10_000
@@ -69,21 +72,24 @@ class SetAnswer(AnswerKind):
 
     def read(self, span: str) -> list[str] | None:
         """Return the items that `span` lists, as they are written."""
-        return split_items(unwrap(span)) or None
+        enclosed = _ENCLOSED.fullmatch(unwrap(span))
+        return split_items(enclosed[1] if enclosed else unwrap(span)) or None
 
     def find(self, text: str) -> list[str] | None:
         """Return the items of the final answer, or a sentence that may state them.
 
         >>> SetAnswer().find("The answer is Japan and South Korea.")
-        ['Japan', 'South Korea.']
+        ['Japan', 'South Korea']
         """
         found = find_answer(text)
         if found is None:
             return None
         if not found.text:
             return [f"{found.sentence}."]
-        items = split_items(found.sentence or found.text)
-        if items and found.sentence:
+        items = self.read(found.sentence or found.text) or []
+        # A list of short items states none of them alone.
+        is_list = len(items) > 1 and all(item.count(" ") < _WORDS_OF_STATEMENT for item in items)
+        if items and found.sentence and not is_list:
             items[-1] += "."
         return items or None
 
@@ -129,7 +135,7 @@ def _join(value: Any) -> str:
 def _list_normals(value: Any) -> tuple[str, ...]:
     """Return the normal form of each item, each once."""
     parts = value if isinstance(value, list | tuple | set) else [value]
-    joined = " ; ".join(map(str, parts))
+    joined = " ; ".join(str(part).replace("\n", " ; ") for part in parts)
     return _split_normals(joined) if len(joined) <= _LONGEST else ()
 
 
