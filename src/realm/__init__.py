@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from realm.domains.domain import Domain
     from realm.domains.files import read_problems
     from realm.domains.reasoning_gym import ReasoningGymDomain
-    from realm.results import Results
+    from realm.evaluate.results import Results
     from realm.run import Run
     from realm.verify.judge import judge, render_completion
     from realm.verify.verifier import Verifier
@@ -32,7 +32,7 @@ _MODULES = {
     "Problem": "realm.core.records",
     "RealmError": "realm.core.errors",
     "ReasoningGymDomain": "realm.domains.reasoning_gym",
-    "Results": "realm.results",
+    "Results": "realm.evaluate.results",
     "Route": "realm.core.records",
     "RouteSet": "realm.core.records",
     "Run": "realm.run",

@@ -270,9 +270,13 @@ def compare_methods(run: Run, dry_run: bool, force: bool) -> None:
               time is printed after each
     Example:  realm compare configs/compare.yaml --set compare.seeds=2
     """
-    from realm.evaluate.compare import compare
+    from realm.evaluate.compare import run_comparison
+    from realm.evaluate.report.tables import print_results
 
-    compare(run, dry_run=dry_run, force=force)
+    results = run_comparison(run, dry_run=dry_run, force=force)
+    if results is not None:
+        print_results(results)
+        typer.echo(f"\nresults  {run.path('results.json')}\nreport   {run.path('report.html')}")
 
 
 @add_verb("ask")
@@ -304,14 +308,17 @@ def ask_model(
     Costs:    one completion, and K more with --self-routes K
     Example:  realm ask runs/demo "A gold member had a scan. ..." --self-routes 4
     """
-    from realm.evaluate.question import ask
+    from realm.evaluate.ask import ask_question
 
     text = sys.stdin.read() if question == "-" else question
-    reply = ask(model, text, self_routes=self_routes, max_new_tokens=max_new_tokens, seed=seed)
+    reply = ask_question(
+        model, text, self_routes=self_routes, max_new_tokens=max_new_tokens, seed=seed
+    )
     typer.echo(reply.describe())
 
 
 def _print_results(run: Run) -> None:
-    from realm.evaluate.exam import print_results
+    from realm.evaluate.report.tables import print_results
+    from realm.evaluate.results import read_results
 
-    print_results(run)
+    print_results(read_results(run.folder))

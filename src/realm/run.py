@@ -16,7 +16,7 @@ from realm.core.stages import Stage
 from realm.core.tables import local_path
 from realm.core.targets import fingerprint
 from realm.domains.domain import GivenSettings
-from realm.results import Results
+from realm.evaluate.results import Results, read_results
 from realm.stages import STAGES
 from realm.train.rounds import next_round
 
@@ -95,7 +95,7 @@ class Run(RunFolder):
     def evaluate(self, *, force: bool = False) -> Results:
         """Evaluate all models and the routes, unless that is up to date, and return the results."""
         self.do("eval", force=force)
-        return Results.read(self.path("results.json"))
+        return read_results(self.folder)
 
     def report(self, *, force: bool = False) -> Path:
         """Write report.html, unless that is up to date, and return its path."""

@@ -56,7 +56,7 @@ def _check_train(run: Run) -> None:
 
 
 def _run_evaluate(run: Run) -> None:
-    from realm.evaluate.exam import run_evaluate
+    from realm.evaluate import run_evaluate
 
     run_evaluate(run)
 

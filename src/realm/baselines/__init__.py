@@ -1,1 +1,1 @@
-"""Other ways to use the same problems and routes; one comparison a file."""
+"""Other methods on the same problems and routes: a file for each one that trains."""

@@ -1,14 +1,15 @@
-"""CoT-Synthesizer (Zhang et al., arXiv 2501.01668): a model taught to write a better answer from several candidates.
+"""CoT-Synthesizer (Zhang et al., arXiv 2501.01668): write a better answer from several candidates.
 
-Its data pipeline: candidates of each training problem, a synthesized answer by the teacher, a filter that keeps the right
-ones, and supervised training on `question + candidates -> synthesis + answer`. In use it is shown the same candidates that
-an assisted prompt shows. Our reading for a teacher that writes chains with a guide: its synthesis is its guided chain of the
-problem, which for the scripted expert is what it writes whatever the candidates say.
+Its data pipeline: candidates of each training problem, a synthesized answer by the teacher, a
+filter that keeps the right ones, and supervised training on `question + candidates -> synthesis +
+answer`. In use it is shown the candidates that an assisted prompt shows. Our reading for a teacher
+that writes chains with a guide: its synthesis is its guided chain of the problem. The scripted
+expert writes the same chain whatever the candidates say.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -18,86 +19,102 @@ from realm.bank.eligible import (
     select_teachable_routes,
     select_training_routes,
 )
-from realm.baselines.further import completion_opening, rollouts_of, train_further
-from realm.config.root import Config
+from realm.baselines.further import count_rollouts, get_completion_opening, train_further
 from realm.core.jsonl import read_problems, read_routes
-from realm.core.records import Problem, Route
 from realm.method.perturb import alter_routes
 from realm.method.prompt import render_prompt, render_reasoning
-from realm.method.steps import drop_opening_answer
+from realm.method.steps import without_opening_answer
 
 if TYPE_CHECKING:
+    from realm.config.root import Config
+    from realm.core.records import Problem, Route
     from realm.run import Run
+    from realm.verify.verifier import Verifier
 
 
 def run_cot_synthesizer(run: Run) -> None:
-    """Train RUN/distilled to synthesize, on as many completions as ReaLM has rollouts, and write RUN/model."""
-    config = run.config
+    """Train RUN/distilled to synthesize, for ReaLM's number of completions; write RUN/model."""
     problems = {
         problem.id: problem
         for problem in read_problems(run.path("problems.jsonl"))
         if problem.split == "train"
     }
-    routes = read_routes(run.path("routes.jsonl"))
-    count, opening = rollouts_of(run), completion_opening(run)
-    rows = synthesis_rows(
+    rows = make_synthesis_rows(
         problems,
-        routes,
-        count,
-        show=run.domain.verifier.render,
-        config=config,
-        opening=opening,
+        read_routes(run.path("routes.jsonl")),
+        count_rollouts(run),
+        config=run.config,
+        verifier=run.domain.verifier,
+        opening=get_completion_opening(run),
     )
     train_further(run, "cot_synthesizer", rows, "CoT-Synthesizer (arXiv 2501.01668)")
 
 
-def synthesis_rows(
+def make_synthesis_rows(
     problems: Mapping[str, Problem],
     routes: Sequence[Route],
     count: int,
     *,
-    show: Callable[[Any], str],
     config: Config,
+    verifier: Verifier,
     opening: str = "",
 ) -> list[dict[str, Any]]:
-    """Return `count` rows: problem after problem, each time with candidates drawn anew and one of its right syntheses.
+    """Return `count` rows: problem after problem, each time with candidates drawn anew.
 
-    A synthesis is a right chain written with the guide, or without where nobody wrote with one; the candidates are never
-    among them. `prompt.assisted` is the prompt: a synthesizer is asked by its own.
+    The synthesis is one of the problem's right chains, and never among the candidates. The prompt
+    is `prompt.assisted`, which a synthesizer has of its own.
+
+    Args:
+        problems: The training problems by id.
+        routes: All routes.
+        count: Number of rows.
+        config: The settings.
+        verifier: Renders answers.
+        opening: Text that each completion begins with.
     """
     bank = select_training_routes(routes, config.routes.held_out, problems)
+    syntheses = _collect_syntheses(routes, bank, problems, config)
+    names, rows, rng = list(syntheses), [], Random(f"{config.seed}|altered")
+    for number in range(count if names else 0):
+        turn, place = divmod(number, len(names))
+        problem = problems[names[place]]
+        chain = syntheses[problem.id][turn % len(syntheses[problem.id])]
+        candidates = exclude_chain(bank[problem.id], chain)
+        draw = {"seed": config.seed, "row_id": problem.id, "step": turn, "mix": config.train.mix}
+        shown = draw_routes(candidates, config.train.fade.routes, **draw)
+        if not shown.routes:
+            continue
+        answer = verifier.render(problem.answer)
+        if rng.random() < config.distill.altered_share:
+            shown = alter_routes(shown, chain, answer, verifier.render, rng)
+        row = {
+            "problem_id": problem.id,
+            "prompt": render_prompt(problem.question, shown, assisted=config.prompt.assisted),
+            "completion": opening + render_reasoning(without_opening_answer(chain), answer),
+            "route": chain.source,
+        }
+        rows.append(row)
+    return rows
+
+
+def _collect_syntheses(
+    routes: Sequence[Route],
+    bank: Mapping[str, Sequence[Route]],
+    problems: Mapping[str, Problem],
+    config: Config,
+) -> dict[str, list[Route]]:
+    """Return the right chains of each problem that has candidates.
+
+    Chains written with the guide are taken. The others are taken only if nobody wrote with a
+    guide or, with `distill.use_unguided_when_missing`, if the problem has no guided chain.
+    """
     chains: dict[str, list[Route]] = {}
     for route in select_teachable_routes(routes, config.routes.held_out, problems):
         if route.correct and bank.get(route.problem_id):
             chains.setdefault(route.problem_id, []).append(route)
     guided = {name: [route for route in group if route.guided] for name, group in chains.items()}
-    if any(guided.values()):
-        chains = {
-            name: guided[name] or group
-            for name, group in chains.items()
-            if guided[name] or config.distill.use_unguided_when_missing
-        }
-    names, rows, rng = list(chains), [], Random(f"{config.seed}|altered")
-    for number in range(count if names else 0):
-        turn, place = divmod(number, len(names))
-        problem = problems[names[place]]
-        chain = chains[problem.id][turn % len(chains[problem.id])]
-        candidates = exclude_chain(bank[problem.id], chain)
-        draw = {"seed": config.seed, "row_id": problem.id, "step": turn, "mix": config.train.mix}
-        shown = draw_routes(candidates, config.train.fade.routes, **draw)
-        if shown.routes:
-            if rng.random() < config.distill.altered_share:
-                shown = alter_routes(shown, chain, show(problem.answer), show, rng)
-            completion = opening + render_reasoning(
-                drop_opening_answer(chain), show(problem.answer)
-            )
-            prompt = render_prompt(problem.question, shown, assisted=config.prompt.assisted)
-            rows.append(
-                {
-                    "problem_id": problem.id,
-                    "prompt": prompt,
-                    "completion": completion,
-                    "route": chain.source,
-                }
-            )
-    return rows
+    if not any(guided.values()):
+        return chains
+    if config.distill.use_unguided_when_missing:
+        return {name: guided[name] or group for name, group in chains.items()}
+    return {name: group for name, group in guided.items() if group}

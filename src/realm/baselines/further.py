@@ -1,89 +1,108 @@
-"""More supervised training from the same start: the control of every RL method, and the last step of other baselines.
+"""More supervised training from the same start: the control of all RL methods.
 
-It trains on as many completions as ReaLM has rollouts, with the settings of distillation and over them those of `compare.further_sft`,
-so that a gain of ReaLM over it is none of longer training.
+It is also the last step of other baselines. It trains on as many completions as ReaLM has rollouts,
+so that a gain of ReaLM over it is not due to longer training. The settings are those of
+distillation, and over them those of `compare.further_sft`.
 """
 
 from __future__ import annotations
 
+import logging
 import math
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from realm.config.root import Config
-from realm.core.jsonl import read_jsonl, write_jsonl
-from realm.policy import load_checkpoint
-from realm.train.rl import count_rollouts, make_grpo_arguments, select_rl_problems
-from realm.train.sft import (
-    completion_affixes,
-    make_sft_arguments,
-    require_room,
-    tokenize_rows,
-    train_on_rows,
-)
-from realm.train.trl import find_context_length
+from realm.core.jsonl import read_jsonl, read_problems, write_jsonl
 
 if TYPE_CHECKING:
+    from realm.config.root import Config
+    from realm.core.records import Problem
     from realm.run import Run
+
+# Everything that loads torch is imported in the functions: `realm compare --dry-run` needs none.
+
+logger = logging.getLogger(__name__)
 
 
 def run_further(run: Run) -> None:
-    """Train RUN/distilled further on what it was distilled from, and write RUN/model."""
-    train_further(
-        run, "further", read_jsonl(run.path("sft.jsonl")), "more of the same distillation"
-    )
+    """Train RUN/distilled on more of what it was distilled from, and write RUN/model."""
+    rows = read_jsonl(run.path("sft.jsonl"))
+    train_further(run, "further", rows, "more of the same distillation")
 
 
-def rollouts_of(run: Run) -> int:
+def read_training_problems(run: Run) -> list[Problem]:
+    """Return the problems that reinforcement learning uses."""
+    problems = read_problems(run.path("problems.jsonl"))
+    return [one for one in problems if one.split == "train"][: run.config.train.problems]
+
+
+def count_rollouts(run: Run) -> int:
     """Return how many completions ReaLM samples and learns from under these settings."""
-    arguments = make_grpo_arguments(
-        run.config, Path("unused"), num_problems=len(select_rl_problems(run))
-    )
-    return count_rollouts(arguments)
+    from realm.train.rl import grpo_arguments, num_rollouts
+
+    num_problems = len(read_training_problems(run))
+    return num_rollouts(grpo_arguments(run.config, Path("unused"), num_problems=num_problems))
 
 
-def further_settings(run: Run) -> Config:
-    """Return the config with `distill.sft` as a baseline trains on: `compare.further_sft` over it, and ReaLM's number of completions."""
+def make_further_config(run: Run) -> Config:
+    """Return the config whose `distill.sft` trains on as many completions as ReaLM has rollouts."""
+    from realm.train.sft import sft_arguments
+
     config = run.config
     sft = config.distill.sft | config.compare.further_sft
-    arguments = make_sft_arguments(config.with_settings({"distill.sft": sft}), Path("unused"))
+    arguments = sft_arguments(config.with_settings({"distill.sft": sft}), Path("unused"))
     per_step = (
         arguments.per_device_train_batch_size
         * arguments.gradient_accumulation_steps
         * arguments.world_size
     )
-    steps = max(1, math.ceil(rollouts_of(run) / per_step))
+    steps = max(1, math.ceil(count_rollouts(run) / per_step))
     return config.with_settings({"distill.sft": sft | {"max_steps": steps}})
 
 
-def completion_opening(run: Run) -> str:
-    """Return what every taught completion begins with: an empty private thinking, where the model thinks in private."""
-    return _load(run)[2]
+def get_completion_opening(run: Run) -> str:
+    """Return the text that every taught completion begins with.
 
-
-def train_further(run: Run, stage: str, rows: Sequence[Mapping[str, Any]], how: str) -> None:
-    """Train RUN/distilled on `rows` (problem_id, prompt, completion) for ReaLM's number of completions, and write RUN/model.
-
-    Without any row there is nothing to learn, and the model stays what it was.
+    It is an empty private thought if the model thinks in private, and else nothing.
     """
+    return _load_start(run)[2]
+
+
+def train_further(run: Run, stage: str, rows: Sequence[Mapping[str, Any]], title: str) -> None:
+    """Train RUN/distilled for ReaLM's number of completions, and write RUN/model.
+
+    Args:
+        run: The cell.
+        stage: The stage, whose work folder keeps checkpoints.
+        rows: What to teach: problem_id, prompt and completion. Without rows the model stays as is.
+        title: What the model card says of the training.
+    """
+    from realm.train.sft import require_room, sft_arguments, tokenize_rows, train_on_rows
+    from realm.train.trl import context_of
+
     write_jsonl(run.path("taught.jsonl"), map(dict, rows))
+    start = run.path("distilled")
     if not rows:
-        print(f"{how}: there is no row to train on; the model stays what it was.")
+        logger.info("%s: there is no row to train on; the model stays as it is.", title)
         shutil.rmtree(run.path("model"), ignore_errors=True)
-        shutil.copytree(run.path("distilled"), run.path("model"))
+        shutil.copytree(start, run.path("model"))
         return
-    network, tokenizer, _, closing = _load(run)
-    settings = further_settings(run)
-    arguments = make_sft_arguments(settings, run.work(stage))
+    network, tokenizer, _, closing = _load_start(run)
+    config = make_further_config(run)
+    arguments = sft_arguments(config, run.work(stage))
     dataset = tokenize_rows(rows, tokenizer, system=run.config.prompt.system, closing=closing)
-    start = str(run.path("distilled"))
-    require_room(start, find_context_length(network.config), arguments, rows, dataset)
-    train_on_rows(run, dataset, tokenizer, arguments, start=start, output="model", how=how)
+    require_room(str(start), context_of(network.config), arguments, rows, dataset)
+    names = {"start": str(start), "output": "model", "how": title}
+    train_on_rows(config, run, dataset, tokenizer, arguments, **names)
 
 
-def _load(run: Run) -> tuple[Any, Any, str, str]:
+def _load_start(run: Run) -> tuple[Any, Any, str, str]:
+    """Return the distilled model, its tokenizer, and what opens and closes its completions."""
+    from realm.policy import load_checkpoint
+    from realm.train.sft import frame, stop_tokens
+
     network, tokenizer = load_checkpoint(run.path("distilled"))
-    opening, closing = completion_affixes(network, tokenizer, run.config)
-    return network, tokenizer, opening, closing
+    stops = stop_tokens(network.generation_config.eos_token_id, tokenizer)
+    return network, tokenizer, *frame(tokenizer, run.config, stops)

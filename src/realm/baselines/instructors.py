@@ -1,69 +1,65 @@
-"""LLMs-as-Instructors (Ying et al., arXiv 2407.00497): new items written from the student's errors, and training on them.
+"""LLMs-as-Instructors (Ying et al., arXiv 2407.00497): train on problems like those got wrong.
 
-The student answers training problems; for each error the instructor writes new problems of the same kind with their chains.
-The domain may be the instructor itself (`Domain.make_instructor`). Otherwise `compare.instructor`
-names a function that asks a teacher.
+The student answers training problems. For each error an instructor writes new problems of the same
+kind with their chains of thought. The instructor is the function that `compare.instructor` names,
+or else the domain's own (`Domain.make_instructor`).
 """
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from realm.baselines.further import completion_opening, rollouts_of, train_further
-from realm.config.root import Config
+from realm.baselines.further import (
+    count_rollouts,
+    get_completion_opening,
+    read_training_problems,
+    train_further,
+)
 from realm.core.errors import ConfigError
 from realm.core.jsonl import read_problems
 from realm.core.records import Problem, RouteSet
 from realm.core.targets import load_target
-from realm.domains import Domain, load_domain
-from realm.evaluate.ask import ask_about, ask_all
+from realm.evaluate.ask import LazyPolicy, make_prompt, sample_and_judge
 from realm.method.prompt import render_prompt, render_reasoning
-from realm.train.rl import select_rl_problems
 
 if TYPE_CHECKING:
     from realm.run import Run
 
-Item = tuple[str, str, str]
+logger = logging.getLogger(__name__)
+
+Exercise = tuple[str, str, str]
 """A new problem: question, chain of thought, and the text of its answer."""
-Instructor = Callable[[Problem, str | None, random.Random], Item | None]
+Instructor = Callable[[Problem, Any, random.Random], Exercise | None]
+"""Called with a problem, the student's wrong answer (`None` if it gave none) and a generator."""
 
 
 def run_instructors(run: Run) -> None:
-    """Train RUN/distilled on items that the instructor writes from its errors, and write RUN/model."""
-    config = run.config
-    domain, rollouts = run.domain, rollouts_of(run)
-    asked = [ask_about(problem, config) for problem in select_rl_problems(run)[:rollouts]]
-    answers = ask_all(
-        str(run.path("distilled")),
-        asked,
+    """Train RUN/distilled on exercises written from its errors, and write RUN/model."""
+    config, rollouts = run.config, count_rollouts(run)
+    prompts = [make_prompt(one, config) for one in read_training_problems(run)[:rollouts]]
+    policy, file = (
+        LazyPolicy(run.path("distilled"), config),
         run.work("instructors") / "answers.jsonl",
-        config=config,
-        domain=domain,
-        description="instructors: asking the student",
     )
+    groups = sample_and_judge(run, policy, prompts, file, mode="instructors")
     errors = [
-        (asked[row["number"]].problem, row["judgement"]["answer"])
-        for row in answers
-        if not row["correct"]
+        (prompt.problem, answer.judged.answer)
+        for prompt, [answer] in zip(prompts, groups, strict=True)
+        if answer.judged.correct is False
     ]
     problems = read_problems(run.path("problems.jsonl"))
     known = {problem.question for problem in problems}
-    items = list(
-        new_items(
-            errors,
-            load_instructor(config, domain, problems),
-            rollouts,
-            known=known,
-            seed=config.seed,
-        )
-    )
-    print(
-        f"LLMs-as-Instructors: {len(errors)} errors on {len(asked)} problems; {len(items)} new items are taught."
-    )
-    run.record_figures({"rollouts": len(asked), "errors": len(errors), "items": len(items)})
-    opening = completion_opening(run)
+    instructor = load_instructor(run, problems)
+    exercises = list(write_exercises(errors, instructor, rollouts, known, seed=config.seed))
+    logger.info(
+        "LLMs-as-Instructors: %d errors on %d problems; %d new problems are taught.",
+        len(errors), len(prompts), len(exercises),
+    )  # fmt: skip
+    run.record_figures({"rollouts": len(prompts), "errors": len(errors), "items": len(exercises)})
+    opening = get_completion_opening(run)
     rows = [
         {
             "problem_id": problem.id,
@@ -73,64 +69,55 @@ def run_instructors(run: Run) -> None:
             "completion": opening + render_reasoning(chain, answer),
             "route": "instructor",
         }
-        for problem, (question, chain, answer) in items
+        for problem, (question, chain, answer) in exercises
     ]
     train_further(run, "instructors", rows, "LLMs-as-Instructors (arXiv 2407.00497)")
 
 
-def new_items(
-    errors: Sequence[tuple[Problem, str | None]],
-    write: Instructor,
+def write_exercises(
+    errors: Sequence[tuple[Problem, Any]],
+    instructor: Instructor,
     count: int,
-    *,
     known: set[str],
+    *,
     seed: int,
-) -> Iterator[tuple[Problem, Item]]:
-    """Yield up to `count` (problem, new item) pairs, error after error and round again; no question comes twice.
+) -> Iterator[tuple[Problem, Exercise]]:
+    """Yield up to `count` (problem, exercise) pairs, error after error and round again.
 
-    A round in which nothing new is written is the last one.
+    No question comes twice, and none is `known`. A round without a new exercise is the last.
     """
-    known, written = set(known), 0
+    seen, written = set(known), 0
     for turn in range(count):
         before = written
         for problem, answer in errors:
             if written == count:
                 return
-            item = write(problem, answer, random.Random(f"instructor:{seed}:{turn}:{problem.id}"))
-            if item is not None and item[0] not in known:
-                known.add(item[0])
+            rng = random.Random(f"instructor:{seed}:{turn}:{problem.id}")
+            exercise = instructor(problem, answer, rng)
+            if exercise is not None and exercise[0] not in seen:
+                seen.add(exercise[0])
                 written += 1
-                yield problem, item
+                yield problem, exercise
         if written == before:
             return
 
 
-def check_instructors(run: Run) -> None:
-    """Raise a user's mistake in the settings of this stage, before any stage has spent time."""
-    load_instructor(run.config, run.domain, [])
-
-
-def can_instruct(config: Config) -> bool:
-    """Return whether there is somebody who writes new problems."""
-    return (
-        config.compare.instructor is not None or load_domain(config).make_instructor([]) is not None
-    )
-
-
-def load_instructor(config: Config, domain: Domain, problems: Sequence[Problem]) -> Instructor:
-    """Return the function that writes new problems: the config's, or else the domain's.
+def load_instructor(run: Run, problems: Sequence[Problem]) -> Instructor:
+    """Return who writes exercises; none of them repeats one of `problems`.
 
     Raises:
-        ConfigError: There is neither.
+        ConfigError: There is no instructor, or it cannot be loaded.
     """
+    config = run.config
     if config.compare.instructor is not None:
-        setting = f"{config.source}: compare.instructor"
-        return load_target(config.compare.instructor, config.resolve("."), setting)
-    instructor = domain.make_instructor(problems)
+        return load_target(
+            config.compare.instructor, config.resolve("."), f"{config.source}: compare.instructor"
+        )
+    instructor = run.domain.make_instructor(problems)
     if instructor is None:
         raise ConfigError(
-            f"{config.source}: compare.methods: instructors needs somebody who writes new problems, "
-            f"and the domain {domain.name} defines no make_instructor. Name a function in "
+            f"{config.source}: compare.methods: instructors needs someone who writes new problems, "
+            f"and the domain {config.domain.kind} has no make_instructor. Name a function in "
             "compare.instructor, or leave the method out."
         )
     return instructor

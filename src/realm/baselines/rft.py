@@ -1,52 +1,59 @@
-"""RFT, rejection-sampling fine-tuning (Yuan et al., arXiv 2308.01825): train the student on its own right chains."""
+"""RFT, rejection-sampling fine-tuning (Yuan et al., arXiv 2308.01825).
+
+The student is trained on its own right chains.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from realm.baselines.further import rollouts_of, train_further
-from realm.evaluate.ask import Asked, ask_about, ask_all
-from realm.train.rl import select_rl_problems
+from realm.baselines.further import count_rollouts, read_training_problems, train_further
+from realm.evaluate.ask import LazyPolicy, Sampling, make_prompt, sample_and_judge
 
 if TYPE_CHECKING:
+    from realm.evaluate.records import Answer, EvalPrompt
     from realm.run import Run
+
+logger = logging.getLogger(__name__)
 
 
 def run_rft(run: Run) -> None:
-    """Sample RUN/distilled as often as ReaLM does, train it on its own right chains, and write RUN/model."""
-    config = run.config
-    problems, rollouts = select_rl_problems(run), rollouts_of(run)
-    num_samples = max(1, rollouts // len(problems))
-    asked = [ask_about(problem, config) for problem in problems[:rollouts]]
-    rows = ask_all(
-        str(run.path("distilled")),
-        asked,
+    """Train RUN/distilled on right ones of as many samples as ReaLM has; write RUN/model."""
+    config, rollouts = run.config, count_rollouts(run)
+    problems = read_training_problems(run)
+    temperature = config.train.grpo.get("temperature", 1.0)
+    prompts = [make_prompt(problem, config) for problem in problems[:rollouts]]
+    groups = sample_and_judge(
+        run,
+        LazyPolicy(run.path("distilled"), config),
+        prompts,
         run.work("rft") / "samples.jsonl",
-        config=config,
-        domain=run.domain,
-        description="rft: sampling the student",
-        num_samples=num_samples,
-        temperature=config.train.grpo.get("temperature", 1.0),
+        mode="rft",
+        sampling=Sampling(max(1, rollouts // len(problems)), temperature),
     )
-    right = right_chains(rows, asked)
-    print(
-        f"RFT: {len(rows)} samples of {len(asked)} problems; {len(right)} right, well-formed and distinct ones are taught."
-    )
-    run.record_figures({"rollouts": len(rows), "right": len(right)})
-    train_further(run, "rft", right, "rejection-sampling fine-tuning (arXiv 2308.01825)")
+    rows = select_right_chains(prompts, groups)
+    num_samples = sum(map(len, groups))
+    logger.info(
+        "RFT: %d samples of %d problems; %d right, well-formed and distinct ones are taught.",
+        num_samples, len(prompts), len(rows),
+    )  # fmt: skip
+    run.record_figures({"rollouts": num_samples, "right": len(rows)})
+    train_further(run, "rft", rows, "rejection-sampling fine-tuning (arXiv 2308.01825)")
 
 
-def right_chains(rows: Sequence[Mapping[str, Any]], asked: Sequence[Asked]) -> list[dict[str, Any]]:
-    """Return the samples to teach: right, with all blocks, and each text of a problem once."""
-    kept: dict[tuple[int, str], dict[str, Any]] = {}
-    for row in rows:
-        if row["correct"] and row["judgement"]["well_formed"]:
-            chain = {
-                "problem_id": row["problem_id"],
-                "prompt": asked[row["number"]].prompt,
-                "completion": row["completion"],
-                "route": "self",
-            }
-            kept.setdefault((row["number"], " ".join(row["completion"].split())), chain)
-    return list(kept.values())
+def select_right_chains(
+    prompts: Sequence[EvalPrompt], groups: Sequence[Sequence[Answer]]
+) -> list[dict[str, Any]]:
+    """Return the samples to teach: right and well-formed, each text of a problem once."""
+    rows = []
+    for prompt, group in zip(prompts, groups, strict=True):
+        texts: dict[str, str] = {}
+        for answer in group:
+            if answer.judged.correct and answer.judged.well_formed:
+                texts.setdefault(" ".join(answer.judged.text.split()), answer.judged.text)
+        for text in texts.values():
+            row = {"problem_id": prompt.problem.id, "prompt": prompt.text, "completion": text}
+            rows.append(row | {"route": "self"})
+    return rows

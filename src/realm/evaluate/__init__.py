@@ -1,1 +1,71 @@
-"""Evaluation: ask, judge, compare and report."""
+"""Evaluation: every model and the routes themselves on the held-out splits."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from realm.core.jsonl import write_json, write_jsonl
+
+if TYPE_CHECKING:
+    from realm.evaluate.eval_set import EvalSet
+    from realm.evaluate.records import Answer, Measurement
+    from realm.run import Run
+
+
+def run_evaluate(run: Run) -> None:
+    """Ask every model there is every evaluation problem; write answers.jsonl and results.json.
+
+    Answers are kept batch by batch, so an interrupted evaluation continues where it stopped.
+    Without a model only the routes themselves are evaluated.
+    """
+    from realm.evaluate.claims import list_eval_families
+    from realm.evaluate.eval_set import load_eval_set, measure_routes
+    from realm.evaluate.results import build_results
+
+    eval_set = load_eval_set(run)
+    answers, measurements = _ask_models(run, eval_set)
+    results = build_results(
+        [*measurements, *measure_routes(eval_set, run)],
+        list_eval_families(list(eval_set.splits)) if run.config.model else [],
+        seed=run.config.seed,
+        is_nested=False,
+        left_out=dict(eval_set.left_out),
+    )
+    write_jsonl(run.path("answers.jsonl"), (answer.to_row() for answer in answers))
+    write_json(run.path("results.json"), results.to_json())
+
+
+def _ask_models(run: Run, eval_set: EvalSet) -> tuple[list[Answer], list[Measurement]]:
+    from realm.evaluate.ask import LazyPolicy
+    from realm.evaluate.modes import TASKS, ask_task
+
+    # The long prompts come first, so that a context too short shows at once.
+    names = ["assisted", "autonomous", *(["samples"] if run.config.evaluate.samples else [])]
+    answers, measurements = [], []
+    for method, model in _find_models(run).items():
+        policy = LazyPolicy(model, run.config, method)
+        for name in names:
+            asked, measured = ask_task(
+                TASKS[name],
+                run,
+                eval_set,
+                policy,
+                run.work("eval") / f"{method}-{name}.jsonl",
+                num_samples=run.config.evaluate.samples,
+            )
+            answers += asked
+            # The modes of `realm compare` that only re-use the routes shown are left out here.
+            measurements += [one for one in measured if one.mode != "best_of_routes"]
+    return answers, measurements
+
+
+def _find_models(run: Run) -> dict[str, str]:
+    """Return the models by method: the base, and what distillation and training wrote."""
+    if run.config.model is None:
+        return {}
+    models = {"base": run.config.resolve_model()}
+    if run.config.recipe == "r1" and run.path("distilled").is_dir():
+        models["distilled"] = str(run.path("distilled"))
+    if run.path("model").is_dir():
+        models["realm"] = str(run.path("model"))
+    return models

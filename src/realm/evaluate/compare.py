@@ -1,117 +1,251 @@
-"""Run a comparison: every cell once, with the time that is left, and the results after each seed."""
+"""Run a comparison: each cell once, with the time left, and the results after each seed."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import logging
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import typer
-
-from realm.config.root import Config
-from realm.core.errors import ConfigError
+from realm.bank.worth import MAJORITY
+from realm.core.errors import ConfigError, RunError
 from realm.core.jsonl import write_json
-from realm.evaluate.cells import Cell, plan
-from realm.evaluate.findings import families, results
-from realm.evaluate.jobs import each_done
-from realm.evaluate.methods import chosen_methods
-from realm.evaluate.page import write_page
-from realm.evaluate.pilot import sentences
-from realm.evaluate.tables import print_comparison
+from realm.evaluate.cells import CELL_STAGES, Cell, plan_cells
+from realm.evaluate.claims import describe_pilot, list_families
+from realm.evaluate.eval_set import load_eval_set, measure_routes
+from realm.evaluate.methods import Method, choose_methods
+from realm.evaluate.modes import TASK_OF_MODE
+from realm.evaluate.records import Measurement
+from realm.evaluate.results import Results, build_results
 
 if TYPE_CHECKING:
     from realm.run import Run
 
+logger = logging.getLogger(__name__)
 
-def compare(run: Run, *, dry_run: bool, force: bool) -> None:
-    """Do the cells that are left, and write results.json and report.html after each seed."""
-    config, folder = run.config, run.folder
+
+def run_comparison(run: Run, *, dry_run: bool = False, force: bool = False) -> Results | None:
+    """Run the missing cells; write results.json and report.html after each seed.
+
+    Args:
+        run: The folder and the config of the comparison.
+        dry_run: Only log which stages are missing, and return `None`.
+        force: Run all cells again.
+    """
+    config = run.config
     if config.recipe != "r1":
         raise ConfigError(
-            f"{config.source}: recipe: found {config.recipe}; a comparison starts from distillation. Set recipe: r1."
+            f"{config.source}: recipe: found {config.recipe}; a comparison starts from "
+            "distillation. Set recipe: r1."
         )
-    methods, cells = chosen_methods(config), plan(run)
-    known = families(config, methods)
-    left = {cell.name: force or bool(cell.left()) for cell in cells}
-    typer.echo(
-        f"{len(cells)} cells: {len(methods)} methods and their starts, {config.compare.seeds} seeds; {sum(left.values())} to do."
-    )
+    methods = choose_methods(config, run.domain)
+    cells = plan_cells(run, methods)
+    list_families(config, methods)  # raises the user's mistakes before anything is trained
+    todo = {cell.name: force or bool(cell.find_missing_stages()) for cell in cells}
+    logger.info(
+        "%d cells: %d methods and their starts, %d seeds; %d to do.",
+        len(cells), len(methods), config.compare.seeds, sum(todo.values()),
+    )  # fmt: skip
     if dry_run:
         for cell in cells:
-            typer.echo(
-                f"{cell.name:<28} {'would do: ' + ', '.join(cell.left()) if left[cell.name] else 'up to date'}"
-            )
-        return
-    _check(config, cells)
-    shown: set[int] = set()
-    for number, cell in enumerate(each_done(cells, left, force=force, jobs=config.compare.jobs), 1):
-        if left[cell.name]:
-            left[cell.name] = False
-            rest = time_left(cells, left, config.compare.jobs)
-            typer.echo(
-                f"[{number}/{len(cells)}] {cell.name}: {_told(cell)}{cell.seconds():.0f} s; {rest}"
-            )
-        if "pilot" in cell.stages:
-            found = json.loads(cell.run.path("outcomes/pilot.json").read_text(encoding="utf-8"))
-            num_claims = sum(len(family.against) for family in known if family.split == "test")
-            for line in sentences(
-                found, n=_num_problems(cell), seeds=config.compare.seeds, claims=num_claims
-            ):
-                typer.echo(line)
-        whole = {cell.seed for cell in cells} - {cell.seed for cell in cells if left[cell.name]}
-        if whole > shown:
-            outcome, shown = (
-                results(config, [cell for cell in cells if cell.seed in whole], methods),
-                whole,
-            )
-            write_json(folder / "results.json", outcome)
-            write_page(config, folder, outcome)
-    print_comparison(outcome)
-    typer.echo(f"\nresults  {folder / 'results.json'}\nreport   {folder / 'report.html'}")
-
-
-def time_left(cells: Sequence[Cell], left: Mapping[str, bool], jobs: int = 1) -> str:
-    """Return how long the rest takes, by what cells of the same method took, or of any where there is none yet."""
-    done: dict[str, list[float]] = {}
+            missing = ", ".join(cell.find_missing_stages())
+            state = f"would run: {missing}" if todo[cell.name] else "up to date"
+            logger.info("%-28s %s", cell.name, state)
+        return None
     for cell in cells:
-        if not left[cell.name]:
-            done.setdefault(cell.method.name, []).append(cell.seconds())
-    waiting = [cell for cell in cells if left[cell.name]]
+        _check_stages(cell)
+    results, num_seeds = None, 0
+    for number, cell in enumerate(run_cells(cells, todo, force=force, jobs=config.compare.jobs), 1):
+        if todo[cell.name]:
+            todo[cell.name] = False
+            rest = estimate_time_left(cells, todo, config.compare.jobs)
+            done = f"{_describe_accuracy(cell)}{cell.count_seconds():.0f} s"
+            logger.info("[%d/%d] %s: %s; %s", number, len(cells), cell.name, done, rest)
+        if "pilot" in cell.stages:
+            _log_pilot(cell, methods)
+        unfinished = {cell.seed for cell in cells if todo[cell.name]}
+        finished = [cell for cell in cells if cell.seed not in unfinished]
+        if len({cell.seed for cell in finished}) > num_seeds:
+            num_seeds = len({cell.seed for cell in finished})
+            results = _write_results(run, finished, methods)
+    return results
+
+
+def _write_results(run: Run, cells: Sequence[Cell], methods: Mapping[str, Method]) -> Results:
+    from realm.evaluate.report import write_comparison_page
+
+    results = build_results(
+        collect_measurements(cells),
+        list_families(run.config, methods),
+        seed=run.config.seed,
+        is_nested=True,
+        budgets=[_summarize_budget(cell) for cell in cells if cell.method.name in methods],
+        methods={
+            name: {"summary": method.summary, "role": method.role}
+            for name, method in methods.items()
+        },
+    )
+    write_json(run.path("results.json"), results.to_json())
+    write_comparison_page(run, results)
+    return results
+
+
+def collect_measurements(cells: Sequence[Cell]) -> list[Measurement]:
+    """Return what finished cells have measured, and the majority of the routes of each seed."""
+    measurements = []
+    for cell in cells:
+        if cell.method.name == "data":
+            routes = measure_routes(load_eval_set(cell.run), cell.run, every_source=False)
+            measurements += [one for one in routes if one.method == MAJORITY]
+        for task in dict.fromkeys(TASK_OF_MODE[mode].name for mode in cell.method.modes):
+            for row in json.loads(cell.run.path(f"outcomes/{task}.json").read_text("utf-8")):
+                one = Measurement(**row)
+                if one.mode in cell.method.modes:
+                    measurements.append(replace(one, method=cell.method.name, seed=cell.seed))
+    return measurements
+
+
+def _summarize_budget(cell: Cell) -> dict[str, object]:
+    seconds = round(cell.count_seconds(), 1)
+    budget = cell.count_budget()
+    return {"method": cell.method.name, "seed": cell.seed, **budget, "seconds": seconds}
+
+
+def _check_stages(cell: Cell) -> None:
+    """Check the settings of a cell before any cell spends time."""
+    for stage in cell.stages:
+        if CELL_STAGES[stage].check is not None:
+            CELL_STAGES[stage].check(cell.run)
+
+
+def _describe_accuracy(cell: Cell) -> str:
+    """Return the accuracy of a cell on `test` in the modes that every method has."""
+    rows = collect_measurements([cell]) if cell.method.name != "data" else []
+    return "".join(
+        f"{row.mode} {fmean(row.outcomes.values()):.1%}, "
+        for row in rows
+        if row.split == "test" and row.mode in ("autonomous", "assisted")
+    )
+
+
+def _log_pilot(cell: Cell, methods: Mapping[str, Method]) -> None:
+    config = cell.run.config
+    families = list_families(config, methods)
+    num_claims = sum(len(family.against) for family in families if family.split == "test")
+    n = len(load_eval_set(cell.run).splits["test"])
+    for line in describe_pilot(cell.run, n=n, seeds=config.compare.seeds, num_claims=num_claims):
+        logger.info(line)
+
+
+def estimate_time_left(cells: Sequence[Cell], todo: Mapping[str, bool], jobs: int = 1) -> str:
+    """Return how long the rest takes, by the mean time of finished cells of the same method.
+
+    A method without a finished cell counts as the mean of all methods.
+    """
+    times: dict[str, list[float]] = {}
+    for cell in cells:
+        if not todo[cell.name]:
+            times.setdefault(cell.method.name, []).append(cell.count_seconds())
+    waiting = [cell for cell in cells if todo[cell.name]]
     if not waiting:
         return "all cells done"
-    any_cell = fmean(seconds for times in done.values() for seconds in times) if done else 0.0
-    seconds = sum(
-        fmean(done[cell.method.name]) if cell.method.name in done else any_cell for cell in waiting
-    )
-    return f"{len(waiting)} cells left, about {max(1, round(seconds / min(jobs, len(waiting)) / 60))} min"
+    known = [seconds for group in times.values() for seconds in group]
+    seconds = sum(fmean(times.get(cell.method.name, known) or [0.0]) for cell in waiting)
+    minutes = max(1, round(seconds / min(jobs, len(waiting)) / 60))
+    return f"{len(waiting)} cells left, about {minutes} min"
 
 
-def _check(config: Config, cells: Sequence[Cell]) -> None:
-    """Let each kind of cell look at its settings before the first has spent time."""
+def run_cells(
+    cells: Sequence[Cell], todo: Mapping[str, bool], *, force: bool, jobs: int
+) -> Iterator[Cell]:
+    """Yield each cell when it is done. No cell begins before the one that it starts from is done.
+
+    With several `jobs` the cells run side by side in processes that share the cores. What they
+    print goes to log.txt in their folders.
+    """
+    if jobs > 1:
+        yield from (cell for cell in cells if not todo[cell.name])
+        yield from _run_side_by_side([cell for cell in cells if todo[cell.name]], force, jobs)
+        return
     for cell in cells:
-        if cell.seed == config.seed:
-            for stage in cell.stages:
-                if check := cell.run.stages[stage].check:
-                    check(cell.run)
+        if todo[cell.name]:
+            logger.info("%s: %s", cell.name, _describe_missing(cell))
+            cell.run_missing_stages(force=force)
+        yield cell
 
 
-def _told(cell: Cell) -> str:
-    """Return the accuracy of a cell on `test` in the modes that every method has."""
-    parts: list[str] = []
-    for mode in ("autonomous", "assisted"):
-        path = cell.run.path(f"outcomes/{mode}.json")
-        if mode in cell.method.modes and path.exists():
-            entries: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
-            here = next(
-                entry for entry in entries if (entry["mode"], entry["split"]) == (mode, "test")
-            )
-            parts.append(f"{mode} {100 * fmean(here['outcomes'].values()):.1f}%, ")
-    return "".join(parts)
+def _describe_missing(cell: Cell) -> str:
+    return ", ".join(cell.find_missing_stages()) or "again"
 
 
-def _num_problems(cell: Cell) -> int:
-    """Return how many problems of `test` each method is asked."""
-    from realm.evaluate.exam import set_exam
+def _run_side_by_side(waiting: list[Cell], force: bool, jobs: int) -> Iterator[Cell]:
+    context = multiprocessing.get_context("spawn")  # forked threads of torch would hang
+    with ProcessPoolExecutor(jobs, context, _set_up_process, (jobs,)) as pool:
+        running: dict[Future[None], Cell] = {}
+        try:
+            while waiting or running:
+                unfinished = {cell.name for cell in (*waiting, *running.values())}
+                ready = [
+                    cell
+                    for cell in waiting
+                    if cell.parent is None or cell.parent.name not in unfinished
+                ]
+                for cell in ready[: jobs - len(running)]:
+                    log = cell.run.path("log.txt")
+                    logger.info("%s: %s; log %s", cell.name, _describe_missing(cell), log)
+                    running[pool.submit(_run_logged, cell, force)] = cell
+                    waiting.remove(cell)
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    future.result()
+                    yield running.pop(future)
+        except BrokenProcessPool:
+            raise RunError(
+                "a process that ran a cell was killed, perhaps because memory ran out. Try fewer "
+                "compare.jobs, or a smaller evaluate.batch_tokens; the same command continues."
+            ) from None
+        except BaseException:
+            for process in multiprocessing.active_children():
+                process.terminate()
+            raise
 
-    return len(set_exam(cell.run).splits["test"])
+
+def _set_up_process(jobs: int) -> None:
+    """Leave Ctrl-C to the parent, end when the parent ends, and take a share of the threads."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # An ordinary exit, so that the running stage still records its seconds.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stdout)
+    logging.getLogger("realm").setLevel(logging.INFO)
+    import torch
+
+    torch.set_num_threads(max(1, torch.get_num_threads() // jobs))
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+def _run_logged(cell: Cell, force: bool) -> None:
+    """Run a cell in this process; what it prints goes to log.txt in its folder."""
+    cell.run.folder.mkdir(parents=True, exist_ok=True)
+    with cell.run.path("log.txt").open("a", encoding="utf-8") as log:
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
+    try:
+        cell.run_missing_stages(force=force)
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()

@@ -1,6 +1,7 @@
-"""The methods that `realm compare` knows: where each starts, what makes its model, and in which modes it is asked.
+"""The methods that `realm compare` knows: where each starts, what trains it, how it is asked.
 
-Most are ReaLM with other settings; what is more than that has a file in `realm.baselines`.
+Most are ReaLM with other settings. A baseline that trains in its own way has a file in
+`realm.baselines`; to add one, write that file, and its stage and its row in the tables below.
 """
 
 from __future__ import annotations
@@ -8,170 +9,258 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
 
-from realm.baselines.instructors import can_instruct
-from realm.config.root import Config
+from realm.baselines.cot_synthesizer import run_cot_synthesizer
+from realm.baselines.further import run_further
+from realm.baselines.instructors import load_instructor, run_instructors
+from realm.baselines.rft import run_rft
 from realm.core.errors import ConfigError
-from realm.domains import load_domain
+from realm.core.stages import Stage
 
-Role = Literal["ours", "start", "baseline", "ablation"]
+if TYPE_CHECKING:
+    from realm.config.root import Config
+    from realm.domains import Domain
+    from realm.run import Run
 
-SAMPLED = ("sampled", "self_consistency", "self_routes", "best_of_n", "universal")
-"""Modes that begin with the model's own samples."""
-ON_ROUTES = ("best_of_routes", "universal_routes")
-"""Modes that use the routes an assisted prompt shows in another way than to answer."""
 ALONE = ("autonomous",)
 BOTH = ("autonomous", "assisted")
+VOTES = ("sampled", "self_consistency")
+OWN_SAMPLES = (*VOTES, "self_routes", "best_of_n", "universal")
+"""Modes that begin with the model's own samples."""
+ON_ROUTES = ("best_of_routes", "universal_routes")
+"""Modes that use the routes shown in another way than to answer."""
+
+MODEL_SETTINGS = (
+    "seed", "model", "recipe", "domain.kind", "domain.answer", "domain.target", "domain.settings",
+    "prompt", "routes.held_out",
+)  # fmt: skip
+"""Settings that every stage with a model depends on."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Method:
-    """One method of the comparison."""
+    """One method of the comparison.
+
+    Example: `Method(name="no_eaai", summary="routes never fade", role="ablation",
+    start="distilled", stage="train", settings={"train.fade.kind": "constant"})`.
+    """
 
     name: str
-    what: str
+    summary: str
     """In one line, for the docs and the report."""
-    role: Role
-    after: str
+    role: Literal["ours", "start", "baseline", "ablation"]
+    start: str = "data"
     """The method whose folder this one starts from; `data` for problems and routes alone."""
-    stage: str | None
-    """The stage that makes its model; `None` where the config's model answers as it is."""
+    stage: str | None = None
+    """The stage that makes its model; `None` if the config's model answers as it is."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     modes: tuple[str, ...] = BOTH
 
 
-def built_in(config: Config) -> dict[str, Method]:
+def _make_stage(
+    name: str, function: Callable[[Run], None], *settings: str, reads: str = "", **more: Any
+) -> Stage:
+    """Return the stage of a baseline that trains the distilled model further."""
+    further = ("distill.sft", "compare.further_sft", "train.problems", "train.grpo", "train.lora")
+    inputs = ("problems.jsonl", "routes.jsonl", "distilled/")
+    return Stage(
+        name=name,
+        function=function,
+        settings=(*MODEL_SETTINGS, *further, *settings),
+        inputs=(*inputs, reads) if reads else inputs,
+        outputs=("model/", "taught.jsonl"),
+        **more,
+    )
+
+
+BASELINE_STAGES = {
+    stage.name: stage
+    for stage in (
+        _make_stage("further", run_further, reads="sft.jsonl"),
+        _make_stage("rft", run_rft, "evaluate.max_new_tokens", "evaluate.batch_tokens"),
+        _make_stage(
+            "instructors",
+            run_instructors,
+            "evaluate.max_new_tokens",
+            "evaluate.batch_tokens",
+            "compare.instructor",
+            check=partial(load_instructor, problems=[]),
+        ),
+        _make_stage(
+            "cot_synthesizer",
+            run_cot_synthesizer,
+            "train.fade.routes",
+            "train.mix",
+            "distill.use_unguided_when_missing",
+            "distill.altered_share",
+        ),
+    )
+}
+
+
+def list_methods(config: Config) -> dict[str, Method]:
     """Return all built-in methods by name, in the order of the tables."""
-    fade, ablation = config.train.fade, {"role": "ablation", "after": "distilled", "stage": "train"}
-    rl = {"role": "baseline", "after": "distilled", "stage": "train"}
-    sft = {
-        "role": "baseline",
-        "after": "distilled",
-        "modes": (*ALONE, "sampled", "self_consistency"),
-    }
-    by_chance = {} if fade.mode == "in_group" else {"train.fade.mode": "chance"}
-    no_verdicts = {"train.reward.verdict": 0.0, "train.reward.localization": 0.0}
+    prompts = config.compare.prompts
     methods = [
-        Method(name="base", what="the model as it is: direct chain-of-thought prompting, and with the rules in the prompt",
-               role="start", after="data", stage=None, modes=(*BOTH, "rules")),
-        Method(name="distilled", what="guided distillation alone, where ReaLM and all RL methods start", role="start",
-               after="data", stage="distill", modes=(*BOTH, *SAMPLED, *ON_ROUTES)),
-        Method(name="realm", what="ReaLM: guided distillation, MRPV, EAAI", role="ours", after="distilled", stage="train",
-               modes=(*BOTH, *SAMPLED, *ON_ROUTES)),
-        Method(name="further", what="guided distillation for as many more completions as ReaLM has rollouts", stage="further",
-               **sft | {"modes": (*BOTH, "sampled", "self_consistency")}),
-        Method(name="answer_only", what="supervised training on answers without chains, as long as distillation and `further`",
-               stage="further", **sft | {"after": "answer_only_start"}),
-        Method(name="unguided", what="distillation of chains written without the rules, as long as distillation and `further`",
-               stage="further", **sft | {"after": "unguided_start"}),
-        Method(name="rft", what="RFT: training on the student's own right chains", stage="rft", **sft),
-        Method(name="instructors", what="LLMs-as-Instructors: new items written from the student's errors", stage="instructors",
-               **sft),
-        Method(name="cot_synthesizer", what="CoT-Synthesizer: a better answer from several candidates", role="baseline",
-               after="distilled", stage="cot_synthesizer", modes=("assisted",),
-               settings={"prompt.assisted": config.compare.prompts.synthesize}),
-        Method(name="grpo", what="GRPO without routes", settings={"train.fade.kind": "none"},
-               **rl | {"modes": (*ALONE, "sampled", "self_consistency")}),
-        Method(name="grpo_routes", what="GRPO with routes in every prompt, rewarded for answers and format only",
-               settings={"train.fade.kind": "constant", "train.fade.dropout": 0.0, **no_verdicts}, **rl),
-        Method(name="hard_cut", what="ReaLM whose routes stay in full and are cut to none at end",
-               settings={"train.fade.kind": "linear", "train.fade.start": math.nextafter(fade.end, 0.0)}, **rl),
-        Method(name="no_mrpv", what="without MRPV: routes are shown and fade, verdicts are not rewarded", settings=no_verdicts,
-               **ablation),
-        Method(name="no_eaai", what="without EAAI: routes never fade", settings={"train.fade.kind": "constant"}, **ablation),
-        Method(name="zero", what="without distillation: the same RL straight on the model", settings={"recipe": "zero"},
-               **ablation | {"after": "data"}),
-        Method(name="no_guidance", what="without guidance: chains written without the rules are distilled, then the same RL",
-               **ablation | {"after": "unguided_start"}),
-        Method(name="no_negatives", what="without negatives: RL shows right routes only", settings={"train.mix.show_wrong": False},
-               **ablation),
-        *(
-            Method(name=f"fade_{kind}", what=f"the fade {kind} in place of {fade.kind}",
-                   settings={"train.fade.kind": kind} | (by_chance if kind == "gated" else {}), **ablation)
-            for kind in ("linear", "cosine", "exponential", "step", "gated")
-            if kind != fade.kind
-        ),
-        *(
-            Method(name=f"k_{k}", what=f"RL shows up to {k} routes in place of {fade.routes}", settings={"train.fade.routes": k},
-                   **ablation)
-            for k in (1, 2, 4, 8)
-            if k != fade.routes
-        ),
+        Method(name="base", role="start", modes=(*BOTH, "rules"),
+               summary="the model as it is: direct prompting, and the rules in the prompt"),
+        Method(name="distilled", role="start", stage="distill",
+               modes=(*BOTH, *OWN_SAMPLES, *ON_ROUTES),
+               summary="guided distillation alone, where ReaLM and all RL methods start"),
+        Method(name="realm", role="ours", start="distilled", stage="train",
+               modes=(*BOTH, *OWN_SAMPLES, *ON_ROUTES),
+               summary="ReaLM: guided distillation, MRPV, EAAI"),
+        _further("further", "as many more completions of guided distillation as ReaLM's rollouts",
+                 modes=(*BOTH, *VOTES)),
+        _further("answer_only", "answers without chains, as long as distillation and `further`",
+                 start="answer_only_start"),
+        _further("unguided", "chains written without the rules, as long as `answer_only`",
+                 start="unguided_start"),
+        _further("rft", "RFT: training on the student's own right chains", stage="rft"),
+        _further("instructors", "LLMs-as-Instructors: new problems from the student's errors",
+                 stage="instructors"),
+        _further("cot_synthesizer", "CoT-Synthesizer: a better answer from several candidates",
+                 stage="cot_synthesizer", modes=("assisted",),
+                 settings={"prompt.assisted": prompts.synthesize}),
+        *_list_rl_methods(config),
+        *_list_ablations(config),
     ]  # fmt: skip
     return {method.name: method for method in methods}
 
 
-def starts() -> dict[str, Method]:
-    """Return the starting points that are no method of their own: shared, and asked nothing."""
-    made = {"role": "start", "after": "data", "stage": "distill", "modes": ()}
-    return {
-        f"{kind}_start": Method(
-            name=f"{kind}_start",
-            what=f"distillation, kind {kind}",
-            settings={"distill.kind": kind},
-            **made,
-        )
-        for kind in ("answer_only", "unguided")
-    }
+def _further(name: str, summary: str, **more: Any) -> Method:
+    """Return a baseline that trains a distilled model further by supervised training."""
+    defaults = {"start": "distilled", "stage": "further", "modes": (*ALONE, *VOTES)}
+    return Method(name=name, summary=summary, role="baseline", **{**defaults, **more})
 
 
-def chosen_methods(config: Config) -> dict[str, Method]:
-    """Return the methods to compare, in the order of the tables; `ConfigError` for a name that is none.
+def _rl(name: str, summary: str, settings: Mapping[str, Any], **more: Any) -> Method:
+    """Return a method that is ReaLM's reinforcement learning with other settings."""
+    defaults = {"role": "ablation", "start": "distilled", "stage": "train"}
+    return Method(name=name, summary=summary, settings=settings, **{**defaults, **more})
 
-    Only modes that the config wants and the domain allows are left, and no method without one; the settings of each are tried
-    on.
+
+NO_VERDICTS = {"train.reward.verdict": 0.0, "train.reward.localization": 0.0}
+
+
+def _list_rl_methods(config: Config) -> list[Method]:
+    # The last number below `end`: all routes stay up to there, and then none is left.
+    last_moment = math.nextafter(config.train.fade.end, 0.0)
+    return [
+        _rl("grpo", "GRPO without routes", {"train.fade.kind": "none"},
+            role="baseline", modes=(*ALONE, *VOTES)),
+        _rl("grpo_routes", "GRPO with routes in every prompt, no reward for verdicts",
+            {"train.fade.kind": "constant", "train.fade.dropout": 0.0, **NO_VERDICTS},
+            role="baseline"),
+        _rl("hard_cut", "ReaLM whose routes stay in full and are cut to none at `end`",
+            {"train.fade.kind": "linear", "train.fade.start": last_moment}, role="baseline"),
+    ]  # fmt: skip
+
+
+def _list_ablations(config: Config) -> list[Method]:
+    fade = config.train.fade
+    # The gated fade lowers the chance of routes, never their number (see `Fade`).
+    gated = {} if fade.mode == "in_group" else {"train.fade.mode": "chance"}
+    methods = [
+        _rl("no_mrpv", "without MRPV: routes fade, verdicts are not rewarded", NO_VERDICTS),
+        _rl("no_eaai", "without EAAI: routes never fade", {"train.fade.kind": "constant"}),
+        _rl("zero", "without distillation: the same RL on the model as it is", {"recipe": "zero"},
+            start="data"),
+        _rl("no_guidance", "without guidance: distillation of chains written without the rules",
+            {}, start="unguided_start"),
+        _rl("no_negatives", "without negatives: RL shows right routes only",
+            {"train.mix.show_wrong": False}),
+    ]  # fmt: skip
+    for kind in ("linear", "cosine", "exponential", "step", "gated"):
+        if kind != fade.kind:
+            settings = {"train.fade.kind": kind, **(gated if kind == "gated" else {})}
+            methods.append(_rl(f"fade_{kind}", f"the fade {kind} instead of {fade.kind}", settings))
+    for k in (1, 2, 4, 8):
+        if k != fade.routes:
+            summary = f"RL shows up to {k} routes instead of {fade.routes}"
+            methods.append(_rl(f"k_{k}", summary, {"train.fade.routes": k}))
+    return methods
+
+
+STARTS = {
+    f"{kind}_start": Method(
+        name=f"{kind}_start",
+        summary=f"distillation, kind {kind}",
+        role="start",
+        stage="distill",
+        settings={"distill.kind": kind},
+        modes=(),
+    )
+    for kind in ("answer_only", "unguided")
+}
+"""Starting points that are not methods of their own: shared, and asked nothing."""
+
+
+def choose_methods(config: Config, domain: Domain) -> dict[str, Method]:
+    """Return the methods to compare, in the order of the tables, each with its modes.
+
+    A mode that the config leaves out or that the domain does not support is dropped, and so is a
+    method without modes.
+
+    Raises:
+        ConfigError: A name is unknown, or the settings of a method are wrong.
     """
-    known = built_in(config)
-    for name, settings in config.compare.extra_methods.items():
-        if name in known or name in starts() or not re.fullmatch(r"[\w.-]+", name):
-            raise ConfigError(
-                f"{config.source}: compare.extra_methods: {name!r} is built in, or not of letters, digits, '_', '-' and '.' alone. "
-                "Choose another name."
-            )
-        if shared := [key for key in settings if not key.startswith("train.")]:
-            raise ConfigError(
-                f"{config.source}: compare.extra_methods.{name}: {shared[0]} belongs to what all methods share. Allowed: settings of "
-                "train, as train.fade.end. For others run a second comparison with --set and --run."
-            )
-        what = ", ".join(f"{key} {value}" for key, value in settings.items())
-        known[name] = Method(
-            name=name,
-            what=what,
-            role="ablation",
-            after="distilled",
-            stage="train",
-            settings=settings,
-        )
-    has_rules = load_domain(config).rules is not None
+    known = list_methods(config) | _read_own_methods(config)
     wanted = config.compare.methods or [
-        name for name in known if name != "instructors" or can_instruct(config)
+        name for name in known if name != "instructors" or has_instructor(config, domain)
     ]
     for name in wanted:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
             raise ConfigError(
-                f"{config.source}: compare.methods: no method {name!r}.{hint} Allowed: {', '.join(known)}."
+                f"{config.source}: compare.methods: no method {name!r}.{hint} "
+                f"Allowed: {', '.join(known)}."
             )
-    modes = config.compare.modes
     chosen = {}
     for name, method in known.items():
         if name in wanted:
-            kept = [
-                mode
-                for mode in method.modes
-                if (modes is None or mode in modes) and (has_rules or mode != "rules")
-            ]
-            if kept:
-                chosen[name] = replace(method, modes=tuple(kept))
-            settings_of(method, config)
+            apply_method(method, config)
+            modes = [mode for mode in method.modes if mode != "rules" or domain.rules is not None]
+            if config.compare.modes is not None:
+                modes = [mode for mode in modes if mode in config.compare.modes]
+            if modes:
+                chosen[name] = replace(method, modes=tuple(modes))
     return chosen
 
 
-def settings_of(method: Method, config: Config) -> Config:
+def has_instructor(config: Config, domain: Domain) -> bool:
+    """Return whether there is someone who writes new problems for LLMs-as-Instructors."""
+    return config.compare.instructor is not None or domain.make_instructor([]) is not None
+
+
+def _read_own_methods(config: Config) -> dict[str, Method]:
+    """Return the methods of `compare.extra_methods`: ReaLM with other settings of `train`."""
+    built_in = {**list_methods(config), **STARTS}
+    methods = {}
+    for name, settings in config.compare.extra_methods.items():
+        if name in built_in or not re.fullmatch(r"[\w.-]+", name):
+            raise ConfigError(
+                f"{config.source}: compare.extra_methods: {name!r} is built in, or not of letters, "
+                "digits, '_', '-' and '.' alone. Choose another name."
+            )
+        shared = [key for key in settings if not key.startswith("train.")]
+        if shared:
+            raise ConfigError(
+                f"{config.source}: compare.extra_methods.{name}: {shared[0]} belongs to what all "
+                "methods share. Allowed: settings of train, as train.fade.end. For others run a "
+                "second comparison with --set and --run."
+            )
+        summary = ", ".join(f"{key} {value}" for key, value in settings.items())
+        methods[name] = _rl(name, summary, settings)
+    return methods
+
+
+def apply_method(method: Method, config: Config) -> Config:
     """Return the config with the method's settings; an error names the method."""
     try:
         return config.with_settings(method.settings)
@@ -179,28 +268,22 @@ def settings_of(method: Method, config: Config) -> Config:
         raise ConfigError(f"{config.source}: compare: method {method.name!r}: {error}") from None
 
 
-def with_starts(methods: Mapping[str, Method]) -> dict[str, Method]:
-    """Return the methods with those that they start from, each before the first that needs it."""
-    known, ordered = built_in_starts(methods), {}
+def add_starts(methods: Mapping[str, Method]) -> dict[str, Method]:
+    """Return the methods and those that they start from, each after the one it starts from.
+
+    A start that is not itself compared is made, and asked nothing.
+    """
+    silent = Method(
+        name="distilled", summary="guided distillation", role="start", stage="distill", modes=()
+    )
+    known = {"distilled": silent, **STARTS, **methods}
+    ordered: dict[str, Method] = {}
 
     def add(name: str) -> None:
         if name != "data" and name not in ordered:
-            add(known[name].after)
+            add(known[name].start)
             ordered[name] = known[name]
 
     for name in methods:
         add(name)
     return ordered
-
-
-def built_in_starts(methods: Mapping[str, Method]) -> dict[str, Method]:
-    """Return `methods` and every start that one of them may need; a start that is not itself compared is asked nothing."""
-    silent = Method(
-        name="distilled",
-        what="guided distillation",
-        role="start",
-        after="data",
-        stage="distill",
-        modes=(),
-    )
-    return {"distilled": silent, **starts(), **methods}

@@ -1,347 +1,233 @@
-"""Ask one model in every mode of the comparison. Each asking is a stage of its cell; one asking may tell of several modes.
-
-A stage writes what was said to answers/NAME.jsonl and what it comes to, by mode and split, to outcomes/NAME.json.
-"""
+"""The ways to ask a model. One task of asking may give the outcomes of several modes."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping, Sequence
-from statistics import fmean
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from realm.baselines.best_of_n import pick_soundest
-from realm.baselines.rules_in_prompt import with_rules
-from realm.baselines.self_consistency import vote
-from realm.baselines.universal import choice_prompt, chosen
-from realm.config.root import Config
+from realm.baselines.prompting import add_rules, pick_chosen, pick_soundest, render_choice_prompt
 from realm.core.errors import DataError
 from realm.core.jsonl import read_jsonl, write_json, write_jsonl
-from realm.core.records import Problem, RouteSet
-from realm.domains import Domain
-from realm.evaluate.ask import Asked, ask_about, ask_all, own_route
-from realm.evaluate.exam import Exam, set_exam, verdict_figures
-from realm.method.prompt import render_prompt
+from realm.core.records import RouteSet, to_row
+from realm.evaluate.ask import (
+    LazyPolicy,
+    Sampling,
+    make_own_route,
+    make_prompt,
+    sample_and_judge,
+)
+from realm.evaluate.eval_set import EvalSet, load_eval_set
+from realm.evaluate.measure import Pick, measure_mode
+from realm.evaluate.records import Answer, EvalPrompt, Measurement
 from realm.verify.vote import majority
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from realm.run import Run
 
-Outcome = tuple[bool | float, int, int]
-"""Of one problem: right, or the share of samples that are; tokens that were generated for it; tokens that were read."""
+
+@dataclass(frozen=True, kw_only=True)
+class EvalTask:
+    """One way to ask a model all problems, and the modes that its answers measure.
+
+    Example: the task "samples" draws several answers to each question. Their mean accuracy is the
+    mode "sampled"; the accuracy of their majority is the mode "self_consistency".
+    """
+
+    name: str
+    make_prompts: Callable[[Run, EvalSet], list[EvalPrompt]]
+    modes: Mapping[str, Pick | None]
+    """What each mode takes; `None` takes the answers as they are."""
+    is_sampled: bool = False
+    needs_samples: bool = False
+    """The prompts show the answers of the task "samples", which comes first."""
+    settings: tuple[str, ...] = ()
+    """Settings that the prompts need beyond those of every task."""
+    inputs: tuple[str, ...] = ()
 
 
-def ask_autonomous(run: Run) -> None:
-    """Ask every problem by itself."""
-    config = run.config
-    exam = set_exam(run)
-    rows, problems = _ask(
-        run, exam, "autonomous", [ask_about(problem, config) for problem in _problems(exam)]
-    )
-    _write(
+def ask_task(
+    task: EvalTask,
+    run: Run,
+    eval_set: EvalSet,
+    policy: LazyPolicy,
+    path: Path,
+    *,
+    num_samples: int,
+) -> tuple[list[Answer], list[Measurement]]:
+    """Ask a model all prompts of a task; return the answers and what they come to.
+
+    Args:
+        task: What to ask.
+        run: Gives the config, the domain and the folder.
+        eval_set: The problems and routes.
+        policy: The model.
+        path: The file of finished answers.
+        num_samples: Answers per prompt if the task samples.
+    """
+    prompts = task.make_prompts(run, eval_set)
+    sampling = Sampling(num_samples, temperature=1.0) if task.is_sampled else Sampling()
+    groups = sample_and_judge(run, policy, prompts, path, mode=task.name, sampling=sampling)
+    measurements = []
+    for split in eval_set.splits:
+        places = [i for i, prompt in enumerate(prompts) if prompt.problem.split == split]
+        here, answered = [prompts[i] for i in places], [groups[i] for i in places]
+        for mode, pick in task.modes.items():
+            one = measure_mode(mode, run, here, answered, pick)
+            measurements.append(replace(one, method=policy.method, split=split))
+    return [answer for group in groups for answer in group], measurements
+
+
+def run_task(task: EvalTask, run: Run) -> None:
+    """Ask the model of a cell, and write answers/TASK.jsonl and outcomes/TASK.json."""
+    answers, measurements = ask_task(
+        task,
         run,
-        "autonomous",
-        problems,
-        {"autonomous": [_outcome(row) for row in rows]},
-        _formed({"autonomous": rows}),
+        load_eval_set(run),
+        LazyPolicy(find_model(run), run.config),
+        run.work(task.name) / "answers.jsonl",
+        num_samples=run.config.evaluate.routes,
     )
+    write_jsonl(run.path(f"answers/{task.name}.jsonl"), (answer.to_row() for answer in answers))
+    write_json(run.path(f"outcomes/{task.name}.json"), [to_row(one) for one in measurements])
 
 
-def ask_assisted(run: Run) -> None:
-    """Ask every problem with routes of the held-out sources; their verdicts alone make the mode best_of_routes."""
-    config = run.config
-    exam = set_exam(run)
-    asked = [ask_about(problem, config, exam.shown[problem.id]) for problem in _problems(exam)]
-    rows, problems = _ask(run, exam, "assisted", asked)
-    picked = [
-        (
-            _right(_soundest(row, one.routes, exam.domain), one.problem, exam.domain),
-            row["tokens"],
-            row["prompt_tokens"],
-        )
-        for row, one in zip(rows, asked, strict=True)
-    ]
-    outcomes = {"assisted": [_outcome(row) for row in rows], "best_of_routes": picked}
-    figures = _formed({"assisted": rows})
-    if any(verdict is not None for row in rows for verdict in row["judgement"]["verdicts"]):
-        for split in exam.splits:
-            figures["assisted", split] |= verdict_figures(
-                [row for row in rows if row["split"] == split]
-            )
-    _write(run, "assisted", problems, outcomes, figures)
-
-
-def ask_with_rules(run: Run) -> None:
-    """Ask every problem with the rule book before it."""
-    config = run.config
-    exam = set_exam(run)
-    if exam.domain.rules is None:
-        raise DataError(
-            f"{config.source}: the mode rules needs a rule book, and this domain has none. Leave it out."
-        )
-
-    def asked(problem: Problem) -> Asked:
-        question = with_rules(problem.question, exam.domain.rules, config.compare.prompts.rules)
-        nothing = RouteSet(problem_id=problem.id)
-        prompt = render_prompt(question, nothing, autonomous=config.prompt.autonomous)
-        return Asked(problem=problem, prompt=prompt, routes=nothing)
-
-    rows, problems = _ask(run, exam, "rules", [asked(problem) for problem in _problems(exam)])
-    _write(
-        run, "rules", problems, {"rules": [_outcome(row) for row in rows]}, _formed({"rules": rows})
-    )
-
-
-def ask_samples(run: Run) -> None:
-    """Sample every problem as often as an assisted prompt shows routes: accuracy of one sample, and of their majority."""
-    config = run.config
-    exam, count = set_exam(run), config.evaluate.routes
-    asked = [ask_about(problem, config) for problem in _problems(exam)]
-    rows, problems = _ask(run, exam, "samples", asked, num_samples=count, temperature=1.0)
-    groups = _by_problem(rows, count)
-    one = [(fmean(row["correct"] for row in group), *_mean_tokens(group)) for group in groups]
-    domain = exam.domain
-
-    def majority_right(n: int) -> list[bool]:
-        voted = [vote(group[:n], domain.verifier.extract, domain.verifier.same) for group in groups]
-        return [
-            _right(answer, problem, domain) for answer, problem in zip(voted, problems, strict=True)
-        ]
-
-    first = {n: majority_right(n) for n in range(1, count + 1)}
-    voted = [
-        (right, *_sum_tokens(group)) for right, group in zip(first[count], groups, strict=True)
-    ]
-    figures: dict[tuple[str, str], dict[str, Any]] = {}
-    for split in exam.splits:
-        here = [place for place, problem in enumerate(problems) if problem.split == split]
-        curve = [fmean(first[n][place] for place in here) for n in first]
-        figures |= {
-            ("sampled", split): {"samples": count},
-            ("self_consistency", split): {"samples": count, "curve": curve},
-        }
-    _write(run, "samples", problems, {"sampled": one, "self_consistency": voted}, figures)
-
-
-def ask_self_routes(run: Run) -> None:
-    """Show the policy its own samples as routes: its final answer, and the answer of the sample that it calls soundest."""
-    exam = set_exam(run)
-    asked, groups = _own_candidates(run, exam)
-    rows, problems = _ask(run, exam, "self_routes", asked)
-    answered, picked = [], []
-    for row, one, group in zip(rows, asked, groups, strict=True):
-        tokens, read = _sum_tokens([row, *group])
-        answered.append((row["correct"], tokens, read))
-        picked.append(
-            (
-                _right(_soundest(row, one.routes, exam.domain), one.problem, exam.domain),
-                tokens,
-                read,
-            )
-        )
-    _write(
-        run,
-        "self_routes",
-        problems,
-        {"self_routes": answered, "best_of_n": picked},
-        _formed({"self_routes": rows}),
-    )
-
-
-def ask_universal(run: Run) -> None:
-    """Show the policy its own samples and let it pick one by its number."""
-    config = run.config
-    exam = set_exam(run)
-    candidates, groups = _own_candidates(run, exam)
-    rows, problems = _ask(run, exam, "universal", _choices(candidates, config))
-    outcomes = [
-        (_chosen_right(row, one, exam.domain, config), *_sum_tokens([row, *group]))
-        for row, one, group in zip(rows, candidates, groups, strict=True)
-    ]
-    _write(run, "universal", problems, {"universal": outcomes}, {})
-
-
-def ask_universal_routes(run: Run) -> None:
-    """Show the policy the routes of an assisted prompt and let it pick one by its number."""
-    config = run.config
-    exam = set_exam(run)
-    candidates = [ask_about(problem, config, exam.shown[problem.id]) for problem in _problems(exam)]
-    rows, problems = _ask(run, exam, "universal_routes", _choices(candidates, config))
-    outcomes = [
-        (_chosen_right(row, one, exam.domain, config), row["tokens"], row["prompt_tokens"])
-        for row, one in zip(rows, candidates, strict=True)
-    ]
-    _write(run, "universal_routes", problems, {"universal_routes": outcomes}, {})
-
-
-def majority_of_routes(run: Run) -> list[dict[str, Any]]:
-    """Return the outcome of the majority of the routes that assisted prompts show; no model is asked."""
-    exam = set_exam(run)
-    problems = _problems(exam)
-
-    def right(problem: Problem) -> bool:
-        voted = majority(
-            [route.answer for route in exam.shown[problem.id].routes], exam.domain.verifier.same
-        )
-        return _right(voted, problem, exam.domain)
-
-    return _outcomes(problems, {"routes": [(right(problem), 0, 0) for problem in problems]}, {})
-
-
-def model_of(run: Run) -> str:
-    """Return the model of a cell: what it trained, where it started, or the config's own."""
+def find_model(run: Run) -> str:
+    """Return the model of a cell: the one it trained, the one it started from, or the config's."""
     made = [run.path(name) for name in ("model", "distilled") if run.path(name).is_dir()]
     return str(made[0]) if made else run.config.resolve_model()
 
 
-def problem_key(problem: Problem) -> str:
-    """Return a name for a problem that is the same in another seed only where the problem is."""
-    return (
-        f"{problem.id}:{hashlib.sha256(problem.question.encode(errors='replace')).hexdigest()[:12]}"
-    )
+# How a mode picks its answer
 
 
-def _problems(exam: Exam) -> list[Problem]:
-    return [problem for problems in exam.splits.values() for problem in problems]
+def _vote(run: Run, prompt: EvalPrompt, group: Sequence[Answer]) -> Any:
+    """Self-consistency (Wang et al., arXiv 2203.11171): the majority of the samples."""
+    return majority([answer.judged.answer for answer in group], run.domain.verifier.same)
 
 
-def _ask(
-    run: Run,
-    exam: Exam,
-    stage: str,
-    asked: Sequence[Asked],
-    *,
-    num_samples: int = 1,
-    temperature: float = 0.0,
-) -> tuple[list[dict[str, Any]], list[Problem]]:
-    """Return the rows and the problems asked, and write answers/STAGE.jsonl."""
-    config = run.config
-    rows = ask_all(
-        model_of(run),
-        asked,
-        run.work(stage) / "answers.jsonl",
-        config=config,
-        domain=exam.domain,
-        description=f"{run.folder.name}: {stage}",
-        num_samples=num_samples,
-        temperature=temperature,
-    )
-    write_jsonl(run.path(f"answers/{stage}.jsonl"), rows)
-    return rows, [one.problem for one in asked]
+def _pick_soundest(run: Run, prompt: EvalPrompt, group: Sequence[Answer]) -> Any:
+    answers = [route.answer for route in prompt.routes.routes]
+    return pick_soundest(answers, group[0].judged.verdicts, run.domain.verifier.same)
 
 
-def _own_candidates(run: Run, exam: Exam) -> tuple[list[Asked], list[list[dict[str, Any]]]]:
-    """Return, for each problem, the assisted prompt that shows its samples as routes, and the samples."""
-    config = run.config
-    groups = _by_problem(read_jsonl(run.path("answers/samples.jsonl")), config.evaluate.routes)
-    asked = []
-    for problem, group in zip(_problems(exam), groups, strict=True):
-        own = tuple(
-            own_route(problem, row["completion"], exam.domain, config.prompt.think_end)
-            for row in group
+def _pick_chosen(run: Run, prompt: EvalPrompt, group: Sequence[Answer]) -> Any:
+    answers = [route.answer for route in prompt.routes.routes]
+    think_end = run.config.prompt.think_end
+    return pick_chosen(answers, group[0].judged.text, think_end=think_end)
+
+
+# What is asked
+
+
+def _ask_alone(run: Run, eval_set: EvalSet) -> list[EvalPrompt]:
+    return [make_prompt(problem, run.config) for problem in eval_set.problems]
+
+
+def _ask_assisted(run: Run, eval_set: EvalSet) -> list[EvalPrompt]:
+    assert eval_set.shown is not None
+    prompts = []
+    for problem in eval_set.problems:
+        shown, bank = eval_set.shown[problem.id], eval_set.routes[problem.id]
+        numbers = tuple(bank.index(route) for route in shown.routes)
+        prompts.append(make_prompt(problem, run.config, shown, route_numbers=numbers))
+    return prompts
+
+
+def _ask_with_rules(run: Run, eval_set: EvalSet) -> list[EvalPrompt]:
+    rules, template = run.domain.rules, run.config.compare.prompts.rules
+    if rules is None:
+        raise DataError(
+            f"{run.config.source}: the mode rules needs a rule book, and this domain has none. "
+            "Leave it out."
         )
-        asked.append(ask_about(problem, config, RouteSet(problem_id=problem.id, routes=own)))
-    return asked, groups
-
-
-def _choices(candidates: Sequence[Asked], config: Config) -> list[Asked]:
-    template = config.compare.prompts.choose
     return [
-        Asked(
-            problem=one.problem,
-            prompt=choice_prompt(one.problem.question, one.routes, template),
-            routes=RouteSet(problem_id=one.problem.id),
-        )
-        for one in candidates
+        make_prompt(problem, run.config, question=add_rules(problem.question, rules, template))
+        for problem in eval_set.problems
     ]
 
 
-def _chosen_right(
-    row: Mapping[str, Any], candidates: Asked, domain: Domain, config: Config
-) -> bool:
-    answers = [route.answer for route in candidates.routes.routes]
-    return _right(
-        chosen(answers, row["completion"], think_end=config.prompt.think_end),
-        candidates.problem,
-        domain,
-    )
-
-
-def _soundest(row: Mapping[str, Any], routes: RouteSet, domain: Domain) -> Any | None:
-    return pick_soundest(
-        [route.answer for route in routes.routes],
-        row["judgement"]["verdicts"],
-        domain.verifier.same,
-    )
-
-
-def _right(answer: Any | None, problem: Problem, domain: Domain) -> bool:
-    return answer is not None and bool(domain.verifier.same(answer, problem.answer))
-
-
-def _by_problem(rows: Sequence[dict[str, Any]], count: int) -> list[list[dict[str, Any]]]:
-    return [list(rows[start : start + count]) for start in range(0, len(rows), count)]
-
-
-def _outcome(row: Mapping[str, Any]) -> Outcome:
-    return row["correct"], row["tokens"], row["prompt_tokens"]
-
-
-def _sum_tokens(rows: Sequence[Mapping[str, Any]]) -> tuple[int, int]:
-    return sum(row["tokens"] for row in rows), sum(row["prompt_tokens"] for row in rows)
-
-
-def _mean_tokens(rows: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
-    tokens, read = _sum_tokens(rows)
-    return tokens / len(rows), read / len(rows)
-
-
-def _formed(
-    rows_by_mode: Mapping[str, Sequence[Mapping[str, Any]]],
-) -> dict[tuple[str, str], dict[str, Any]]:
-    """Return the share of well-formed completions, by mode and split."""
-    figures: dict[tuple[str, str], dict[str, Any]] = {}
-    for mode, rows in rows_by_mode.items():
-        for split in dict.fromkeys(row["split"] for row in rows):
-            formed = [row["judgement"]["well_formed"] for row in rows if row["split"] == split]
-            figures[mode, split] = {"well_formed_rate": fmean(formed)}
-    return figures
-
-
-def _outcomes(
-    problems: Sequence[Problem],
-    by_mode: Mapping[str, Sequence[Outcome]],
-    figures: Mapping[tuple[str, str], Mapping[str, Any]],
-) -> list[dict[str, Any]]:
-    """Return one entry per mode and split: the outcome of each problem, and the mean tokens."""
-    entries = []
-    for mode, outcomes in by_mode.items():
-        for split in dict.fromkeys(problem.split for problem in problems):
-            here = [
-                (problem, outcome)
-                for problem, outcome in zip(problems, outcomes, strict=True)
-                if problem.split == split
-            ]
-            entries.append(
-                {
-                    "mode": mode,
-                    "split": split,
-                    "outcomes": {
-                        problem_key(problem): float(right) for problem, (right, _, _) in here
-                    },
-                    "tokens_per_problem": fmean(tokens for _, (_, tokens, _) in here),
-                    "prompt_tokens_per_problem": fmean(read for _, (_, _, read) in here),
-                    **figures.get((mode, split), {}),
-                }
+def _ask_with_own_samples(run: Run, eval_set: EvalSet) -> list[EvalPrompt]:
+    samples: dict[str, list[Answer]] = {problem.id: [] for problem in eval_set.problems}
+    for row in read_jsonl(run.path("answers/samples.jsonl")):
+        answer = Answer.from_row(row)
+        samples[answer.problem_id].append(answer)
+    verifier, prompts = run.domain.verifier, []
+    for problem in eval_set.problems:
+        group = samples[problem.id]
+        routes = tuple(make_own_route(problem, answer.judged, verifier) for answer in group)
+        prompts.append(
+            make_prompt(
+                problem,
+                run.config,
+                RouteSet(problem_id=problem.id, routes=routes),
+                num_tokens=sum(answer.judged.num_tokens for answer in group),
+                prompt_tokens=sum(answer.prompt_tokens for answer in group),
             )
-    return entries
+        )
+    return prompts
 
 
-def _write(
-    run: Run,
-    stage: str,
-    problems: Sequence[Problem],
-    by_mode: Mapping[str, Sequence[Outcome]],
-    figures: Mapping[tuple[str, str], Mapping[str, Any]],
-) -> None:
-    write_json(run.path(f"outcomes/{stage}.json"), _outcomes(problems, by_mode, figures))
+def _ask_to_choose(
+    run: Run, eval_set: EvalSet, *, candidates: Callable[[Run, EvalSet], list[EvalPrompt]]
+) -> list[EvalPrompt]:
+    """Return prompts that show the same candidates and ask for the number of one of them."""
+    template = run.config.compare.prompts.choose
+    return [
+        replace(
+            prompt,
+            text=render_choice_prompt(prompt.problem.question, prompt.routes, template),
+            asks_verdicts=False,
+        )
+        for prompt in candidates(run, eval_set)
+    ]
+
+
+TASKS: dict[str, EvalTask] = {
+    task.name: task
+    for task in (
+        EvalTask(name="autonomous", make_prompts=_ask_alone, modes={"autonomous": None}),
+        EvalTask(
+            name="assisted",
+            make_prompts=_ask_assisted,
+            modes={"assisted": None, "best_of_routes": _pick_soundest},
+        ),
+        EvalTask(
+            name="rules",
+            make_prompts=_ask_with_rules,
+            modes={"rules": None},
+            settings=("compare.prompts.rules",),
+            inputs=("rules.md",),
+        ),
+        EvalTask(
+            name="samples",
+            make_prompts=_ask_alone,
+            modes={"sampled": None, "self_consistency": _vote},
+            is_sampled=True,
+        ),
+        EvalTask(
+            name="self_routes",
+            make_prompts=_ask_with_own_samples,
+            modes={"self_routes": None, "best_of_n": _pick_soundest},
+            needs_samples=True,
+        ),
+        EvalTask(
+            name="universal",
+            make_prompts=partial(_ask_to_choose, candidates=_ask_with_own_samples),
+            modes={"universal": _pick_chosen},
+            needs_samples=True,
+            settings=("compare.prompts.choose",),
+        ),
+        EvalTask(
+            name="universal_routes",
+            make_prompts=partial(_ask_to_choose, candidates=_ask_assisted),
+            modes={"universal_routes": _pick_chosen},
+            settings=("compare.prompts.choose",),
+        ),
+    )
+}
+
+TASK_OF_MODE: dict[str, EvalTask] = {mode: task for task in TASKS.values() for mode in task.modes}

@@ -1,264 +1,298 @@
-"""Say what results.json holds: labels, sentences and the table in the terminal. The report uses the same words."""
+"""The results of an evaluation or a comparison: how results.json is made, and read."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from realm.core.errors import RunError
+from realm.core.records import to_row
+from realm.evaluate.records import Comparison, Evaluation, Measurement, lists_to_tuples
+from realm.evaluate.stats import (
+    bootstrap_interval,
+    holm,
+    nested_difference,
+    paired_difference,
+    wilson_interval,
+)
 
 if TYPE_CHECKING:
-    from realm.run import Run
+    from realm.config.compare import Family
 
-if TYPE_CHECKING:
-    from rich.table import Table
-
-MODELS = ("base", "distilled", "realm")
-NEAR_ZERO = 0.05
-WIDE = 110
-"""Columns that the widest table takes; also what is written where there is no terminal."""
-NO_EVIDENCE = "no evidence of a difference"
-UNSOLVED = "This model does not solve this domain; the figures show the machinery only."
-
-Figures = Mapping[str, Any]
+SCHEMA = "realm.results/2"
+SeedOutcomes = dict[tuple[str, str], dict[int, dict[str, float]]]
+"""By ("METHOD MODE", split) and seed: the outcome of each problem."""
 
 
-def read_results(run: Run) -> dict[str, Any]:
-    """Return results.json; `RunError` where evaluation has not written it yet."""
-    path = run.path("results.json")
+@dataclass(frozen=True, kw_only=True)
+class Results:
+    """What an evaluation or a comparison measured, as results.json holds it.
+
+    Example:
+        results = run.evaluate()
+        results.accuracy("realm")                            # 0.82
+        print(results.difference("realm", "distilled"))      # +3.1 [+0.4, +5.9] points, ...
+    """
+
+    evaluations: Sequence[Evaluation]
+    comparisons: Sequence[Comparison]
+    budgets: Sequence[Mapping[str, Any]] = ()
+    """What each method of a comparison was trained on, by seed."""
+    methods: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Summary and role of each method of a comparison."""
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    """Number of problems by split that were not asked, because they have no route to show."""
+
+    @property
+    def splits(self) -> list[str]:
+        """The evaluated splits, `test` first."""
+        return sorted({row.split for row in self.evaluations})
+
+    @property
+    def families(self) -> dict[str, list[Comparison]]:
+        """The comparisons by family."""
+        found: dict[str, list[Comparison]] = {}
+        for row in self.comparisons:
+            found.setdefault(row.family, []).append(row)
+        return found
+
+    def list_rows(self, split: str) -> list[Evaluation]:
+        """Return a row for each method and mode of a split, over all seeds of a comparison."""
+        rows = [row for row in self.evaluations if row.split == split]
+        return [row for row in rows if row.seed is None] or rows
+
+    def find(self, method: str, mode: str, split: str = "test") -> Evaluation | None:
+        """Return the row of a method in a mode, or `None` if it was not measured."""
+        for row in self.list_rows(split):
+            if (row.method, row.mode, row.source) == (method, mode, None):
+                return row
+        return None
+
+    def accuracy(self, method: str, mode: str = "autonomous", split: str = "test") -> float:
+        """Return the accuracy of a method, as a share.
+
+        Raises:
+            RunError: It was not measured.
+        """
+        row = self.find(method, mode, split)
+        if row is None:
+            known = dict.fromkeys(f"{row.method} {row.mode}" for row in self.list_rows(split))
+            raise RunError(
+                f"{method} {mode} was not measured on {split}. Measured: {', '.join(known)}."
+            )
+        return row.accuracy
+
+    def difference(
+        self, a: str, b: str, *, mode: str = "autonomous", split: str = "test"
+    ) -> Comparison:
+        """Return how much method `a` differs from method `b` in one mode, on the same problems.
+
+        Raises:
+            RunError: They were not compared.
+        """
+        for row in self.comparisons:
+            if (row.a_mode, row.b_mode, row.split) == (mode, mode, split):
+                if (row.a, row.b) == (a, b):
+                    return row
+                if (row.a, row.b) == (b, a):
+                    return row.swap()
+        known = dict.fromkeys(row.title for row in self.comparisons if row.split == split)
+        raise RunError(
+            f"{a} - {b}, {mode}, was not compared on {split}. Compared: {'; '.join(known)}."
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the content of results.json."""
+        return {
+            "schema": SCHEMA,
+            **asdict(self),
+            "evaluations": [to_row(row) for row in self.evaluations],
+            "comparisons": [to_row(row) for row in self.comparisons],
+        }
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Results:
+        """Return the results that `to_json` wrote."""
+        known = {one.name: content[one.name] for one in fields(cls)}
+        evaluations = [Evaluation(**lists_to_tuples(row)) for row in content["evaluations"]]
+        comparisons = [Comparison(**lists_to_tuples(row)) for row in content["comparisons"]]
+        return cls(**known | {"evaluations": evaluations, "comparisons": comparisons})
+
+
+def read_results(folder: str | Path) -> Results:
+    """Return the results of a run folder.
+
+    Raises:
+        RunError: There is no results.json, or another version wrote it.
+    """
+    path = Path(folder) / "results.json"
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise RunError(
-            f"{path}: there are no results yet. Run `realm eval` first, or `realm run` for all stages."
+            f"{path}: there are no results yet. Run `realm eval` first, or `realm run` for all "
+            "stages."
         ) from None
+    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
+        raise RunError(f"{path}: not results of schema {SCHEMA}. Run `realm eval --force`.")
+    return Results.from_json(content)
 
 
-def splits_of(results: Figures) -> list[str]:
-    """Return the evaluated splits, `test` first."""
-    return sorted({row["split"] for row in results["evaluations"]})
+def build_results(
+    measurements: Sequence[Measurement],
+    families: Sequence[Family],
+    *,
+    seed: int,
+    is_nested: bool,
+    **more: Any,
+) -> Results:
+    """Return the results of what was measured.
 
-
-def ordered(results: Figures, split: str) -> list[Figures]:
-    """Return the evaluations of a split as the tables show them: models, alone before assisted, then the routes."""
-
-    def place(row: Figures) -> tuple[int, int, int]:
-        model = MODELS.index(row["method"]) if row["method"] in MODELS else len(MODELS)
-        return (
-            row["mode"] == "routes",
-            model,
-            ("autonomous", "assisted", "routes").index(row["mode"]),
-        )
-
-    return sorted((row for row in results["evaluations"] if row["split"] == split), key=place)
-
-
-def label(row: Figures) -> str:
-    """Return what a table calls the method of an evaluation; routes with no source named are those that prompts show."""
-    if row.get("decoding") == "sampled":
-        return f"{row['method']} (mean@{row['samples']})"
-    name = f"any of {row['k']}" if row["method"] == "any of K" else row["method"]
-    name = f"majority of {row['k']}" if row["method"] == "majority" else name
-    if row["mode"] == "routes":
-        return f"{name} ({row['source']})" if row.get("source") else name
-    return name
-
-
-def find(results: Figures, method: str, mode: str, split: str = "test") -> Figures | None:
-    """Return the greedy evaluation of a method in a mode, over the routes that are shown where it is about routes."""
-    for row in results["evaluations"]:
-        wanted = (row["method"], row["mode"], row["split"]) == (method, mode, split)
-        if wanted and row.get("decoding") != "sampled" and "source" not in row:
-            return row
-    return None
-
-
-def percent(share: float | None, signed: bool = False) -> str:
-    """Return a share as points with one decimal.
-
-    >>> percent(0.0312, signed=True)
-    '+3.1'
+    Args:
+        measurements: One for each method, mode, split and seed.
+        families: The comparisons to make; those of one family are corrected together.
+        seed: Of the bootstraps.
+        is_nested: Treat seeds as sampled, and correct each family. Otherwise there is one seed.
+        more: Further fields of `Results`.
     """
-    if share is None:
-        return "-"
-    return f"{100 * share:+.1f}" if signed else f"{100 * share:.1f}"
+    by_row: dict[tuple[str | None, ...], list[Measurement]] = {}
+    outcomes: SeedOutcomes = {}
+    for one in sorted(measurements, key=lambda one: one.seed):
+        by_row.setdefault((one.method, one.mode, one.split, one.source), []).append(one)
+        if one.source is None:
+            side = outcomes.setdefault((f"{one.method} {one.mode}", one.split), {})
+            side[one.seed] = one.outcomes
+    evaluations = []
+    for group in by_row.values():
+        rows = [_evaluate_seed(one, seed) for one in group]
+        evaluations += [*rows, _evaluate_seeds(group, rows, seed)] if is_nested else rows
+    comparisons = []
+    for family in families:
+        comparisons += _compare_family(family, outcomes, seed, is_nested=is_nested)
+    return Results(evaluations=evaluations, comparisons=comparisons, **more)
 
 
-def interval(bounds: Sequence[float], signed: bool = False) -> str:
-    """Return an interval of shares as points."""
-    return f"[{percent(bounds[0], signed)}, {percent(bounds[1], signed)}]"
-
-
-def versus(comparison: Figures) -> str:
-    """Return what a comparison compares, in few words.
-
-    >>> versus({"a": "realm", "b": "realm", "mode": "assisted vs autonomous"})
-    'realm: assisted - autonomous'
-    """
-    sampled = ", sampled" if comparison.get("decoding") == "sampled" else ""
-    a, b, (a_mode, _, b_mode) = (
-        comparison["a"],
-        comparison["b"],
-        comparison["mode"].partition(" vs "),
-    )
-    if a == b:
-        return f"{a}: {a_mode} - {b_mode}{sampled}"
-    if b_mode:
-        return f"{a} {a_mode} - {b}" if b_mode == "routes" else f"{a} {a_mode} - {b} {b_mode}"
-    return f"{a} - {b}, {a_mode}{sampled}"
-
-
-def p_value(comparison: Figures) -> str:
-    """Return the McNemar p; nothing where there is none."""
-    p = comparison["p_mcnemar"]
-    return "" if p is None else "<0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def finding(comparison: Figures) -> str:
-    """Return what a comparison shows, in words; an interval that holds 0 is no evidence."""
-    low, high = comparison["ci95"]
-    if low <= 0 <= high:
-        return NO_EVIDENCE
-    names = (comparison["a"], comparison["b"])
-    a, b = comparison["mode"].split(" vs ") if names[0] == names[1] else names
-    return f"{a if low > 0 else b} is better"
-
-
-def unsolved(results: Figures) -> str | None:
-    """Return a plain warning where models were asked and none of them is right on one problem in twenty."""
-    best = max(
-        (row["accuracy"] for row in results["evaluations"] if row["mode"] != "routes"), default=None
-    )
-    return UNSOLVED if best is not None and best < NEAR_ZERO else None
-
-
-def left_out(results: Figures) -> str | None:
-    """Return how many problems no method was asked, for want of a route to show; `None` where all were."""
-    counts = [f"{count} of {split}" for split, count in results.get("left_out", {}).items()]
-    return (
-        f"Problems without a route to show are left out: {', '.join(counts)}." if counts else None
+def _evaluate_seed(one: Measurement, seed: int) -> Evaluation:
+    """Return the row of one seed: a Wilson interval for right or wrong, else a bootstrap."""
+    values = list(one.outcomes.values())
+    if all(value in (0, 1) for value in values):
+        interval = wilson_interval(round(sum(values)), len(values))
+    else:
+        interval = bootstrap_interval(values, seed=seed)
+    return Evaluation(
+        method=one.method,
+        mode=one.mode,
+        split=one.split,
+        seed=one.seed,
+        n=len(values),
+        accuracy=fmean(values),
+        ci95=interval,
+        tokens_per_problem=one.tokens_per_problem,
+        prompt_tokens_per_problem=one.prompt_tokens_per_problem,
+        source=one.source,
+        figures=one.figures,
     )
 
 
-def headline(results: Figures) -> str:
-    """Return the outcome on `test`, or of the routes where there is no model, in a sentence or two."""
-    if all(row["mode"] == "routes" for row in results["evaluations"]):
-        return _headline_of_routes(results)
-    parts = []
-    for method, name in (
-        ("realm", "the ReaLM model"),
-        ("distilled", "the distilled model"),
-        ("base", "the base model"),
-    ):
-        alone, assisted = find(results, method, "autonomous"), find(results, method, "assisted")
-        if alone:
-            parts.append(
-                f"{name} answers {percent(alone['accuracy'])}% by itself"
-                + (f" and {percent(assisted['accuracy'])}% with routes" if assisted else "")
-            )
-    if majority := find(results, "majority", "routes"):
-        parts.append(
-            f"the majority of the same {majority['k']} routes is right on {percent(majority['accuracy'])}%"
-        )
-    n = max(row["n"] for row in results["evaluations"] if row["split"] == "test")
-    text = f"On {n:,} test problems, {'; '.join(parts)}."
-    for comparison in results["comparisons"]:
-        key = (
-            comparison["a"],
-            comparison["b"],
-            comparison["mode"],
-            comparison["split"],
-            comparison["decoding"],
-        )
-        if key == ("realm", "distilled", "autonomous", "test", "greedy"):
-            text += f" Against distilled, each alone: {percent(comparison['difference'], True)} points, {finding(comparison)}."
-    return text
+def _evaluate_seeds(
+    group: Sequence[Measurement], rows: Sequence[Evaluation], seed: int
+) -> Evaluation:
+    """Return the row over all seeds: the means, with an interval over problems and seeds."""
+    over = nested_difference([[(1.0, one.outcomes)] for one in group], seed=seed)
+    # Seeds that differ can widen the interval beyond what an accuracy can be.
+    low, high = (min(1.0, max(0.0, bound)) for bound in over.ci95)
+    if over.difference in (0, 1):  # nothing varies that could be resampled
+        low, high = wilson_interval(round(over.difference * over.n), over.n)
+    return replace(
+        rows[0],
+        seed=None,
+        n=over.n,
+        accuracy=over.difference,
+        ci95=(low, high),
+        seeds=tuple(one.seed for one in group),
+        per_seed=over.per_seed,
+        tokens_per_problem=_mean_of([row.tokens_per_problem for row in rows]),
+        prompt_tokens_per_problem=_mean_of([row.prompt_tokens_per_problem for row in rows]),
+        figures={
+            name: _mean_of([row.figures[name] for row in rows if name in row.figures])
+            for name in rows[0].figures
+        },
+    )
 
 
-def _headline_of_routes(results: Figures) -> str:
-    """Return what the routes of all sources together are worth: they come last."""
-    last = results["evaluations"][-1]
-    rows = {row["method"]: row for row in results["evaluations"] if row["source"] == last["source"]}
-    text = f"On {last['n']:,} problems, one route is right in {percent(rows['one route']['accuracy'])}% of the cases"
-    if "majority" in rows:
-        text += f", the majority of up to {last['k']} in {percent(rows['majority']['accuracy'])}%"
-        text += f", and any of them in {percent(rows['any of K']['accuracy'])}%"
-    return f"{text}. No model was evaluated."
+def _mean_of(values: Sequence[Any]) -> Any:
+    """Return the mean over the seeds, place by place if the values are lists."""
+    if values[0] is None:
+        return None
+    if isinstance(values[0], Sequence):
+        return [fmean(place) for place in zip(*values, strict=True)]
+    mean = fmean(values)
+    return int(mean) if isinstance(values[0], int) and mean.is_integer() else mean
 
 
-def verdicts(row: Figures) -> str:
-    """Return verdict accuracy on sound and on flawed routes; nothing where no verdict was asked for."""
-    if "verdict_accuracy" not in row:
-        return ""
-    return f"{percent(row.get('verdict_accuracy_sound'))} / {percent(row.get('verdict_accuracy_flawed'))}"
+def _compare_family(
+    family: Family, outcomes: SeedOutcomes, seed: int, *, is_nested: bool
+) -> list[Comparison]:
+    """Return the comparisons of a family that were measured, corrected together if nested."""
+    rows = []
+    for contender in family.against:
+        found = _compare_pair(family, contender, outcomes, seed, is_nested=is_nested)
+        if found is not None:
+            rows.append(found)
+    if not is_nested:
+        return rows
+    corrected = holm([row.p for row in rows if row.p is not None])
+    return [replace(row, p_holm=p) for row, p in zip(rows, corrected, strict=True)]
 
 
-def tokens(row: Figures) -> str:
-    """Return the tokens per problem; nothing where nobody counted them."""
-    return "" if row["tokens_per_problem"] is None else f"{row['tokens_per_problem']:.0f}"
+def _compare_pair(
+    family: Family, contender: str, outcomes: SeedOutcomes, seed: int, *, is_nested: bool
+) -> Comparison | None:
+    """Return the comparison of the claim with one other, over the seeds that both have."""
+    signs = {"test": 1.0, "test_rules": -1.0} if family.split == "drop" else {family.split: 1.0}
+    sides = [
+        (sign, outcomes.get((family.claim, split), {}), outcomes.get((contender, split), {}))
+        for split, sign in signs.items()
+    ]
+    seeds = sorted(set.intersection(*(set(ours) & set(theirs) for _, ours, theirs in sides)))
+    if not seeds:
+        return None
+    if is_nested:
+        groups = [
+            [(sign, _subtract(ours[one], theirs[one])) for sign, ours, theirs in sides]
+            for one in seeds
+        ]
+        found = nested_difference(groups, seed=seed)
+    else:
+        [(_, ours, theirs)], [one] = sides, seeds
+        assert set(ours[one]) == set(theirs[one]), "two methods were asked different problems"
+        mine = [ours[one][key] for key in theirs[one]]
+        found = paired_difference(mine, list(theirs[one].values()), seed=seed)
+    a, a_mode = split_contender(family.claim)
+    b, b_mode = split_contender(contender)
+    return Comparison(
+        **asdict(found),
+        family=family.name,
+        a=a,
+        a_mode=a_mode,
+        b=b,
+        b_mode=b_mode,
+        split=family.split,
+        margin=family.margin,
+        seeds=tuple(seeds),
+    )
 
 
-def print_results(run: Run) -> None:
-    """Print the comparisons and the results of a run as tables, and a warning where no model solves the domain."""
-    from rich.console import Console
-
-    results, console = read_results(run), Console()
-    if not console.is_terminal:
-        console = Console(width=WIDE)
-    for split in splits_of(results):
-        if any(row["split"] == split for row in results["comparisons"]):
-            console.print(_comparison_table(results, split, wide=console.width >= WIDE), "")
-    for split in splits_of(results):
-        console.print(_accuracy_table(results, split), "")
-    for warning in (left_out(results), unsolved(results)):
-        if warning:
-            console.print(warning, style="yellow")
+def _subtract(a: Mapping[str, float], b: Mapping[str, float]) -> dict[str, float]:
+    assert set(a) == set(b), "two methods of one seed were asked different problems"
+    return {key: right - b[key] for key, right in a.items()}
 
 
-def _comparison_table(results: Figures, split: str, *, wide: bool) -> Table:
-    """Return the paired differences on a split; a narrow terminal gets no p and no smallest detectable difference."""
-    table = _table(f"{split}: paired differences in points, with 95% intervals", "comparison")
-    more = ("p", "detectable") if wide else ()
-    for name in ("difference", *more):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("finding")
-    for row in results["comparisons"]:
-        if row["split"] == split:
-            difference = f"{percent(row['difference'], True)} {interval(row['ci95'], True)}"
-            cells = [p_value(row), percent(row["smallest_detectable"])] if wide else []
-            table.add_row(versus(row), difference, *cells, finding(row))
-    if wide:
-        table.caption = "detectable: the difference that would show with 80% power"
-    return table
-
-
-def _accuracy_table(results: Figures, split: str) -> Table:
-    """Return the accuracies on a split; what no row has gets no column."""
-    rows = ordered(results, split)
-    more = {"tokens /\nproblem": tokens, "verdicts\nsound / flawed": verdicts}
-    more = {name: text for name, text in more.items() if any(text(row) for row in rows)}
-    table = _table(f"{split}: accuracy in percent, with 95% intervals", "method")
-    for name in ("n", "accuracy", *more):
-        table.add_column(name, justify="right", no_wrap=True)
-    for row in rows:
-        name = label(row) if row["mode"] == "routes" else f"{label(row)}, {row['mode']}"
-        accuracy = f"{percent(row['accuracy'])} {interval(row['ci95'])}"
-        table.add_row(name, str(row["n"]), accuracy, *(text(row) for text in more.values()))
-    return table
-
-
-def _table(title: str, first: str) -> Table:
-    """Return an empty table that fits into 80 columns."""
-    from rich import box
-    from rich.table import Table
-
-    options = {
-        "title_justify": "left",
-        "caption_justify": "left",
-        "pad_edge": False,
-        "collapse_padding": True,
-    }
-    table = Table(title=title, box=box.SIMPLE_HEAD, **options)
-    table.add_column(first)
-    return table
+def split_contender(contender: str) -> tuple[str, str]:
+    """Return method and mode of "METHOD MODE"."""
+    method, _, mode = contender.rpartition(" ")
+    return method, mode

@@ -1,4 +1,7 @@
-"""Intervals and paired tests. Every number that leaves is finite: what cannot be told is `None`, never NaN."""
+"""Confidence intervals and paired tests.
+
+Every number returned is finite. A value that cannot be computed is `None`, never NaN.
+"""
 
 from __future__ import annotations
 
@@ -12,20 +15,30 @@ if TYPE_CHECKING:
 
 RESAMPLES = 10_000
 CHUNK = 1_000
-"""Resamples drawn at once where each holds a weight for every problem of every seed."""
+"""Resamples drawn at once. Each holds a weight for every problem, so all would fill the memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class PairedDifference:
-    """How two methods differ on the same problems; `difference` is a minus b."""
+class Difference:
+    """How much two methods differ on the same problems: the first minus the second.
+
+    Example: 0.75 against 0.5 on 200 problems is `difference=0.25`, with `ci95=(0.17, 0.33)`.
+    """
 
     n: int
+    """Pairs of outcomes, over all seeds."""
     difference: float
+    """The mean over seeds of the mean over the seed's problems."""
     ci95: tuple[float, float]
-    p_mcnemar: float | None
-    """Exact McNemar p of right/wrong outcomes; `None` for outcomes that are means over samples."""
     smallest_detectable: float | None
-    """The smallest difference this comparison sees with 80% power; `None` where n is too small to see any."""
+    """The smallest true difference seen with 80% power; `None` if there is none."""
+    p_mcnemar: float | None = None
+    """Exact McNemar test of one seed; `None` if outcomes are means over samples."""
+    p: float | None = None
+    """Two-sided, from the resamples of the nested bootstrap."""
+    p_seeds: float | None = None
+    """t test on one number per seed; `None` with one seed or equal seeds."""
+    per_seed: tuple[float, ...] = ()
 
 
 def wilson_interval(num_right: int, n: int) -> tuple[float, float]:
@@ -38,10 +51,9 @@ def wilson_interval(num_right: int, n: int) -> tuple[float, float]:
 
 
 def bootstrap_interval(values: Sequence[float], *, seed: int) -> tuple[float, float]:
-    """Return the 95% percentile-bootstrap interval of the mean of `values`, one value per problem.
+    """Return the 95% percentile-bootstrap interval of the mean of `values`, one per problem.
 
-    For outcomes that are themselves means (several routes or samples of a problem), and for paired differences: to
-    resample problems is to resample pairs.
+    Used for outcomes that are means over samples, and for paired differences.
     """
     import numpy as np
     from scipy.stats import bootstrap
@@ -76,9 +88,15 @@ def smallest_detectable(
 ) -> float | None:
     """Return the smallest true difference that `n` pairs show at this level with this power.
 
-    `discordant` is the share of pairs on which the two differ. Solves for d (Connor 1987):
-    n = (z_{alpha/2} sqrt(discordant) + z_{power} sqrt(discordant - d^2))^2 / d^2. No difference can exceed the
-    discordant share, so with few pairs there may be none: `None`.
+    Solves for d (Connor 1987):
+    n = (z_{alpha/2} sqrt(discordant) + z_{power} sqrt(discordant - d^2))^2 / d^2.
+    No difference exceeds the discordant share, so with few pairs the result may be `None`.
+
+    Args:
+        n: number of pairs.
+        discordant: share of pairs on which the two methods differ.
+        power: probability of finding the difference.
+        level: two-sided significance level.
 
     >>> round(smallest_detectable(1740, 0.15), 3)
     0.026
@@ -102,67 +120,56 @@ def smallest_detectable(
     return float(brentq(shortfall, 0.0, discordant))
 
 
-def paired_difference(a: Sequence[float], b: Sequence[float], *, seed: int) -> PairedDifference:
-    """Compare two methods on the same problems, outcome by outcome in the same order; right/wrong or means in [0, 1]."""
+def paired_difference(a: Sequence[float], b: Sequence[float], *, seed: int) -> Difference:
+    """Compare two methods on the same problems of one seed.
+
+    Args:
+        a: the outcome of the first method on each problem: 0 or 1, or a mean in [0, 1].
+        b: the outcomes of the second method on the same problems in the same order.
+        seed: of the bootstrap.
+    """
     assert len(a) == len(b) > 0, (len(a), len(b))
     differences = [float(x) - float(y) for x, y in zip(a, b, strict=True)]
-    binary = all(value in (0, 1) for value in (*a, *b))
-    return PairedDifference(
+    is_binary = all(value in (0, 1) for value in (*a, *b))
+    discordant = sum(map(abs, differences)) / len(a)
+    return Difference(
         n=len(a),
         difference=math.fsum(differences) / len(a),
         ci95=bootstrap_interval(differences, seed=seed),
-        p_mcnemar=mcnemar_p(a, b) if binary else None,
-        smallest_detectable=smallest_detectable(len(a), sum(map(abs, differences)) / len(a))
-        if binary
-        else None,
+        p_mcnemar=mcnemar_p(a, b) if is_binary else None,
+        smallest_detectable=smallest_detectable(len(a), discordant) if is_binary else None,
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class NestedDifference:
-    """How two methods differ over several seeds, each with its problems."""
-
-    seeds: int
-    n: int
-    """Pairs of outcomes, over all seeds."""
-    difference: float
-    """The mean over seeds of the mean over the seed's problems."""
-    ci95: tuple[float, float]
-    p: float
-    """Two-sided, from the same resamples as the interval."""
-    p_seeds: float | None
-    """The t test that sees one number per seed and nothing else; `None` where seeds do not vary or there is one only."""
-    per_seed: list[float]
-    smallest_detectable: float | None
-    """The difference that shows with 80% power, given this spread; `None` where nothing varies."""
-
-
 Parts = Sequence[tuple[float, Mapping[str, float]]]
-"""What one seed measured: (sign, outcome by problem) pairs, whose signed means add up to the seed's figure."""
+"""What one seed measured: (sign, outcome by problem) pairs.
+
+The signed means add up to the seed's figure; a drop between splits has the signs 1 and -1.
+"""
 
 
-def nested_difference(groups: Sequence[Parts], *, seed: int) -> NestedDifference:
-    """Return the mean over seeds of what each measured, with an interval that counts problems and seeds as sampled.
+def nested_difference(groups: Sequence[Parts], *, seed: int) -> Difference:
+    """Return the mean over seeds, with an interval that treats problems and seeds as sampled.
 
-    A problem that several seeds share has one key. See `nested_draws` for the bootstrap.
+    A problem that several seeds share has one key. `nested_draws` explains the bootstrap.
     """
     import numpy as np
     from scipy.stats import ttest_1samp
 
-    per_seed = [_figure(parts) for parts in groups]
+    per_seed = [_sum_of_means(parts) for parts in groups]
     draws = nested_draws(groups, seed=seed)
-    varies = len(per_seed) > 1 and len(set(per_seed)) > 1
+    seeds_vary = len(per_seed) > 1 and len(set(per_seed)) > 1
     low, high = np.quantile(draws, [0.025, 0.975])
     beyond = min(int((draws <= 0).sum()), int((draws >= 0).sum()))
     spread = float(draws.std())
-    return NestedDifference(
-        seeds=len(groups),
+    return Difference(
         n=sum(len(values) for parts in groups for _, values in parts),
         difference=math.fsum(per_seed) / len(per_seed),
         ci95=(float(low), float(high)),
         p=min(1.0, 2 * (beyond + 1) / (len(draws) + 1)),
-        p_seeds=float(ttest_1samp(per_seed, 0).pvalue) if varies else None,
-        per_seed=per_seed,
+        p_seeds=float(ttest_1samp(per_seed, 0).pvalue) if seeds_vary else None,
+        per_seed=tuple(per_seed),
+        # Below this spread only rounding varies.
         smallest_detectable=detectable_at(spread) if spread > 1e-12 else None,
     )
 
@@ -170,66 +177,66 @@ def nested_difference(groups: Sequence[Parts], *, seed: int) -> NestedDifference
 def nested_draws(groups: Sequence[Parts], *, seed: int) -> np.ndarray:
     """Return resamples of the mean over seeds: a bootstrap over problems, nested in seeds.
 
-    Each resample gives every distinct problem a random weight (exponential, the Bayesian bootstrap), the same in all seeds
-    that ask it; that is what the choice of problems contributes. Seeds then differ by more than their problems explain,
-    or not: only that excess is resampled over seeds, scaled to the unbiased variance and, as few seeds tell little about
-    it, by Student's quantile over the normal one. To resample whole seeds instead would count the problems twice.
+    Each resample gives every distinct problem a random exponential weight (the Bayesian bootstrap,
+    Rubin 1981), the same in all seeds that contain it. This is the variation due to the choice of
+    problems. Only the variation between seeds beyond that is resampled over seeds. It is scaled to
+    the unbiased variance and, because few seeds say little about it, by the ratio of Student's
+    quantile to the normal one. Resampling whole seeds would count the problems twice.
     """
     import numpy as np
     from scipy.stats import norm
     from scipy.stats import t as student
 
     rng, count = np.random.default_rng(seed), len(groups)
-    place = {
-        name: number
-        for number, name in enumerate(
-            dict.fromkeys(n for parts in groups for _, part in parts for n in part)
-        )
-    }
-    arrays = [
-        [
-            (sign, [place[name] for name in part], np.array([*part.values()], dtype=np.float32))
-            for sign, part in parts
-        ]
-        for parts in groups
-    ]
-    observed = np.array([_figure(parts) for parts in groups])
-    resampled = np.zeros((RESAMPLES, count))
-    for start in range(0, RESAMPLES, CHUNK):
-        weights = rng.standard_exponential(
-            (min(CHUNK, RESAMPLES - start), len(place)), dtype=np.float32
-        )
-        for number, parts in enumerate(arrays):
-            for sign, columns, values in parts:
-                mine = weights[:, columns]
-                resampled[start : start + len(mine), number] += (
-                    sign * (mine @ values) / mine.sum(axis=1)
-                )
+    observed = np.array([_sum_of_means(parts) for parts in groups])
+    resampled = _weighted_means(groups, rng)
     draws = resampled.mean(axis=1)
     if count == 1 or (spread := observed.var(ddof=1)) == 0:
         return draws
     by_problems = (resampled - observed).var(axis=1, ddof=1).mean()
     excess = max(0.0, spread - by_problems)
     caution = student.ppf(0.975, count - 1) / norm.ppf(0.975)
-    effects = (
-        (observed - observed.mean()) * caution * math.sqrt(excess / (spread * (count - 1) / count))
-    )
+    # Drawing `count` seeds with replacement has (count - 1) / count of the unbiased variance.
+    scale = caution * math.sqrt(excess / (spread * (count - 1) / count))
+    effects = (observed - observed.mean()) * scale
     return draws + effects[rng.integers(count, size=(RESAMPLES, count))].mean(axis=1)
 
 
-def _figure(parts: Parts) -> float:
+def _weighted_means(groups: Sequence[Parts], rng: np.random.Generator) -> np.ndarray:
+    """Return each seed's figure under random problem weights, as (resamples, seeds)."""
+    import numpy as np
+
+    names = dict.fromkeys(name for parts in groups for _, part in parts for name in part)
+    column_of = {name: column for column, name in enumerate(names)}
+    resampled = np.zeros((RESAMPLES, len(groups)))
+    for start in range(0, RESAMPLES, CHUNK):
+        size = (min(CHUNK, RESAMPLES - start), len(names))
+        weights = rng.standard_exponential(size, dtype=np.float32)
+        for number, parts in enumerate(groups):
+            for sign, part in parts:
+                mine = weights[:, [column_of[name] for name in part]]
+                values = np.array([*part.values()], dtype=np.float32)
+                means = (mine @ values) / mine.sum(axis=1)
+                resampled[start : start + len(mine), number] += sign * means
+    return resampled
+
+
+def _sum_of_means(parts: Parts) -> float:
     return math.fsum(sign * math.fsum(values.values()) / len(values) for sign, values in parts)
 
 
 def detectable_at(standard_error: float, *, power: float = 0.8) -> float:
-    """Return the true difference that shows at the 5% level with this power, where a difference has this standard error."""
+    """Return the true difference found at the 5% level with this power and standard error."""
     from scipy.stats import norm
 
     return float((norm.ppf(0.975) + norm.ppf(power)) * standard_error)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Return p-values corrected for a family of claims (Holm 1979): below 0.05 in any of them at most one time in twenty."""
+    """Return p-values corrected for a family of claims (Holm 1979).
+
+    If none of the claims is true, one of them is below 0.05 at most one time in twenty.
+    """
     from statsmodels.stats.multitest import multipletests
 
     return [float(p) for p in multipletests(p_values, method="holm")[1]] if p_values else []

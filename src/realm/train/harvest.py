@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from realm.bank.statistics import write_bank
-from realm.config.root import Config
 from realm.core.jsonl import read_problems, read_routes, write_jsonl
 from realm.core.records import Problem, Route
-from realm.domains import Domain
-from realm.evaluate.ask import ask_about, ask_all, own_route
+from realm.evaluate.ask import LazyPolicy, Sampling, make_own_route, make_prompt, sample_and_judge
 
 if TYPE_CHECKING:
+    from realm.evaluate.records import Answer
     from realm.run import Run
+    from realm.verify.verifier import Verifier
 
 PER_ROUTE = 2
 """Samples for each route that a prompt shows, so that a problem's sets differ from step to step."""
@@ -24,23 +24,24 @@ def run_harvest(run: Run) -> None:
     config = run.config
     problems, bank = read_problems(run.path("problems.jsonl")), read_routes(run.path("bank.jsonl"))
     train = [problem for problem in problems if problem.split == "train"][: config.train.problems]
-    rows = ask_all(
-        str(run.path("distilled")),
-        [ask_about(problem, config) for problem in train],
+    domain = run.domain
+    groups = sample_and_judge(
+        run,
+        LazyPolicy(run.path("distilled"), config),
+        [make_prompt(problem, config) for problem in train],
         run.work("harvest") / "samples.jsonl",
-        config=config,
-        domain=(domain := run.domain),
-        description="harvest: sampling the policy",
-        num_samples=PER_ROUTE * config.train.fade.routes,
-        temperature=config.train.grpo.get("temperature", 1.0),
+        mode="harvest",
+        sampling=Sampling(
+            PER_ROUTE * config.train.fade.routes, config.train.grpo.get("temperature", 1.0)
+        ),
     )
-    routes = list(own_bank(train, rows, bank, domain, config))
+    routes = list(own_bank(train, groups, bank, domain.verifier))
     own = [route for route in routes if route.source == "self"]
     right = sum(bool(route.correct) for route in own) / max(1, len(own))
     print(
         f"{len(own)} distinct routes of the policy's own for {len(train)} problems, {right:.1%} of them right."
     )
-    run.record_figures({"rollouts": len(rows)})
+    run.record_figures({"rollouts": sum(map(len, groups))})
     write_jsonl(run.path("routes.jsonl"), routes)
     write_bank(
         run.path("bank.json"),
@@ -53,20 +54,20 @@ def run_harvest(run: Run) -> None:
 
 def own_bank(
     train: Sequence[Problem],
-    rows: Sequence[Mapping[str, Any]],
+    groups: Sequence[Sequence[Answer]],
     bank: Sequence[Route],
-    domain: Domain,
-    config: Config,
+    verifier: Verifier,
 ) -> Iterator[Route]:
     """Yield each problem's own routes, no text twice, and of the class that they lack the routes that the bank has.
 
     Guided chains and the routes of problems that are not trained on stay as they are.
     """
     own: dict[str, dict[str, Route]] = {problem.id: {} for problem in train}
-    for row in rows:
-        route = own_route(train[row["number"]], row["completion"], domain, config.prompt.think_end)
-        if route.text:
-            own[route.problem_id].setdefault(" ".join(route.text.split()), route)
+    for problem, group in zip(train, groups, strict=True):
+        for answer in group:
+            route = make_own_route(problem, answer.judged, verifier)
+            if route.text:
+                own[problem.id].setdefault(" ".join(route.text.split()), route)
     for routes in own.values():
         yield from routes.values()
     classes = {

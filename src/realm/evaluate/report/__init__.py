@@ -1,116 +1,122 @@
-"""Write report.html: one file that opens offline and shows what a run found, and how the model answers."""
+"""The page report.html: one file that opens offline, for a run or for a comparison.
+
+Each section of page.html appears if what it shows was measured. To add one, write it there and
+give it its values here.
+"""
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
-
 from realm.core.jsonl import read_jsonl, read_problems, read_routes, write_text
-from realm.evaluate import results as words
-from realm.evaluate.report.figures import (
-    accuracy_figure,
-    fade_figure,
-    length_figure,
-    plotly_script,
-    verdict_figure,
-)
-from realm.evaluate.report.transcripts import pick_transcripts
+from realm.evaluate.records import Answer
+from realm.evaluate.results import Results, read_results
 
 if TYPE_CHECKING:
     from realm.run import Run
 
-__all__ = ["run_report"]
-
 
 def run_report(run: Run) -> None:
-    """Render results, training curves and transcripts of `run` to report.html; parts that the run does not have are left out."""
-    config = run.config
-    results = words.read_results(run)
+    """Write report.html of a run: results, training curves and transcripts."""
+    from realm.evaluate.report import charts
+    from realm.evaluate.report.transcripts import pick_transcripts
+
     bank = json.loads(run.path("bank.json").read_text(encoding="utf-8"))["sources"]
     fade = read_jsonl(run.path("fade.jsonl")) if run.path("fade.jsonl").exists() else []
-    headroom = (
-        json.loads(run.path("headroom.json").read_text(encoding="utf-8"))
-        if run.path("headroom.json").exists()
-        else {}
-    )
-    transcripts = pick_transcripts(
-        read_jsonl(run.path("answers.jsonl")),
-        {problem.id: problem for problem in read_problems(run.path("problems.jsonl"))},
-        read_routes(run.path("routes.jsonl")),
-        count=config.report.transcripts,
-        show=run.domain.verifier.render,
-    )
-    page = _template().render(
-        words=words,
-        results=results,
-        warnings=[
-            warning for warning in (words.unsolved(results), words.left_out(results)) if warning
-        ],
-        tables=[(split, words.ordered(results, split)) for split in words.splits_of(results)],
-        assisted=[row for row in results["evaluations"] if row["mode"] == "assisted"],
-        figures={
-            "accuracy": Markup(accuracy_figure(results)),
-            "fade": Markup(fade_figure(fade)) if fade else None,
-            "verdicts": Markup(verdict_figure(results)),
-            "lengths": Markup(length_figure(bank)),
-        },
-        has_model=config.model is not None,
+    path = run.path("headroom.json")
+    headroom = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    _write_page(
+        run,
+        read_results(run.folder),
         bank=bank,
-        held_out=config.routes.held_out,
+        lengths=charts.draw_lengths(bank),
+        fade=charts.draw_fade(fade) if fade else None,
         alarms=[(row["step"], alarm) for row in fade for alarm in row.get("alarms", [])],
-        headroom=list(_headroom_rows(headroom)),
-        transcripts=transcripts,
-        settings=_settings(run),
-        plotly=Markup(plotly_script()),
+        headroom=list(_list_figures(headroom)),
+        transcripts=pick_transcripts(
+            [Answer.from_row(row) for row in read_jsonl(run.path("answers.jsonl"))],
+            {problem.id: problem for problem in read_problems(run.path("problems.jsonl"))},
+            read_routes(run.path("routes.jsonl")),
+            count=run.config.report.transcripts,
+        ),
     )
-    write_text(run.path("report.html"), page)
 
 
-def _template() -> Any:
-    """Return the page's template; everything put into it is escaped, since most of it was written by models."""
-    folder = Path(__file__).parent
+def write_comparison_page(run: Run, results: Results) -> None:
+    """Write report.html of a comparison."""
+    from realm.evaluate.report import charts
+
+    tokens, ablations = charts.draw_tokens(results), charts.draw_ablations(results)
+    _write_page(run, results, tokens=tokens, ablations=ablations)
+
+
+def _write_page(run: Run, results: Results, **sections: Any) -> None:
+    """Render the template. It escapes all values, since models and users wrote most of them."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from plotly.offline import get_plotlyjs
+
+    from realm.evaluate.report import charts, tables, words
+
     environment = Environment(
-        loader=FileSystemLoader(folder),
+        loader=PackageLoader("realm.evaluate", "report"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("report.html")
+    optional = ("bank", "lengths", "fade", "alarms", "headroom", "transcripts", "tokens",
+                "ablations")  # fmt: skip
+    judged = [row for split in results.splits for row in results.list_rows(split)]
+    judged = [row for row in judged if "verdict_accuracy" in row.figures]
+    page = environment.get_template("page.html").render(
+        {name: None for name in optional} | sections,
+        words=words,
+        tables=tables,
+        results=results,
+        has_model=run.config.model is not None,
+        accuracy=charts.draw_accuracies(results),
+        judged=judged,
+        verdicts=charts.draw_verdicts(results) if judged else None,
+        held_out=run.config.routes.held_out,
+        render_answer=run.domain.verifier.render,
+        settings=_list_settings(run, results),
+        plotly=get_plotlyjs(),
+    )
+    write_text(run.path("report.html"), page)
 
 
-def _headroom_rows(headroom: dict[str, Any], prefix: str = "") -> Any:
+def _list_figures(headroom: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
     """Yield (name, value) of every figure in headroom.json; shares as percent."""
     for name, value in headroom.items():
+        title = f"{prefix}{name}".replace("_", " ")
         if isinstance(value, dict):
-            yield from _headroom_rows(value, f"{prefix}{name} ")
+            yield from _list_figures(value, f"{prefix}{name} ")
         elif isinstance(value, float) and 0 <= value <= 1:
-            yield f"{prefix}{name}".replace("_", " "), f"{100 * value:.1f}%"
+            yield title, f"{100 * value:.1f}%"
         elif isinstance(value, int | float | str):
-            yield f"{prefix}{name}".replace("_", " "), f"{value}"
+            yield title, f"{value}"
 
 
-def _settings(run: Run) -> list[tuple[str, str]]:
-    """Return what leads from a figure back to a command: run, config, model, seed, commit."""
+def _list_settings(run: Run, results: Results) -> list[tuple[str, str]]:
+    """Return what leads from a figure back to a command."""
     config, manifest = run.config, run.manifest()
+    seeds = dict.fromkeys(str(row.seed) for row in results.evaluations if row.seed is not None)
+    verb = "compare" if results.methods else "run"
     versions = manifest.get("versions", {})
-    rows = [
-        ("run", run.folder.resolve().name),
-        ("command", f"realm run {config.source}"),
-        ("model", config.model or "none"),
-        ("recipe", config.recipe),
-        ("domain", config.domain.kind),
-        ("seed", str(config.seed)),
-    ]
-    if config.model:
-        rows.append(("decoding", f"greedy, up to {config.evaluate.max_new_tokens} new tokens"))
-    if manifest.get("commit"):
-        rows.append(("commit", manifest["commit"][:12]))
-    rows += [
-        (name, versions[name]) for name in ("torch", "transformers", "trl") if name in versions
-    ]
-    return rows
+    rows = {
+        "run": run.folder.resolve().name,
+        "command": f"realm {verb} {config.source}",
+        "model": config.model or "none",
+        "recipe": config.recipe,
+        "domain": config.domain.kind,
+        "seed": ", ".join(seeds),
+        "decoding": f"greedy, up to {config.evaluate.max_new_tokens} new tokens; samples at "
+        "temperature 1",
+        "commit": (manifest.get("commit") or "")[:12],
+        **{name: versions.get(name, "") for name in ("torch", "transformers", "trl")},
+    }
+    if config.model is None:
+        del rows["decoding"]
+    return [(name, value) for name, value in rows.items() if value]

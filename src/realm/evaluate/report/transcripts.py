@@ -1,95 +1,82 @@
-"""Choose the transcripts that the report shows, and lay each one out: what was asked, what was shown, what was said."""
+"""Choose the transcripts that the page shows: what was asked, shown and answered."""
 
 from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import zip_longest
+from typing import TYPE_CHECKING
 
-from realm.core.records import Problem, Route
-from realm.evaluate.results import MODELS
+from realm.evaluate.report.words import MODELS
 
-
-@dataclass(frozen=True, kw_only=True)
-class ShownRoute:
-    """A route as the report shows it: beside its text what the model said of it, and what is true."""
-
-    route: Route
-    verdict: bool | None
+if TYPE_CHECKING:
+    from realm.core.records import Problem, Route
+    from realm.evaluate.records import Answer
 
 
 @dataclass(frozen=True, kw_only=True)
 class Transcript:
-    """One problem, answered by one method with routes and without; the rows are those of answers.jsonl."""
+    """One problem, answered by one method with routes and without.
 
-    method: str
+    Example: `Transcript(problem=problem, routes=[(route, True)], assisted=answer,
+    autonomous=None)` shows one route, which the model called sound.
+    """
+
     problem: Problem
-    gold: str
-    routes: list[ShownRoute]
-    assisted: Mapping[str, Any]
-    autonomous: Mapping[str, Any] | None
+    routes: Sequence[tuple[Route, bool | None]]
+    """Each route shown, and what the model said of it."""
+    assisted: Answer
+    autonomous: Answer | None
 
 
 def pick_transcripts(
-    answers: Sequence[Mapping[str, Any]],
+    answers: Sequence[Answer],
     problems: Mapping[str, Problem],
     routes: Sequence[Route],
     *,
     count: int,
-    show: Callable[[Any], str],
 ) -> list[Transcript]:
-    """Return up to `count` assisted answers on `test` of the furthest trained model, right and wrong ones in turn.
+    """Return up to `count` assisted answers on `test` of the furthest trained model.
 
-    `show` gives the text of a gold answer.
-
-    Which ones is drawn by the hash of the problem's id, so that neither a good nor a bad light is chosen.
+    Right and wrong ones come in turn. The hash of the problem's id draws them, so that neither
+    good nor bad examples are chosen by hand.
     """
-    greedy = [row for row in answers if row["split"] == "test" and row["decoding"] == "greedy"]
-    methods = [
-        method
-        for method in MODELS
-        if any(row["method"] == method and row["mode"] == "assisted" for row in greedy)
-    ]
+    by_mode: dict[tuple[str, str], dict[str, Answer]] = defaultdict(dict)
+    for answer in answers:
+        if answer.split == "test":
+            by_mode[answer.method, answer.mode][answer.problem_id] = answer
+    methods = [method for method in MODELS if by_mode[method, "assisted"]]
     if not methods:
         return []
-    mine = [row for row in greedy if row["method"] == methods[-1]]
-    alone = {row["problem_id"]: row for row in mine if row["mode"] == "autonomous"}
+    alone = by_mode[methods[-1], "autonomous"]
     bank = defaultdict(list)
     for route in routes:
         bank[route.problem_id].append(route)
     transcripts = []
-    for row in _in_turn([row for row in mine if row["mode"] == "assisted"], count):
-        problem, verdicts = problems[row["problem_id"]], row["judgement"]["verdicts"]
-        shown = [bank[problem.id][place] for place in row["routes"]]
+    for answer in _alternate(list(by_mode[methods[-1], "assisted"].values()), count):
+        shown = [bank[answer.problem_id][place] for place in answer.routes]
         transcripts.append(
             Transcript(
-                method=row["method"],
-                problem=problem,
-                gold=show(problem.answer),
-                routes=[
-                    ShownRoute(route=route, verdict=verdict)
-                    for route, verdict in zip(shown, verdicts, strict=True)
-                ],
-                assisted=row,
-                autonomous=alone.get(problem.id),
+                problem=problems[answer.problem_id],
+                routes=list(zip(shown, answer.judged.verdicts, strict=True)),
+                assisted=answer,
+                autonomous=alone.get(answer.problem_id),
             )
         )
     return transcripts
 
 
-def _in_turn(rows: list[Mapping[str, Any]], count: int) -> list[Mapping[str, Any]]:
-    """Return `count` rows, half right and half wrong as far as there are such, in alternation."""
-    drawn = sorted(
-        rows, key=lambda row: hashlib.sha256(row["problem_id"].encode(errors="replace")).digest()
-    )
-    right, wrong = (
-        [row for row in drawn if row["correct"]],
-        [row for row in drawn if not row["correct"]],
-    )
+def _alternate(answers: Sequence[Answer], count: int) -> list[Answer]:
+    """Return `count` answers, right and wrong in turn, as far as there are such."""
+
+    def rank(answer: Answer) -> bytes:
+        return hashlib.sha256(answer.problem_id.encode(errors="replace")).digest()
+
+    drawn = sorted(answers, key=rank)
+    right = [answer for answer in drawn if answer.judged.correct is True]
+    wrong = [answer for answer in drawn if answer.judged.correct is not True]
     num_right = min(len(right), max((count + 1) // 2, count - len(wrong)))
-    right, wrong = right[:num_right], wrong[: count - num_right]
-    turns = [row for pair in zip(right, wrong, strict=False) for row in pair]
-    longer = right if len(right) > len(wrong) else wrong
-    return turns + longer[min(len(right), len(wrong)) :]
+    turns = zip_longest(right[:num_right], wrong[: count - num_right])
+    return [answer for pair in turns for answer in pair if answer is not None]

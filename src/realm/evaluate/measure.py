@@ -1,0 +1,151 @@
+"""What a mode reached: accuracy, cost, and how well the verdicts on routes agree with the truth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+from realm.evaluate.eval_set import make_problem_key
+from realm.evaluate.records import Answer, EvalPrompt, Measurement
+from realm.verify.vote import majorities
+
+if TYPE_CHECKING:
+    from realm.core.records import Judged, RouteSet
+    from realm.run import Run
+
+Groups = Sequence[Sequence[Answer]]
+"""The answers to each prompt."""
+Pick = Callable[["Run", EvalPrompt, Sequence[Answer]], Any]
+"""Returns the answer that a mode takes, from a prompt and the model's answers to it."""
+
+
+def measure_mode(
+    mode: str, run: Run, prompts: Sequence[EvalPrompt], groups: Groups, pick: Pick | None
+) -> Measurement:
+    """Return what a mode reached on the prompts. An undecided answer counts as not right.
+
+    Args:
+        mode: Its name.
+        run: Gives the verifier and the seed.
+        prompts: The prompts of one split.
+        groups: The answers to each prompt.
+        pick: Gives the answer that the mode takes; `None` takes all answers as they are.
+    """
+    figures: dict[str, Any] = {"samples": len(groups[0])} if len(groups[0]) > 1 else {}
+    if pick is None:
+        correct = [[answer.judged.correct for answer in group] for group in groups]
+        formed = fmean(one.judged.well_formed for group in groups for one in group)
+        figures |= {"well_formed_rate": formed} | summarize_verdicts(run, prompts, groups)
+    else:
+        correct = [[right] for right in check_picks(run, prompts, groups, pick)]
+        if len(groups[0]) > 1:
+            figures["curve"] = _measure_curve(run, prompts, groups, pick)
+    # A picked answer costs all samples together; plain samples are averaged.
+    combine = fmean if pick is None else sum
+    costs = [
+        (
+            prompt.num_tokens + combine(answer.judged.num_tokens for answer in group),
+            prompt.prompt_tokens + combine(answer.prompt_tokens for answer in group),
+        )
+        for prompt, group in zip(prompts, groups, strict=True)
+    ]
+    shares = [fmean(one is True for one in ones) for ones in correct]
+    keys = [make_problem_key(prompt.problem) for prompt in prompts]
+    return Measurement(
+        mode=mode,
+        split=prompts[0].problem.split,
+        seed=run.config.seed,
+        outcomes=dict(zip(keys, shares, strict=True)),
+        tokens_per_problem=fmean(written for written, _ in costs),
+        prompt_tokens_per_problem=fmean(read for _, read in costs),
+        figures=figures | {"undecided": sum(ones.count(None) for ones in correct)},
+    )
+
+
+def _measure_curve(
+    run: Run, prompts: Sequence[EvalPrompt], groups: Groups, pick: Pick
+) -> list[float]:
+    """Return the accuracy of the answer picked from the first 1, 2, ... samples."""
+    curve = []
+    for size in range(1, len(groups[0]) + 1):
+        first = [group[:size] for group in groups]
+        correct = check_picks(run, prompts, first, pick)
+        curve.append(fmean(one is True for one in correct))
+    return curve
+
+
+def check_picks(
+    run: Run, prompts: Sequence[EvalPrompt], groups: Groups, pick: Pick
+) -> list[bool | None]:
+    """Return whether each picked answer is right; `None` if undecided. No answer is wrong."""
+    picked = [pick(run, *both) for both in zip(prompts, groups, strict=True)]
+    said = [index for index, answer in enumerate(picked) if answer is not None]
+    correct: list[bool | None] = [False] * len(picked)
+    pairs = [(picked[index], prompts[index].problem.answer) for index in said]
+    for index, verdict in zip(said, run.domain.verifier.same_all(pairs), strict=True):
+        correct[index] = verdict
+    return correct
+
+
+def summarize_verdicts(run: Run, prompts: Sequence[EvalPrompt], groups: Groups) -> dict[str, Any]:
+    """Return the figures of assisted answers; none for prompts without routes to judge.
+
+    A missing verdict counts as wrong. A class of which no route was shown has no figure. If no
+    answer holds a verdict none was asked for, and there are no figures about verdicts.
+    """
+    shown = [
+        (prompt.routes, answer.judged)
+        for prompt, group in zip(prompts, groups, strict=True)
+        for answer in group
+        if answer.judged.labels
+    ]
+    if not shown:
+        return {}
+    figures: dict[str, Any] = {"k": max(len(judged.labels) for _, judged in shown)}
+    if (copy_rate := _measure_copying(run, shown)) is not None:
+        figures["copy_rate"] = copy_rate
+    verdicts = [judged.verdicts for _, judged in shown]
+    if all(verdict is None for said in verdicts for verdict in said):
+        return figures
+    figures |= _rate_verdicts("verdict_accuracy", verdicts, [one.labels for _, one in shown])
+    if any(route.process is not None for routes, _ in shown for route in routes.routes):
+        process = [routes.labels("process") for routes, _ in shown]
+        figures |= _rate_verdicts("process_verdict_accuracy", verdicts, process)
+    for name, constant in (("always_sound_rate", True), ("always_flawed_rate", False)):
+        figures[name] = fmean(all(one is constant for one in said) for said in verdicts)
+    figures["sound_rate_by_position"] = [
+        fmean(said[place] is True for said in verdicts if place < len(said))
+        for place in range(figures["k"])
+    ]
+    return figures
+
+
+def _measure_copying(run: Run, shown: Sequence[tuple[RouteSet, Judged]]) -> float | None:
+    """Return how often the answer is the majority answer of the routes, if they have one."""
+    same_all = run.domain.verifier.same_all
+    voted = majorities([[one.answer for one in routes.routes] for routes, _ in shown], same_all)
+    pairs = [
+        (judged.answer, vote)
+        for (_, judged), vote in zip(shown, voted, strict=True)
+        if vote is not None
+    ]
+    if not pairs:
+        return None
+    copied = same_all([pair for pair in pairs if pair[0] is not None])
+    return sum(one is True for one in copied) / len(pairs)
+
+
+def _rate_verdicts(
+    name: str, verdicts: Sequence[Sequence[bool | None]], labels: Sequence[Sequence[bool]]
+) -> dict[str, float]:
+    """Return the share of right verdicts: on all routes, on sound ones, and on flawed ones."""
+    pairs = []
+    for said, truths in zip(verdicts, labels, strict=True):
+        pairs += zip(said, truths, strict=True)
+    figures = {name: fmean(verdict is label for verdict, label in pairs)}
+    for truth, word in ((True, "sound"), (False, "flawed")):
+        of_class = [verdict is truth for verdict, label in pairs if label is truth]
+        if of_class:
+            figures[f"{name}_{word}"] = fmean(of_class)
+    return figures

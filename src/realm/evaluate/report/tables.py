@@ -1,0 +1,172 @@
+"""The tables of an evaluation or a comparison, for the terminal and for the page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+from realm.evaluate.report.words import (
+    MODELS,
+    format_p,
+    label,
+    list_sentences,
+    list_warnings,
+    percent,
+    with_interval,
+)
+
+if TYPE_CHECKING:
+    from realm.evaluate.records import Comparison, Evaluation
+    from realm.evaluate.results import Results
+
+WIDE = 110
+"""Columns that the widest table takes. Also the width of what is written to a file."""
+TEXTS = ("method", "mode", "comparison", "finding", "source", "what it is", "per seed", "split")
+"""Headers of columns that hold text. All others hold numbers, aligned to the right."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A table of strings.
+
+    Example: `Table(title="test", columns=["method", "n"], rows=[["realm", "200"]])`.
+    """
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    caption: str = ""
+
+
+def make_table(title: str, rows: Sequence[Mapping[str, str]], caption: str = "") -> Table:
+    """Return a table of rows that map a header to a cell; columns that are empty are left out."""
+    headers = [name for name in rows[0] if any(row[name] for row in rows)] if rows else []
+    cells = [[row[name] or "-" for name in headers] for row in rows]
+    return Table(title=title, columns=headers, rows=cells, caption=caption)
+
+
+def tabulate_accuracies(results: Results, split: str) -> Table:
+    """Return the accuracies of a split: models first, and what was not measured left out."""
+    rows = []
+    for row in sort_evaluations(results.list_rows(split)):
+        rows.append(
+            {
+                "method": label(row),
+                "mode": row.mode,
+                "seeds": str(len(row.seeds)) if row.seeds else "",
+                "n": f"{row.n:,}",
+                "accuracy": with_interval(row.accuracy, row.ci95),
+                "per seed": " ".join(map(percent, row.per_seed)),
+                "tokens / problem": _round(row.tokens_per_problem),
+                "prompt tokens": _round(row.prompt_tokens_per_problem) if row.seeds else "",
+                "verdicts sound / flawed": _format_verdicts(row),
+                "undecided": str(row.figures.get("undecided") or ""),
+            }
+        )
+    return make_table(f"{split}: accuracy in percent, with 95% intervals", rows)
+
+
+def sort_evaluations(rows: Sequence[Evaluation]) -> list[Evaluation]:
+    """Return rows in the order of the tables.
+
+    The models of one run come in the order of training, each alone before assisted, and then the
+    routes. The methods of a comparison come mode by mode, the best first.
+    """
+    modes = list(dict.fromkeys(["autonomous", "sampled", "assisted", *(row.mode for row in rows)]))
+
+    def rank(row: Evaluation) -> tuple[Any, ...]:
+        if row.seeds:
+            return (row.mode == "routes", modes.index(row.mode), -row.accuracy)
+        model = MODELS.index(row.method) if row.method in MODELS else len(MODELS)
+        return (row.mode == "routes", model, modes.index(row.mode))
+
+    return sorted(rows, key=rank)
+
+
+def tabulate_comparisons(rows: Sequence[Comparison], *, is_wide: bool = True) -> Table:
+    """Return the paired differences of a family; a narrow table has no p and no detectable."""
+    cells = []
+    for row in rows:
+        cell = {
+            "comparison": row.title,
+            "n": f"{row.n:,}" if is_wide else "",
+            "difference": with_interval(row.difference, row.ci95, signed=True),
+            "p": format_p(row) if is_wide else "",
+            "detectable": percent(row.smallest_detectable) if is_wide else "",
+            "finding": row.finding,
+        }
+        cells.append(cell)
+    title = f"{rows[0].family}: paired differences in points, with 95% intervals"
+    caption = "detectable: the difference that would show with 80% power" if is_wide else ""
+    return make_table(title, cells, caption)
+
+
+def tabulate_budgets(results: Results) -> Table:
+    """Return what each method was trained on, as means over the seeds."""
+    names = {
+        "completions": "trained_completions",
+        "tokens": "trained_tokens",
+        "rollouts": "rollouts",
+        "seconds": "seconds",
+    }
+    rows = []
+    for method in dict.fromkeys(row["method"] for row in results.budgets):
+        own = [row for row in results.budgets if row["method"] == method]
+        means = {title: f"{fmean(row[key] for row in own):,.0f}" for title, key in names.items()}
+        summary = results.methods[method]["summary"]
+        rows.append({"method": method, "what it is": summary, **means})
+    return make_table("budgets: means over the seeds, the start of each method included", rows)
+
+
+def print_results(results: Results) -> None:
+    """Print all tables of results, the outcome in sentences, and warnings."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table as RichTable
+
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=WIDE)
+    is_wide = console.width >= WIDE
+    families = results.families.values()
+    tables = [tabulate_comparisons(rows, is_wide=is_wide) for rows in families]
+    tables += [tabulate_accuracies(results, split) for split in results.splits]
+    if results.budgets:
+        tables.append(tabulate_budgets(results))
+    for table in tables:
+        shown = RichTable(
+            title=table.title,
+            caption=table.caption,
+            box=box.SIMPLE_HEAD,
+            title_justify="left",
+            caption_justify="left",
+            pad_edge=False,
+            collapse_padding=True,
+        )
+        columns = [name for name in table.columns if name not in ("per seed", "what it is")]
+        for name in columns:
+            is_text = name in TEXTS
+            shown.add_column(name, justify="left" if is_text else "right", no_wrap=not is_text)
+        for row in table.rows:
+            cells = dict(zip(table.columns, row, strict=True))
+            shown.add_row(*(cells[name] for name in columns))
+        console.print(shown, "")
+    for sentence in list_sentences(results) if results.methods else []:
+        console.print(sentence, soft_wrap=True, highlight=False)
+    for warning in list_warnings(results):
+        console.print(warning, style="yellow")
+
+
+def _round(value: float | None) -> str:
+    return "" if value is None else f"{value:.0f}"
+
+
+def _format_verdicts(row: Evaluation) -> str:
+    if "verdict_accuracy" not in row.figures:
+        return ""
+    sound, flawed = (
+        percent(row.figures.get(f"verdict_accuracy_{word}")) for word in ("sound", "flawed")
+    )
+    return f"{sound} / {flawed}"
