@@ -36,13 +36,13 @@ FILES = frozenset(
 EVALUATION = {"method", "mode", "split", "seed", "n", "accuracy", "ci95", "tokens_per_problem"}
 COMPARISON = {
     "a",
+    "a_mode",
     "b",
-    "mode",
+    "b_mode",
     "split",
     "n",
     "difference",
     "ci95",
-    "p_mcnemar",
     "smallest_detectable",
 }
 
@@ -95,7 +95,7 @@ def realm(*args: str) -> str:
 def assert_complete(folder: Path, test: int = 8, files: frozenset[str] = FILES) -> None:
     assert {path.name for path in folder.iterdir()} >= files
     results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
-    assert results["schema"] == "realm.results/1"
+    assert results["schema"] == "realm.results/2"
     assert all(set(row) >= EVALUATION for row in results["evaluations"]) and all(
         set(row) >= COMPARISON for row in results["comparisons"]
     )
@@ -197,7 +197,7 @@ def test_a_run_killed_in_the_middle_of_each_long_stage_continues_and_ends_comple
         start(config),
         lambda: (
             (run / "model").exists()
-            and any(lines(path) >= 8 for path in run.glob("**/answers.jsonl"))
+            and any(lines(path) >= 8 for path in run.glob("work/eval/*.jsonl"))
         ),
     )
     assert not (run / "results.json").exists()

@@ -5,21 +5,26 @@ from dataclasses import asdict
 
 import pytest
 
+from claims import ClaimsDomain
 from claims.adjudicate import Claim, adjudicate
 from claims.generate import draw_problems, draw_similar_problem, is_held_out
 from experts import write_routes
-from realm.baselines import instructors, rft
-from realm.baselines.cot_synthesizer import synthesis_rows
-from realm.baselines.further import further_settings
-from realm.baselines.instructors import load_instructor, new_items
+from realm.baselines import rft
+from realm.baselines.cot_synthesizer import make_synthesis_rows
+from realm.baselines.further import make_further_config
+from realm.baselines.instructors import load_instructor, write_exercises
 from realm.config.root import load_config
 from realm.core.errors import ConfigError
 from realm.core.jsonl import write_jsonl
-from realm.core.records import Problem
-from realm.domains import load_domain
-from realm.evaluate.ask import ask_about, own_route
+from realm.core.records import Judged, Problem
+from realm.evaluate.ask import make_own_route, make_prompt
+from realm.evaluate.records import Answer
 from realm.method.steps import drop_opening_answer
 from realm.run import Run
+from realm.verify.judge import judge
+
+
+VERIFIER = ClaimsDomain().verifier
 
 
 @pytest.fixture
@@ -33,8 +38,8 @@ def test_synthesis_rows_show_candidates_and_teach_the_guided_chain(small_config,
         write_routes(train, sources=["hasty", "outsider"], per_source=3, guided=True, seed=7)
     )
     config = small_config.with_settings({"prompt.assisted": "{question}\n{routes}\nSolve."})
-    rows = synthesis_rows(
-        {p.id: p for p in train}, routes, 65, show=str, config=config, opening=">"
+    rows = make_synthesis_rows(
+        {p.id: p for p in train}, routes, 65, verifier=VERIFIER, config=config, opening=">"
     )
     chains = {route.problem_id: route.text for route in routes if route.guided}
     gold = {problem.id: problem.answer for problem in train}
@@ -56,10 +61,10 @@ def test_without_guided_chains_a_right_route_is_the_synthesis_and_never_among_it
 ):
     train = [problem for problem in problems if problem.split == "train"]
     routes = list(write_routes(train, sources=["hasty"], per_source=4, guided=False, seed=7))
-    rows = synthesis_rows({p.id: p for p in train}, routes, 40, show=str, config=small_config)
+    rows = make_synthesis_rows({p.id: p for p in train}, routes, 40, verifier=VERIFIER, config=small_config)
     right = {drop_opening_answer(route) for route in routes if route.correct}
     assert rows and all(any(text in row["completion"] for text in right) for row in rows)
-    assert synthesis_rows({p.id: p for p in train}, [], 40, show=str, config=small_config) == []
+    assert make_synthesis_rows({p.id: p for p in train}, [], 40, verifier=VERIFIER, config=small_config) == []
 
 
 def test_where_distillation_fills_up_with_right_routes_so_does_the_synthesizer(
@@ -72,7 +77,7 @@ def test_where_distillation_fills_up_with_right_routes_so_does_the_synthesizer(
     def taught(config):
         return {
             row["problem_id"]
-            for row in synthesis_rows({p.id: p for p in train}, routes, 60, show=str, config=config)
+            for row in make_synthesis_rows({p.id: p for p in train}, routes, 60, verifier=VERIFIER, config=config)
         }
 
     assert (
@@ -89,7 +94,7 @@ def test_the_synthesizers_candidates_are_altered_in_the_same_share_and_its_synth
     routes = list(write_routes(train, sources=["hasty"], per_source=3, guided=True, seed=7))
     altered = small_config.with_settings({"distill.altered_share": 1.0})
     plain, rows = (
-        synthesis_rows({p.id: p for p in train}, routes, 30, show=str, config=config)
+        make_synthesis_rows({p.id: p for p in train}, routes, 30, verifier=VERIFIER, config=config)
         for config in (small_config, altered)
     )
     assert [row["completion"] for row in rows] == [row["completion"] for row in plain]
@@ -97,30 +102,30 @@ def test_the_synthesizers_candidates_are_altered_in_the_same_share_and_its_synth
 
 
 def test_rft_keeps_right_well_formed_and_distinct_chains(small_config, problems):
-    asked = [ask_about(problem, small_config) for problem in problems[:2]]
+    prompts = [make_prompt(problem, small_config) for problem in problems[:2]]
 
-    def row(number, text, correct=True, formed=True):
-        return {
-            "number": number,
-            "problem_id": asked[number].problem.id,
-            "completion": text,
-            "correct": correct,
-            "judgement": {"well_formed": formed},
-        }
+    def answer(number, text, correct=True, well_formed=True):
+        judged = Judged(text=text, correct=correct, well_formed=well_formed)
+        problem = prompts[number].problem
+        where = {"split": problem.split, "problem_id": problem.id}
+        return Answer(**where, prompt="?", judged=judged, prompt_tokens=1)
 
-    rows = [
-        row(0, "a"),
-        row(0, " a "),
-        row(0, "b", correct=False),
-        row(0, "c", formed=False),
-        row(1, "a"),
+    groups = [
+        [
+            answer(0, "a"),
+            answer(0, " a "),
+            answer(0, "b", correct=False),
+            answer(0, "c", well_formed=False),
+            answer(0, "d", correct=None),
+        ],
+        [answer(1, "a")],
     ]
-    kept = rft.right_chains(rows, asked)
+    kept = rft.select_right_chains(prompts, groups)
     assert [(chain["problem_id"], chain["completion"]) for chain in kept] == [
         (problems[0].id, "a"),
         (problems[1].id, "a"),
     ]
-    assert kept[0]["prompt"] == asked[0].prompt
+    assert kept[0]["prompt"] == prompts[0].text
 
 
 def test_a_similar_claim_uses_the_same_rules_and_is_none_of_the_others(problems):
@@ -152,46 +157,47 @@ def test_the_instructor_goes_from_error_to_error_until_there_are_enough_items(pr
         )
 
     errors = [(problem, "pay 2") for problem in problems[:3]]
-    items = list(new_items(errors, write, 5, known=set(), seed=7))
+    items = list(write_exercises(errors, write, 5, set(), seed=7))
     assert [problem.id for problem, _ in items] == [problems[place].id for place in (0, 2, 0, 2, 0)]
     assert len({item[0] for _, item in items}) == 5
-    assert list(new_items(errors, lambda *_: None, 5, known=set(), seed=7)) == []
-    assert list(new_items(errors, lambda *_: ("known", "c", "a"), 5, known={"known"}, seed=7)) == []
-    assert list(new_items([], write, 5, known=set(), seed=7)) == []
+    assert list(write_exercises(errors, lambda *_: None, 5, set(), seed=7)) == []
+    assert list(write_exercises(errors, lambda *_: ("known", "c", "a"), 5, {"known"}, seed=7)) == []
+    assert list(write_exercises([], write, 5, set(), seed=7)) == []
 
 
-def test_an_instructor_is_the_scripted_expert_a_named_function_or_an_error(
-    small_config, write_config, problems
+def test_an_instructor_is_the_domains_own_a_named_function_or_an_error(
+    small_config, write_config, problems, tmp_path
 ):
-    question, chain, answer = load_instructor(small_config, load_domain(small_config), problems)(
-        problems[0], "pay 1", random.Random(1)
-    )
+    instructor = load_instructor(Run(tmp_path, small_config), problems)
+    question, chain, answer = instructor(problems[0], "pay 1", random.Random(1))
     assert question != problems[0].question and answer.split()[0] in ("pay", "deny") and chain
     named = small_config.with_settings(
-        {"compare.instructor": "realm.baselines.instructors:can_instruct"}
+        {"compare.instructor": "realm.baselines.instructors:write_exercises"}
     )
-    assert load_instructor(named, load_domain(named), []) is instructors.can_instruct
+    assert load_instructor(Run(tmp_path, named), []) is write_exercises
     with pytest.raises(ConfigError, match=r"compare\.instructor: no\.module:x: there is no module"):
         unknown = small_config.with_settings({"compare.instructor": "no.module:x"})
-        load_instructor(unknown, load_domain(unknown), [])
+        load_instructor(Run(tmp_path, unknown), [])
     path = write_config(
         domain={"kind": "files", "path": "x.jsonl"},
         routes={"kind": "import", "files": [{"path": "x", "source": "y"}]},
     )
     with pytest.raises(
-        ConfigError, match=r"domain files defines no make_instructor\. Name a function in compare"
+        ConfigError, match=r"domain files has no make_instructor\. Name a function in compare"
     ):
-        instructors.check_instructors(Run(path.parent, load_config(path)))
+        load_instructor(Run(path.parent, load_config(path)), [])
 
 
 def test_an_own_sample_becomes_a_route_that_says_its_answer_first(small_config):
-    problem, domain = (
-        Problem(id="p", split="test", question="?", answer="pay 7"),
-        load_domain(small_config),
-    )
-    route = own_route(problem, "<reason>\nfee 7\n</reason>\n<answer>pay 7</answer>", domain)
+    problem = Problem(id="p", split="test", question="?", answer="pay 7")
+
+    def make_route(text):
+        judged = judge(text, gold=problem.answer, verifier=VERIFIER)
+        return make_own_route(problem, judged, VERIFIER)
+
+    route = make_route("<reason>\nfee 7\n</reason>\n<answer>pay 7</answer>")
     assert (route.text, route.answer, route.correct) == ("pay 7\nfee 7", "pay 7", True)
-    broken = own_route(problem, "<reason>no end <answer></answer>", domain)
+    broken = make_route("<reason>no end <answer></answer>")
     assert (broken.answer, broken.correct) == (None, False) and "<reason>" not in broken.text
 
 
@@ -210,7 +216,7 @@ def test_training_on_has_its_own_learning_rate_and_as_many_completions_as_realm_
     config = small_config.with_settings(settings)
     run = Run(tmp_path / "run", config)
     write_jsonl(run.path("problems.jsonl"), map(asdict, problems))
-    taught = further_settings(run).distill.sft
+    taught = make_further_config(run).distill.sft
     assert taught == {
         "learning_rate": 2e-4,
         "per_device_train_batch_size": 6,

@@ -117,14 +117,16 @@ def test_the_routes_of_real_models_are_as_good_as_measured(wikitq):
 def test_the_comparison_trains_every_method_on_as_many_completions_and_sees_small_differences(
     tmp_path,
 ):
-    from realm.evaluate.cells import plan
-    from realm.evaluate.findings import families
-    from realm.evaluate.methods import chosen_methods
+    from realm.evaluate.cells import plan_cells
+    from realm.evaluate.claims import list_families
+    from realm.evaluate.methods import choose_methods
     from realm.evaluate.stats import smallest_detectable
     from realm.train.rl import count_rollouts, make_grpo_arguments
 
     config = load_config(CONFIGS / "compare.yaml", [])
-    methods, cells = chosen_methods(config), plan(Run(tmp_path, config))
+    run = Run(tmp_path, config)
+    methods = choose_methods(run)
+    cells = plan_cells(run, methods)
     assert config.compare.seeds >= 5 and {
         "realm",
         "cot_synthesizer",
@@ -133,7 +135,7 @@ def test_the_comparison_trains_every_method_on_as_many_completions_and_sees_smal
         "no_mrpv",
         "no_eaai",
     } <= set(methods)
-    assert {family.name for family in families(config, methods)} >= {
+    assert {family.name for family in list_families(config, methods)} >= {
         "with routes",
         "without routes",
         "drop to test_rules",

@@ -6,7 +6,8 @@ import pytest
 
 from realm.config.root import load_config
 from realm.core.jsonl import read_jsonl
-from realm.evaluate.cells import plan
+from realm.evaluate.cells import plan_cells
+from realm.evaluate.methods import choose_methods
 from realm.run import Run
 from realm.train.rl import count_rollouts
 from tiny_compare import write_config
@@ -33,9 +34,10 @@ def cells(tmp_path_factory):
         "compare.seeds=1",
     ]
     overrides.append("compare.prompts.rules='{rules} {question}'")
-    made = plan(Run(folder, load_config(write_config(folder), overrides)))
+    run = Run(folder, load_config(write_config(folder), overrides))
+    made = plan_cells(run, choose_methods(run))
     for cell in made:
-        cell.work()
+        cell.run_missing_stages()
     return {cell.method.name: cell for cell in made}
 
 
@@ -63,7 +65,7 @@ def test_the_rules_stand_in_the_prompt_and_cost_prompt_tokens(cells):
 
 def test_supervised_baselines_train_on_as_many_completions_as_there_are_rollouts(cells):
     for name in ("further", "answer_only", "instructors"):
-        mine, start = cells[name].budget(), cells[name].parent.budget()
+        mine, start = cells[name].count_budget(), cells[name].parent.count_budget()
         assert (
             mine["trained_completions"] - start["trained_completions"] == 8
             and mine["trained_tokens"] > start["trained_tokens"]
@@ -82,7 +84,7 @@ def test_supervised_baselines_train_on_as_many_completions_as_there_are_rollouts
 
 def test_a_student_that_is_never_right_leaves_rft_with_its_start(cells):
     run = cells["rft"].run
-    assert read_jsonl(run.path("taught.jsonl")) == [] and cells["rft"].budget()["rollouts"] == 8
+    assert read_jsonl(run.path("taught.jsonl")) == [] and cells["rft"].count_budget()["rollouts"] == 8
     same = (run.path(folder) / "model.safetensors" for folder in ("model", "distilled"))
     assert len({path.read_bytes() for path in same}) == 1
 
@@ -92,7 +94,7 @@ def test_without_negatives_no_wrong_route_is_shown_and_zero_starts_from_the_mode
     assert all(all(row["labels"]) for row in shown)
     assert (
         not cells["zero"].run.path("distilled").exists()
-        and cells["zero"].budget()["trained_completions"] == 8
+        and cells["zero"].count_budget()["trained_completions"] == 8
     )
 
 

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from realm.cli import app
 from realm.core.folder import hash_of
 from realm.core.jsonl import read_jsonl
-from realm.evaluate.compare import time_left
+from realm.evaluate.compare import estimate_time_left
 from tiny_compare import MODES, write_config
 
 
@@ -63,7 +63,7 @@ def test_a_killed_comparison_continues_and_trains_nothing_twice(finished):
 def test_every_method_is_measured_with_every_seed_and_over_all(finished):
     _, run, *_ = finished
     results = json.loads((run / "results.json").read_text())
-    assert results["schema"] == "realm.results/1"
+    assert results["schema"] == "realm.results/2"
     rows = {
         (row["method"], row["mode"], row["split"], row["seed"]): row
         for row in results["evaluations"]
@@ -138,7 +138,7 @@ def test_a_second_call_does_nothing_and_a_changed_setting_only_what_depends_on_i
         str(config), "--dry-run", "--set", "compare.prompts.choose='{question} {routes}'"
     )
     assert (
-        again.count("up to date") == 4 and "realm-8" in again and "would do: universal\n" in again
+        again.count("up to date") == 4 and "realm-8" in again and "would run: universal\n" in again
     )
     more = compare(
         str(config),
@@ -148,9 +148,9 @@ def test_a_second_call_does_nothing_and_a_changed_setting_only_what_depends_on_i
         "--set",
         "compare.methods=[distilled,realm]",
     )
-    assert more.count("up to date") == 6 and more.count("would do") == 3
+    assert more.count("up to date") == 6 and more.count("would run") == 3
     other = compare(str(config), "--dry-run", "--set", "train.reward.verdict=0.25")
-    assert other.count("up to date") == 6 and other.count("would do: train") == 2
+    assert other.count("up to date") == 6 and other.count("would run: train") == 2
 
 
 def test_time_left_goes_by_cells_of_the_same_method():
@@ -162,19 +162,19 @@ def test_time_left_goes_by_cells_of_the_same_method():
                 seconds,
             )
 
-        def seconds(self) -> float:
+        def count_seconds(self) -> float:
             return self._seconds
 
     cells = [Cell("realm-7", 600), Cell("base-7", 60), Cell("realm-8", 0), Cell("rft-8", 0)]
     assert (
-        time_left(cells, {"realm-7": False, "base-7": False, "realm-8": True, "rft-8": True})
+        estimate_time_left(cells, {"realm-7": False, "base-7": False, "realm-8": True, "rft-8": True})
         == "2 cells left, about 16 min"
     )
     assert (
-        time_left(cells, {"realm-7": False, "base-7": False, "realm-8": True, "rft-8": True}, 2)
+        estimate_time_left(cells, {"realm-7": False, "base-7": False, "realm-8": True, "rft-8": True}, 2)
         == "2 cells left, about 8 min"
     )
-    assert time_left(cells, dict.fromkeys([cell.name for cell in cells], False)) == "all cells done"
+    assert estimate_time_left(cells, dict.fromkeys([cell.name for cell in cells], False)) == "all cells done"
 
 
 def test_a_recipe_without_distillation_is_an_error(tmp_path):

@@ -4,19 +4,28 @@ import pytest
 
 from realm.config.root import load_config
 from realm.core.errors import ConfigError
-from realm.evaluate.cells import CELL_STAGES, plan, stages_of
-from realm.evaluate.methods import built_in, chosen_methods, settings_of, with_starts
+from realm.evaluate.cells import MORE_STAGES, list_stages, plan_cells
+from realm.evaluate.methods import add_starts, apply_method, choose_methods, list_methods
 from realm.method.fade import guidance_share
 from realm.run import Run
 from realm.stages import STAGES
 
 
+def choose(folder, config):
+    return choose_methods(Run(folder, config))
+
+
+def plan(folder, config):
+    run = Run(folder, config)
+    return plan_cells(run, choose_methods(run))
+
+
 def test_the_settings_of_every_built_in_method_fit(small_config):
-    methods = built_in(small_config)
+    methods = list_methods(small_config)
     for method in methods.values():
-        settings_of(method, small_config)
-        assert all(stage in STAGES | CELL_STAGES for stage in stages_of(method)), method.name
-        assert method.after in (*methods, "data", "unguided_start", "answer_only_start")
+        apply_method(method, small_config)
+        assert all(stage in STAGES | MORE_STAGES for stage in list_stages(method)), method.name
+        assert method.start in (*methods, "data", "unguided_start", "answer_only_start")
     assert {
         "realm",
         "grpo",
@@ -30,7 +39,7 @@ def test_the_settings_of_every_built_in_method_fit(small_config):
 
 
 def test_a_hard_cut_shows_all_routes_until_they_are_gone(small_config):
-    fade = settings_of(built_in(small_config)["hard_cut"], small_config).train.fade
+    fade = apply_method(list_methods(small_config)["hard_cut"], small_config).train.fade
     end = small_config.train.fade.end
     assert [guidance_share(t, fade) for t in (0.0, end / 2, end - 1e-9, end, 1.0)] == [
         1,
@@ -43,22 +52,22 @@ def test_a_hard_cut_shows_all_routes_until_they_are_gone(small_config):
 
 def test_a_fade_that_the_config_has_is_no_ablation_of_it(write_config):
     config = load_config(write_config(train={"fade": {"kind": "gated", "routes": 2}}))
-    names = set(built_in(config))
+    names = set(list_methods(config))
     assert (
         "fade_gated" not in names
         and "fade_linear" in names
         and "k_2" not in names
         and "k_4" in names
     )
-    for method in built_in(config).values():
-        settings_of(method, config)
+    for method in list_methods(config).values():
+        apply_method(method, config)
 
 
 def test_every_cell_stands_behind_its_start_and_starts_are_shared(write_config, tmp_path):
     config = load_config(
         write_config(compare={"seeds": 2, "methods": ["realm", "no_guidance", "unguided", "grpo"]})
     )
-    cells = plan(Run(tmp_path, config))
+    cells = plan(tmp_path, config)
     assert [cell.name for cell in cells if cell.seed == 7] == [
         "data-7",
         "distilled-7",
@@ -83,7 +92,7 @@ def test_every_cell_stands_behind_its_start_and_starts_are_shared(write_config, 
     ].stages == ("distill",)
 
 
-def test_own_methods_are_realm_with_other_settings(write_config):
+def test_own_methods_are_realm_with_other_settings(write_config, tmp_path):
     own = {"gone-0.3": {"train.fade.end": 0.3}}
     config = load_config(
         write_config(
@@ -94,10 +103,10 @@ def test_own_methods_are_realm_with_other_settings(write_config):
             }
         )
     )
-    methods = chosen_methods(config)
+    methods = choose(tmp_path, config)
     assert methods["gone-0.3"].role == "ablation" and methods["gone-0.3"].modes == ("autonomous",)
-    assert settings_of(methods["gone-0.3"], config).train.fade.end == 0.3
-    assert list(with_starts(methods)) == ["distilled", "realm", "gone-0.3"]
+    assert apply_method(methods["gone-0.3"], config).train.fade.end == 0.3
+    assert list(add_starts(methods)) == ["distilled", "realm", "gone-0.3"]
 
 
 def test_a_method_that_would_be_asked_nothing_is_left_out_but_a_start_is_still_made(
@@ -108,8 +117,8 @@ def test_a_method_that_would_be_asked_nothing_is_left_out_but_a_start_is_still_m
             compare={"methods": ["realm", "cot_synthesizer"], "modes": ["autonomous"], "seeds": 1}
         )
     )
-    assert list(chosen_methods(config)) == ["realm"]
-    assert [cell.name for cell in plan(Run(tmp_path, config))] == [
+    assert list(choose(tmp_path, config)) == ["realm"]
+    assert [cell.name for cell in plan(tmp_path, config)] == [
         "data-7",
         "distilled-7",
         "realm-7",
@@ -142,16 +151,16 @@ def test_a_method_that_would_be_asked_nothing_is_left_out_but_a_start_is_still_m
         ),
     ],
 )
-def test_a_wrong_method_is_an_error_that_says_what_is_allowed(write_config, compare, message):
+def test_a_wrong_method_is_an_error_that_says_what_is_allowed(write_config, compare, message, tmp_path):
     config = load_config(write_config(compare=compare))
     with pytest.raises(ConfigError, match=message):
-        chosen_methods(config)
+        choose(tmp_path, config)
 
 
 def test_a_domain_without_rules_or_instructor_leaves_out_what_needs_them(write_config, tmp_path):
     (tmp_path / "x.csv").write_text("id,question,answer\n1,a,b\n")
     files = {"kind": "import", "files": [{"path": "x.csv", "source": "y"}]}
     config = load_config(write_config(domain={"kind": "files", "path": "x.csv"}, routes=files))
-    methods = chosen_methods(config)
+    methods = choose(tmp_path, config)
     assert "instructors" not in methods and "rules" not in methods["base"].modes
-    assert "rules" in chosen_methods(load_config(write_config()))["base"].modes
+    assert "rules" in choose(tmp_path, load_config(write_config()))["base"].modes

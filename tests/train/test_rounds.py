@@ -7,19 +7,24 @@ import pytest
 from realm.config.root import load_config
 from realm.core.jsonl import read_routes
 from realm.core.records import Problem, Route
-from realm.domains import load_domain
+from realm.evaluate.records import Answer
 from realm.run import Run
 from realm.train.harvest import own_bank
 from realm.train.rounds import next_round
+from realm.verify.judge import judge
+from realm.verify.verifier import Verifier
 from test_pipeline import realm, write_config
 
+VERIFIER = Verifier("label")
 PROBLEMS = [
     Problem(id=f"p{number}", split="train", question="?", answer="pay 7") for number in range(3)
 ]
 
 
-def said(number: int, answer: str, chain: str = "fee") -> dict:
-    return {"number": number, "completion": f"<reason>{chain}</reason><answer>{answer}</answer>"}
+def said(answer: str, chain: str = "fee") -> Answer:
+    text = f"<reason>{chain}</reason><answer>{answer}</answer>"
+    judged = judge(text, gold="pay 7", verifier=VERIFIER)
+    return Answer(split="train", problem_id="?", prompt="?", judged=judged, prompt_tokens=1)
 
 
 def route(problem_id: str, correct: bool, **more) -> Route:
@@ -33,20 +38,17 @@ def route(problem_id: str, correct: bool, **more) -> Route:
     )
 
 
-def test_own_routes_take_the_place_of_the_bank_which_fills_in_the_class_they_lack(small_config):
+def test_own_routes_take_the_place_of_the_bank_which_fills_in_the_class_they_lack():
     bank = [
         route(name, correct) for name in ("p0", "p1", "p2", "test") for correct in (True, False)
     ]
     bank.append(route("p0", True, guided=True))
-    rows = [
-        said(0, "pay 7"),
-        said(0, "pay 7"),
-        said(0, "pay 8"),
-        said(1, "pay 7"),
-        said(1, "pay 7", "copay"),
-        said(2, "pay 1"),
+    groups = [
+        [said("pay 7"), said("pay 7"), said("pay 8")],
+        [said("pay 7"), said("pay 7", "copay")],
+        [said("pay 1")],
     ]
-    routes = list(own_bank(PROBLEMS, rows, bank, load_domain(small_config), small_config))
+    routes = list(own_bank(PROBLEMS, groups, bank, VERIFIER))
     found = [(one.problem_id, one.source, one.correct, one.guided) for one in routes]
     assert sorted(found) == sorted(
         [

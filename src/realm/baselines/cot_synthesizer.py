@@ -23,7 +23,7 @@ from realm.baselines.further import count_rollouts, get_completion_opening, trai
 from realm.core.jsonl import read_problems, read_routes
 from realm.method.perturb import alter_routes
 from realm.method.prompt import render_prompt, render_reasoning
-from realm.method.steps import without_opening_answer
+from realm.method.steps import drop_opening_answer
 
 if TYPE_CHECKING:
     from realm.config.root import Config
@@ -90,7 +90,7 @@ def make_synthesis_rows(
         row = {
             "problem_id": problem.id,
             "prompt": render_prompt(problem.question, shown, assisted=config.prompt.assisted),
-            "completion": opening + render_reasoning(without_opening_answer(chain), answer),
+            "completion": opening + render_reasoning(drop_opening_answer(chain), answer),
             "route": chain.source,
         }
         rows.append(row)

@@ -15,7 +15,7 @@ from realm.core.progress import progress
 from realm.core.records import Judged, Judgement, Problem, Route, RouteSet
 from realm.evaluate.records import Answer, EvalPrompt
 from realm.method.parse import parse_completion
-from realm.method.prompt import defuse, render_prompt
+from realm.method.prompt import escape_tags, render_prompt
 from realm.verify.judge import judge_all
 
 if TYPE_CHECKING:
@@ -198,7 +198,7 @@ def write_own_text(completion: str, reasoning: str | None, answer: str | None) -
     """
     if answer and reasoning:
         return f"{answer}\n{reasoning}"
-    return defuse(completion).strip()
+    return escape_tags(completion).strip()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from realm.core.stages import Stage
+from realm.evaluate.claims import run_pilot
 from realm.evaluate.methods import (
     BASELINE_STAGES,
     MODEL_SETTINGS,
@@ -19,19 +20,12 @@ from realm.evaluate.methods import (
     apply_method,
 )
 from realm.evaluate.modes import TASK_OF_MODE, TASKS, EvalTask, run_task
-from realm.run import STAGES
 
 if TYPE_CHECKING:
     from realm.run import Run
 
 SHARED = ("problems.jsonl", "routes.jsonl", "rules.md", "sft.jsonl", "distilled")
 """What a cell takes over from the one that it starts from."""
-
-
-def _run_pilot(run: Run) -> None:
-    from realm.evaluate.pilot import run_pilot
-
-    run_pilot(run)
 
 
 def _make_task_stage(task: EvalTask) -> Stage:
@@ -45,18 +39,18 @@ def _make_task_stage(task: EvalTask) -> Stage:
     )
 
 
-CELL_STAGES: dict[str, Stage] = {
-    **{name: STAGES[name] for name in ("data", "routes", "distill", "train")},
+MORE_STAGES: dict[str, Stage] = {
     **BASELINE_STAGES,
     "pilot": Stage(
         name="pilot",
-        function=_run_pilot,
+        function=run_pilot,
         settings=(*MODEL_SETTINGS, "evaluate", "compare.pilot_problems"),
         inputs=("problems.jsonl", "routes.jsonl", "distilled/?", "model/?"),
         outputs=("answers/pilot.jsonl", "outcomes/pilot.json"),
     ),
     **{name: _make_task_stage(task) for name, task in TASKS.items()},
 }
+"""The stages of cells beyond those of every run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +87,7 @@ class Cell:
         for stage in self.stages:
             if force or not self.run.is_done(stage):
                 with self.run.recording(stage):
-                    CELL_STAGES[stage].function(self.run)
+                    self.run.stages[stage].function(self.run)
 
     def count_seconds(self) -> float:
         """Return what its stages have cost so far."""
@@ -128,7 +122,7 @@ def _plan_seed(run: Run, methods: Mapping[str, Method], seed: int) -> Iterator[C
         made[method.name] = Cell(
             method=method,
             seed=seed,
-            run=run.derive(folder, config, CELL_STAGES),
+            run=run.derive(folder, config, {**run.stages, **MORE_STAGES}),
             parent=made.get(method.start),
             stages=("data", "routes") if method is data else list_stages(method, pilot=is_pilot),
         )

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from realm.bank.worth import MAJORITY
 from realm.core.errors import ConfigError, RunError
 from realm.core.jsonl import write_json
-from realm.evaluate.cells import CELL_STAGES, Cell, plan_cells
+from realm.evaluate.cells import Cell, plan_cells
 from realm.evaluate.claims import describe_pilot, list_families
 from realm.evaluate.eval_set import load_eval_set, measure_routes
 from realm.evaluate.methods import Method, choose_methods
@@ -47,7 +47,7 @@ def run_comparison(run: Run, *, dry_run: bool = False, force: bool = False) -> R
             f"{config.source}: recipe: found {config.recipe}; a comparison starts from "
             "distillation. Set recipe: r1."
         )
-    methods = choose_methods(config, run.domain)
+    methods = choose_methods(run)
     cells = plan_cells(run, methods)
     list_families(config, methods)  # raises the user's mistakes before anything is trained
     todo = {cell.name: force or bool(cell.find_missing_stages()) for cell in cells}
@@ -123,8 +123,9 @@ def _summarize_budget(cell: Cell) -> dict[str, object]:
 def _check_stages(cell: Cell) -> None:
     """Check the settings of a cell before any cell spends time."""
     for stage in cell.stages:
-        if CELL_STAGES[stage].check is not None:
-            CELL_STAGES[stage].check(cell.run)
+        check = cell.run.stages[stage].check
+        if check is not None:
+            check(cell.run)
 
 
 def _describe_accuracy(cell: Cell) -> str:

@@ -23,7 +23,6 @@ from realm.core.stages import Stage
 
 if TYPE_CHECKING:
     from realm.config.root import Config
-    from realm.domains import Domain
     from realm.run import Run
 
 ALONE = ("autonomous",)
@@ -200,7 +199,7 @@ STARTS = {
 """Starting points that are not methods of their own: shared, and asked nothing."""
 
 
-def choose_methods(config: Config, domain: Domain) -> dict[str, Method]:
+def choose_methods(run: Run) -> dict[str, Method]:
     """Return the methods to compare, in the order of the tables, each with its modes.
 
     A mode that the config leaves out or that the domain does not support is dropped, and so is a
@@ -209,9 +208,10 @@ def choose_methods(config: Config, domain: Domain) -> dict[str, Method]:
     Raises:
         ConfigError: A name is unknown, or the settings of a method are wrong.
     """
+    config, domain = run.config, run.domain
     known = list_methods(config) | _read_own_methods(config)
     wanted = config.compare.methods or [
-        name for name in known if name != "instructors" or has_instructor(config, domain)
+        name for name in known if name != "instructors" or has_instructor(run)
     ]
     for name in wanted:
         if name not in known:
@@ -233,9 +233,10 @@ def choose_methods(config: Config, domain: Domain) -> dict[str, Method]:
     return chosen
 
 
-def has_instructor(config: Config, domain: Domain) -> bool:
+def has_instructor(run: Run) -> bool:
     """Return whether there is someone who writes new problems for LLMs-as-Instructors."""
-    return config.compare.instructor is not None or domain.make_instructor([]) is not None
+    named = run.config.compare.instructor
+    return named is not None or run.domain.make_instructor([]) is not None
 
 
 def _read_own_methods(config: Config) -> dict[str, Method]:

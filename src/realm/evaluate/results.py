@@ -40,7 +40,7 @@ class Results:
 
     evaluations: Sequence[Evaluation]
     comparisons: Sequence[Comparison]
-    budgets: Sequence[Mapping[str, Any]] = ()
+    budgets: Sequence[Mapping[str, Any]] = field(default_factory=list)
     """What each method of a comparison was trained on, by seed."""
     methods: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """Summary and role of each method of a comparison."""

@@ -8,22 +8,24 @@ from realm.core.errors import RunError
 from realm.core.jsonl import read_jsonl, write_json, write_jsonl
 from realm.core.records import Problem, Route
 from realm.evaluate import report
+from realm.evaluate.records import Answer
 from realm.evaluate.report.transcripts import pick_transcripts
+from realm.evaluate.results import SCHEMA
 from realm.run import Run
-from realm.verify.verifier import Verifier
 
 ATTACK = "<script>alert('owned')</script>"
 
 
 def answer_row(number, method, mode, correct):
     row = {
-        "method": method, "mode": mode, "split": "test", "decoding": "greedy", "problem_id": f"p{number}", "prompt": "?",
-        "completion": f"{ATTACK} my answer to {number}, {mode}", "correct": correct, "tokens": 9, "prompt_tokens": 50,
-        "judgement": {"verdicts": [True, None] if mode == "assisted" else [], "answer": "x", "well_formed": True},
+        "method": method, "mode": mode, "split": "test", "problem_id": f"p{number}", "prompt": "?",
+        "prompt_tokens": 50,
+        "judged": {
+            "text": f"{ATTACK} my answer to {number}, {mode}", "correct": correct, "num_tokens": 9, "answer": "x",
+            "verdicts": [True, None] if mode == "assisted" else [], "well_formed": True,
+        },
     }  # fmt: skip
-    return row | (
-        {"labels": [True, False], "routes": [1, 0], "copied": True} if mode == "assisted" else {}
-    )
+    return row | ({"routes": [1, 0]} if mode == "assisted" else {})
 
 
 def evaluation(method, mode, accuracy, **more):
@@ -38,6 +40,12 @@ def verdict_figures(sound, flawed):
         "verdict_accuracy": (sound + flawed) / 2, "verdict_accuracy_sound": sound, "verdict_accuracy_flawed": flawed, "k": 2,
         "always_sound_rate": 0.1, "always_flawed_rate": 0.0, "well_formed_rate": 1.0,
     }  # fmt: skip
+
+
+def write_results(folder, evaluations, comparisons, **more):
+    content = {"schema": SCHEMA, "budgets": [], "methods": {}, "left_out": {}}
+    content |= {"evaluations": evaluations, "comparisons": comparisons}
+    write_json(folder / "results.json", content | more)
 
 
 def fill(folder, *, trained=True, count=20):
@@ -65,13 +73,13 @@ def fill(folder, *, trained=True, count=20):
             )
         )
     evaluations = [
-        evaluation(method, "assisted", 0.75, **verdict_figures(0.8, 0.9)),
+        evaluation(method, "assisted", 0.75, figures=verdict_figures(0.8, 0.9)),
         evaluation(method, "autonomous", 0.6),
-        evaluation("majority", "routes", 0.5, k=2, tokens_per_problem=None),
-        evaluation("one route", "routes", 0.4, k=2, source=f"src{ATTACK}", tokens_per_problem=None),
+        evaluation("majority", "routes", 0.5, figures={"k": 2}, tokens_per_problem=None),
+        evaluation("one route", "routes", 0.4, figures={"k": 2}, source=f"src{ATTACK}", tokens_per_problem=None),
     ]
     comparison = {
-        "a": "realm", "b": "majority", "mode": "assisted vs routes", "split": "test", "decoding": "greedy", "n": 20,
+        "family": "test", "a": "realm", "a_mode": "assisted", "b": "majority", "b_mode": "routes", "split": "test", "n": 20,
         "difference": 0.25, "ci95": [-0.05, 0.4], "p_mcnemar": 0.07, "smallest_detectable": None,
     }  # fmt: skip
     write_jsonl(folder / "problems.jsonl", problems)
@@ -101,12 +109,7 @@ def fill(folder, *, trained=True, count=20):
         for i in range(count)
     ]
     write_jsonl(folder / "answers.jsonl", rows)
-    results = {
-        "schema": "realm.results/1",
-        "evaluations": evaluations,
-        "comparisons": [comparison] if trained else [],
-    }
-    write_json(folder / "results.json", results)
+    write_results(folder, evaluations, [comparison] if trained else [], left_out={"test": 3})
     if trained:
         fade = [
             {
@@ -210,15 +213,12 @@ def test_without_a_model_the_report_is_about_the_routes(tmp_path):
     config, run = fill(tmp_path)
     rows = [
         evaluation(
-            method, "routes", accuracy, k=2, source=source, split="all", tokens_per_problem=None
+            method, "routes", accuracy, figures={"k": 2}, source=source, split="all", tokens_per_problem=None
         )
         for source in ("outsider", f"src{ATTACK}", "all")
         for method, accuracy in (("one route", 0.4), ("majority", 0.5), ("any of K", 0.8))
     ]
-    write_json(
-        run.path("results.json"),
-        {"schema": "realm.results/1", "evaluations": rows, "comparisons": []},
-    )
+    write_results(run.folder, rows, [])
     for name in ("answers.jsonl", "fade.jsonl"):
         write_jsonl(run.path(name), [])
     run.path("headroom.json").unlink()
@@ -255,9 +255,12 @@ def test_a_report_without_results_says_what_to_run(tmp_path):
 
 
 def pick(rights, count):
-    rows = [answer_row(i, "realm", "assisted", right) for i, right in enumerate(rights)]
+    rows = [
+        Answer.from_row(answer_row(i, "realm", "assisted", right))
+        for i, right in enumerate(rights)
+    ]
     problems = {
-        f"p{i}": Problem(id=f"p{i}", split="test", question="?", answer=["a", 2])
+        f"p{i}": Problem(id=f"p{i}", split="test", question="?", answer="a")
         for i in range(len(rights))
     }
     routes = [
@@ -265,7 +268,7 @@ def pick(rights, count):
         for id_ in problems
         for text in "ab"
     ]
-    return pick_transcripts(rows, problems, routes, count=count, show=Verifier("set").render)
+    return pick_transcripts(rows, problems, routes, count=count)
 
 
 @pytest.mark.parametrize(
@@ -281,12 +284,10 @@ def pick(rights, count):
     ],
 )
 def test_transcripts_are_right_and_wrong_ones_in_turn(rights, count, expected):
-    assert [item.assisted["correct"] for item in pick(rights, count)] == expected
+    assert [item.assisted.judged.correct for item in pick(rights, count)] == expected
 
 
 def test_a_transcript_shows_the_routes_in_the_order_of_the_prompt():
     [item] = pick([True], 1)
-    assert [shown.route.text for shown in item.routes] == ["b", "a"] and [
-        shown.verdict for shown in item.routes
-    ] == [True, None]
-    assert item.gold == "a, 2" and item.autonomous is None
+    shown = [(route.text, verdict) for route, verdict in item.routes]
+    assert shown == [("b", True), ("a", None)] and item.autonomous is None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+from realm.evaluate.methods import VOTES
 from realm.evaluate.report.words import (
     MODELS,
     format_p,
@@ -47,18 +49,21 @@ def make_table(title: str, rows: Sequence[Mapping[str, str]], caption: str = "")
     return Table(title=title, columns=headers, rows=cells, caption=caption)
 
 
-def tabulate_accuracies(results: Results, split: str) -> Table:
-    """Return the accuracies of a split: models first, and what was not measured left out."""
+def tabulate_accuracies(results: Results, split: str, *, for_page: bool = False) -> Table:
+    """Return the accuracies of a split; in the narrower terminal the method includes the mode."""
     rows = []
     for row in sort_evaluations(results.list_rows(split)):
+        name = label(row)
+        if not for_page and row.mode not in ("routes", "sampled"):
+            name += f", {row.mode}"
         rows.append(
             {
-                "method": label(row),
-                "mode": row.mode,
+                "method": name,
+                "mode": row.mode if for_page else "",
                 "seeds": str(len(row.seeds)) if row.seeds else "",
                 "n": f"{row.n:,}",
                 "accuracy": with_interval(row.accuracy, row.ci95),
-                "per seed": " ".join(map(percent, row.per_seed)),
+                "per seed": " ".join(map(percent, row.per_seed)) if for_page else "",
                 "tokens / problem": _round(row.tokens_per_problem),
                 "prompt tokens": _round(row.prompt_tokens_per_problem) if row.seeds else "",
                 "verdicts sound / flawed": _format_verdicts(row),
@@ -74,7 +79,7 @@ def sort_evaluations(rows: Sequence[Evaluation]) -> list[Evaluation]:
     The models of one run come in the order of training, each alone before assisted, and then the
     routes. The methods of a comparison come mode by mode, the best first.
     """
-    modes = list(dict.fromkeys(["autonomous", "sampled", "assisted", *(row.mode for row in rows)]))
+    modes = list(dict.fromkeys(["autonomous", *VOTES, "assisted", *(row.mode for row in rows)]))
 
     def rank(row: Evaluation) -> tuple[Any, ...]:
         if row.seeds:
@@ -85,13 +90,15 @@ def sort_evaluations(rows: Sequence[Evaluation]) -> list[Evaluation]:
     return sorted(rows, key=rank)
 
 
-def tabulate_comparisons(rows: Sequence[Comparison], *, is_wide: bool = True) -> Table:
+def tabulate_comparisons(
+    rows: Sequence[Comparison], *, is_wide: bool = True, for_page: bool = False
+) -> Table:
     """Return the paired differences of a family; a narrow table has no p and no detectable."""
     cells = []
     for row in rows:
         cell = {
             "comparison": row.title,
-            "n": f"{row.n:,}" if is_wide else "",
+            "n": f"{row.n:,}" if for_page else "",
             "difference": with_interval(row.difference, row.ci95, signed=True),
             "p": format_p(row) if is_wide else "",
             "detectable": percent(row.smallest_detectable) if is_wide else "",
@@ -100,10 +107,12 @@ def tabulate_comparisons(rows: Sequence[Comparison], *, is_wide: bool = True) ->
         cells.append(cell)
     title = f"{rows[0].family}: paired differences in points, with 95% intervals"
     caption = "detectable: the difference that would show with 80% power" if is_wide else ""
+    if is_wide and any(row.p_holm is not None for row in rows):
+        caption += "; p: corrected (Holm), in brackets the t test over seeds"
     return make_table(title, cells, caption)
 
 
-def tabulate_budgets(results: Results) -> Table:
+def tabulate_budgets(results: Results, *, for_page: bool = False) -> Table:
     """Return what each method was trained on, as means over the seeds."""
     names = {
         "completions": "trained_completions",
@@ -116,7 +125,7 @@ def tabulate_budgets(results: Results) -> Table:
         own = [row for row in results.budgets if row["method"] == method]
         means = {title: f"{fmean(row[key] for row in own):,.0f}" for title, key in names.items()}
         summary = results.methods[method]["summary"]
-        rows.append({"method": method, "what it is": summary, **means})
+        rows.append({"method": method, "what it is": summary if for_page else "", **means})
     return make_table("budgets: means over the seeds, the start of each method included", rows)
 
 
@@ -145,13 +154,12 @@ def print_results(results: Results) -> None:
             pad_edge=False,
             collapse_padding=True,
         )
-        columns = [name for name in table.columns if name not in ("per seed", "what it is")]
-        for name in columns:
+        for name in table.columns:
             is_text = name in TEXTS
-            shown.add_column(name, justify="left" if is_text else "right", no_wrap=not is_text)
+            header = "\n".join(textwrap.wrap(name, 14))
+            shown.add_column(header, justify="left" if is_text else "right", no_wrap=not is_text)
         for row in table.rows:
-            cells = dict(zip(table.columns, row, strict=True))
-            shown.add_row(*(cells[name] for name in columns))
+            shown.add_row(*row)
         console.print(shown, "")
     for sentence in list_sentences(results) if results.methods else []:
         console.print(sentence, soft_wrap=True, highlight=False)

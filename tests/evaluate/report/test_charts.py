@@ -1,12 +1,23 @@
 import re
 
-from realm.evaluate.figures import accuracy_figure
+from realm.evaluate.records import Evaluation
+from realm.evaluate.report.charts import draw_accuracies
+from realm.evaluate.results import Results
 
 
 def row(method, mode, accuracy):
-    interval, seeds = [accuracy - 0.1, accuracy + 0.1], [accuracy, accuracy]
-    where = {"split": "test", "seed": None, "method": method, "mode": mode}
-    return where | {"accuracy": accuracy, "ci95": interval, "per_seed": seeds}
+    return Evaluation(
+        method=method,
+        mode=mode,
+        split="test",
+        seed=None,
+        n=20,
+        accuracy=accuracy,
+        ci95=(accuracy - 0.1, accuracy + 0.1),
+        tokens_per_problem=9.0,
+        seeds=(7, 8),
+        per_seed=(accuracy, accuracy),
+    )
 
 
 def test_no_two_modes_of_a_method_are_drawn_over_each_other():
@@ -15,7 +26,7 @@ def test_no_two_modes_of_a_method_are_drawn_over_each_other():
         row("realm", "assisted", 0.8),
         row("grpo", "autonomous", 0.7),
     ]
-    page = accuracy_figure({"evaluations": rows})
+    page = draw_accuracies(Results(evaluations=rows, comparisons=[]))
     intervals = re.findall(r'"text":\[([^\]]*)\].{0,200}?"y":\[([^\]]*)\]', page, re.DOTALL)
     heights = [
         (name, y)

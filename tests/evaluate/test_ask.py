@@ -9,7 +9,7 @@ from realm.cli import app
 from realm.config.root import PromptConfig
 from realm.core.errors import DataError
 from realm.core.records import Judgement
-from realm.evaluate.question import Reply, ask, locate
+from realm.evaluate.ask import Reply, ask_question, find_model_and_prompts
 from realm.policy import Completion
 from tiny import make_tiny
 
@@ -29,21 +29,21 @@ def run(tmp_path_factory):
 
 def test_a_run_folder_stands_for_its_model_and_brings_its_prompts(run, tmp_path):
     for given in (run, run / "model"):
-        folder, prompts = locate(str(given))
+        folder, prompts = find_model_and_prompts(str(given))
         assert folder == str(run / "model") and prompts.autonomous == "Q: {question}"
-    assert locate("Qwen/Qwen2.5-1.5B-Instruct") == ("Qwen/Qwen2.5-1.5B-Instruct", PromptConfig())
+    assert find_model_and_prompts("Qwen/Qwen2.5-1.5B-Instruct") == ("Qwen/Qwen2.5-1.5B-Instruct", PromptConfig())
     (tmp_path / "manifest.json").write_text("{}")
     with pytest.raises(DataError, match="no model yet"):
-        locate(str(tmp_path))
+        find_model_and_prompts(str(tmp_path))
 
 
 def test_its_own_samples_are_judged_and_counted(run):
-    alone = ask(str(run), "Who pays?", self_routes=0, max_new_tokens=4, seed=7)
-    reply = ask(str(run), "Who pays?", self_routes=3, max_new_tokens=4, seed=7)
-    assert alone.own == () and len(reply.own) == len(reply.judgement.verdicts) == 3
-    assert reply.tokens > alone.tokens == alone.completion.num_tokens
+    alone = ask_question(str(run), "Who pays?", self_routes=0, max_new_tokens=4, seed=7)
+    reply = ask_question(str(run), "Who pays?", self_routes=3, max_new_tokens=4, seed=7)
+    assert alone.own_answers == () and len(reply.own_answers) == len(reply.judgement.verdicts) == 3
+    assert reply.num_tokens > alone.num_tokens == alone.completion.num_tokens
     assert reply.completion.prompt_tokens > alone.completion.prompt_tokens
-    again = ask(str(run), "Who pays?", self_routes=3, max_new_tokens=4, seed=7)
+    again = ask_question(str(run), "Who pays?", self_routes=3, max_new_tokens=4, seed=7)
     assert again == reply
 
 
@@ -51,7 +51,7 @@ def test_the_reply_names_answer_verdicts_and_cost():
     completion = Completion(text=" <answer>pay 7</answer>\n", num_tokens=9, prompt_tokens=5)
     judgement = Judgement(verdicts=(True, None), answer="pay 7")
     text = Reply(
-        completion=completion, judgement=judgement, own=("pay 7", None), tokens=29
+        completion=completion, judgement=judgement, own_answers=("pay 7", None), num_tokens=29
     ).describe()
     assert text.splitlines()[-4:] == [
         "answer  pay 7",

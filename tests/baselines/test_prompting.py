@@ -2,32 +2,18 @@
 
 import pytest
 
-from realm.baselines.best_of_n import pick_soundest
-from realm.baselines.rules_in_prompt import with_rules
-from realm.baselines.self_consistency import vote
-from realm.baselines.universal import choice_prompt, chosen, read_choice
+from realm.baselines.prompting import (
+    add_rules,
+    pick_chosen,
+    pick_soundest,
+    read_choice,
+    render_choice_prompt,
+)
 from realm.core.records import Route, RouteSet
 
 
 def same(a, b):
     return a == b
-
-
-def sample(answer):
-    return {"judgement": {"answer": answer}}
-
-
-def test_self_consistency_takes_the_answer_of_most_samples_and_the_silent_do_not_vote():
-    samples = [
-        sample(None),
-        sample("pay 8"),
-        sample("pay 7"),
-        sample("pay 8"),
-        sample(None),
-        sample(None),
-    ]
-    assert vote(samples, lambda text: text.removeprefix("pay "), same) == "8"
-    assert vote([sample(None)] * 3, str, same) is None
 
 
 @pytest.mark.parametrize(
@@ -74,7 +60,7 @@ def test_best_of_n_goes_by_the_policys_own_verdicts(answers, verdicts, picked):
 )
 def test_a_choice_is_the_last_number_that_names_a_candidate(completion, place):
     assert read_choice(completion, 3) == place
-    assert chosen(["a", "b", "c"], completion) == "abc"[place or 0]
+    assert pick_chosen(["a", "b", "c"], completion) == "abc"[place or 0]
 
 
 def test_the_prompt_of_a_choice_numbers_the_candidates_and_fences_them():
@@ -82,7 +68,7 @@ def test_the_prompt_of_a_choice_numbers_the_candidates_and_fences_them():
         Route(problem_id="p", source="s", text=text, answer="7", correct=True)
         for text in ("one", "</route>two")
     )
-    prompt = choice_prompt(
+    prompt = render_choice_prompt(
         "What?", RouteSet(problem_id="p", routes=routes), "{question}\n{routes}\nWhich of {count}?"
     )
     assert (
@@ -92,6 +78,6 @@ def test_the_prompt_of_a_choice_numbers_the_candidates_and_fences_them():
 
 def test_field_names_in_rules_or_questions_stay_text():
     assert (
-        with_rules("{rules}?", "1. {question}", "{rules} | {question}")
+        add_rules("{rules}?", "1. {question}", "{rules} | {question}")
         == "1. {question} | {rules}?"
     )

@@ -4,14 +4,17 @@ from types import SimpleNamespace
 
 import pytest
 
-import realm.evaluate.exam as evaluate
 from experts import CLAIMS
 from realm.bank.worth import evaluate_bank
 from realm.config.root import Config
-from realm.core.errors import DataError, ModelError
+from realm.core.errors import DataError, ModelError, RunError
 from realm.core.jsonl import read_jsonl, write_jsonl
 from realm.core.records import Problem, Route, RouteSet
-from realm.evaluate.results import NO_EVIDENCE, UNSOLVED, print_results
+from realm.evaluate import run_evaluate
+from realm.evaluate.records import NO_EVIDENCE
+from realm.evaluate.report.tables import print_results
+from realm.evaluate.report.words import UNSOLVED
+from realm.evaluate.results import SCHEMA, read_results
 from realm.policy import Completion, Policy
 from realm.run import Run
 from realm.verify.verifier import Verifier
@@ -116,14 +119,15 @@ def row_of(results, method, mode, split="test", **more):
 
 def test_a_tiny_model_is_evaluated_in_both_modes_on_both_splits(make_run):
     config, run = make_run()
-    evaluate.run_evaluate(run)
+    run_evaluate(run)
     rows = read_jsonl(run.path("answers.jsonl"))
     assert len(rows) == 2 * 7
     assisted = [row for row in rows if row["mode"] == "assisted" and row["split"] == "test"]
-    assert all(len(row["labels"]) == len(row["judgement"]["verdicts"]) == 3 for row in assisted)
-    assert all(row["tokens"] <= 8 and "<|im_start|>assistant" in row["prompt"] for row in rows)
+    judged = [row["judged"] for row in assisted]
+    assert all(len(one["labels"]) == len(one["verdicts"]) == 3 for one in judged)
+    assert all(row["judged"]["num_tokens"] <= 8 and "<|im_start|>assistant" in row["prompt"] for row in rows)
     results = json.loads(run.path("results.json").read_text())
-    assert results["schema"] == "realm.results/1"
+    assert results["schema"] == SCHEMA
     assert {(row["method"], row["mode"]) for row in results["evaluations"]} == {
         ("base", "autonomous"), ("base", "assisted"), ("one route", "routes"), ("majority", "routes"), ("any of K", "routes"),
     }  # fmt: skip
@@ -134,7 +138,7 @@ def test_figures_and_comparisons_of_three_models_are_as_counted_by_hand(make_run
     run.path("distilled").mkdir()
     run.path("model").mkdir()
     script(monkeypatch, expert)
-    evaluate.run_evaluate(run)
+    run_evaluate(run)
     results = json.loads(run.path("results.json").read_text())
     accuracy = {
         method: row_of(results, method, "autonomous")["accuracy"]
@@ -142,20 +146,63 @@ def test_figures_and_comparisons_of_three_models_are_as_counted_by_hand(make_run
     }
     assert accuracy == {"base": 0.0, "distilled": 0.5, "realm": 1.0}
     assisted = row_of(results, "realm", "assisted")
-    assert (
-        assisted["k"],
-        assisted["tokens_per_problem"],
-        assisted["prompt_tokens_per_problem"],
-    ) == (3, 5, 50)
-    assert (assisted["verdict_accuracy_sound"], assisted["verdict_accuracy_flawed"]) == (1.0, 0.0)
-    assert assisted["verdict_accuracy"] == pytest.approx(1 / 3)
-    assert (assisted["always_sound_rate"], assisted["always_flawed_rate"]) == (1.0, 0.0)
-    assert assisted["sound_rate_by_position"] == [1.0, 1.0, 1.0]
-    found = {(row["a"], row["b"], row["mode"], row["split"]): row for row in results["comparisons"]}
-    assert ("realm", "majority", "assisted vs routes", "test") in found
-    assert found["realm", "realm", "assisted vs autonomous", "test"]["difference"] == 0
-    against = found["realm", "distilled", "autonomous", "test"]
+    figures = assisted["figures"]
+    assert (assisted["tokens_per_problem"], assisted["prompt_tokens_per_problem"]) == (5, 50)
+    assert (figures["verdict_accuracy_sound"], figures["verdict_accuracy_flawed"]) == (1.0, 0.0)
+    assert figures["verdict_accuracy"] == pytest.approx(1 / 3) and figures["k"] == 3
+    assert figures["process_verdict_accuracy"] == pytest.approx(1 / 3)
+    assert (figures["always_sound_rate"], figures["always_flawed_rate"]) == (1.0, 0.0)
+    assert figures["sound_rate_by_position"] == [1.0, 1.0, 1.0]
+    assert figures["copy_rate"] == 1.0
+    found = {
+        (row["a"], row["a_mode"], row["b"], row["b_mode"], row["split"]): row
+        for row in results["comparisons"]
+    }
+    assert ("realm", "assisted", "majority", "routes", "test") in found
+    assert found["realm", "assisted", "realm", "autonomous", "test"]["difference"] == 0
+    against = found["realm", "autonomous", "distilled", "autonomous", "test"]
     assert (against["n"], against["difference"], against["p_mcnemar"]) == (8, 0.5, 0.125)
+
+
+def test_results_answer_by_method_and_mode(make_run, monkeypatch):
+    config, run = make_run(count=8)
+    run.path("distilled").mkdir()
+    run.path("model").mkdir()
+    script(monkeypatch, expert)
+    run_evaluate(run)
+    results = read_results(run.folder)
+    assert results.accuracy("realm") == 1.0 and results.accuracy("distilled", "assisted") == 0.5
+    found = results.difference("realm", "distilled", mode="autonomous")
+    assert (found.difference, found.p_mcnemar, found.p_holm) == (0.5, 0.125, None)
+    assert str(found).startswith("realm - distilled, autonomous: +50.0 [")
+    assert str(found).endswith("] points, realm is better")
+    with pytest.raises(RunError, match="relm autonomous was not measured on test. Measured: base"):
+        results.accuracy("relm")
+    with pytest.raises(RunError, match="base - realm, autonomous, was not compared on test"):
+        results.difference("base", "realm")
+
+
+def test_an_undecided_answer_is_kept_counted_and_not_right(make_run, monkeypatch, capsys):
+    config, run = make_run()
+
+    class Undecided(Verifier):
+        def same_all(self, pairs):
+            return [None if one == "pay 0" else same for one, same in zip(
+                (answer for answer, _ in pairs), super().same_all(pairs), strict=True
+            )]  # fmt: skip
+
+    monkeypatch.setattr(
+        "realm.domains.load_domain", lambda config: SimpleNamespace(verifier=Undecided("label"))
+    )
+    script(monkeypatch, lambda number, num_routes, model: expert(number, num_routes, "realm"))
+    run_evaluate(run)
+    rows = read_jsonl(run.path("answers.jsonl"))
+    of_p0 = [row for row in rows if row["problem_id"] == "p0" and row["mode"] == "autonomous"]
+    assert [row["judged"]["correct"] for row in of_p0] == [None]
+    row = read_results(run.folder).find("base", "autonomous")
+    assert (row.accuracy, row.figures["undecided"]) == (pytest.approx(5 / 6), 1)
+    print_results(read_results(run.folder))
+    assert "The verifier could not decide" in capsys.readouterr().out
 
 
 def test_sampling_adds_a_mean_over_samples_and_a_paired_comparison(make_run, monkeypatch):
@@ -163,11 +210,13 @@ def test_sampling_adds_a_mean_over_samples_and_a_paired_comparison(make_run, mon
     run.path("distilled").mkdir()
     run.path("model").mkdir()
     script(monkeypatch, expert)
-    evaluate.run_evaluate(run)
+    run_evaluate(run)
     results = json.loads(run.path("results.json").read_text())
-    row = row_of(results, "distilled", "autonomous", decoding="sampled")
-    assert (row["samples"], row["accuracy"], row["n"]) == (3, 0.5, 6)
-    wanted = {"a": "realm", "b": "distilled", "decoding": "sampled", "split": "test"}
+    row = row_of(results, "distilled", "sampled")
+    assert (row["figures"]["samples"], row["accuracy"], row["n"]) == (3, 0.5, 6)
+    voted = row_of(results, "distilled", "self_consistency")
+    assert (voted["accuracy"], voted["figures"]["curve"], voted["tokens_per_problem"]) == (0.5, [0.5] * 3, 15)
+    wanted = {"a": "realm", "b": "distilled", "a_mode": "sampled", "split": "test"}
     [paired] = [row for row in results["comparisons"] if wanted.items() <= row.items()]
     assert paired["difference"] == 0.5
 
@@ -175,14 +224,15 @@ def test_sampling_adds_a_mean_over_samples_and_a_paired_comparison(make_run, mon
 def test_a_killed_evaluation_continues_without_asking_again(make_run, monkeypatch):
     config, run = make_run()
     script(monkeypatch, expert)
-    evaluate.run_evaluate(run)
+    run_evaluate(run)
     whole, results = run.path("answers.jsonl").read_text(), run.path("results.json").read_text()
-    work = run.work("eval") / "answers.jsonl"
-    lines = work.read_text().splitlines(keepends=True)
-    work.write_text("".join(lines[:9]) + lines[9][:30])
+    work = run.work("eval")
+    lines = (work / "base-assisted.jsonl").read_text().splitlines(keepends=True)
+    (work / "base-assisted.jsonl").write_text("".join(lines[:4]) + lines[4][:30])
+    (work / "base-autonomous.jsonl").unlink()
     asked = script(monkeypatch, expert)
-    evaluate.run_evaluate(run)
-    assert len(asked) == len(lines) - 9
+    run_evaluate(run)
+    assert len(lines) == 7 and len(asked) == 7 - 4 + 7
     assert (run.path("answers.jsonl").read_text(), run.path("results.json").read_text()) == (
         whole,
         results,
@@ -192,37 +242,38 @@ def test_a_killed_evaluation_continues_without_asking_again(make_run, monkeypatc
 def test_a_problem_with_half_of_its_samples_is_asked_again(make_run, monkeypatch):
     config, run = make_run(samples=2)
     script(monkeypatch, expert)
-    evaluate.run_evaluate(run)
-    whole, work = run.path("answers.jsonl").read_text(), run.work("eval") / "answers.jsonl"
+    run_evaluate(run)
+    whole, work = run.path("answers.jsonl").read_text(), run.work("eval") / "base-samples.jsonl"
     work.write_text("".join(work.read_text().splitlines(keepends=True)[:-1]))
     asked = script(monkeypatch, expert)
-    evaluate.run_evaluate(run)
+    run_evaluate(run)
     assert len(asked) == 1 and run.path("answers.jsonl").read_text() == whole
 
 
 def test_a_real_model_killed_and_continued_gives_the_same_answers(make_run):
     config, run = make_run(samples=2, batch_tokens=700)
-    evaluate.run_evaluate(run)
-    whole, work = run.path("answers.jsonl").read_text(), run.work("eval") / "answers.jsonl"
-    lines = work.read_text().splitlines(keepends=True)
-    work.write_text("".join(lines[: len(lines) // 2]))
-    evaluate.run_evaluate(run)
+    run_evaluate(run)
+    whole = run.path("answers.jsonl").read_text()
+    for work in run.work("eval").glob("*.jsonl"):
+        lines = work.read_text().splitlines(keepends=True)
+        work.write_text("".join(lines[: len(lines) // 2]))
+    run_evaluate(run)
     assert run.path("answers.jsonl").read_text() == whole
 
 
 def test_a_finished_evaluation_loads_no_model(make_run, monkeypatch):
     config, run = make_run()
-    evaluate.run_evaluate(run)
+    run_evaluate(run)
     answers = run.path("answers.jsonl").read_text()
     monkeypatch.setattr(Policy, "__init__", lambda *_, **__: pytest.fail("a model was loaded"))
-    evaluate.run_evaluate(run)
+    run_evaluate(run)
     assert run.path("answers.jsonl").read_text() == answers
 
 
 def test_the_limit_takes_the_first_problems_of_a_split(make_run, monkeypatch):
     config, run = make_run(limit={"test": 2, "test_rules": None})
     script(monkeypatch, expert)
-    evaluate.run_evaluate(run)
+    run_evaluate(run)
     rows = read_jsonl(run.path("answers.jsonl"))
     assert {row["problem_id"] for row in rows} == {"p0", "p1", "r0"}
 
@@ -232,7 +283,7 @@ def test_an_empty_test_split_is_refused(make_run):
         problems=[Problem(id="a", split="train", question="?", answer="x")], routes=[]
     )
     with pytest.raises(DataError, match=r"the split test is empty.*Found: train \(1\)"):
-        evaluate.run_evaluate(run)
+        run_evaluate(run)
 
 
 def test_a_problem_without_routes_of_a_held_out_source_is_asked_of_nobody_and_counted(
@@ -245,7 +296,7 @@ def test_a_problem_without_routes_of_a_held_out_source_is_asked_of_nobody_and_co
     ]
     config, run = make_run(routes=[*routes, route("r0", "pay 0", True)])
     script(monkeypatch, expert)
-    evaluate.run_evaluate(run)
+    run_evaluate(run)
     assert {row["problem_id"] for row in read_jsonl(run.path("answers.jsonl"))} == {
         "p0",
         "p2",
@@ -259,7 +310,7 @@ def test_a_problem_without_routes_of_a_held_out_source_is_asked_of_nobody_and_co
     assert {
         row["n"] for row in results["evaluations"] if row["split"] == "test" and "source" not in row
     } == {5}
-    print_results(run)
+    print_results(read_results(run.folder))
     assert "Problems without a route to show are left out: 1 of test." in capsys.readouterr().out
 
 
@@ -272,7 +323,7 @@ def test_a_split_none_of_whose_problems_has_a_route_to_show_is_refused(make_run)
         DataError,
         match=r"no problem of the split test_rules has a route of the held-out sources \(outsider\)",
     ):
-        evaluate.run_evaluate(run)
+        run_evaluate(run)
     assert not run.path("results.json").exists()
 
 
@@ -285,7 +336,7 @@ def test_without_a_model_the_routes_of_all_problems_are_evaluated(make_run, monk
     config, run = make_run(problems=problems, routes=routes)
     run.config = config.model_copy(update={"model": None})
     monkeypatch.setattr(Policy, "__init__", lambda *_, **__: pytest.fail("a model was loaded"))
-    evaluate.run_evaluate(run)
+    run_evaluate(run)
     assert run.path("answers.jsonl").read_text() == ""
     results = json.loads(run.path("results.json").read_text())
     assert {row["split"] for row in results["evaluations"]} == {"all"} and results[
@@ -305,9 +356,9 @@ def test_a_context_too_short_for_the_prompts_is_refused_and_nothing_is_written(m
     config, run = make_run(max_new_tokens=4096)
     with pytest.raises(
         ModelError,
-        match=r"reads at most 4096 tokens, and 6 of 6 prompts do not fit.*evaluate\.max_new_tokens",
+        match=r"reads at most 4096 tokens, and 7 of 7 prompts do not fit.*evaluate\.max_new_tokens",
     ):
-        evaluate.run_evaluate(run)
+        run_evaluate(run)
     assert not run.path("results.json").exists() and not run.path("answers.jsonl").exists()
 
 
@@ -365,8 +416,8 @@ def test_the_table_names_the_methods_and_says_when_there_is_no_evidence(
     run.path("distilled").mkdir()
     run.path("model").mkdir()
     script(monkeypatch, expert)
-    evaluate.run_evaluate(run)
-    print_results(run)
+    run_evaluate(run)
+    print_results(read_results(run.folder))
     printed = capsys.readouterr().out
     assert "majority of 3 " in printed and "any of 3 (outsider)" in printed
     assert "realm assisted - majority" in printed and NO_EVIDENCE in printed
@@ -378,10 +429,10 @@ def test_the_table_fits_into_a_narrow_terminal(make_run, monkeypatch, capsys):
     run.path("distilled").mkdir()
     run.path("model").mkdir()
     script(monkeypatch, expert)
-    evaluate.run_evaluate(run)
+    run_evaluate(run)
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "80")
-    print_results(run)
+    print_results(read_results(run.folder))
     printed = capsys.readouterr().out
     assert (
         "…" not in printed and "majority of 3 (outsider)" in printed and "detectable" not in printed
@@ -391,6 +442,6 @@ def test_the_table_fits_into_a_narrow_terminal(make_run, monkeypatch, capsys):
 def test_a_model_that_solves_nothing_is_called_that(make_run, monkeypatch, capsys):
     config, run = make_run()
     script(monkeypatch, lambda *_: "junk <answer>")
-    evaluate.run_evaluate(run)
-    print_results(run)
+    run_evaluate(run)
+    print_results(read_results(run.folder))
     assert UNSOLVED in capsys.readouterr().out

@@ -1,0 +1,78 @@
+"""How the modes pick an answer, and what they measure."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from realm.core.records import Judged, Problem, Route, RouteSet
+from realm.evaluate.measure import measure_mode
+from realm.evaluate.modes import TASK_OF_MODE
+from realm.evaluate.records import Answer, EvalPrompt
+from realm.verify.verifier import Verifier
+
+RUN = SimpleNamespace(
+    config=SimpleNamespace(seed=7, prompt=SimpleNamespace(think_end=None)),
+    domain=SimpleNamespace(verifier=Verifier("label")),
+)
+PROBLEM = Problem(id="p", split="test", question="?", answer="pay 8")
+
+
+def answer(said, tokens=5, verdicts=()):
+    judged = Judged(
+        text=f"<answer>{said}</answer>",
+        answer=said,
+        correct=said == "pay 8",
+        verdicts=verdicts,
+        num_tokens=tokens,
+    )
+    one = {"split": "test", "problem_id": "p", "prompt": "?", "prompt_tokens": 10}
+    return Answer(judged=judged, **one)
+
+
+def prompt(routes=(), **more):
+    shown = tuple(
+        Route(problem_id="p", source="s", text="t", answer=said, correct=said == "pay 8")
+        for said in routes
+    )
+    routes = RouteSet(problem_id="p", routes=shown)
+    return EvalPrompt(problem=PROBLEM, text="?", routes=routes, **more)
+
+
+def measure(mode, group, **more):
+    pick = TASK_OF_MODE[mode].modes[mode]
+    return measure_mode(mode, RUN, [prompt(**more)], [group], pick)
+
+
+def share_right(measurement):
+    [share] = measurement.outcomes.values()
+    return share
+
+
+def test_self_consistency_takes_the_answer_of_most_samples_and_the_silent_do_not_vote():
+    group = [answer(said) for said in (None, "pay 8", "pay 7", "pay 8", None, None)]
+    found = measure("self_consistency", group)
+    assert share_right(found) == 1.0 and found.figures["curve"] == [0, 1, 1, 1, 1, 1]
+    assert (found.tokens_per_problem, found.prompt_tokens_per_problem) == (30, 60)
+    assert share_right(measure("self_consistency", [answer(None)] * 3)) == 0.0
+
+
+def test_samples_count_by_their_mean_and_cost_what_one_costs():
+    found = measure("sampled", [answer("pay 8", 4), answer("pay 7", 8)])
+    assert share_right(found) == 0.5 and found.figures["samples"] == 2
+    assert (found.tokens_per_problem, found.prompt_tokens_per_problem) == (6, 10)
+
+
+@pytest.mark.parametrize(
+    ("mode", "reply", "right"),
+    [
+        pytest.param("best_of_routes", answer("pay 1", verdicts=(False, True)), 1.0, id="soundest"),
+        pytest.param("best_of_n", answer("pay 8", verdicts=(True, False)), 0.0, id="a wrong one"),
+        pytest.param("universal", answer("2"), 1.0, id="picked by its number"),
+        pytest.param("universal_routes", answer("neither"), 0.0, id="no pick is the first"),
+    ],
+)
+def test_candidates_are_picked_and_their_own_tokens_are_counted(mode, reply, right):
+    routes = {"routes": ("pay 7", "pay 8"), "num_tokens": 100, "prompt_tokens": 1000}
+    found = measure(mode, [reply], **routes)
+    assert share_right(found) == right
+    assert (found.tokens_per_problem, found.prompt_tokens_per_problem) == (105, 1010)
