@@ -9,7 +9,7 @@ import pytest
 
 import realm
 from realm.core.jsonl import write_json, write_text
-from realm.results import Results
+from realm.evaluate.results import SCHEMA, read_results
 from realm.stages import STAGES
 
 ROOT = Path(__file__).parents[1]
@@ -91,7 +91,7 @@ def test_the_quickstart_runs(tmp_path):
         timeout=180,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1].startswith("realm minus distilled, autonomous, test: ")
+    assert done.stdout.splitlines()[-1].startswith("realm - distilled, autonomous: ")
 
 
 def test_a_domain_of_the_caller_is_used_and_two_runs_live_side_by_side(config, tmp_path):
@@ -167,23 +167,28 @@ def test_problems_are_read_from_a_table(tmp_path):
 
 
 def test_results_are_looked_up_in_either_order(tmp_path):
-    row = {"a": "realm", "b": "distilled", "mode": "autonomous", "split": "test"}
-    row |= {"decoding": "greedy", "n": 200, "difference": 0.035, "ci95": [0.01, 0.06]}
-    row |= {"p_mcnemar": 0.02}
-    accuracy = {"method": "realm", "mode": "autonomous", "split": "test", "decoding": "greedy"}
-    write_json(
-        tmp_path / "results.json",
-        {"evaluations": [accuracy | {"accuracy": 0.9}], "comparisons": [row]},
-    )
-    results = Results.read(tmp_path / "results.json")
+    row = {"a": "realm", "a_mode": "autonomous", "b": "distilled", "b_mode": "autonomous"}
+    row |= {"family": "test", "split": "test", "n": 200, "difference": 0.035}
+    row |= {"ci95": [0.01, 0.06], "smallest_detectable": None, "p_mcnemar": 0.02}
+    accuracy = {"method": "realm", "mode": "autonomous", "split": "test", "seed": 7, "n": 200}
+    accuracy |= {"accuracy": 0.9, "ci95": [0.85, 0.93], "tokens_per_problem": 30.0}
+    content = {"schema": SCHEMA, "budgets": [], "methods": {}, "left_out": {}}
+    content |= {"evaluations": [accuracy], "comparisons": [row]}
+    write_json(tmp_path / "results.json", content)
+    results = read_results(tmp_path)
     assert results.accuracy("realm", mode="autonomous") == 0.9
     assert str(results.difference("realm", "distilled", mode="autonomous")) == (
-        "realm minus distilled, autonomous, test: +3.5 points "
-        "(95% interval +1.0 to +6.0, p = 0.02, n = 200)"
+        "realm - distilled, autonomous: +3.5 [+1.0, +6.0] points, realm is better"
     )
     turned = results.difference("distilled", "realm", mode="autonomous")
     assert (turned.difference, turned.ci95) == (-0.035, (-0.06, -0.01))
-    with pytest.raises(realm.RunError, match="no realm and base autonomous test. Found: realm and"):
+    assert turned.finding == "realm is better"
+    with pytest.raises(realm.RunError, match="realm - base, autonomous, was not compared on test"):
         results.difference("realm", "base")
-    with pytest.raises(realm.RunError, match="no base assisted test. Found: realm autonomous test"):
+    with pytest.raises(
+        realm.RunError, match="base assisted was not measured on test. Measured: re"
+    ):
         results.accuracy("base", mode="assisted")
+    write_json(tmp_path / "results.json", content | {"schema": "realm.results/1"})
+    with pytest.raises(realm.RunError, match="not results of schema realm.results/2"):
+        read_results(tmp_path)

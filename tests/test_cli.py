@@ -80,7 +80,7 @@ def stand_ins(monkeypatch):
         "realm.sources.routes.require_routes", lambda run: ran.append("check routes")
     )
     monkeypatch.setattr(
-        "realm.evaluate.exam.print_results",
+        "realm.cli._print_results",
         lambda run: print(f"the results of {run.folder.name}"),
     )
     return ran

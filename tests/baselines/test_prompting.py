@@ -78,6 +78,5 @@ def test_the_prompt_of_a_choice_numbers_the_candidates_and_fences_them():
 
 def test_field_names_in_rules_or_questions_stay_text():
     assert (
-        add_rules("{rules}?", "1. {question}", "{rules} | {question}")
-        == "1. {question} | {rules}?"
+        add_rules("{rules}?", "1. {question}", "{rules} | {question}") == "1. {question} | {rules}?"
     )

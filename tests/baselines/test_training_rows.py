@@ -61,10 +61,17 @@ def test_without_guided_chains_a_right_route_is_the_synthesis_and_never_among_it
 ):
     train = [problem for problem in problems if problem.split == "train"]
     routes = list(write_routes(train, sources=["hasty"], per_source=4, guided=False, seed=7))
-    rows = make_synthesis_rows({p.id: p for p in train}, routes, 40, verifier=VERIFIER, config=small_config)
+    rows = make_synthesis_rows(
+        {p.id: p for p in train}, routes, 40, verifier=VERIFIER, config=small_config
+    )
     right = {drop_opening_answer(route) for route in routes if route.correct}
     assert rows and all(any(text in row["completion"] for text in right) for row in rows)
-    assert make_synthesis_rows({p.id: p for p in train}, [], 40, verifier=VERIFIER, config=small_config) == []
+    assert (
+        make_synthesis_rows(
+            {p.id: p for p in train}, [], 40, verifier=VERIFIER, config=small_config
+        )
+        == []
+    )
 
 
 def test_where_distillation_fills_up_with_right_routes_so_does_the_synthesizer(
@@ -77,7 +84,9 @@ def test_where_distillation_fills_up_with_right_routes_so_does_the_synthesizer(
     def taught(config):
         return {
             row["problem_id"]
-            for row in make_synthesis_rows({p.id: p for p in train}, routes, 60, verifier=VERIFIER, config=config)
+            for row in make_synthesis_rows(
+                {p.id: p for p in train}, routes, 60, verifier=VERIFIER, config=config
+            )
         }
 
     assert (

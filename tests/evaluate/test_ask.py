@@ -31,7 +31,10 @@ def test_a_run_folder_stands_for_its_model_and_brings_its_prompts(run, tmp_path)
     for given in (run, run / "model"):
         folder, prompts = find_model_and_prompts(str(given))
         assert folder == str(run / "model") and prompts.autonomous == "Q: {question}"
-    assert find_model_and_prompts("Qwen/Qwen2.5-1.5B-Instruct") == ("Qwen/Qwen2.5-1.5B-Instruct", PromptConfig())
+    assert find_model_and_prompts("Qwen/Qwen2.5-1.5B-Instruct") == (
+        "Qwen/Qwen2.5-1.5B-Instruct",
+        PromptConfig(),
+    )
     (tmp_path / "manifest.json").write_text("{}")
     with pytest.raises(DataError, match="no model yet"):
         find_model_and_prompts(str(tmp_path))

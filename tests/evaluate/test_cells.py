@@ -84,7 +84,9 @@ def test_supervised_baselines_train_on_as_many_completions_as_there_are_rollouts
 
 def test_a_student_that_is_never_right_leaves_rft_with_its_start(cells):
     run = cells["rft"].run
-    assert read_jsonl(run.path("taught.jsonl")) == [] and cells["rft"].count_budget()["rollouts"] == 8
+    assert (
+        read_jsonl(run.path("taught.jsonl")) == [] and cells["rft"].count_budget()["rollouts"] == 8
+    )
     same = (run.path(folder) / "model.safetensors" for folder in ("model", "distilled"))
     assert len({path.read_bytes() for path in same}) == 1
 

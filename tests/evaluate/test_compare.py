@@ -167,14 +167,21 @@ def test_time_left_goes_by_cells_of_the_same_method():
 
     cells = [Cell("realm-7", 600), Cell("base-7", 60), Cell("realm-8", 0), Cell("rft-8", 0)]
     assert (
-        estimate_time_left(cells, {"realm-7": False, "base-7": False, "realm-8": True, "rft-8": True})
+        estimate_time_left(
+            cells, {"realm-7": False, "base-7": False, "realm-8": True, "rft-8": True}
+        )
         == "2 cells left, about 16 min"
     )
     assert (
-        estimate_time_left(cells, {"realm-7": False, "base-7": False, "realm-8": True, "rft-8": True}, 2)
+        estimate_time_left(
+            cells, {"realm-7": False, "base-7": False, "realm-8": True, "rft-8": True}, 2
+        )
         == "2 cells left, about 8 min"
     )
-    assert estimate_time_left(cells, dict.fromkeys([cell.name for cell in cells], False)) == "all cells done"
+    assert (
+        estimate_time_left(cells, dict.fromkeys([cell.name for cell in cells], False))
+        == "all cells done"
+    )
 
 
 def test_a_recipe_without_distillation_is_an_error(tmp_path):

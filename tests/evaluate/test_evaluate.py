@@ -45,9 +45,7 @@ def chain(number):
 @pytest.fixture
 def make_run(tmp_path, monkeypatch):
     """Give a function that makes a run folder with `count` test problems, four routes each, and a tiny base model."""
-    monkeypatch.setattr(
-        "realm.domains.load_domain", lambda config: SimpleNamespace(verifier=LABEL)
-    )
+    monkeypatch.setattr("realm.domains.load_domain", lambda config: SimpleNamespace(verifier=LABEL))
     make_tiny(tmp_path / "base", "qwen2")
 
     def make(count=6, held_out=("outsider",), routes=None, problems=None, **settings):
@@ -125,7 +123,10 @@ def test_a_tiny_model_is_evaluated_in_both_modes_on_both_splits(make_run):
     assisted = [row for row in rows if row["mode"] == "assisted" and row["split"] == "test"]
     judged = [row["judged"] for row in assisted]
     assert all(len(one["labels"]) == len(one["verdicts"]) == 3 for one in judged)
-    assert all(row["judged"]["num_tokens"] <= 8 and "<|im_start|>assistant" in row["prompt"] for row in rows)
+    assert all(
+        row["judged"]["num_tokens"] <= 8 and "<|im_start|>assistant" in row["prompt"]
+        for row in rows
+    )
     results = json.loads(run.path("results.json").read_text())
     assert results["schema"] == SCHEMA
     assert {(row["method"], row["mode"]) for row in results["evaluations"]} == {
@@ -215,7 +216,11 @@ def test_sampling_adds_a_mean_over_samples_and_a_paired_comparison(make_run, mon
     row = row_of(results, "distilled", "sampled")
     assert (row["figures"]["samples"], row["accuracy"], row["n"]) == (3, 0.5, 6)
     voted = row_of(results, "distilled", "self_consistency")
-    assert (voted["accuracy"], voted["figures"]["curve"], voted["tokens_per_problem"]) == (0.5, [0.5] * 3, 15)
+    assert (voted["accuracy"], voted["figures"]["curve"], voted["tokens_per_problem"]) == (
+        0.5,
+        [0.5] * 3,
+        15,
+    )
     wanted = {"a": "realm", "b": "distilled", "a_mode": "sampled", "split": "test"}
     [paired] = [row for row in results["comparisons"] if wanted.items() <= row.items()]
     assert paired["difference"] == 0.5

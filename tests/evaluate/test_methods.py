@@ -151,7 +151,9 @@ def test_a_method_that_would_be_asked_nothing_is_left_out_but_a_start_is_still_m
         ),
     ],
 )
-def test_a_wrong_method_is_an_error_that_says_what_is_allowed(write_config, compare, message, tmp_path):
+def test_a_wrong_method_is_an_error_that_says_what_is_allowed(
+    write_config, compare, message, tmp_path
+):
     config = load_config(write_config(compare=compare))
     with pytest.raises(ConfigError, match=message):
         choose(tmp_path, config)

@@ -148,7 +148,10 @@ def test_built_in_families_follow_the_methods(write_config, tmp_path):
             compare={"methods": ["realm", "distilled", "rft", "cot_synthesizer", "no_eaai", "base"]}
         )
     )
-    found = {family.name: family for family in list_families(config, choose_methods(Run(tmp_path, config)))}
+    found = {
+        family.name: family
+        for family in list_families(config, choose_methods(Run(tmp_path, config)))
+    }
     assert found["with routes"].against == [
         "majority routes",
         "distilled assisted",

@@ -19,7 +19,7 @@ from realm.bank.eligible import (
     select_teachable_routes,
     select_training_routes,
 )
-from realm.baselines.further import count_rollouts, get_completion_opening, train_further
+from realm.baselines.further import count_further_completions, get_completion_opening, train_further
 from realm.core.jsonl import read_problems, read_routes
 from realm.method.perturb import alter_routes
 from realm.method.prompt import render_prompt, render_reasoning
@@ -42,7 +42,7 @@ def run_cot_synthesizer(run: Run) -> None:
     rows = make_synthesis_rows(
         problems,
         read_routes(run.path("routes.jsonl")),
-        count_rollouts(run),
+        count_further_completions(run),
         config=run.config,
         verifier=run.domain.verifier,
         opening=get_completion_opening(run),

@@ -14,11 +14,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from realm.core.jsonl import read_jsonl, read_problems, write_jsonl
+from realm.core.jsonl import read_jsonl, write_jsonl
 
 if TYPE_CHECKING:
     from realm.config.root import Config
-    from realm.core.records import Problem
     from realm.run import Run
 
 # Everything that loads torch is imported in the functions: `realm compare --dry-run` needs none.
@@ -32,33 +31,29 @@ def run_further(run: Run) -> None:
     train_further(run, "further", rows, "more of the same distillation")
 
 
-def read_training_problems(run: Run) -> list[Problem]:
-    """Return the problems that reinforcement learning uses."""
-    problems = read_problems(run.path("problems.jsonl"))
-    return [one for one in problems if one.split == "train"][: run.config.train.problems]
-
-
-def count_rollouts(run: Run) -> int:
+def count_further_completions(run: Run) -> int:
     """Return how many completions ReaLM samples and learns from under these settings."""
-    from realm.train.rl import grpo_arguments, num_rollouts
+    from realm.train.rl import count_rollouts, make_grpo_arguments, select_rl_problems
 
-    num_problems = len(read_training_problems(run))
-    return num_rollouts(grpo_arguments(run.config, Path("unused"), num_problems=num_problems))
+    num_problems = len(select_rl_problems(run))
+    return count_rollouts(
+        make_grpo_arguments(run.config, Path("unused"), num_problems=num_problems)
+    )
 
 
 def make_further_config(run: Run) -> Config:
     """Return the config whose `distill.sft` trains on as many completions as ReaLM has rollouts."""
-    from realm.train.sft import sft_arguments
+    from realm.train.sft import make_sft_arguments
 
     config = run.config
     sft = config.distill.sft | config.compare.further_sft
-    arguments = sft_arguments(config.with_settings({"distill.sft": sft}), Path("unused"))
+    arguments = make_sft_arguments(config.with_settings({"distill.sft": sft}), Path("unused"))
     per_step = (
         arguments.per_device_train_batch_size
         * arguments.gradient_accumulation_steps
         * arguments.world_size
     )
-    steps = max(1, math.ceil(count_rollouts(run) / per_step))
+    steps = max(1, math.ceil(count_further_completions(run) / per_step))
     return config.with_settings({"distill.sft": sft | {"max_steps": steps}})
 
 
@@ -79,8 +74,8 @@ def train_further(run: Run, stage: str, rows: Sequence[Mapping[str, Any]], title
         rows: What to teach: problem_id, prompt and completion. Without rows the model stays as is.
         title: What the model card says of the training.
     """
-    from realm.train.sft import require_room, sft_arguments, tokenize_rows, train_on_rows
-    from realm.train.trl import context_of
+    from realm.train.sft import make_sft_arguments, require_room, tokenize_rows, train_on_rows
+    from realm.train.trl import find_context_length
 
     write_jsonl(run.path("taught.jsonl"), map(dict, rows))
     start = run.path("distilled")
@@ -90,19 +85,17 @@ def train_further(run: Run, stage: str, rows: Sequence[Mapping[str, Any]], title
         shutil.copytree(start, run.path("model"))
         return
     network, tokenizer, _, closing = _load_start(run)
-    config = make_further_config(run)
-    arguments = sft_arguments(config, run.work(stage))
+    arguments = make_sft_arguments(make_further_config(run), run.work(stage))
     dataset = tokenize_rows(rows, tokenizer, system=run.config.prompt.system, closing=closing)
-    require_room(str(start), context_of(network.config), arguments, rows, dataset)
+    require_room(str(start), find_context_length(network.config), arguments, rows, dataset)
     names = {"start": str(start), "output": "model", "how": title}
-    train_on_rows(config, run, dataset, tokenizer, arguments, **names)
+    train_on_rows(run, dataset, tokenizer, arguments, **names)
 
 
 def _load_start(run: Run) -> tuple[Any, Any, str, str]:
     """Return the distilled model, its tokenizer, and what opens and closes its completions."""
     from realm.policy import load_checkpoint
-    from realm.train.sft import frame, stop_tokens
+    from realm.train.sft import completion_affixes
 
     network, tokenizer = load_checkpoint(run.path("distilled"))
-    stops = stop_tokens(network.generation_config.eos_token_id, tokenizer)
-    return network, tokenizer, *frame(tokenizer, run.config, stops)
+    return network, tokenizer, *completion_affixes(network, tokenizer, run.config)

@@ -13,9 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from realm.baselines.further import (
-    count_rollouts,
+    count_further_completions,
     get_completion_opening,
-    read_training_problems,
     train_further,
 )
 from realm.core.errors import ConfigError
@@ -38,8 +37,10 @@ Instructor = Callable[[Problem, Any, random.Random], Exercise | None]
 
 def run_instructors(run: Run) -> None:
     """Train RUN/distilled on exercises written from its errors, and write RUN/model."""
-    config, rollouts = run.config, count_rollouts(run)
-    prompts = [make_prompt(one, config) for one in read_training_problems(run)[:rollouts]]
+    from realm.train.rl import select_rl_problems
+
+    config, rollouts = run.config, count_further_completions(run)
+    prompts = [make_prompt(one, config) for one in select_rl_problems(run)[:rollouts]]
     policy, file = (
         LazyPolicy(run.path("distilled"), config),
         run.work("instructors") / "answers.jsonl",

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from realm.baselines.further import count_rollouts, read_training_problems, train_further
+from realm.baselines.further import count_further_completions, train_further
 from realm.evaluate.ask import LazyPolicy, Sampling, make_prompt, sample_and_judge
 
 if TYPE_CHECKING:
@@ -21,8 +21,10 @@ logger = logging.getLogger(__name__)
 
 def run_rft(run: Run) -> None:
     """Train RUN/distilled on right ones of as many samples as ReaLM has; write RUN/model."""
-    config, rollouts = run.config, count_rollouts(run)
-    problems = read_training_problems(run)
+    from realm.train.rl import select_rl_problems
+
+    config, rollouts = run.config, count_further_completions(run)
+    problems = select_rl_problems(run)
     temperature = config.train.grpo.get("temperature", 1.0)
     prompts = [make_prompt(problem, config) for problem in problems[:rollouts]]
     groups = sample_and_judge(

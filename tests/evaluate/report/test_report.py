@@ -51,7 +51,11 @@ def write_results(folder, evaluations, comparisons, **more):
 def fill(folder, *, trained=True, count=20):
     """Write the files that a finished evaluation leaves, hostile text in everything that a model or a user wrote."""
     config = Config.model_validate(
-        {"model": "some/model", "domain": {"kind": "python", "target": CLAIMS}, "report": {"transcripts": 10}}
+        {
+            "model": "some/model",
+            "domain": {"kind": "python", "target": CLAIMS},
+            "report": {"transcripts": 10},
+        }
     )
     method = "realm" if trained else "base"
     problems = [
@@ -76,7 +80,14 @@ def fill(folder, *, trained=True, count=20):
         evaluation(method, "assisted", 0.75, figures=verdict_figures(0.8, 0.9)),
         evaluation(method, "autonomous", 0.6),
         evaluation("majority", "routes", 0.5, figures={"k": 2}, tokens_per_problem=None),
-        evaluation("one route", "routes", 0.4, figures={"k": 2}, source=f"src{ATTACK}", tokens_per_problem=None),
+        evaluation(
+            "one route",
+            "routes",
+            0.4,
+            figures={"k": 2},
+            source=f"src{ATTACK}",
+            tokens_per_problem=None,
+        ),
     ]
     comparison = {
         "family": "test", "a": "realm", "a_mode": "assisted", "b": "majority", "b_mode": "routes", "split": "test", "n": 20,
@@ -213,7 +224,13 @@ def test_without_a_model_the_report_is_about_the_routes(tmp_path):
     config, run = fill(tmp_path)
     rows = [
         evaluation(
-            method, "routes", accuracy, figures={"k": 2}, source=source, split="all", tokens_per_problem=None
+            method,
+            "routes",
+            accuracy,
+            figures={"k": 2},
+            source=source,
+            split="all",
+            tokens_per_problem=None,
         )
         for source in ("outsider", f"src{ATTACK}", "all")
         for method, accuracy in (("one route", 0.4), ("majority", 0.5), ("any of K", 0.8))
@@ -256,8 +273,7 @@ def test_a_report_without_results_says_what_to_run(tmp_path):
 
 def pick(rights, count):
     rows = [
-        Answer.from_row(answer_row(i, "realm", "assisted", right))
-        for i, right in enumerate(rights)
+        Answer.from_row(answer_row(i, "realm", "assisted", right)) for i, right in enumerate(rights)
     ]
     problems = {
         f"p{i}": Problem(id=f"p{i}", split="test", question="?", answer="a")
