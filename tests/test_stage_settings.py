@@ -9,7 +9,8 @@ import pytest
 
 from realm import Config, Run, load_config
 from realm.core.settings import Section
-from realm.evaluate.cells import plan
+from realm.evaluate.cells import plan_cells
+from realm.evaluate.methods import choose_methods
 from realm.stages import STAGES
 from realm.train.rounds import next_round
 from test_pipeline import write_config
@@ -163,10 +164,11 @@ def test_the_stages_of_a_comparison_declare_what_they_read(tmp_path: Path, recor
         "evaluate.max_new_tokens=4",
     ]
     config = load_config(write_config(tmp_path), settings)
-    cells = plan(Run(tmp_path / "run", config))
+    run = Run(tmp_path / "run", config)
+    cells = plan_cells(run, choose_methods(run))
     for cell in cells:
         recorder.watch(cell.run)
-        cell.work()
+        cell.run_missing_stages()
     found = {stage for cell in cells for stage in cell.stages}
     assert found <= set(recorder.read)
     assert find_undeclared(cells[0].run, recorder) == {}
