@@ -15,7 +15,6 @@ from realm.stages import STAGES
 from realm.train.rounds import next_round
 from test_pipeline import write_config
 
-
 SDFT = {
     "max_steps": 1,
     "per_device_train_batch_size": 2,

@@ -81,13 +81,17 @@ def _set_environment() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 
-class _LogLines(logging.StreamHandler):  # type: ignore[type-arg]  # generic in the stubs only
+class _LogLines(logging.Handler):
     """Write records as plain lines: information to standard output, warnings to standard error."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        # Looked up for each record, since tests and progress bars replace the streams.
-        self.stream = sys.stderr if record.levelno >= logging.WARNING else sys.stdout
-        super().emit(record)
+        stream = sys.stderr if record.levelno >= logging.WARNING else sys.stdout
+        if "tqdm" in sys.modules:
+            from tqdm import tqdm
+
+            tqdm.write(self.format(record), file=stream)  # a progress bar moves out of the way
+        else:
+            print(self.format(record), file=stream)
 
 
 def show_log() -> None:

@@ -10,7 +10,7 @@ def test_work_that_is_over_in_a_moment_prints_nothing(capsys):
 
 
 def test_a_log_gets_a_line_now_and_then_and_one_at_the_end(capsys, monkeypatch):
-    monkeypatch.setattr(module, "SECONDS_BETWEEN_LINES", 0)
+    monkeypatch.setattr(module, "SECONDS_BETWEEN_LINES", 1e-9)
     with progress("Sampling", 10) as advance:
         advance(4)
         advance(6)

@@ -18,6 +18,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from realm.core.errors import RealmError, RunError
 from realm.core.jsonl import write_json
 from realm.core.stages import Stage
@@ -100,7 +102,7 @@ class RunFolder(ABC):
         if int(os.environ.get("RANK", "0")) != 0:
             yield
             return
-        with self._alone():
+        with self._lock():
             self._forget(stage)
             seconds_before = self._open_work(stage, present)
             started, clock, self._cost_usd, self._figures = _now(), time.monotonic(), 0.0, {}
@@ -148,22 +150,24 @@ class RunFolder(ABC):
         return {"settings": hashlib.sha256(text.encode()).hexdigest(), "inputs": inputs}
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Keep a second process out of the folder while a stage runs; a killed process lets go by itself."""
+    def _lock(self) -> Iterator[None]:
+        """Keep other processes out of the folder while a stage runs.
+
+        The operating system releases the lock of a process that is killed.
+        """
         self.path("work").mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.path("work/.lock"))
         try:
-            import fcntl
-        except ImportError:  # Windows has no such lock; there the user sees to it
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise RunError(
+                f"{self.folder}: another realm process is at work here. Wait for it, or choose "
+                "another folder with --run."
+            ) from None
+        try:
             yield
-            return
-        with self.path("work/.lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise RunError(
-                    f"{self.folder}: another realm process is at work here. Wait for it, or choose another folder with --run."
-                ) from None
-            yield
+        finally:
+            lock.release()
 
     def _open_work(self, stage: str, present: dict[str, Any]) -> float:
         """Throw half-done work away unless it was begun from the same settings and inputs; return the seconds spent on it."""

@@ -1,68 +1,47 @@
-"""Progress on standard error: a bar on a terminal, elsewhere a line every ten seconds or so."""
+"""Progress on standard error: a bar on a terminal, elsewhere a line about every ten seconds."""
 
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from tqdm import tqdm
+
 SECONDS_BETWEEN_LINES = 10.0
+"""In a log. Work that takes less than this prints nothing there."""
+_LINE = "{desc}: {n_fmt}/{total_fmt}, {elapsed_s:.0f} s{postfix}"
+
+
+class _LogStream:
+    """Lets tqdm write whole lines, where it would return to the start of the line."""
+
+    def write(self, text: str) -> None:
+        if line := text.strip():
+            print(line, file=sys.stderr, flush=True)
+
+    def flush(self) -> None:
+        """Do nothing, since each line is flushed when it is written."""
 
 
 @contextmanager
 def progress(description: str, total: int) -> Iterator[Callable[..., None]]:
-    """Give a function that tells the user that so many more of `total` are done, and how it goes: `advance(count, note)`."""
-    if sys.stderr.isatty():
-        from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeElapsedColumn,
-            TimeRemainingColumn,
-        )
+    """Yield a function `advance(count, note="")` that reports that `count` more of `total` are done.
 
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
-        )
-        with Progress(*columns, console=Console(stderr=True)) as bar:
-            task = bar.add_task(description, total=total, note="")
-            yield lambda count, note="": bar.update(task, advance=count, note=note)
-        return
-    lines = _Lines(description, total)
-    yield lines.advance
-    lines.end()
+    `note` says how it goes, such as the loss or the cost so far.
+    """
+    log = {
+        "file": _LogStream(),
+        "bar_format": _LINE,
+        "mininterval": SECONDS_BETWEEN_LINES,
+        "miniters": 1,
+        "delay": SECONDS_BETWEEN_LINES,
+    }
+    terminal = {"leave": False, "dynamic_ncols": True}
+    with tqdm(desc=description, total=total, **(terminal if sys.stderr.isatty() else log)) as bar:
 
+        def advance(count: int, note: str = "") -> None:
+            bar.set_postfix_str(note, refresh=False)
+            bar.update(count)
 
-class _Lines:
-    """Progress as lines of a log; work that is over in a moment prints nothing."""
-
-    def __init__(self, description: str, total: int) -> None:
-        self.description, self.total, self.done, self.note = description, total, 0, ""
-        self.started = self.printed = time.monotonic()
-
-    def advance(self, count: int, note: str = "") -> None:
-        self.done += count
-        self.note = note and f", {note}"
-        if time.monotonic() - self.printed >= SECONDS_BETWEEN_LINES:
-            self._print()
-
-    def end(self) -> None:
-        if self.printed > self.started:
-            self._print()
-
-    def _print(self) -> None:
-        self.printed = time.monotonic()
-        seconds = f"{self.printed - self.started:.0f} s"
-        print(
-            f"{self.description}: {self.done}/{self.total}, {seconds}{self.note}",
-            file=sys.stderr,
-            flush=True,
-        )
+        yield advance

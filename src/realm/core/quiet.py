@@ -1,4 +1,4 @@
-"""What the libraries below say unasked, and nobody needs to hear between our own lines. Silenced here and nowhere else."""
+"""Silence known-harmless warnings of Transformers, TRL and huggingface_hub, in one place."""
 
 from __future__ import annotations
 
@@ -21,16 +21,17 @@ NOTES = {
     "transformers.tokenization_utils_base": re.compile("Token indices sequence length is longer"),
     "huggingface_hub.utils._http": re.compile("thrown while requesting|^Retrying in"),
 }
-"""Logger to what is passed over of it: a head tied to the embeddings is not missing; our code does not go by mtime, decodes
-by its own settings, checks every length, and says when the hub was not reached."""
+"""Logger to the records that are dropped. A head tied to the embeddings is not missing. This package
+does not rely on mtime, decodes with its own settings, checks every length, and reports itself when
+the hub cannot be reached."""
 OLD_NAMES = ("gradient_checkpointing", "activation_checkpointing")
-"""Settings that TRL still calls by the old name; transformers' warning about it is not the user's business."""
+"""Settings that TRL still calls by their old names. The user cannot change that."""
 
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # read when trl.experimental is imported
 
 
 def quiet_libraries() -> None:
-    """Pass over known notes and short progress bars; every other warning, and every error, is shown."""
+    """Drop the records above and short progress bars. All other warnings and errors are shown."""
     set_tqdm_hook(_slow_bars_only)
     for logger in NOTES:
         logging.getLogger(logger).addFilter(_is_news)
@@ -39,14 +40,8 @@ def quiet_libraries() -> None:
 
 
 def _slow_bars_only(make: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Return a bar that shows after two seconds, on a terminal, while no bar of ours stands there; it leaves no line behind.
-
-    A bar of ours puts its own stream in the place of `sys.stderr` for as long as it stands.
-    """
-    watched = sys.stderr is sys.__stderr__ and sys.stderr.isatty()
-    return make(
-        *args, **kwargs | {"delay": 2, "leave": False} | ({} if watched else {"disable": True})
-    )
+    """Return a bar that appears after two seconds, on a terminal only, and leaves no line behind."""
+    return make(*args, **kwargs | {"delay": 2, "leave": False, "disable": not sys.stderr.isatty()})
 
 
 def _is_news(record: logging.LogRecord) -> bool:
