@@ -41,10 +41,14 @@ CASES = [
         id="last verdict wins",
     ),
     pytest.param(
-        "<verify>Route 1: not sound\nRoute 2: unsound\nRoute 3: is not flawed</verify>" + REST,
-        3,
+        "<verify>Route 1: not sound\nRoute 2: unsound\nRoute 3: is not flawed\nRoute 4: isn't sound\n"
+        "Route 5: isn’t really sound\nRoute 6: 8 does not hold flawed</verify>" + REST,
+        6,
         Judgement(
-            verdicts=(False, False, True), reasoning="3 + 4 = 7", answer="7", well_formed=True
+            verdicts=(False, False, True, False, False, False),
+            reasoning="3 + 4 = 7",
+            answer="7",
+            well_formed=True,
         ),
         id="negations",
     ),

@@ -10,7 +10,12 @@ from realm.core.records import Judgement
 # "Route 3:" at the start of a line, bare or as a Markdown bullet, heading, quote or bold text. The
 # class has no line break: with one, a run of empty lines would take quadratic time.
 _ROUTE_HEAD = re.compile(r"^[ \t*#>-]*route\s+(\d{1,4})\b\W*", re.IGNORECASE | re.MULTILINE)
-_VERDICT = re.compile(r"\b(?:(not|un-?)\s*)?(sound|flawed)\b", re.IGNORECASE)
+# The adverb in "not entirely sound" is one word of a few: the check before a verdict may end in
+# "does not hold", and "does not hold flawed" is flawed.
+_VERDICT = re.compile(
+    r"(?:(\bnot\s+|n['’]t\s+|\bnever\s+|\bun-?)(?:(?:\w+ly|quite|so)\s+)?|(?<![\w-]))(sound|flawed)\b",
+    re.IGNORECASE,
+)
 _TAGS = re.compile(r"</?(?:verify|reason|answer)>")
 
 
