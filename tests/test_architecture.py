@@ -36,7 +36,6 @@ UPWARD_IMPORTS_TO_MEND = {
     "verify/verifier.py -> config",
 }
 FILES_TO_SHORTEN = {
-    "config/routes.py",
     "evaluate/exam.py",
     "train/sft.py",
     "train/rl.py",

@@ -9,7 +9,7 @@ from claims import ClaimsDomain
 from claims.adjudicate import Decision, Step
 from claims.expert import MISCONCEPTIONS, check_decision, find_first_flaw, write_chain
 from experts import write_routes
-from realm.config.routes import ScriptedTeacher as Settings
+from realm.config.teachers import ScriptedTeacher as Settings
 from realm.core.errors import ConfigError
 from realm.method.steps import find_departure, find_flaw, score_check
 from realm.sources import Request

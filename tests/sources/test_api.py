@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from endpoint import Endpoint
-from realm.config.routes import ApiTeacher as Settings
+from realm.config.teachers import ApiTeacher as Settings
 from realm.core import errors
 from realm.core.errors import ConfigError, ModelError, RunError, mask_secrets
 from realm.core.records import Problem

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from realm.config.routes import Price
+from realm.config.teachers import Price
 from realm.core.records import Problem
 from realm.sources import Reply, Request
 from realm.sources.budget import Budget, BudgetReachedError, Spent, reply_cost, worst_cost

@@ -6,7 +6,7 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from realm.config.routes import LocalTeacher as Settings
+from realm.config.teachers import LocalTeacher as Settings
 from realm.core.errors import ModelError
 from realm.core.records import Problem
 from realm.policy import Policy

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from realm.config.routes import ReplayTeacher as Settings
+from realm.config.teachers import ReplayTeacher as Settings
 from realm.core.errors import DataError
 from realm.core.records import Problem
 from realm.sources import Request

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from realm.config.routes import Price
+    from realm.config.teachers import Price
     from realm.core.records import Problem
 
 # How endpoints say that a reply ends before its end: at the token limit, or at a content filter.

@@ -23,7 +23,7 @@ from realm.sources import Attempts, NoReplyError, Reply, Request, Teacher
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from realm.config.routes import ApiTeacher as Settings
+    from realm.config.teachers import ApiTeacher as Settings
 
 # Characters of an endpoint's own words that a message repeats.
 _MAX_QUOTED = 300

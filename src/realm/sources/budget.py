@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from realm.config.routes import Price
+    from realm.config.teachers import Price
     from realm.sources import Reply, Request
 
 # Tokens that a chat template or a provider may put around the messages.

@@ -13,7 +13,7 @@ from realm.sources.store import hash_request
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from realm.config.routes import LocalTeacher as Settings
+    from realm.config.teachers import LocalTeacher as Settings
 
 # Prompt and new tokens of one batch of Transformers together.
 BATCH_TOKENS = 16384

@@ -25,7 +25,8 @@ from realm.verify.judge import judge_all
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from realm.config.routes import CollectedRoutes, TeacherSettings
+    from realm.config.routes import CollectedRoutes
+    from realm.config.teachers import TeacherSettings
     from realm.run import Run
     from realm.verify.verifier import Verifier
 

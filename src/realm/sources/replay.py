@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from realm.config import routes as config
+    from realm.config import teachers as config
 
 
 class ReplayTeacher(Teacher):

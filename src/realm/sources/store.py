@@ -126,15 +126,18 @@ class Store:
         """Put all that is queued on disk. Whoever comes first writes for all who wait."""
         async with self._turn:
             if self._waiting:
-                rows, self._waiting = self._waiting, []
-                await asyncio.to_thread(self._commit, rows)
+                await asyncio.to_thread(self._commit)
 
-    def _commit(self, rows: list[tuple[str, tuple[Any, ...]]]) -> None:
+    def _commit(self) -> None:
+        """Commit all that is queued; it stays queued until then, as a cancelled task may not."""
         try:
-            # A cancelled task leaves its thread running, so the next one must wait here.
-            with self._connection_lock, self._database:
-                for statement, values in rows:
-                    self._database.execute(statement, values)
+            # A cancelled task may leave its thread running, so the next one must wait here.
+            with self._connection_lock:
+                rows = list(self._waiting)
+                with self._database:
+                    for statement, values in rows:
+                        self._database.execute(statement, values)
+                del self._waiting[: len(rows)]
         except sqlite3.Error as error:
             raise RunError(
                 f"{self.path}: a reply cannot be stored: {error}. Make room, and run again."
