@@ -175,3 +175,19 @@ def test_a_config_that_says_something_else_is_kept_unless_forced():
 )
 def test_the_run_folder_is_called_like_the_files(files, folder):
     assert default_folder(files) == Path(folder)
+
+
+def test_a_column_may_be_a_path_or_several():
+    row = {"input": {"question": "?"}, "gold": "2", "a": "x", "b": "y"}
+    made = plan(write("a.jsonl", row), question="input.question", outputs="a, b")
+    assert made.settings["routes"]["columns"]["outputs"] == ["a", "b"]
+    assert sources(made) == [None]
+    with pytest.raises(DataError, match="there is no column 'input.text' for --question"):
+        plan("a.jsonl", question="input.text", outputs="a")
+    with pytest.raises(DataError, match="there is no column 'c' for --outputs"):
+        plan("a.jsonl", question="input.question", outputs="a,c")
+
+
+def test_a_column_whose_name_has_a_comma_is_one_column():
+    made = plan(write("a.jsonl", {"question": "?", "answer": "2", "a,b": "x"}), outputs="a,b")
+    assert made.settings["routes"]["columns"]["outputs"] == "a,b"

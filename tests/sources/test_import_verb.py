@@ -119,7 +119,7 @@ def test_bad_rows_are_reported_and_only_under_strict_an_error():
     command = ["import", write("a.jsonl", rows_of("good"), bad), "--kind", "number"]
     result = realm(*command, "--strict", fails=True)
     assert "a.jsonl:21: not valid JSON" in result.stderr and not Path("runs/a/config.yaml").exists()
-    printed = realm(*command).stdout
+    printed = realm(*command).output
     assert "1 row left out:" in printed and "2 rows left out:" in printed
     assert (
         "a.jsonl:21: not valid JSON" in printed
@@ -131,7 +131,7 @@ def test_bad_rows_are_reported_and_only_under_strict_an_error():
 
 def test_rows_that_contradict_each_other_are_left_out_and_the_cure_is_named():
     rows = [*rows_of("good"), rows_of("good")[3] | {"answer": 99}]
-    printed = realm("import", write("a.jsonl", rows), "--kind", "number").stdout
+    printed = realm("import", write("a.jsonl", rows), "--kind", "number").output
     assert (
         "a.jsonl:21: the problem" in printed
         and "a.jsonl:4, with another answer" in printed

@@ -171,3 +171,65 @@ def test_files_without_a_single_route_are_an_error_that_says_why(tmp_path):
         bring_in(problems, {"m": other}, strict=True)
     with pytest.raises(DataError, match=r"missing\.jsonl: there is no such file"):
         bring_in(problems, {"m": tmp_path / "missing.jsonl"})
+
+
+def test_several_columns_are_several_sources(tmp_path):
+    problems, routes = write_rows(tmp_path / "p.jsonl", ROWS), tmp_path / "r.tsv"
+    routes.write_text("id\tgpt\tllama\na\tThe answer is 2.\tThe answer is 3.\n")
+    settings = {"files": [{"path": str(routes)}], "columns": {"outputs": ["gpt", "llama"]}}
+    found = bring_in(problems, {}, **settings)
+    assert [(route.source, route.correct) for route in found.routes] == [
+        ("gpt", True),
+        ("llama", False),
+    ]
+
+
+def test_nested_outputs_and_chats_are_read(tmp_path):
+    problems = write_rows(tmp_path / "p.jsonl", ROWS)
+    chat = [{"role": "user", "content": "?"}, {"role": "assistant", "content": "The answer is 2."}]
+    rows = [{"id": "a", "choices": [{"message": {"content": "The answer is 2."}}], "chat": chat}]
+    file = write_rows(tmp_path / "r.jsonl", rows)
+    for column in ("choices[].message.content", "chat"):
+        (route,) = bring_in(problems, {"m": file}, columns={"outputs": column}).routes
+        assert route.correct and route.text == "The answer is 2."
+
+
+def test_thoughts_state_no_answer(tmp_path):
+    problems = write_rows(tmp_path / "p.jsonl", ROWS)
+    outputs = ["<think>Is it 3?</think>The answer is 2.", "<think>The answer is 2.", "3?</think>2"]
+    file = write_rows(tmp_path / "r.jsonl", [{"id": "a", "outputs": outputs}])
+    routes = bring_in(problems, {"m": file}).routes
+    assert [route.correct for route in routes] == [True, False, True]
+    assert routes[0].text == "Is it 3?\n\nThe answer is 2."
+
+
+def test_a_question_in_parts_and_a_chat_find_their_own_problem(tmp_path):
+    questions = (["Ann has 2.", "How many?"], [{"role": "user", "content": "How many?"}])
+    for question in questions:
+        row = {"question": question, "answer": 2.0, "outputs": "The answer is 2."}
+        file = write_rows(tmp_path / "r.jsonl", [row])
+        columns = {"columns": {"id": None}}
+        settings = Settings(kind="files", path=str(file), answer="text", **columns)
+        domain = FilesDomain(settings)
+        files = [{"path": str(file), "source": "m"}]
+        imported = ImportedRoutes(kind="import", files=files, **columns)
+        found = import_outputs(domain.problems(7), domain, imported)
+        assert [route.correct for route in found.routes] == [True] and not found.unmatched
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        (
+            {"question": {"text": "?"}, "answer": "2"},
+            "column 'question': holds an object with text",
+        ),
+        ({"question": "?", "answer": {"value": 2}}, r"Name a part of it, such as answer\.value"),
+        ({"question": "?", "answer": ["Paris", "Lyon"]}, "holds a list of 2 answers"),
+    ],
+)
+def test_a_cell_that_no_text_can_equal_is_named(tmp_path, row, message):
+    file = write_rows(tmp_path / "p.jsonl", [row])
+    settings = Settings(kind="files", path=str(file), answer="text", columns={"id": None})
+    with pytest.raises(DataError, match=message):
+        FilesDomain(settings).problems(7)

@@ -11,7 +11,7 @@ from realm.core.records import Problem, Route
 from realm.domains import load_domain
 from realm.run import Run
 from realm.sources import routes
-from realm.sources.routes import describe_gaps
+from realm.sources.routes import describe_gaps, describe_unread
 
 
 def problem(identity, split="test", answer="x"):
@@ -128,3 +128,12 @@ def test_a_source_that_the_expert_does_not_know_is_refused(scripted_run):
         match=r"knows no source 'hsty'\. Allowed: hasty, frugal, dated, careless, outsider",
     ):
         routes.run_routes(scripted_run)
+
+
+def test_a_source_whose_answers_are_not_found_is_said_loudly_with_examples():
+    lost = [route(f"p{n}", None, "odd") for n in range(6)]
+    found = [route(f"p{n}", "x", "fine") for n in range(6)]
+    (line,) = describe_unread([*lost, *found, route("q", "x", "odd")])
+    assert line.startswith("odd: NO ANSWER was found in 6 of 7 outputs")
+    assert line.count("... odd says None") == 3 and "--kind" in line
+    assert describe_unread(found) == []

@@ -17,7 +17,7 @@ from pydantic import field_validator
 from realm.core.errors import ConfigError, DataError
 from realm.core.records import Problem
 from realm.core.settings import Section, Share
-from realm.core.tables import read_rows, refuse
+from realm.core.tables import look_up, read_rows, refuse
 from realm.domains.domain import SPLITS, Domain
 from realm.verify.kinds import TextAnswer, with_choice
 from realm.verify.verifier import AnswerSettings, make_verifier
@@ -129,10 +129,12 @@ class FilesDomain(Domain):
     def _read_problem(self, row: Mapping[str, Any], seed: int, place: str) -> Problem:
         columns = self.settings.columns
         kind = self.settings.answer.kind
-        asked = _to_text(get_cell(row, columns.question, place, "domain.columns.question"))
+        asked = get_text(row, columns.question, place, "domain.columns.question")
         if not asked:
             raise DataError(f"{place}: the question is empty. Correct or remove the row.")
-        answer = _to_gold(get_cell(row, columns.answer, place, "domain.columns.answer"), kind)
+        answer = get_cell(row, columns.answer, place, "domain.columns.answer")
+        _check_gold(answer, kind, f"{place}: column {columns.answer!r}", columns.answer)
+        answer = _to_gold(answer, kind)
         if not self.verifier.same(answer, answer):
             raise DataError(f"{place}: answer {answer!r} is no {kind}. Correct or remove the row.")
         choices = None
@@ -168,7 +170,7 @@ class FilesDomain(Domain):
         column = self.settings.columns.split
         if column is None:
             return draw_split(identity, self.settings.splits, seed)
-        split = _to_text(get_cell(row, column, place, "domain.columns.split"))
+        split = get_text(row, column, place, "domain.columns.split")
         if split not in SPLITS:
             allowed = ", ".join(SPLITS)
             raise DataError(f"{place}: column {column!r} holds {split!r}. Allowed: {allowed}.")
@@ -202,13 +204,42 @@ def read_problems(
 
 
 def get_cell(row: Mapping[str, Any], column: str, place: str, setting: str) -> Any:
-    """Return what `row` holds in `column`; a DataError names the columns that there are."""
-    if column not in row:
+    """Return what `row` holds in `column`, a name or a path such as `input.question`.
+
+    A DataError names the columns that there are.
+    """
+    try:
+        return look_up(row, column)
+    except KeyError:
         raise DataError(
             f"{place}: there is no column {column!r}, which {setting} names. "
             f"Found: {', '.join(map(str, row))}."
-        )
-    return row[column]
+        ) from None
+
+
+def get_text(row: Mapping[str, Any], column: str, place: str, setting: str) -> str:
+    """Return the text in `column`; of a chat, what the user says last."""
+    value = read_message(get_cell(row, column, place, setting), "user")
+    if isinstance(value, dict):
+        raise _is_an_object(value, f"{place}: column {column!r}", column)
+    return _to_text(value)
+
+
+def read_message(value: Any, role: str) -> Any:
+    """Return the text of the last message by `role` if `value` is a chat; else return `value`.
+
+    >>> read_message([{"role": "user", "content": "1 + 1?"}], "user")
+    '1 + 1?'
+    """
+    messages = value if isinstance(value, list) else []
+    said = [one for one in messages if isinstance(one, dict) and one.get("role") == role]
+    if not said:
+        return value
+    content = said[-1].get("content")
+    if isinstance(content, list):  # parts, some of which are text
+        texts = (part.get("text") for part in content if isinstance(part, dict))
+        return "".join(text for text in texts if isinstance(text, str))
+    return content
 
 
 def fill_template(template: str, row: Mapping[str, Any], place: str, setting: str) -> str:
@@ -216,7 +247,7 @@ def fill_template(template: str, row: Mapping[str, Any], place: str, setting: st
 
     All are replaced at once, so that braces inside a cell stay text.
     """
-    return _FIELD.sub(lambda field: _to_text(get_cell(row, field[1], place, setting)), template)
+    return _FIELD.sub(lambda field: get_text(row, field[1], place, setting), template)
 
 
 def get_identity(
@@ -227,7 +258,7 @@ def get_identity(
         return hash_text(question)
     if "{" in column:
         return hash_text(fill_template(column, row, place, setting))
-    identity = _to_text(get_cell(row, column, place, setting))
+    identity = get_text(row, column, place, setting)
     if not identity:
         raise DataError(
             f"{place}: column {column!r}, which {setting} names, is empty. Each problem needs an "
@@ -260,8 +291,29 @@ def _conflict(problem: Problem, difference: str, place: str, first_place: str) -
     )
 
 
+def _check_gold(answer: Any, kind: str, place: str, column: str) -> None:
+    """Raise a DataError for a gold answer that no answer of its kind can equal."""
+    if kind in ("json", "python"):
+        return
+    if isinstance(answer, dict):
+        raise _is_an_object(answer, place, column)
+    if isinstance(answer, list) and len(answer) > 1 and kind != "set":
+        raise DataError(
+            f"{place}: holds a list of {len(answer)} answers, and an answer of kind {kind} is one. "
+            "Compare lists with kind set, or keep one answer."
+        )
+
+
+def _is_an_object(value: dict[str, Any], place: str, column: str) -> DataError:
+    names = [str(name) for name in value]
+    part = f" Name a part of it, such as {column}.{names[0]}." if names else ""
+    return DataError(f"{place}: holds an object with {', '.join(names) or 'nothing'}.{part}")
+
+
 def _to_gold(answer: Any, kind: str) -> Any:
     """Return the gold answer as its kind holds it: for sets a list."""
+    if isinstance(answer, float) and answer.is_integer():
+        answer = int(answer)  # pandas makes the whole numbers of a column with gaps floats
     if kind == "set":
         return _to_list(answer) if isinstance(answer, str) else answer
     return answer[0] if isinstance(answer, list) and len(answer) == 1 else answer
@@ -280,6 +332,8 @@ def _read_rules(path: Path) -> str:
 def _to_text(value: Any) -> str:
     if value is None:
         return ""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     return ", ".join(map(_to_text, value)) if isinstance(value, list) else str(value).strip()
 
 

@@ -12,7 +12,7 @@ import yaml
 
 from realm.core.errors import ConfigError, DataError
 from realm.core.jsonl import write_text
-from realm.core.tables import HUB, absolute, read_rows
+from realm.core.tables import HUB, Row, absolute, look_up, read_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -97,7 +97,7 @@ def plan_import(files: Sequence[str], options: ImportOptions, run: Path) -> Impo
         },
         "routes": {
             "kind": "import",
-            "files": _name_sources(named, options),
+            "files": _name_sources(named, options, by_column=isinstance(columns["outputs"], list)),
             "columns": route_columns,
             "held_out": [],
             "strict": options.strict,
@@ -146,29 +146,37 @@ def _split_name(file: str) -> tuple[str | None, str]:
 
 def _find_columns(
     named: Sequence[tuple[str | None, str]], options: ImportOptions
-) -> dict[str, str]:
+) -> dict[str, Any]:
     """Return the column of each role, as asked for or as the first file has it.
 
-    All files must have these columns.
+    All files must have these columns. `--outputs A,B` names two columns, of two sources.
     """
-    columns: dict[str, str] = {}
-    for name, file in named:
-        found = _read_columns(file)
-        columns = columns or {
-            role: getattr(options, role) or _guess_column(role, found, file) for role in USUAL_NAMES
-        }
+    rows = [_read_first_row(file) for _, file in named]
+    columns: dict[str, Any] = {}
+    for role in USUAL_NAMES:
+        asked = getattr(options, role)
+        columns[role] = asked or _guess_column(role, list(rows[0]), named[0][1])
+        if role == "outputs" and asked and asked not in rows[0] and "," in asked:
+            columns[role] = [name.strip() for name in asked.split(",")]
+    for (name, file), row in zip(named, rows, strict=True):
         by_column = {"source": options.source} if options.source and not name else {}
         for role, column in (columns | by_column).items():
-            if column not in found:
-                raise DataError(
-                    f"{file}: there is no column {column!r} for --{role}. Found: "
-                    f"{', '.join(found)}."
-                )
+            for each in column if isinstance(column, list) else [column]:
+                _require_column(row, each, role, file)
     return columns
 
 
-def _read_columns(file: str) -> list[str]:
-    """Return the columns of the first row that can be read."""
+def _require_column(row: Row, column: str, role: str, file: str) -> None:
+    try:
+        look_up(row, column)
+    except KeyError:
+        raise DataError(
+            f"{file}: there is no column {column!r} for --{role}. Found: {', '.join(row)}."
+        ) from None
+
+
+def _read_first_row(file: str) -> Row:
+    """Return the first row that can be read."""
     if Path(file).suffix in (".yaml", ".yml"):
         raise ConfigError(
             f"{file}: is a config. `realm routes {file}` imports its routes; `realm import` takes "
@@ -176,7 +184,7 @@ def _read_columns(file: str) -> list[str]:
         )
     bad: list[DataError] = []
     for _, row in read_rows(file, on_bad=bad.append):
-        return list(row)
+        return row
     if bad:
         raise bad[0]
     raise DataError(f"{file}: holds no rows. Give a file with a row for each problem or output.")
@@ -200,10 +208,10 @@ def _guess_column(role: str, columns: Sequence[str], file: str) -> str:
 
 
 def _name_sources(
-    named: Sequence[tuple[str | None, str]], options: ImportOptions
+    named: Sequence[tuple[str | None, str]], options: ImportOptions, *, by_column: bool
 ) -> list[dict[str, Any]]:
     """Return the files with their sources: NAME, or what tells the names of the files apart."""
-    if options.source:
+    if options.source or by_column:
         return [
             {"path": absolute(file)} | ({"source": name} if name else {}) for name, file in named
         ]

@@ -19,7 +19,7 @@ from realm.verify.judge import judge_all
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from realm.config.routes import ImportedRoutes, RouteFile
+    from realm.config.routes import ImportedRoutes, RouteColumns, RouteFile
     from realm.verify.verifier import Verifier
 
 
@@ -97,42 +97,59 @@ def _read_outputs(
     unmatched: list[str],
 ) -> Iterator[_Output]:
     """Yield the outputs of one file; the places of rows of no problem go to `unmatched`."""
-    columns, has_text_cells = settings.columns, ".csv" in Path(file.path).suffixes
+    columns = settings.columns
+    has_text_cells = bool({".csv", ".tsv", ".xlsx"} & set(Path(file.path).suffixes))
     for place, row in read_rows(file.path, resolve, on_bad):
         try:
             question = ""
             if not columns.id:
                 name = columns.question or "question"
-                question = str(files.get_cell(row, name, place, "routes.columns.question"))
+                question = files.get_text(row, name, place, "routes.columns.question")
             identity = files.get_identity(row, columns.id, question, place, "routes.columns.id")
-            source = file.source or _read_source(row, str(columns.source), place)
-            value = files.get_cell(row, columns.outputs, place, "routes.columns.outputs")
-            texts = _read_texts(value, columns.outputs, place, has_text_cells)
+            outputs = dict(_read_row(row, file, columns, place, has_text_cells))
         except DataError as error:
             on_bad(error)
             continue
-        if identity in problems:
-            yield from (_Output(problems[identity], source, text) for text in texts)
-        else:
+        if identity not in problems:
             unmatched.append(place)
+            continue
+        for source, texts in outputs.items():
+            yield from (_Output(problems[identity], source, text) for text in texts)
 
 
-def _read_source(row: Mapping[str, Any], column: str, place: str) -> str:
-    source = str(files.get_cell(row, column, place, "routes.columns.source") or "").strip()
+def _read_row(
+    row: Mapping[str, Any], file: RouteFile, columns: RouteColumns, place: str, has_text_cells: bool
+) -> Iterator[tuple[str, list[str]]]:
+    """Yield the sources of a row with their outputs."""
+    setting = "routes.columns.outputs"
+    if isinstance(columns.outputs, list):
+        for column in columns.outputs:
+            value = files.get_cell(row, column, place, setting)
+            yield column, _read_texts(value, column, place, has_text_cells)
+        return
+    source = file.source
+    if source is None:
+        source = files.get_text(row, str(columns.source), place, "routes.columns.source")
     if not source:
         raise DataError(
-            f"{place}: column {column!r}, which says who wrote the output, is empty. Fill it in or "
-            "remove the row."
+            f"{place}: column {columns.source!r}, which says who wrote the output, is empty. Fill "
+            "it in or remove the row."
         )
-    return source
+    value = files.get_cell(row, columns.outputs, place, setting)
+    yield source, _read_texts(value, columns.outputs, place, has_text_cells)
 
 
 def _read_texts(value: Any, column: str, place: str, has_text_cells: bool) -> list[str]:
-    """Return the outputs in a value, an empty text for null; a cell may hold a list as JSON."""
+    """Return the outputs in a value, an empty text for null; a cell may hold a list as JSON.
+
+    Of a chat the assistant's last message is the output.
+    """
     if has_text_cells and isinstance(value, str) and value.lstrip().startswith("["):
         with suppress(ValueError):
             value = json.loads(value)
+    value = files.read_message(value, "assistant")
     outputs = value if isinstance(value, list) else [value]
+    outputs = [files.read_message(output, "assistant") for output in outputs]
     for output in outputs:
         if isinstance(output, bool) or not isinstance(output, str | int | float | None):
             raise DataError(

@@ -196,7 +196,7 @@ async def _ask_and_label(
         await collector.collect(asked)
         routes = _label_all(collector, asked, verifier)
         if collector.settings.rationalize and not collector.is_interrupted:
-            again = [
+            again: Asked = [
                 (teacher, _rationalize(teacher, requests, routes, writer))
                 for teacher, requests in asked
             ]
