@@ -267,6 +267,22 @@ def test_a_config_that_cannot_be_meant_is_refused_and_shows_no_key(tmp_path, rou
     assert message in str(refusal.value) and "battery-staple" not in str(refusal.value)
 
 
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"metadata": {"note": "x battery-staple-9"}},
+        {"extra_headers": ["X: battery-staple-9"]},
+        {"metadata": {"api_key": "other"}},
+        {"token": "other"},
+    ],
+)
+def test_a_key_anywhere_in_the_config_is_refused_by_name_or_value(tmp_path, monkeypatch, extra):
+    monkeypatch.setenv("SOME_TOKEN", "battery-staple-9")
+    with pytest.raises(ConfigError, match="would be written to files") as refusal:
+        load_config(write_sums(tmp_path, teachers=[teacher(extra=extra)]))
+    assert "battery-staple" not in str(refusal.value)
+
+
 def test_files_that_are_not_there_are_named(tmp_path, monkeypatch):
     monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
     with pytest.raises(ConfigError, match=r"no.md: routes.guide.path cannot be read"):

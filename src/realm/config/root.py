@@ -20,7 +20,7 @@ from realm.bank.draw import RouteMix
 from realm.config.compare import CompareConfig
 from realm.config.routes import CollectedRoutes, ImportedRoutes, ScriptedRoutes
 from realm.config.yaml import describe_mistakes, put_in, read_settings
-from realm.core.errors import ConfigError
+from realm.core.errors import ConfigError, find_secrets
 from realm.core.settings import Section, Share
 from realm.domains.domain import GivenSettings, PythonSettings
 from realm.domains.files import FilesSettings
@@ -242,4 +242,23 @@ def _validated(settings: Mapping[str, Any], path: Path, overrides: list[str]) ->
     except ValidationError as error:
         raise ConfigError(describe_mistakes(error, Config, path, overrides)) from None
     config._source = path
+    _refuse_secrets(config.dump(), path, "")
     return config
+
+
+def _refuse_secrets(value: Any, path: Path, name: str) -> None:
+    """Raise `ConfigError` for a setting that holds a secret of the environment.
+
+    The settings go to files of the run folder, which people share.
+    """
+    if isinstance(value, dict):
+        for key, part in value.items():
+            _refuse_secrets(part, path, f"{name}.{key}" if name else str(key))
+    elif isinstance(value, list):
+        for part in value:
+            _refuse_secrets(part, path, name)
+    elif isinstance(value, str) and any(secret in value for secret in find_secrets()):
+        raise ConfigError(
+            f"{path}: {name} holds a secret of the environment, which would be written to files. "
+            "Leave it in the environment; a teacher names its variable in key_env."
+        )

@@ -40,14 +40,19 @@ def mask_secrets(text: str) -> str:
     >>> mask_secrets("the key was hf_abcdefghijklmnopqrstuv")
     'the key was ***'
     """
-    named = {
-        value for name, value in os.environ.items() if _SECRET_NAME.search(name) and len(value) >= 8
-    }
-    for value in sorted(_known | named, key=len, reverse=True):  # a key may begin with another
+    for value in sorted(find_secrets(), key=len, reverse=True):  # a key may begin with another
         text = re.sub(
             f"{re.escape(value)}|{re.escape(value[:6])}[\\w-]*\\.{{2,}}[\\w-]*", "***", text
         )
     return _SECRET_TEXT.sub("***", text)
+
+
+def find_secrets() -> set[str]:
+    """Return the secrets of this process: keys in use, and variables that are named like one."""
+    named = {
+        value for name, value in os.environ.items() if _SECRET_NAME.search(name) and len(value) >= 8
+    }
+    return _known | named
 
 
 def suggest_nearest(name: str, allowed: Sequence[str]) -> str:
