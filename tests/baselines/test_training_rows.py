@@ -23,7 +23,6 @@ from realm.method.steps import drop_opening_answer
 from realm.run import Run
 from realm.verify.judge import judge
 
-
 VERIFIER = ClaimsDomain().verifier
 
 

@@ -1,4 +1,4 @@
-"""The settings of a run: one model per stage. The defaults are the vetted setting."""
+"""The settings of a run, a section for each stage. The defaults are those that were tested."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pydantic import (
     PositiveInt,
     PrivateAttr,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -19,9 +20,9 @@ from pydantic import (
 from realm.bank.draw import RouteMix
 from realm.config.compare import CompareConfig
 from realm.config.routes import CollectedRoutes, ImportedRoutes, ScriptedRoutes
-from realm.config.yaml import describe_mistakes, put_in, read_settings
+from realm.config.yaml import describe_errors, put_in, read_settings
 from realm.core.errors import ConfigError, find_secrets
-from realm.core.settings import Section, Share
+from realm.core.settings import Section, Share, check_placeholders
 from realm.domains.domain import GivenSettings, PythonSettings
 from realm.domains.files import FilesSettings
 from realm.domains.reasoning_gym import GymSettings
@@ -30,113 +31,138 @@ from realm.method.prompt import ASSISTED, AUTONOMOUS
 from realm.method.rewards import RewardWeights
 
 TrlSettings = dict[str, Any]
-"""Settings that go to a class of TRL or PEFT untouched; that class says what it allows."""
+"""Settings that are passed on to a class of TRL or PEFT, which documents them."""
 
 
 class PromptConfig(Section):
+    """The prompts of the student. The defaults suit instruction-tuned models."""
+
     autonomous: str = AUTONOMOUS
+    """The prompt without routes. It contains {question}."""
     assisted: str = ASSISTED
+    """The prompt that shows routes. It contains {question} and {routes}."""
     system: str | None = None
+    """A system message before both prompts."""
     think_end: str | None = None
-    """The tag that ends private thinking, as "</think>"; what comes before it is not read."""
+    """The tag that ends private thinking, such as "</think>". What comes before it is not read."""
 
     @field_validator("autonomous", "assisted")
     @classmethod
-    def _has_placeholders(cls, template: str, info: Any) -> str:
-        needed = ["{question}"] if info.field_name == "autonomous" else ["{question}", "{routes}"]
-        missing = [name for name in needed if name not in template]
-        if missing:
-            raise ValueError(
-                f"the template lacks {' and '.join(missing)}; it needs {' and '.join(needed)}"
-            )
-        return template
+    def _check_placeholders(cls, template: str, info: ValidationInfo) -> str:
+        is_assisted = info.field_name == "assisted"
+        return check_placeholders(template, ["{question}", "{routes}"][: 1 + is_assisted])
 
 
 class DistillConfig(Section):
+    """The stage `distill`: supervised training on right chains of thought."""
+
     kind: Literal["guided", "unguided", "answer_only", "self"] = "guided"
-    """guided: chains written with the rules at hand; unguided: chains written without; answer_only: no chains; self: TRL's
-    on-policy self-distillation, in which the model itself with the rules in its prompt teaches the model without."""
+    """What is taught. `guided`: chains written by an author who had the rules. `unguided`: chains
+    written without them. `answer_only`: answers without chains. `self`: on-policy
+    self-distillation (TRL's SDFTTrainer), where the model with the rules in its prompt teaches
+    the model without them."""
     use_unguided_when_missing: bool = False
-    """Where a problem has no right chain written with the rules, its right routes are taught in their place; kinds guided and
-    answer_only."""
+    """Teach the right routes of a problem that has no right guided chain (kinds guided and
+    answer_only)."""
     select_by: Literal["likelihood", "length", "all"] = "likelihood"
-    """Which chains of a problem with more than `max_chains_per_problem`: the likeliest under the student, those nearest to the median
-    length, or all. The student is asked only where there is a choice."""
+    """Which chains to teach if a problem has more than `max_chains_per_problem`. `likelihood`:
+    the likeliest under the student. `length`: those nearest to the median length. `all`: all."""
     max_chains_per_problem: PositiveInt = 4
-    """More chains of one problem teach less than chains of another problem would."""
+    """Further chains of one problem teach less than chains of another problem."""
     drop_leaks: bool = False
-    """Leave out chains that talk about a rule list, which the student never sees."""
+    """Leave out chains that mention a rule list, which the student never sees."""
     assisted_share: Share = 0.5
-    """Share of the rows that teach the assisted format, with a check of each route shown: the teacher's, or else one by the
-    route's label and the taught chain; kind guided only."""
+    """Share of the rows that show routes and teach to verify them (kind guided only). The check of
+    a route is the teacher's, or one derived from the route's label and the taught chain."""
     altered_share: Share = 0.0
-    """Share of those rows in whose routes some numbers are changed, alike in all: the model cannot copy them and must work the
-    problem out. Against believing routes of a source that it never met."""
+    """Share of the assisted rows in which some numbers of all routes are changed. The model cannot
+    copy these numbers, so it learns not to believe routes of an unknown source."""
     max_chain_tokens: PositiveInt | None = None
-    """Longer chains are left out: long chains of a big teacher hurt a small student."""
+    """Leave out longer chains: long chains of a big teacher hurt a small student."""
     sft: TrlSettings = {}
+    """Settings of TRL's SFTConfig."""
     sdft: TrlSettings = {}
-    """For kind self: settings of TRL's SDFTConfig, in the place of `sft`."""
+    """Settings of TRL's SDFTConfig, used instead of `sft` with `kind: self`."""
 
 
 class Headroom(Section):
+    """How much there is to gain: measured by sampling before reinforcement learning begins."""
+
     problems: PositiveInt = 128
+    """Number of training problems."""
     samples: Annotated[int, Field(ge=2)] = 8
+    """Samples per problem."""
 
 
 class TrainConfig(Section):
+    """The stage `train`: reinforcement learning with TRL's GRPOTrainer."""
+
     problems: PositiveInt | None = None
-    """How many training problems RL uses; null: all."""
+    """Use the first N training problems only. null: all."""
     reward: RewardWeights = RewardWeights()
     fade: Fade = Fade()
     mix: RouteMix = RouteMix()
     headroom: Headroom = Headroom()
     shared_prefix: Literal["auto", "on", "off"] = "auto"
-    """Encode each prompt once for all of its completions: where the model allows it, always (else an error), never."""
+    """Encode each prompt once for all of its completions. `auto`: if the model supports it. `on`:
+    always, and stop with an error if the model does not. `off`: never."""
     lora: TrlSettings | None = None
+    """Settings of PEFT's LoraConfig, for both trainings. null: train all weights."""
     grpo: TrlSettings = {}
+    """Settings of TRL's GRPOConfig."""
 
     @field_validator("shared_prefix", mode="before")
     @classmethod
-    def _words_that_yaml_reads_as_truth(cls, said: Any) -> Any:
-        return {True: "on", False: "off"}.get(said, said) if isinstance(said, bool) else said
+    def _accept_yaml_booleans(cls, value: Any) -> Any:
+        # YAML 1.1 reads the words on and off as true and false.
+        return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
 
 
 class EvaluateConfig(Section):
+    """The stage `eval`."""
+
     routes: PositiveInt = 4
-    """Routes that an assisted prompt shows, from the held-out sources."""
+    """Number of routes that an assisted prompt shows, from the held-out sources."""
     limit: dict[Literal["test", "test_rules"], PositiveInt | None] = {}
-    """The first so many problems of a split; a split that is not named, or null, counts in full."""
+    """Evaluate the first N problems of a split only. Missing or null: all of them."""
     max_new_tokens: PositiveInt = 256
+    """Maximum length of a completion."""
     batch_tokens: PositiveInt = 16384
-    """Prompt and new tokens of one generation batch together."""
+    """Maximum number of tokens in a batch, prompts and completions together."""
     samples: NonNegativeInt = 0
-    """Samples per problem at temperature 1, for mean@n beside greedy decoding."""
+    """Samples per problem at temperature 1, for mean@n in addition to greedy decoding."""
 
 
 class ReportConfig(Section):
+    """The stage `report`."""
+
     transcripts: NonNegativeInt = 10
+    """Number of answers that the report shows in full."""
 
 
 class Config(Section):
-    """All settings of a run. Paths are relative to the config file, `run` to the working directory."""
+    """All settings of a run. Paths are relative to the config file."""
 
     run: str | None = None
-    """The run folder; null: runs/<name of the config file>."""
+    """The run folder, relative to the working directory. null: runs/NAME of the config file."""
     seed: NonNegativeInt = 7
+    """Seed of the data, the splits, the routes and both trainings."""
     model: str | None = None
-    """A folder or a hub id: any causal language model of Transformers; null: none, the route bank is all there is to evaluate."""
+    """A folder or a hub id of a causal language model. null: evaluate the routes only."""
     recipe: Literal["r1", "zero"] = "r1"
-    """r1: distil, then reinforcement learning; zero: reinforcement learning straight on `model`."""
+    """`r1`: distillation, then reinforcement learning. `zero`: the latter only, on `model`."""
     rounds: PositiveInt = 1
-    """How often the recipe's reinforcement learning is done; from the second time on with routes that the policy wrote itself."""
+    """Number of rounds of reinforcement learning. From the second round on the policy's own
+    samples are the routes."""
     domain: FilesSettings | GymSettings | PythonSettings | GivenSettings = Field(
         default=GivenSettings(), discriminator="kind"
     )
+    """The problems and the verifier."""
     prompt: PromptConfig = PromptConfig()
     routes: ScriptedRoutes | ImportedRoutes | CollectedRoutes = Field(
         default=ScriptedRoutes(), discriminator="kind"
     )
+    """The sources of routes."""
     distill: DistillConfig = DistillConfig()
     train: TrainConfig = TrainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
@@ -145,31 +171,31 @@ class Config(Section):
     _source: Path = PrivateAttr(default=Path("config.yaml"))
 
     @model_validator(mode="after")
-    def _domain_can_write_routes(self) -> Self:
-        if self.routes.kind == "scripted" and self.domain.kind != "python":
+    def _check_that_domain_writes_routes(self) -> Self:
+        asks_domain = self.routes.kind == "scripted"
+        if asks_domain and self.domain.kind not in ("python", "given"):
             raise ValueError(
-                f"routes.kind: scripted asks the domain to write routes, and domain.kind = "
-                f"{self.domain.kind} writes none; set routes.kind: import and name the files that hold "
-                "your models' answers in routes.files, or routes.kind: collect to ask teachers"
+                "routes.kind: scripted asks the domain to write routes, and domain.kind = "
+                f"{self.domain.kind} writes none; set routes.kind: import and name the files that "
+                "hold your models' answers in routes.files, or routes.kind: collect to ask teachers"
             )
         return self
 
     @model_validator(mode="after")
-    def _teachers_suit_the_domain(self) -> Self:
+    def _check_teachers(self) -> Self:
         for teacher in self.routes.teachers if self.routes.kind == "collect" else ():
-            if teacher.kind == "scripted" and self.domain.kind != "python":
+            if teacher.kind == "scripted" and self.domain.kind not in ("python", "given"):
                 raise ValueError(
-                    f"the teacher {teacher.name!r} of kind scripted is the domain itself, and domain.kind = "
-                    f"{self.domain.kind} writes no routes; take a teacher of kind api, local or replay"
+                    f"the teacher {teacher.name!r} of kind scripted is the domain itself, and "
+                    f"domain.kind = {self.domain.kind} writes no routes; take a teacher of kind "
+                    "api, local or replay"
                 )
-            if (
-                teacher.guided
-                and self.domain.kind == "files"
-                and not (self.domain.rules or self.routes.guide.path)
-            ):
+            has_guide = self.domain.kind != "files" or self.domain.rules or self.routes.guide.path
+            if teacher.guided and not has_guide:
                 raise ValueError(
-                    f"the teacher {teacher.name!r} is asked for guided chains, and there is no guide; name a rule book in "
-                    "domain.rules or a reference text in routes.guide.path, or set its guided: 0"
+                    f"the teacher {teacher.name!r} is asked for guided chains, and there is no "
+                    "guide; name a rule book in domain.rules or a reference text in "
+                    "routes.guide.path, or set its guided: 0"
                 )
         return self
 
@@ -179,23 +205,28 @@ class Config(Section):
         return self._source
 
     def resolve(self, path: str) -> Path:
-        """Return `path`, as the config file writes it, as a path from here."""
+        """Return a path of the config file, which is relative to that file, as a path from here."""
         return self._source.parent / Path(path).expanduser()
 
     def resolve_model(self) -> str:
-        """Return the model's folder where there is one, else the hub id; an error where there is neither."""
+        """Return the folder of the model, or its hub id.
+
+        Raises:
+            ConfigError: There is no model, or it names a folder that does not exist.
+        """
         if self.model is None:
             raise ConfigError(
-                f"{self._source}: model: there is none, and this needs one. Name any causal language model of Transformers, a "
-                "folder or a hub id, in the config or by --set model=Qwen/Qwen2.5-1.5B-Instruct"
+                f"{self._source}: model: there is none, and this needs one. Name any causal "
+                "language model of Transformers, a folder or a hub id, in the config or by "
+                "--set model=Qwen/Qwen2.5-1.5B-Instruct"
             )
         folder = self.resolve(self.model)
         if folder.is_dir():
             return str(folder)
         if self.model.startswith((".", "/", "~")) or self.model.count("/") > 1:
             raise ConfigError(
-                f"{self._source}: model: there is no folder {folder}. Allowed: a folder (relative to the config file) or a "
-                "hub id such as Qwen/Qwen2.5-1.5B-Instruct."
+                f"{self._source}: model: there is no folder {folder}. Allowed: a folder (relative "
+                "to the config file) or a hub id such as Qwen/Qwen2.5-1.5B-Instruct."
             )
         return self.model
 
@@ -208,13 +239,16 @@ class Config(Section):
         return self.model_dump(mode="json")
 
     def with_settings(self, settings: Mapping[str, Any]) -> Config:
-        """Return this config with each `a.b: value` put in; `ConfigError` where it does not fit."""
-        said = self.model_dump(mode="json", exclude_unset=True)
+        """Return a copy with other values of the settings that are named as `train.fade.kind`.
+
+        Raises:
+            ConfigError: A setting is unknown, or its value is out of range.
+        """
+        changed = self.model_dump(mode="json", exclude_unset=True)
         for dotted, value in settings.items():
-            put_in(said, dotted.split("."), value, f"{dotted}: {value}")
-        return _validated(
-            said, self._source, [f"{dotted}={value}" for dotted, value in settings.items()]
-        )
+            put_in(changed, dotted.split("."), value, f"{dotted}: {value}")
+        overrides = [f"{dotted}={value}" for dotted, value in settings.items()]
+        return _validate(changed, self._source, overrides)
 
 
 def load_config(
@@ -232,15 +266,16 @@ def load_config(
     """
     path = Path(path)
     if isinstance(overrides, Mapping):
-        return _validated(read_settings(path, []), path, []).with_settings(overrides)
-    return _validated(read_settings(path, list(overrides or [])), path, list(overrides or []))
+        return _validate(read_settings(path, []), path, []).with_settings(overrides)
+    written = list(overrides or [])
+    return _validate(read_settings(path, written), path, written)
 
 
-def _validated(settings: Mapping[str, Any], path: Path, overrides: list[str]) -> Config:
+def _validate(settings: Mapping[str, Any], path: Path, overrides: list[str]) -> Config:
     try:
         config = Config.model_validate(settings)
     except ValidationError as error:
-        raise ConfigError(describe_mistakes(error, Config, path, overrides)) from None
+        raise ConfigError(describe_errors(error, Config, settings, path, overrides)) from None
     config._source = path
     _refuse_secrets(config.dump(), path, "")
     return config

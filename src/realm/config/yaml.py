@@ -1,19 +1,19 @@
-"""Read a YAML file of settings, put `--set` overrides on top, and put pydantic's complaints into one message."""
+"""Read YAML settings and overrides, and turn pydantic's errors into one message."""
 
 from __future__ import annotations
 
 import difflib
 import re
-import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from realm.core.errors import ConfigError
+from realm.core.settings import Section
 
 RENAMED = {
     "compare.own": "compare.extra_methods",
@@ -39,6 +39,16 @@ RENAMED = {
 class _Loader(yaml.SafeLoader):
     """YAML in which a key may not come twice and `1e-5` is a number, not a text."""
 
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for position, key in enumerate(keys):
+            if key in keys[:position]:
+                raise yaml.MarkedYAMLError(
+                    problem=f"the key {key!r} comes twice",
+                    problem_mark=node.value[position][0].start_mark,
+                )
+        return super().construct_mapping(node, deep)
+
 
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
@@ -47,33 +57,17 @@ _Loader.add_implicit_resolver(
 )
 
 
-def _mapping_without_repeats(
-    loader: _Loader, node: yaml.MappingNode, deep: bool = False
-) -> dict[Any, Any]:
-    keys = [loader.construct_object(key, deep=True) for key, _ in node.value]
-    for position, key in enumerate(keys):
-        if key in keys[:position]:
-            raise yaml.MarkedYAMLError(
-                problem=f"the key {key!r} comes twice",
-                problem_mark=node.value[position][0].start_mark,
-            )
-    return yaml.SafeLoader.construct_mapping(loader, node, deep=True)
-
-
-_Loader.add_constructor(
-    yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG,
-    lambda loader, node: _mapping_without_repeats(loader, node),
-)
-
-
 def read_settings(path: Path, overrides: list[str]) -> dict[str, Any]:
-    """Return the mapping in `path` with each `a.b=value` of `overrides` put in; the value is read as YAML."""
+    """Return the mapping in a YAML file, changed by overrides of the form `a.b=value`.
+
+    Raises:
+        ConfigError: The file or an override cannot be read.
+    """
     try:
         settings = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except FileNotFoundError:
-        near = difflib.get_close_matches(
-            path.name, [file.name for file in path.parent.glob("*.yaml")], n=1
-        )
+        configs = [file.name for file in path.parent.glob("*.yaml")]
+        near = difflib.get_close_matches(path.name, configs, n=1)
         hint = f" Did you mean {path.parent / near[0]}?" if near else " Ready ones are in configs/."
         raise ConfigError(f"{path}: there is no such config file.{hint}") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -81,17 +75,20 @@ def read_settings(path: Path, overrides: list[str]) -> dict[str, Any]:
             f"{path}: cannot be read as a text file: {error}. A config is a YAML file."
         ) from None
     except yaml.YAMLError as error:
-        raise ConfigError(f"{_place(path, error)}: not valid YAML: {_problem(error)}.") from None
+        mark = getattr(error, "problem_mark", None)
+        place = f"{path}:{mark.line + 1}" if mark else str(path)
+        raise ConfigError(f"{place}: not valid YAML: {_describe_problem(error)}.") from None
     if not isinstance(settings, dict):
         raise ConfigError(
-            f"{path}: holds {_kind(settings)}, not settings. A config is a YAML mapping, as in configs/demo.yaml."
+            f"{path}: holds {_name_type(settings)}, not settings. A config is a YAML mapping, as "
+            "in configs/demo.yaml."
         )
     for override in overrides:
-        _override(settings, override)
+        _apply_override(settings, override)
     return settings
 
 
-def _override(settings: dict[str, Any], override: str) -> None:
+def _apply_override(settings: dict[str, Any], override: str) -> None:
     dotted, equals, text = override.partition("=")
     names = dotted.strip().split(".")
     if not equals or not all(names):
@@ -100,13 +97,13 @@ def _override(settings: dict[str, Any], override: str) -> None:
         value = yaml.load(text, _Loader)
     except yaml.YAMLError as error:
         raise ConfigError(
-            f"--set {override}: the value is not valid YAML: {_problem(error)}."
+            f"--set {override}: the value is not valid YAML: {_describe_problem(error)}."
         ) from None
     put_in(settings, names, value, f"--set {override}")
 
 
-def put_in(settings: dict[str, Any], names: list[str], value: Any, said: str) -> None:
-    """Put `value` into nested `settings`; `said` is what the user said, for the error."""
+def put_in(settings: dict[str, Any], names: list[str], value: Any, origin: str) -> None:
+    """Set a value in nested settings. `origin` begins the error message if that is impossible."""
     section = settings
     for depth, name in enumerate(names[:-1], 1):
         if section.get(name) is None:
@@ -114,130 +111,109 @@ def put_in(settings: dict[str, Any], names: list[str], value: Any, said: str) ->
         section = section[name]
         if not isinstance(section, dict):
             raise ConfigError(
-                f"{said}: {'.'.join(names[:depth])} is {_kind(section)}, it holds no keys."
+                f"{origin}: {'.'.join(names[:depth])} is {_name_type(section)}, it holds no keys."
             )
     section[names[-1]] = value
 
 
-def describe_mistakes(
-    error: ValidationError, model: type[BaseModel], path: Path, overrides: list[str]
+def describe_errors(
+    error: ValidationError,
+    model: type[Section],
+    settings: Any,
+    path: Path,
+    overrides: list[str],
 ) -> str:
-    """Return one message for all that is wrong: where, what was found, what is allowed, and the nearest right key."""
+    """Return one message about all mistakes: where, what was found, what is allowed."""
+    given = {override.partition("=")[0].strip(): override for override in overrides}
     lines = []
     for mistake in error.errors(include_url=False):
-        keys, owner = _without_tags(model, mistake["loc"])
-        dotted = ".".join(str(key) for key in keys)
-        given = next(
-            (override for override in overrides if override.partition("=")[0].strip() == dotted),
-            None,
-        )
-        where = f"--set {given}" if given else f"{path}: {dotted}" if dotted else str(path)
-        lines.append(f"{where}: {_describe(mistake, keys, owner)}")
+        keys, sections = _locate(model, settings, mistake)
+        dotted = ".".join(map(str, keys))
+        where = f"{path}: {dotted}" if dotted else str(path)
+        if dotted in given:
+            where = f"--set {given[dotted]}"
+        lines.append(f"{where}: {_describe(mistake, dotted, sections)}")
     return "\n".join(lines)
 
 
-def _describe(mistake: Any, keys: list[str | int], owner: type[BaseModel] | None) -> str:
-    kind, context = mistake["type"], mistake.get("ctx", {})
-    if kind == "extra_forbidden":
-        assert owner is not None
-        allowed = list(owner.model_fields)
-        if new := RENAMED.get(".".join(map(str, keys))):
-            return f"this key is now called {new}."
-        near = difflib.get_close_matches(str(keys[-1]), allowed, n=1)
-        return f"unknown key. Allowed here: {', '.join(allowed)}." + (
-            f" Did you mean {near[0]!r}?" if near else ""
-        )
-    if kind == "missing":
-        return "this key is needed and missing."
-    if kind == "value_error":
-        return f"{context['error']}."
-    if kind == "union_tag_not_found":
-        return f"the key 'kind' is needed and missing; allowed: {_tags(owner, keys)}."
-    if kind == "union_tag_invalid":
-        near = difflib.get_close_matches(
-            str(context["tag"]), re.findall(r"'([^']*)'", context["expected_tags"]), n=1
-        )
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        return f"kind: found {context['tag']!r}; allowed: {context['expected_tags']}.{hint}"
-    if kind == "literal_error":
-        near = difflib.get_close_matches(
-            str(mistake["input"]), re.findall(r"'([^']*)'", context["expected"]), n=1
-        )
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        return f"found {mistake['input']!r}; allowed: {context['expected']}.{hint}"
+def _locate(
+    model: type[Section], settings: Any, mistake: Any
+) -> tuple[list[str | int], list[type[Section]]]:
+    """Return the keys of a mistake as the file has them, and the section(s) that it is about.
+
+    Pydantic's location also names union tags ("files" in domain.files.path), which are in no file.
+    """
+    keys: list[str | int] = []
+    sections = [model]
+    value = settings
+    for key in mistake["loc"]:
+        is_index = isinstance(value, list) and isinstance(key, int)
+        if is_index or (isinstance(value, dict) and key in value):
+            value = value[key]
+        elif mistake["type"] != "missing" or key != mistake["loc"][-1]:
+            sections = [one for one in sections if key == _tag_of(one)] or sections
+            continue
+        keys.append(key)
+        field = sections[0].model_fields.get(key) if sections else None
+        if field is not None and key != mistake["loc"][-1]:
+            sections = list(_find_sections(field.annotation))
+        elif field is not None and mistake["type"].startswith("union_tag"):
+            sections = list(_find_sections(field.annotation))
+    return keys, sections
+
+
+def _find_sections(annotation: Any) -> Iterable[type[Section]]:
+    """Yield the sections in a type such as `list[A | B]` or `dict[str, A]`."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        yield annotation
+    for part in typing.get_args(annotation):
+        yield from _find_sections(part)
+
+
+def _tag_of(section: type[Section]) -> str | None:
+    kind = section.model_fields.get("kind")
+    return typing.get_args(kind.annotation)[0] if kind else None
+
+
+def _describe(mistake: Any, dotted: str, sections: list[type[Section]]) -> str:
+    context = mistake.get("ctx", {})
+    match mistake["type"]:
+        case "extra_forbidden":
+            if dotted in RENAMED:
+                return f"this key is now called {RENAMED[dotted]}."
+            allowed = list(sections[0].model_fields)
+            hint = _suggest(dotted.rpartition(".")[2], allowed)
+            return f"unknown key. Allowed here: {', '.join(allowed)}.{hint}"
+        case "missing":
+            return "this key is needed and missing."
+        case "value_error":
+            return f"{context['error']}."
+        case "union_tag_not_found":
+            tags = ", ".join(repr(_tag_of(section)) for section in sections)
+            return f"the key 'kind' is needed and missing; allowed: {tags}."
+        case "union_tag_invalid":
+            found, allowed_text = context["tag"], context["expected_tags"]
+            hint = _suggest(str(found), re.findall(r"'([^']*)'", allowed_text))
+            return f"kind: found {found!r}; allowed: {allowed_text}.{hint}"
+        case "literal_error":
+            found, allowed_text = mistake["input"], context["expected"]
+            hint = _suggest(str(found), re.findall(r"'([^']*)'", allowed_text))
+            return f"found {found!r}; allowed: {allowed_text}.{hint}"
     reason = mistake["msg"][:1].lower() + mistake["msg"][1:]
     return f"found {mistake['input']!r}; {reason}."
 
 
-def _without_tags(
-    model: type[BaseModel], location: tuple[str | int, ...]
-) -> tuple[list[str | int], type[BaseModel] | None]:
-    """Return the keys as the file writes them, and the model that the last one was looked up in.
-
-    Pydantic puts the tag of a union ("files" in domain.files.path) into the place of a mistake; the file has no such key.
-    """
-    keys: list[str | int] = []
-    owner: type[BaseModel] | None = model
-    inside: Any = model
-    for key in location:
-        choices = {
-            choice.model_fields["kind"].annotation.__args__[0]: choice
-            for choice in _union_members(inside)
-        }
-        if key in choices:
-            inside = choices[key]
-            continue
-        if key == "[key]" or key in ("str", "list[str]"):
-            continue
-        keys.append(key)
-        owner = inside if isinstance(inside, type) and issubclass(inside, BaseModel) else None
-        inside = (
-            owner.model_fields[key].annotation
-            if owner and key in owner.model_fields
-            else _item_type(inside)
-        )
-    return keys, owner
+def _suggest(found: str, allowed: list[str]) -> str:
+    near = difflib.get_close_matches(found, allowed, n=1)
+    return f" Did you mean {near[0]!r}?" if near else ""
 
 
-def _union_members(annotation: Any) -> Iterator[type[BaseModel]]:
-    for member in (
-        typing.get_args(annotation)
-        if typing.get_origin(annotation) in (typing.Union, types.UnionType)
-        else ()
-    ):
-        if (
-            isinstance(member, type)
-            and issubclass(member, BaseModel)
-            and "kind" in member.model_fields
-        ):
-            yield member
+def _describe_problem(error: yaml.YAMLError) -> str:
+    return str(getattr(error, "problem", None) or error)
 
 
-def _item_type(annotation: Any) -> Any:
-    return (
-        typing.get_args(annotation)[-1] if typing.get_origin(annotation) in (list, dict) else None
-    )
-
-
-def _tags(owner: type[BaseModel] | None, keys: list[str | int]) -> str:
-    assert owner is not None
-    members = _union_members(owner.model_fields[str(keys[-1])].annotation)
-    return ", ".join(repr(member.model_fields["kind"].annotation.__args__[0]) for member in members)
-
-
-def _place(path: Path, error: yaml.YAMLError) -> str:
-    mark = error.problem_mark if isinstance(error, yaml.MarkedYAMLError) else None
-    return f"{path}:{mark.line + 1}" if mark else str(path)
-
-
-def _problem(error: yaml.YAMLError) -> str:
-    return str(
-        error.problem if isinstance(error, yaml.MarkedYAMLError) and error.problem else error
-    )
-
-
-def _kind(value: Any) -> str:
-    names = {
+def _name_type(value: Any) -> str:
+    names: dict[type, str] = {
         type(None): "nothing",
         str: "a text",
         int: "a number",

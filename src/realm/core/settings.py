@@ -14,3 +14,13 @@ class Section(BaseModel):
     """A part of the settings. Unknown keys are errors, and values cannot be changed once read."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def check_placeholders(template: str, needed: list[str]) -> str:
+    """Return `template`; raise ValueError if one of the placeholders `needed` is missing in it."""
+    missing = [name for name in needed if name not in template]
+    if missing:
+        raise ValueError(
+            f"the template lacks {' and '.join(missing)}; it needs {' and '.join(needed)}"
+        )
+    return template
