@@ -80,8 +80,14 @@ def make_synthesis_rows(
         problem = problems[names[place]]
         chain = syntheses[problem.id][turn % len(syntheses[problem.id])]
         candidates = exclude_chain(bank[problem.id], chain)
-        draw = {"seed": config.seed, "row_id": problem.id, "step": turn, "mix": config.train.mix}
-        shown = draw_routes(candidates, config.train.fade.routes, **draw)
+        shown = draw_routes(
+            candidates,
+            config.train.fade.routes,
+            seed=config.seed,
+            row_id=problem.id,
+            step=turn,
+            mix=config.train.mix,
+        )
         if not shown.routes:
             continue
         answer = verifier.render(problem.answer)

@@ -140,7 +140,7 @@ def _rate_verdicts(
     name: str, verdicts: Sequence[Sequence[bool | None]], labels: Sequence[Sequence[bool]]
 ) -> dict[str, float]:
     """Return the share of right verdicts: on all routes, on sound ones, and on flawed ones."""
-    pairs = []
+    pairs: list[tuple[bool | None, bool]] = []
     for said, truths in zip(verdicts, labels, strict=True):
         pairs += zip(said, truths, strict=True)
     figures = {name: fmean(verdict is label for verdict, label in pairs)}

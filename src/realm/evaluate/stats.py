@@ -136,7 +136,7 @@ def paired_difference(a: Sequence[float], b: Sequence[float], *, seed: int) -> D
         n=len(a),
         difference=math.fsum(differences) / len(a),
         ci95=bootstrap_interval(differences, seed=seed),
-        p_mcnemar=mcnemar_p(a, b) if is_binary else None,
+        p_mcnemar=mcnemar_p([x == 1 for x in a], [y == 1 for y in b]) if is_binary else None,
         smallest_detectable=smallest_detectable(len(a), discordant) if is_binary else None,
     )
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+import plotly.express as px
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
+import pyarrow as pa
 
 from realm.evaluate.report.tables import sort_evaluations
 from realm.evaluate.report.words import label
@@ -15,13 +16,28 @@ from realm.evaluate.report.words import label
 if TYPE_CHECKING:
     from realm.evaluate.results import Results
 
-ASSISTED, AUTONOMOUS, ROUTES = "#2563eb", "#d97706", "#94a3b8"
-SOUND, FLAWED, SHARE, GAP = "#0f766e", "#be185d", "#475569", "#7c3aed"
-COLOURS = {"assisted": ASSISTED, "autonomous": AUTONOMOUS, "routes": ROUTES, "sampled": "#b45309"}
-MORE_COLOURS = (SOUND, FLAWED, GAP, SHARE, "#65a30d", "#0891b2", "#db2777", "#334155")
+COLOURS = {
+    "assisted": "#2563eb",
+    "autonomous": "#d97706",
+    "routes": "#94a3b8",
+    "sampled": "#b45309",
+    "assisted reward": "#2563eb",
+    "autonomous reward": "#d97706",
+    "share of guidance": "#475569",
+    "routes shown (mean)": "#2563eb",
+    "autonomy gap": "#7c3aed",
+    "sound routes": "#0f766e",
+    "flawed routes": "#be185d",
+}
+MORE_COLOURS = [
+    "#0f766e", "#be185d", "#65a30d", "#0891b2", "#7c3aed", "#db2777", "#b91c1c", "#334155",
+]  # fmt: skip
 """For what `COLOURS` does not name, in the order in which it comes."""
-Point = tuple[str, str, float, Sequence[float], Sequence[float]]
-"""(line, series, share, its interval, its values by seed)"""
+COLOURING = {
+    "color": "series",
+    "color_discrete_map": COLOURS,
+    "color_discrete_sequence": MORE_COLOURS,
+}
 
 
 def draw_accuracies(results: Results) -> str:
@@ -32,25 +48,27 @@ def draw_accuracies(results: Results) -> str:
     rows = [row for row in results.list_rows("test") if row.source is None]
     if not rows:
         points = [
-            (str(row.source), row.method, row.accuracy, row.ci95, ()) for row in results.evaluations
+            _make_point(f"{row.source}: {row.method}", row.method, row.accuracy, row.ci95)
+            for row in results.evaluations
         ]
-        return _draw_intervals(points, "accuracy", sort=False)
-    rows = sort_evaluations(rows)
-    points = [
-        (row.method if row.seeds else label(row), row.mode, row.accuracy, row.ci95, row.per_seed)
-        for row in rows
-    ]
-    return _draw_intervals(points, "accuracy", view=_choose_view(results), sort=bool(rows[0].seeds))
+        return _draw_intervals(points, "accuracy", [0, 101])
+    points = []
+    for row in sort_evaluations(rows):
+        name = label(row) if row.mode in ("routes", "sampled") else f"{row.method}, {row.mode}"
+        points.append(_make_point(name, row.mode, row.accuracy, row.ci95, row.per_seed))
+    return _draw_intervals(points, "accuracy", _choose_view(results))
 
 
 def draw_ablations(results: Results) -> str | None:
     """Return how far ReaLM is ahead of each ablation; `None` if there are none."""
     points = [
-        (row.b, row.family, row.difference, row.ci95, ())
+        _make_point(
+            f"{row.b}, {row.family.partition(', ')[2]}", row.family, row.difference, row.ci95
+        )
         for row in results.comparisons
         if row.family.startswith("ablations")
     ]
-    return _draw_intervals(points, "ablations", title="ReaLM minus ablation") if points else None
+    return _draw_intervals(points, "ablations") if points else None
 
 
 def _choose_view(results: Results) -> list[float]:
@@ -66,81 +84,40 @@ def _choose_view(results: Results) -> list[float]:
     return [100 * lowest - 3, 100 * highest + 3]
 
 
-def _assign_colours(names: Sequence[str]) -> dict[str, str]:
-    """Return a colour for each distinct name, in the order of the names."""
-    others = [name for name in dict.fromkeys(names) if name not in COLOURS]
-    more = {name: MORE_COLOURS[i % len(MORE_COLOURS)] for i, name in enumerate(others)}
-    return {name: (COLOURS | more)[name] for name in dict.fromkeys(names)}
+def _make_point(
+    name: str, series: str, value: float, ci95: Sequence[float], per_seed: Sequence[float] = ()
+) -> dict[str, Any]:
+    """Return one line of an interval chart, in points."""
+    return {
+        "name": name,
+        "series": series,
+        "value": 100 * value,
+        "plus": 100 * (ci95[1] - value),
+        "minus": 100 * (value - ci95[0]),
+        "seeds": [100 * one for one in per_seed],
+    }
 
 
 def _draw_intervals(
-    points: Sequence[Point],
-    name: str,
-    *,
-    view: Sequence[float] | None = None,
-    title: str | None = None,
-    sort: bool = False,
+    points: Sequence[Mapping[str, Any]], name: str, view: Sequence[float] | None = None
 ) -> str:
-    """Return a chart of points with intervals: a group of lines for each name, a colour a series.
-
-    Args:
-        points: What to draw, in points.
-        name: The id of the chart in the page.
-        view: The range of the x axis.
-        title: The title of the x axis.
-        sort: Put the lines with the highest values at the top.
-    """
-    lines = list(dict.fromkeys(point[0] for point in points))
-    if sort:
-        lines.sort(key=lambda line: -max(point[2] for point in points if point[0] == line))
-    figure = go.Figure()
-    heights = _place_lines(figure, lines, points)
-    for series, colour in _assign_colours([point[1] for point in points]).items():
-        chosen = [point for point in points if point[1] == series]
-        ys = [heights[point[0], series] for point in chosen]
-        figure.add_scatter(
-            x=[100 * point[2] for point in chosen],
-            y=ys,
-            text=[point[0] for point in chosen],
-            name=series,
-            legendgroup=series,
-            mode="markers",
-            marker={"color": colour, "size": 9},
-            error_x={
-                "type": "data",
-                "symmetric": False,
-                "array": [100 * (point[3][1] - point[2]) for point in chosen],
-                "arrayminus": [100 * (point[2] - point[3][0]) for point in chosen],
-                "color": colour,
-                "thickness": 1.5,
-                "width": 3,
-            },
-            hovertemplate=f"%{{text}}, {series}: %{{x:.1f}}<extra></extra>",
-        )
-        seeds = [(100 * x, y) for point, y in zip(chosen, ys, strict=True) for x in point[4]]
-        if len(seeds) > len(chosen):
-            _add_faint(figure, seeds, colour, legendgroup=series)
-    if name == "accuracy":
-        figure.update_xaxes(ticksuffix="%", range=view)
+    """Return a chart of one line for each point: the value, its interval and those of the seeds."""
+    columns = ("name", "series", "value", "plus", "minus")
+    table = pa.Table.from_pylist([{key: point[key] for key in columns} for point in points])
+    axes = {"x": "value", "y": "name", "error_x": "plus", "error_x_minus": "minus"}
+    figure = px.scatter(table, **axes, **COLOURING)
+    figure.update_traces(marker_size=9, error_x={"thickness": 1.5, "width": 3})
+    seeds = [(value, point["name"]) for point in points for value in point["seeds"]]
+    if len(seeds) > len(points):
+        _add_faint(figure, seeds)
+    names = list(dict.fromkeys(point["name"] for point in points))[::-1]
+    figure.update_yaxes(categoryorder="array", categoryarray=names, title_text="", dtick=1)
+    if view:
+        figure.update_xaxes(ticksuffix="%", range=view, title_text="")
     else:
-        figure.add_vline(x=0, line={"color": SHARE, "width": 1})
-        figure.update_xaxes(title_text=f"{title}, points")
-    return _render(figure, name, height=150 + 14 * (len(lines) + len(points)))
-
-
-def _place_lines(
-    figure: go.Figure, lines: Sequence[str], points: Sequence[Point]
-) -> dict[tuple[str, str], float]:
-    """Label the y axis, and return a height of its own for each (line, series)."""
-    heights: dict[tuple[str, str], float] = {}
-    ticks, height = [], 0.0
-    for line in reversed(lines):
-        own = [point[1] for point in points if point[0] == line][::-1]
-        heights |= {(line, series): height + place for place, series in enumerate(own)}
-        ticks.append(height + (len(own) - 1) / 2)
-        height += len(own) + 1
-    figure.update_yaxes(tickvals=ticks, ticktext=lines[::-1], range=[-1, height - 1])
-    return heights
+        figure.add_vline(x=0, line={"color": "#475569", "width": 1})
+        figure.update_xaxes(title_text="ReaLM minus ablation, points")
+    return _render(figure, name, height=120 + 22 * len(names))
 
 
 def draw_tokens(results: Results) -> str:
@@ -149,126 +126,83 @@ def draw_tokens(results: Results) -> str:
     A dotted line joins the majorities of 1, 2, ... samples.
     """
     rows = [row for row in results.list_rows("test") if row.tokens_per_problem]
-    figure = go.Figure()
-    for mode, colour in _assign_colours([row.mode for row in rows]).items():
-        here = [row for row in rows if row.mode == mode]
-        figure.add_scatter(
-            x=[row.tokens_per_problem for row in here],
-            y=[100 * row.accuracy for row in here],
-            text=[row.method for row in here],
-            name=mode,
-            mode="markers",
-            marker={"color": colour, "size": 10},
-            hovertemplate="%{text}: %{y:.1f}% at %{x:.0f} tokens<extra></extra>",
-        )
+    points = [
+        {
+            "tokens": row.tokens_per_problem,
+            "accuracy": 100 * row.accuracy,
+            "series": row.mode,
+            "method": row.method,
+        }
+        for row in rows
+    ]
+    axes = {"x": "tokens", "y": "accuracy", "hover_name": "method"}
+    figure = px.scatter(pa.Table.from_pylist(points), **axes, **COLOURING)
+    figure.update_traces(marker_size=10)
     for row in rows:
         curve = row.figures.get("curve", [])
-        steps = [row.tokens_per_problem * (n + 1) / len(curve) for n in range(len(curve))]
+        tokens = row.tokens_per_problem or 0
         figure.add_scatter(
-            x=steps,
+            x=[tokens * number / len(curve) for number in range(1, len(curve) + 1)],
             y=[100 * value for value in curve],
             mode="lines",
-            line={"color": ROUTES, "width": 1.5, "dash": "dot"},
+            line={"color": "#94a3b8", "width": 1.5, "dash": "dot"},
             name=f"{row.method}: majority of n",
             showlegend=False,
         )
     figure.update_xaxes(title_text="generated tokens per problem")
-    figure.update_yaxes(ticksuffix="%", range=_choose_view(results))
+    figure.update_yaxes(ticksuffix="%", range=_choose_view(results), title_text="")
     return _render(figure, "tokens", height=460)
 
 
 def draw_fade(fade: Sequence[Mapping[str, Any]]) -> str:
     """Return how guidance fades over training, the reward with and without routes, and the gap.
 
-    Under the gated fade guidance and gap are also those of each bucket of problems.
+    Lines are moving means of the faint points. Under the gated fade guidance and gap are also those
+    of each bucket of problems.
     """
-    rows = {"rows": 3, "row_heights": [0.3, 0.4, 0.3], "vertical_spacing": 0.07}
-    axes = [[{"secondary_y": True}], [{}], [{}]]
-    figure = make_subplots(**rows, cols=1, shared_xaxes=True, specs=axes)
-    steps, shown = [row["step"] for row in fade], [row["routes_shown"] for row in fade]
-    guidance = {"fill": "tozeroy", "fillcolor": "rgba(71,85,105,.12)", "name": "share of guidance"}
-    shares = [row["share"] for row in fade]
-    _add_line(figure, steps, shares, 1, {"color": SHARE, "width": 2}, **guidance)
-    dotted = {"color": ASSISTED, "width": 1.5, "dash": "dot"}
-    _add_line(figure, steps, shown, 1, dotted, name="routes shown (mean)", secondary_y=True)
-    for mode, colour in (("assisted", ASSISTED), ("autonomous", AUTONOMOUS)):
-        points = [(row["step"], row.get(f"{mode}_reward")) for row in fade]
-        _add_smoothed(figure, points, 2, f"{mode} reward", colour)
-    gaps = _find_gaps(fade, "assisted_answer", "autonomous_answer")
-    _add_smoothed(figure, gaps, 3, "autonomy gap", GAP)
-    _add_buckets(figure, [row for row in fade if row.get("bucket_share")])
-    figure.update_yaxes(title_text="share", range=[0, 1.05], row=1, col=1, secondary_y=False)
-    routes = {"title_text": "routes", "range": [0, 1.05 * max(*shown, 1)], "showgrid": False}
-    figure.update_yaxes(**routes, nticks=4, row=1, col=1, secondary_y=True)
-    figure.update_yaxes(title_text="reward", row=2, col=1)
-    figure.update_yaxes(title_text="gap, points", zeroline=True, row=3, col=1)
-    figure.update_xaxes(title_text="training step", row=3, col=1)
-    return _render(figure, "fade", height=640)
+    rows = [row for row in _list_fade_points(fade) if row["value"] is not None]
+    smoothed = []
+    for name in dict.fromkeys((row["panel"], row["series"]) for row in rows):
+        own = [row for row in rows if (row["panel"], row["series"]) == name]
+        values = smooth([row["value"] for row in own])
+        smoothed += [{**row, "value": one} for row, one in zip(own, values, strict=True)]
+    panels = list(dict.fromkeys(row["panel"] for row in rows))
+    axes = {"x": "step", "y": "value", "facet_row": "panel", "category_orders": {"panel": panels}}
+    figure = px.line(pa.Table.from_pylist(smoothed), **axes, **COLOURING)
+    faint = px.scatter(pa.Table.from_pylist(rows), **axes, **COLOURING, opacity=0.25)
+    faint.update_traces(showlegend=False, marker_size=4, hoverinfo="skip")
+    figure.add_traces(faint.data)
+    figure.for_each_annotation(lambda one: one.update(text=one.text.partition("=")[2]))
+    figure.update_yaxes(matches=None, title_text="")
+    return _render(figure, "fade", height=160 * len(panels) + 80)
 
 
-def _find_gaps(
-    rows: Sequence[Mapping[str, Any]], assisted: str, autonomous: str, bucket: int | None = None
-) -> list[tuple[int, float | None]]:
-    """Return assisted minus autonomous accuracy by step, in points; `None` if one is unknown."""
-    gaps: list[tuple[int, float | None]] = []
-    for row in rows:
-        pair = [row.get(assisted), row.get(autonomous)]
-        if bucket is not None:
-            pair = [values[bucket] for values in pair]
-        gaps.append((row["step"], None if None in pair else 100 * (pair[0] - pair[1])))
-    return gaps
+def _list_fade_points(fade: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield every value of fade.jsonl that is drawn, with its panel and the name of its line."""
 
+    def make(row: Mapping[str, Any], panel: str, series: str, value: Any) -> dict[str, Any]:
+        return {"step": row["step"], "panel": panel, "series": series, "value": value}
 
-def _add_buckets(figure: go.Figure, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Draw share and gap of each bucket of the gated fade, the hardest in the darkest colour."""
-    count = len(rows[0]["bucket_share"]) if rows else 0
-    for bucket in range(count):
-        name = f"bucket {bucket + 1} of {count}"
-        line = {"color": f"rgba(13,148,136,{1 - 0.7 * bucket / count:.2f})", "width": 1.5}
-        shares = [row["bucket_share"][bucket] for row in rows]
-        legend = {"name": name, "legendgroup": name}
-        _add_line(figure, [row["step"] for row in rows], shares, 1, line, **legend)
-        gaps = _find_gaps(rows, "bucket_assisted", "bucket_autonomous", bucket)
-        known = [(step, gap) for step, gap in gaps if gap is not None]
-        if known:
-            _add_line(figure, *zip(*known, strict=True), 3, line, **legend, showlegend=False)
+    def subtract(assisted: float | None, autonomous: float | None) -> float | None:
+        if assisted is None or autonomous is None:
+            return None
+        return 100 * (assisted - autonomous)
 
-
-def _add_line(
-    figure: go.Figure,
-    x: Sequence[float],
-    y: Sequence[float],
-    row: int,
-    line: Mapping[str, Any],
-    **more: Any,
-) -> None:
-    figure.add_scatter(x=x, y=y, line=line, row=row, col=1, **more)
-
-
-def _add_smoothed(
-    figure: go.Figure,
-    points: Sequence[tuple[int, float | None]],
-    row: int,
-    name: str,
-    colour: str,
-) -> None:
-    """Draw faint points and their moving mean."""
-    known = [(step, value) for step, value in points if value is not None]
-    if known:
-        _add_faint(figure, known, colour, row=row, col=1)
-        steps, values = zip(*known, strict=True)
-        line = {"color": colour, "width": 2.5}
-        _add_line(figure, steps, smooth(values), row, line, name=name)
-
-
-def _add_faint(
-    figure: go.Figure, points: Sequence[tuple[float, float]], colour: str, **more: Any
-) -> None:
-    x, y = zip(*points, strict=True)
-    marker = {"color": colour, "size": 4, "opacity": 0.3}
-    figure.add_scatter(
-        x=x, y=y, mode="markers", marker=marker, showlegend=False, hoverinfo="skip", **more
-    )
+    for row in fade:
+        yield make(row, "guidance", "share of guidance", row["share"])
+        for bucket, share in enumerate(row.get("bucket_share") or [], 1):
+            yield make(row, "guidance", f"bucket {bucket} of {len(row['bucket_share'])}", share)
+    for row in fade:
+        yield make(row, "routes", "routes shown (mean)", row["routes_shown"])
+        for mode in ("assisted", "autonomous"):
+            yield make(row, "reward", f"{mode} reward", row.get(f"{mode}_reward"))
+    for row in fade:
+        gap = subtract(row.get("assisted_answer"), row.get("autonomous_answer"))
+        yield make(row, "gap, points", "autonomy gap", gap)
+        count = len(row.get("bucket_share") or [])
+        for bucket in range(count):
+            gap = subtract(row["bucket_assisted"][bucket], row["bucket_autonomous"][bucket])
+            yield make(row, "gap, points", f"bucket {bucket + 1} of {count}", gap)
 
 
 def smooth(values: Sequence[float]) -> list[float]:
@@ -283,22 +217,19 @@ def smooth(values: Sequence[float]) -> list[float]:
 
 def draw_verdicts(results: Results) -> str:
     """Return verdict accuracy on sound and on flawed routes, per method, on `test`."""
-    rows = [row for row in results.list_rows("test") if "verdict_accuracy" in row.figures]
-    figure = go.Figure()
-    for word, colour in (("sound", SOUND), ("flawed", FLAWED)):
-        shares = [row.figures.get(f"verdict_accuracy_{word}") for row in rows]
-        figure.add_bar(
-            x=[row.method for row in rows],
-            y=[None if share is None else 100 * share for share in shares],
-            text=["" if share is None else f"{100 * share:.0f}%" for share in shares],
-            textposition="outside",
-            cliponaxis=False,
-            name=f"{word} routes",
-            marker_color=colour,
-            hovertemplate="%{x}: %{y:.1f}%<extra></extra>",
-        )
-    figure.update_layout(barmode="group", bargap=0.45, bargroupgap=0.08)
-    figure.update_yaxes(range=[0, 108], tickvals=[0, 25, 50, 75, 100], ticksuffix="%")
+    rows = []
+    for word in ("sound", "flawed"):
+        for row in results.list_rows("test"):
+            share = row.figures.get(f"verdict_accuracy_{word}")
+            if share is not None:
+                name = row.method if row.mode == "assisted" else f"{row.method}, {row.mode}"
+                rows.append({"method": name, "series": f"{word} routes", "share": 100 * share})
+    table = pa.Table.from_pylist(rows)
+    figure = px.bar(table, x="method", y="share", barmode="group", text_auto=".0f", **COLOURING)
+    figure.update_traces(textposition="outside", cliponaxis=False)
+    figure.update_layout(bargap=0.45, bargroupgap=0.08)
+    figure.update_xaxes(title_text="")
+    figure.update_yaxes(range=[0, 108], ticksuffix="%", title_text="")
     return _render(figure, "verdicts", height=320)
 
 
@@ -307,7 +238,7 @@ def draw_lengths(bank: Sequence[Mapping[str, Any]]) -> str:
     figure = go.Figure()
     groups = list(dict.fromkeys(row["group"] for row in bank))
     places = {"lowerfence": "p10", "q1": "p25", "median": "p50", "q3": "p75", "upperfence": "p90"}
-    for group, colour in zip(groups, (SHARE, ASSISTED), strict=False):
+    for group, colour in zip(groups, ("#475569", "#2563eb"), strict=False):
         rows = [row for row in bank if row["group"] == group][::-1]
         figure.add_box(
             y=[row["source"] for row in rows],
@@ -323,13 +254,20 @@ def draw_lengths(bank: Sequence[Mapping[str, Any]]) -> str:
     return _render(figure, "lengths", height=110 + 34 * len(bank))
 
 
+def _add_faint(figure: go.Figure, points: Iterable[tuple[float, str]]) -> None:
+    """Draw small points that the legend does not name."""
+    x, y = zip(*points, strict=True)
+    marker = {"color": "#475569", "size": 4, "opacity": 0.35}
+    figure.add_scatter(x=x, y=y, mode="markers", marker=marker, showlegend=False, hoverinfo="skip")
+
+
 def _render(figure: go.Figure, name: str, *, height: int) -> str:
     figure.update_layout(
         template="plotly_white",
         height=height,
-        margin={"l": 10, "r": 10, "t": 40, "b": 40},
+        margin={"l": 10, "r": 20, "t": 40, "b": 40},
         font={"family": "system-ui, sans-serif", "size": 13, "color": "#334155"},
-        legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0},
+        legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0, "title_text": ""},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
     )
