@@ -6,7 +6,7 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from realm.bank.draw import draw_evaluation_sets
 from realm.bank.worth import evaluate_bank
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from realm.core.records import Problem, Route, RouteSet
     from realm.run import Run
 
-SPLITS: tuple[Literal["test", "test_rules"], ...] = ("test", "test_rules")
+SPLITS = ("test", "test_rules")
 ALL_PROBLEMS = "all"
 """The split of a run without a model. Nothing is trained, so no problem need be held back."""
 
@@ -58,7 +58,8 @@ def load_eval_set(run: Run) -> EvalSet:
         routes[route.problem_id].append(route)
     if config.model is None:
         return EvalSet(splits={ALL_PROBLEMS: problems}, shown=None, routes=routes)
-    limits, splits = dict(config.evaluate.limit), {}
+    limits: dict[str, int | None] = {**config.evaluate.limit}
+    splits = {}
     for split in SPLITS:
         members = [problem for problem in problems if problem.split == split]
         if members:
