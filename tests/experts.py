@@ -11,8 +11,10 @@ from realm.config.routes import ScriptedRoutes
 from realm.core.records import Problem, Route
 from realm.domains import Domain
 
-CLAIMS = f"{Path(__file__).parents[1] / 'examples/claims'}:ClaimsDomain"
+EXAMPLES = Path(__file__).parents[1] / "examples"
+CLAIMS = f"{EXAMPLES}/claims:ClaimsDomain"
 """The domain of the demo, as the target of a config in any folder."""
+GYM_EXPERT = f"{EXAMPLES}/gym_expert:GymExpert"
 
 
 def write_routes(

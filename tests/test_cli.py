@@ -166,7 +166,7 @@ def test_an_unknown_key_is_one_message(config):
     assert result.exit_code == 2
     assert result.stderr == (
         "realm: --set domain.anwser=text: unknown key. Allowed here: kind, path, columns, question_template, answer, rules, "
-        "splits, strict. Did you mean 'answer'?\n"
+        "splits, strict, allow_shared_questions. Did you mean 'answer'?\n"
     )
 
 

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from experts import CLAIMS
+from experts import CLAIMS, GYM_EXPERT
 from realm.cli import app
 from realm.core.jsonl import read_jsonl
 from tiny import make_tiny
@@ -48,10 +48,13 @@ COMPARISON = {
 
 
 GYM = {
-    "kind": "reasoning_gym",
-    "tasks": {"chain_sum": {"max_terms": 3}, "number_filtering": {"max_numbers": 4}},
-    "harder": {"chain_sum": {"min_terms": 4, "max_terms": 5}},
-    "sizes": {"train": 16, "validation": 4, "test": 8, "test_rules": 4},
+    "kind": "python",
+    "target": GYM_EXPERT,
+    "settings": {
+        "tasks": {"chain_sum": {"max_terms": 3}, "number_filtering": {"max_numbers": 4}},
+        "harder": {"chain_sum": {"min_terms": 4, "max_terms": 5}},
+        "sizes": {"train": 16, "validation": 4, "test": 8, "test_rules": 4},
+    },
 }
 
 
@@ -62,7 +65,11 @@ def write_config(
     config = {
         "model": "model",
         "run": str(folder / "run"),
-        "domain": {"kind": "python", "target": CLAIMS, "settings": {"sizes": {"train": 16, "validation": 4, "test": test, "test_rules": 4}}},
+        "domain": {
+            "kind": "python",
+            "target": CLAIMS,
+            "settings": {"sizes": {"train": 16, "validation": 4, "test": test, "test_rules": 4}},
+        },
         "prompt": {"autonomous": "{question}", "assisted": "{question}\n{routes}"},
         "routes": {"kind": "scripted", "guided_problems": 8},
         "distill": {"sft": {"max_steps": distill_steps, "per_device_train_batch_size": 2, "save_steps": 1}},
@@ -137,13 +144,14 @@ def test_run_does_every_stage_and_leaves_a_complete_folder(finished):
 def test_a_second_run_skips_everything_and_an_edited_setting_redoes_what_depends_on_it(finished):
     config, _ = finished
     assert realm("run", str(config)).count("up to date") == 6
-    for setting, stage in (
-        ("evaluate.limit.test=6", "eval"),
-        ("train.fade.kind=cosine", "train"),
-        ("report.transcripts=1", "report"),
+    for setting, stage, num_later in (
+        ("evaluate.limit.test=6", "eval", 1),
+        ("train.fade.kind=cosine", "train", 2),
+        ("report.transcripts=1", "report", 0),
     ):
         again = realm("run", str(config), "--set", setting, "--dry-run")
-        assert again.count("up to date") == 5 and f"{stage:<8} would run" in again
+        assert again.count("up to date") == 5 - num_later and f"{stage:<8} would run" in again
+        assert again.count("will run again if its inputs change") == num_later
 
 
 def test_the_final_model_answers_in_plain_transformers(finished):

@@ -4,9 +4,10 @@ from realm.config.root import load_config
 from realm.core.errors import DataError
 from realm.core.jsonl import read_problems
 from realm.core.records import Problem
-from realm.domains import data, load_domain
-from realm.domains.data import check_problems
+from realm.domains import Domain, data, load_domain
+from realm.domains.data import check_answers, check_problems
 from realm.run import Run
+from realm.verify.verifier import Verifier
 
 IMPORT = {"kind": "import", "files": [{"path": "b.jsonl", "source": "b"}]}
 
@@ -74,7 +75,9 @@ def test_a_file_without_a_single_problem_is_an_error_that_says_why(
 
 def test_an_empty_split_is_named_with_what_was_found():
     with pytest.raises(DataError) as caught:
-        check_problems([problem("a", "train"), problem("b", "train")], ["train", "test"], "my.yaml")
+        check_problems(
+            [problem("a", "train"), problem("b", "train")], ["train", "test"], "my.yaml: domain"
+        )
     assert str(caught.value).startswith(
         "my.yaml: domain: the split 'test' is empty; found: train 2. A run needs problems in train and test."
     )
@@ -82,7 +85,7 @@ def test_an_empty_split_is_named_with_what_was_found():
 
 def test_an_id_that_comes_twice_is_named():
     with pytest.raises(DataError, match="1 ids occur more than once, the first is 'a'"):
-        check_problems([problem("a", "train"), problem("a", "test")], ["train"], "my.yaml")
+        check_problems([problem("a", "train"), problem("a", "test")], ["train"], "my.yaml: domain")
 
 
 def test_the_bundled_domain_writes_its_rule_book_and_the_sizes_asked_for(small_config, tmp_path):
@@ -97,3 +100,64 @@ def test_the_bundled_domain_writes_its_rule_book_and_the_sizes_asked_for(small_c
         "test_rules": 4,
     }
     assert run.path("rules.md").read_text(encoding="utf-8").startswith("#")
+
+
+class Answers(Domain):
+    verifier = Verifier("number")
+
+    def __init__(self, *problems):
+        self.made = list(problems)
+
+
+def check(*problems, **attributes):
+    domain = Answers()
+    for name, value in attributes.items():
+        setattr(domain, name, value)
+    return check_answers(problems, domain, "my.yaml: domain"), domain
+
+
+def asked(name, split, question, answer="2"):
+    return Problem(id=name, split=split, question=question, answer=answer)
+
+
+def test_a_gold_answer_that_cannot_earn_its_reward_is_an_error_or_left_out():
+    good, bad = asked("a", "train", "1 + 1?"), asked("b", "train", "1 + 2?", "many")
+    message = "the problem 'b': its gold answer 'many' cannot earn the reward: .*now number"
+    with pytest.raises(DataError, match=message):
+        check(good, bad)
+    kept, domain = check(good, bad, is_strict=False)
+    assert kept == [good] and len(domain.bad_rows) == 1 and Domain.bad_rows == []
+
+
+@pytest.mark.parametrize("question", ["1 + 1?", "1 +  1 ?", "1 + 1.", "1 + 1"])
+def test_a_question_of_two_splits_is_an_error_unless_it_is_allowed(question):
+    problems = [asked("a", "train", "1 + 1?"), asked("b", "test", question)]
+    with pytest.raises(DataError, match=r"1 questions of .* 'b' in test, which is 'a' in train"):
+        check(*problems)
+    assert check(*problems, allow_shared_questions=True)[0] == problems
+
+
+@pytest.mark.parametrize(
+    ("question", "answer"), [("1 - 1?", "2"), ("11?", "2"), ("1 + 1?", "3"), ("1 + 1.5?", "2")]
+)
+def test_another_question_or_the_same_with_another_answer_is_no_contamination(question, answer):
+    assert check(asked("a", "train", "1 + 1?"), asked("b", "test", question, answer))
+
+
+@pytest.mark.parametrize(
+    ("problem", "message"),
+    [
+        ({"id": 1}, "not a realm.Problem"),
+        (asked(1, "train", "?"), "its id is 1; it must be a text"),
+        (asked("a", "train", " "), "its question is ' '; it must be a text"),
+        (
+            asked("a", "dev", "?"),
+            "its split is 'dev'. Allowed: train, validation, test, test_rules",
+        ),
+        (asked("a", "train", "?", {1, 2}), "cannot be written as JSON: Object of type set"),
+        (asked("a", "train", "?", float("nan")), "cannot be written as JSON: Out of range float"),
+    ],
+)
+def test_a_problem_that_cannot_be_stored_is_named(problem, message):
+    with pytest.raises(DataError, match=message):
+        check_problems([problem], [], "my.yaml: domain")

@@ -11,16 +11,11 @@ from realm.domains import Domain, load_domain, require_expert
 from realm.run import Run
 
 CODE = """
-from realm.domains import Domain
-from realm.core.records import Problem
-
-class Verifier:
-    def extract(self, text):
-        return text.split()[-1]
+from realm import Domain, Problem, Verifier
 
 class Doubling(Domain):
     rules = "Twice."
-    verifier = Verifier()
+    verifier = Verifier("number")
 
     def __init__(self, limit=3):
         self.limit = limit
@@ -70,7 +65,7 @@ def test_a_config_names_a_class_and_its_arguments(load):
             "raised TypeError: .*unexpected keyword argument 'size'",
         ),
         ("doubling_domain:no_domain", {}, "gives a int. It must name a subclass of realm.Domain"),
-        ("doubling_domain:NoVerifier", {}, "has no verifier. Give the class one"),
+        ("doubling_domain:NoVerifier", {}, "has no realm.Verifier as its verifier"),
         ("doubling_domains:Doubling", {}, "small.yaml: domain.target: .*there is no module"),
     ],
 )

@@ -14,6 +14,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from pydantic import ValidationError
+
 from realm.core.errors import ConfigError, RealmError
 
 
@@ -100,17 +102,20 @@ def user_errors(setting: str, target: str) -> Iterator[None]:
     except (KeyboardInterrupt, RealmError):
         raise
     except BaseException as error:
+        said = str(error)
+        if isinstance(error, ValidationError):
+            said = "; ".join(one["msg"] for one in error.errors())
         raise ConfigError(
-            f"{setting}: {target} raised {type(error).__name__}: {error}{_where(error)}. "
+            f"{setting}: {target} raised {type(error).__name__}: {said}{_where(error)}. "
             "Correct the code, or name another target."
         ) from error
 
 
 def _where(error: BaseException) -> str:
     """Return the file and line of the user's code that raised `error`, as far as they are known."""
-    ours = ("<frozen ", str(Path(__file__).parents[1]))
+    installed = ("<frozen ", sys.prefix, sys.base_prefix, str(Path(__file__).parents[1]))
     frames = traceback.extract_tb(error.__traceback__)
-    theirs = [frame for frame in frames if not frame.filename.startswith(ours)]
+    theirs = [frame for frame in frames if not frame.filename.startswith(installed)]
     return f" (in {theirs[-1].filename}, line {theirs[-1].lineno})" if theirs else ""
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from realm.core.errors import ConfigError
 from realm.core.targets import find_source, load_target, user_errors
 from realm.domains.domain import Domain, require_expert
+from realm.verify.verifier import Verifier
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,9 +55,14 @@ def _load_user_domain(settings: PythonSettings, config: Config) -> Domain:
             f"{setting}: {target} gives a {type(domain).__name__}. "
             "It must name a subclass of realm.Domain."
         )
-    if getattr(domain, "verifier", None) is None:
+    if not isinstance(getattr(domain, "verifier", None), Verifier):
         raise ConfigError(
-            f"{setting}: {target} has no verifier. Give the class one, such as "
-            'verifier = realm.Verifier("text").'
+            f"{setting}: {target} has no realm.Verifier as its verifier. Give the class one, such "
+            'as verifier = realm.Verifier("text").'
+        )
+    if not isinstance(domain.rules, str | None):
+        raise ConfigError(
+            f"{setting}: {target}: its rules are a {type(domain.rules).__name__}; they must be the "
+            'text of the rule book, such as Path("rules.md").read_text(), or None.'
         )
     return domain

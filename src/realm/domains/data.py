@@ -4,35 +4,43 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from realm.core.errors import DataError
 from realm.core.jsonl import write_jsonl, write_text
 from realm.core.records import Problem, to_row
 from realm.core.tables import describe_bad
 from realm.core.targets import user_errors
-from realm.domains.domain import SPLITS
+from realm.domains.domain import SPLITS, Domain
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from realm.run import Run
+    from realm.verify.verifier import Verifier
 
 logger = logging.getLogger(__name__)
+
+# Punctuation at the end of a word. Signs between numbers stay: "7 - 2" is not "7 2".
+_PUNCTUATION = re.compile(r"[.,;:!?\"']+(?=\s|$)")
 
 
 def run_data(run: Run) -> None:
     """Write problems.jsonl, and rules.md if the domain has a rule book."""
     domain = run.domain
-    source = str(run.config.source)
-    with user_errors(f"{source}: domain", f"{domain.name}.problems"):
+    source = f"{run.config.source}: domain"
+    domain.bad_rows = []
+    with user_errors(source, f"{domain.name}.problems"):
         problems = list(domain.problems(run.config.seed))
-    if domain.bad_rows:
-        logger.warning("%s", describe_bad(domain.bad_rows))
     # Without a model nothing is trained and every problem is evaluated: any split will do.
     needed_splits = domain.needed_splits if run.config.model is not None else ()
     check_problems(problems, needed_splits, source)
+    with user_errors(source, f"the verifier of {domain.name}"):
+        problems = check_answers(problems, domain, source)
+    if domain.bad_rows:
+        logger.warning("%s", describe_bad(domain.bad_rows))
     if domain.rules is None:
         run.path("rules.md").unlink(missing_ok=True)
     else:
@@ -44,32 +52,98 @@ def run_data(run: Run) -> None:
 def check_problems(problems: Sequence[Problem], needed_splits: Sequence[str], source: str) -> None:
     """Raise a DataError for a malformed problem, a repeated id, or an empty split."""
     for problem in problems:
-        _check_problem(problem, source)
+        _check_fields(problem, source)
     sizes = Counter(problem.split for problem in problems)
     for split in needed_splits:
         if not sizes[split]:
             found = ", ".join(f"{name} {size}" for name, size in sorted(sizes.items()))
             raise DataError(
-                f"{source}: domain: the split {split!r} is empty; "
-                f"found: {found or 'no problems'}. A run needs problems in "
-                f"{' and '.join(needed_splits)}. Give more problems, change the shares in "
-                "domain.splits, or name the right column in domain.columns.split."
+                f"{source}: the split {split!r} is empty; found: {found or 'no problems'}. "
+                f"A run needs problems in {' and '.join(needed_splits)}. Give more problems, "
+                "change the shares in domain.splits, or correct domain.columns.split."
             )
     ids = Counter(problem.id for problem in problems)
     repeated = [identity for identity, count in ids.items() if count > 1]
     if repeated:
         raise DataError(
-            f"{source}: domain: {len(repeated)} ids occur more than once, the first is "
-            f"{repeated[0]!r}. An id names one problem: set domain.columns.id to a column without "
-            "repeats, or to null to take the hash of the question."
+            f"{source}: {len(repeated)} ids occur more than once, the first is {repeated[0]!r}. "
+            "An id names one problem: set domain.columns.id to a column without repeats, or to "
+            "null to take the hash of the question."
         )
 
 
-def _check_problem(problem: Problem, source: str) -> None:
+def check_answers(problems: Sequence[Problem], domain: Domain, source: str) -> list[Problem]:
+    """Return the problems whose gold answer can earn its reward.
+
+    Raises:
+        DataError: A gold answer cannot, and rows may not be left out; or the training split shares
+            a question with another split.
+    """
+    verifier = domain.verifier
+    answers = [_read_back(problem.answer, verifier) for problem in problems]
+    golds = [problem.answer for problem in problems]
+    verdicts = verifier.same_all(list(zip(answers, golds, strict=True)))
+    good = []
+    for problem, verdict in zip(problems, verdicts, strict=True):
+        if verdict is True:
+            good.append(problem)
+            continue
+        error = DataError(
+            f"{source}: the problem {problem.id!r}: its gold answer {problem.answer!r} cannot earn "
+            f"the reward: a completion that states it is not recognized as right. Correct the "
+            f"answer, or choose another answer kind (now {verifier.kind})."
+        )
+        if domain.is_strict:
+            raise error
+        domain.bad_rows = [*domain.bad_rows, error]
+    if not domain.allow_shared_questions:
+        _check_contamination(good, verifier, source)
+    return good
+
+
+def _read_back(gold: Any, verifier: Verifier) -> Any:
+    """Return what the verifier reads from a completion that states the gold answer."""
+    return verifier.extract(f"<answer>{verifier.render(gold)}</answer>")
+
+
+def _check_contamination(problems: Sequence[Problem], verifier: Verifier, source: str) -> None:
+    """Raise a DataError if the training split holds a question of another split.
+
+    Questions are compared without case, white space and punctuation at the end of words. One
+    question with two different answers is not counted: something else tells the problems apart.
+    """
+    trained = {_simplify(one.question): one for one in problems if one.split == "train"}
+    shared = list(_find_shared(trained, problems, verifier))
+    if shared:
+        first, second = shared[0]
+        raise DataError(
+            f"{source}: {len(shared)} questions of other splits are also in train; the first is "
+            f"{second.id!r} in {second.split}, which is {first.id!r} in train. What a model learns "
+            "by heart would count as solved. Remove one of each, or put them into one split. "
+            "To allow them, set domain.allow_shared_questions: true."
+        )
+
+
+def _find_shared(
+    trained: dict[str, Problem], problems: Sequence[Problem], verifier: Verifier
+) -> Iterator[tuple[Problem, Problem]]:
+    for problem in problems:
+        same = trained.get(_simplify(problem.question))
+        if problem.split == "train" or same is None:
+            continue
+        if verifier.same(_read_back(same.answer, verifier), problem.answer) is not False:
+            yield same, problem
+
+
+def _simplify(question: str) -> str:
+    return " ".join(_PUNCTUATION.sub("", question).casefold().split())
+
+
+def _check_fields(problem: Problem, source: str) -> None:
     """Raise a DataError if a problem cannot be stored and used as it is."""
     if not isinstance(problem, Problem):
-        raise DataError(f"{source}: domain: problems() gave {problem!r}, not a realm.Problem.")
-    where = f"{source}: domain: the problem {problem.id!r}"
+        raise DataError(f"{source}: problems() gave {problem!r}, not a realm.Problem.")
+    where = f"{source}: the problem {problem.id!r}"
     for field in ("id", "question"):
         value = getattr(problem, field)
         if not (isinstance(value, str) and value.strip()):

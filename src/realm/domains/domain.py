@@ -72,6 +72,10 @@ class Domain:
 
     needed_splits: Sequence[str] = ("train", "test")
     """Splits that may not be empty when a model is trained."""
+    is_strict: bool = True
+    """Whether a problem that cannot be used is an error; if not, it is reported and left out."""
+    allow_shared_questions: bool = False
+    """Whether the training split may hold questions of other splits."""
     bad_rows: list[DataError] = []
     """What was wrong with the rows that the last call of `problems` left out."""
 

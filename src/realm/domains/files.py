@@ -62,10 +62,21 @@ class FilesSettings(Section):
     strict: bool = True
     """Whether a row that cannot be used is an error. If not, it is reported and left out."""
 
+    allow_shared_questions: bool = False
+    """Whether the training split may hold questions of other splits."""
+
     @property
     def paths(self) -> list[str]:
         """Return the files of problems, as the config writes them."""
         return [self.path] if isinstance(self.path, str) else self.path
+
+    @field_validator("path")
+    @classmethod
+    def _check_paths(cls, path: str | list[str]) -> str | list[str]:
+        repeated = {one for one in path if path.count(one) > 1} if isinstance(path, list) else ()
+        if repeated:
+            raise ValueError(f"path names {repeated.pop()!r} more than once")
+        return path
 
     @field_validator("answer", mode="before")
     @classmethod
@@ -93,6 +104,8 @@ class FilesDomain(Domain):
         """Read the rule book; `resolve` turns the paths of the config into paths from here."""
         self.settings = settings
         self.resolve = resolve
+        self.is_strict = settings.strict
+        self.allow_shared_questions = settings.allow_shared_questions
         self.files = [*settings.paths, *([settings.rules] if settings.rules else [])]
         self.verifier = make_verifier(settings.answer, resolve("."))
         self.rules = _read_rules(resolve(settings.rules)) if settings.rules else None
