@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
-import re
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from string import ascii_uppercase
 from typing import Any, Literal
@@ -17,12 +14,18 @@ from pydantic import field_validator
 from realm.core.errors import ConfigError, DataError
 from realm.core.records import Problem
 from realm.core.settings import Section, Share
-from realm.core.tables import look_up, read_rows, refuse
+from realm.core.tables import read_rows, refuse
+from realm.domains.cells import (
+    describe_object,
+    fill_template,
+    get_cell,
+    get_identity,
+    get_text,
+    to_list,
+)
 from realm.domains.domain import SPLITS, Domain
 from realm.verify.kinds import TextAnswer, with_choice
 from realm.verify.verifier import AnswerSettings, make_verifier
-
-_FIELD = re.compile(r"\{([^{}]+)\}")  # a column in a template, as in "{table} {question}"
 
 
 class ProblemColumns(Section):
@@ -152,7 +155,7 @@ class FilesDomain(Domain):
             raise DataError(f"{place}: answer {answer!r} is no {kind}. Correct or remove the row.")
         choices = None
         if columns.choices:
-            choices = _to_list(get_cell(row, columns.choices, place, "domain.columns.choices"))
+            choices = to_list(get_cell(row, columns.choices, place, "domain.columns.choices"))
         if kind == "label":
             answer = with_choice(answer, choices)
         question = asked
@@ -216,75 +219,6 @@ def read_problems(
     return FilesDomain(settings).problems(seed)
 
 
-def get_cell(row: Mapping[str, Any], column: str, place: str, setting: str) -> Any:
-    """Return what `row` holds in `column`, a name or a path such as `input.question`.
-
-    A DataError names the columns that there are.
-    """
-    try:
-        return look_up(row, column)
-    except KeyError:
-        raise DataError(
-            f"{place}: there is no column {column!r}, which {setting} names. "
-            f"Found: {', '.join(map(str, row))}."
-        ) from None
-
-
-def get_text(row: Mapping[str, Any], column: str, place: str, setting: str) -> str:
-    """Return the text in `column`; of a chat, what the user says last."""
-    value = read_message(get_cell(row, column, place, setting), "user")
-    if isinstance(value, dict):
-        raise _is_an_object(value, f"{place}: column {column!r}", column)
-    return _to_text(value)
-
-
-def read_message(value: Any, role: str) -> Any:
-    """Return the text of the last message by `role` if `value` is a chat; else return `value`.
-
-    >>> read_message([{"role": "user", "content": "1 + 1?"}], "user")
-    '1 + 1?'
-    """
-    messages = value if isinstance(value, list) else []
-    said = [one for one in messages if isinstance(one, dict) and one.get("role") == role]
-    if not said:
-        return value
-    content = said[-1].get("content")
-    if isinstance(content, list):  # parts, some of which are text
-        texts = (part.get("text") for part in content if isinstance(part, dict))
-        return "".join(text for text in texts if isinstance(text, str))
-    return content
-
-
-def fill_template(template: str, row: Mapping[str, Any], place: str, setting: str) -> str:
-    """Return `template` with each {column} replaced by the row's text.
-
-    All are replaced at once, so that braces inside a cell stay text.
-    """
-    return _FIELD.sub(lambda field: get_text(row, field[1], place, setting), template)
-
-
-def get_identity(
-    row: Mapping[str, Any], column: str | None, question: str, place: str, setting: str
-) -> str:
-    """Return a problem's id: a column, the hash of a template, or the hash of the question."""
-    if column is None:
-        return hash_text(question)
-    if "{" in column:
-        return hash_text(fill_template(column, row, place, setting))
-    identity = get_text(row, column, place, setting)
-    if not identity:
-        raise DataError(
-            f"{place}: column {column!r}, which {setting} names, is empty. Each problem needs an "
-            "id. Set the setting to null to take the hash of the question."
-        )
-    return identity
-
-
-def hash_text(text: str) -> str:
-    """Return a short id for `text` that does not depend on its white space."""
-    return hashlib.sha256(" ".join(text.split()).encode()).hexdigest()[:12]
-
-
 def draw_split(identity: str, shares: Mapping[Any, float], seed: int) -> str:
     """Return the split of a problem. It depends on the id and the seed, not on other problems."""
     digest = hashlib.sha256(f"{seed}:{identity}".encode()).digest()
@@ -309,7 +243,7 @@ def _check_gold(answer: Any, kind: str, place: str, column: str) -> None:
     if kind in ("json", "python"):
         return
     if isinstance(answer, dict):
-        raise _is_an_object(answer, place, column)
+        raise describe_object(answer, place, column)
     if isinstance(answer, list) and len(answer) > 1 and kind != "set":
         raise DataError(
             f"{place}: holds a list of {len(answer)} answers, and an answer of kind {kind} is one. "
@@ -317,18 +251,12 @@ def _check_gold(answer: Any, kind: str, place: str, column: str) -> None:
         )
 
 
-def _is_an_object(value: dict[str, Any], place: str, column: str) -> DataError:
-    names = [str(name) for name in value]
-    part = f" Name a part of it, such as {column}.{names[0]}." if names else ""
-    return DataError(f"{place}: holds an object with {', '.join(names) or 'nothing'}.{part}")
-
-
 def _to_gold(answer: Any, kind: str) -> Any:
     """Return the gold answer as its kind holds it: for sets a list."""
     if isinstance(answer, float) and answer.is_integer():
         answer = int(answer)  # pandas makes the whole numbers of a column with gaps floats
     if kind == "set":
-        return _to_list(answer) if isinstance(answer, str) else answer
+        return to_list(answer) if isinstance(answer, str) else answer
     return answer[0] if isinstance(answer, list) and len(answer) == 1 else answer
 
 
@@ -340,23 +268,6 @@ def _read_rules(path: Path) -> str:
             f"{path}: the rule book (domain.rules) cannot be read: {error}. It is a Markdown file; "
             "null means none."
         ) from None
-
-
-def _to_text(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    return ", ".join(map(_to_text, value)) if isinstance(value, list) else str(value).strip()
-
-
-def _to_list(value: Any) -> list[str] | None:
-    """Return a list from a list, from JSON (`["a", "b"]`) or from a cell (`a | b`)."""
-    if isinstance(value, str) and value.lstrip().startswith("["):
-        with suppress(ValueError):
-            value = json.loads(value)
-    items = value if isinstance(value, list) else str(value or "").split("|")
-    return [text for item in items if (text := _to_text(item))] or None
 
 
 def _render_choices(choices: Sequence[str], answer: Any) -> str:

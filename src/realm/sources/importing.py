@@ -12,7 +12,7 @@ from realm.core.errors import DataError
 from realm.core.progress import progress
 from realm.core.records import Problem, Route
 from realm.core.tables import OnBad, describe_bad, read_rows, refuse
-from realm.domains import Domain, files
+from realm.domains import Domain, cells
 from realm.method.thoughts import split_thoughts
 from realm.verify.judge import judge_all
 
@@ -82,7 +82,7 @@ class _Output:
 def _index_problems(problems: Sequence[Problem]) -> dict[str, Problem]:
     """Return the problems by the hash of their question and by their id, which comes first."""
     by_question = {
-        files.hash_text(problem.meta.get("question", problem.question)): problem
+        cells.hash_text(problem.meta.get("question", problem.question)): problem
         for problem in problems
     }
     return by_question | {problem.id: problem for problem in problems}
@@ -104,8 +104,8 @@ def _read_outputs(
             question = ""
             if not columns.id:
                 name = columns.question or "question"
-                question = files.get_text(row, name, place, "routes.columns.question")
-            identity = files.get_identity(row, columns.id, question, place, "routes.columns.id")
+                question = cells.get_text(row, name, place, "routes.columns.question")
+            identity = cells.get_identity(row, columns.id, question, place, "routes.columns.id")
             outputs = dict(_read_row(row, file, columns, place, has_text_cells))
         except DataError as error:
             on_bad(error)
@@ -124,18 +124,18 @@ def _read_row(
     setting = "routes.columns.outputs"
     if isinstance(columns.outputs, list):
         for column in columns.outputs:
-            value = files.get_cell(row, column, place, setting)
+            value = cells.get_cell(row, column, place, setting)
             yield column, _read_texts(value, column, place, has_text_cells)
         return
     source = file.source
     if source is None:
-        source = files.get_text(row, str(columns.source), place, "routes.columns.source")
+        source = cells.get_text(row, str(columns.source), place, "routes.columns.source")
     if not source:
         raise DataError(
             f"{place}: column {columns.source!r}, which says who wrote the output, is empty. Fill "
             "it in or remove the row."
         )
-    value = files.get_cell(row, columns.outputs, place, setting)
+    value = cells.get_cell(row, columns.outputs, place, setting)
     yield source, _read_texts(value, columns.outputs, place, has_text_cells)
 
 
@@ -147,9 +147,9 @@ def _read_texts(value: Any, column: str, place: str, has_text_cells: bool) -> li
     if has_text_cells and isinstance(value, str) and value.lstrip().startswith("["):
         with suppress(ValueError):
             value = json.loads(value)
-    value = files.read_message(value, "assistant")
+    value = cells.read_message(value, "assistant")
     outputs = value if isinstance(value, list) else [value]
-    outputs = [files.read_message(output, "assistant") for output in outputs]
+    outputs = [cells.read_message(output, "assistant") for output in outputs]
     for output in outputs:
         if isinstance(output, bool) or not isinstance(output, str | int | float | None):
             raise DataError(

@@ -1,0 +1,109 @@
+"""Read the cells of a row: a column, a part of a nested column, a chat, a template over columns."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from realm.core.errors import DataError
+from realm.core.tables import look_up
+
+_FIELD = re.compile(r"\{([^{}]+)\}")  # a column in a template, as in "{table} {question}"
+
+
+def get_cell(row: Mapping[str, Any], column: str, place: str, setting: str) -> Any:
+    """Return what `row` holds in `column`, a name or a path such as `input.question`.
+
+    A DataError names the columns that there are.
+    """
+    try:
+        return look_up(row, column)
+    except KeyError:
+        raise DataError(
+            f"{place}: there is no column {column!r}, which {setting} names. "
+            f"Found: {', '.join(map(str, row))}."
+        ) from None
+
+
+def get_text(row: Mapping[str, Any], column: str, place: str, setting: str) -> str:
+    """Return the text in `column`; of a chat, what the user says last."""
+    value = read_message(get_cell(row, column, place, setting), "user")
+    if isinstance(value, dict):
+        raise describe_object(value, f"{place}: column {column!r}", column)
+    return to_text(value)
+
+
+def read_message(value: Any, role: str) -> Any:
+    """Return the text of the last message by `role` if `value` is a chat; else return `value`.
+
+    >>> read_message([{"role": "user", "content": "1 + 1?"}], "user")
+    '1 + 1?'
+    """
+    messages = value if isinstance(value, list) else []
+    said = [one for one in messages if isinstance(one, dict) and one.get("role") == role]
+    if not said:
+        return value
+    content = said[-1].get("content")
+    if isinstance(content, list):  # parts, some of which are text
+        texts = (part.get("text") for part in content if isinstance(part, dict))
+        return "".join(text for text in texts if isinstance(text, str))
+    return content
+
+
+def fill_template(template: str, row: Mapping[str, Any], place: str, setting: str) -> str:
+    """Return `template` with each {column} replaced by the row's text.
+
+    All are replaced at once, so that braces inside a cell stay text.
+    """
+    return _FIELD.sub(lambda field: get_text(row, field[1], place, setting), template)
+
+
+def get_identity(
+    row: Mapping[str, Any], column: str | None, question: str, place: str, setting: str
+) -> str:
+    """Return a problem's id: a column, the hash of a template, or the hash of the question."""
+    if column is None:
+        return hash_text(question)
+    if "{" in column:
+        return hash_text(fill_template(column, row, place, setting))
+    identity = get_text(row, column, place, setting)
+    if not identity:
+        raise DataError(
+            f"{place}: column {column!r}, which {setting} names, is empty. Each problem needs an "
+            "id. Set the setting to null to take the hash of the question."
+        )
+    return identity
+
+
+def hash_text(text: str) -> str:
+    """Return a short id for `text` that does not depend on its white space."""
+    return hashlib.sha256(" ".join(text.split()).encode()).hexdigest()[:12]
+
+
+def to_text(value: Any) -> str:
+    """Return the text of a cell; of a list, its items with commas between them."""
+    if value is None:
+        return ""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return ", ".join(map(to_text, value)) if isinstance(value, list) else str(value).strip()
+
+
+def to_list(value: Any) -> list[str] | None:
+    """Return a list from a list, from JSON (`["a", "b"]`) or from a cell (`a | b`)."""
+    if isinstance(value, str) and value.lstrip().startswith("["):
+        with suppress(ValueError):
+            value = json.loads(value)
+    items = value if isinstance(value, list) else str(value or "").split("|")
+    return [text for item in items if (text := to_text(item))] or None
+
+
+def describe_object(value: dict[str, Any], place: str, column: str) -> DataError:
+    """Return the error for an object in a column that should hold a single value."""
+    names = [str(name) for name in value]
+    part = f" Name a part of it, such as {column}.{names[0]}." if names else ""
+    return DataError(f"{place}: holds an object with {', '.join(names) or 'nothing'}.{part}")
