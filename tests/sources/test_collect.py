@@ -442,8 +442,8 @@ def test_a_budget_holds_over_kills(tmp_path):
             process.send_signal(signal.SIGKILL)
             process.wait()
     with Store(tmp_path / "run/teacher.sqlite", ".") as store:
-        assert store.spent() == Spent() and len(endpoint.calls) == 8
-        assert 8 * 400 / 1e6 < store.lost().usd <= 0.01
+        assert store.sum_spent() == Spent() and len(endpoint.calls) == 8
+        assert 8 * 400 / 1e6 < store.sum_lost().usd <= 0.01
 
 
 def test_the_first_prompt_may_be_refused(tmp_path, monkeypatch):

@@ -26,7 +26,7 @@ def fill(path, run=".", count=1):
         for sample in range(count):
             store.add_reply(("key", sample), REPLY, teacher="t", spent=Spent(usd=0.5, tokens=7))
         store.add_attempt("t", Spent(usd=2.0, tokens=1))
-        await store.write()
+        await store.write_queued()
 
     with Store(path, run) as store:
         asyncio.run(add())
@@ -35,34 +35,34 @@ def fill(path, run=".", count=1):
 def test_a_reply_comes_back_as_it_was_stored(tmp_path):
     fill(tmp_path / "store.sqlite")
     with Store(tmp_path / "store.sqlite", ".") as store:
-        assert store.get(("key", 0)) == REPLY
-        assert store.get(("key", 1)) is None and store.get(("other", 0)) is None
+        assert store.find_reply(("key", 0)) == REPLY
+        assert store.find_reply(("key", 1)) is None and store.find_reply(("other", 0)) is None
 
 
 def test_an_empty_reply_is_a_reply(tmp_path):
     async def add():
         store.add_reply(("key", 0), Reply(text=""), teacher="t", spent=Spent())
-        await store.write()
+        await store.write_queued()
 
     with Store(tmp_path / "store.sqlite", ".") as store:
         asyncio.run(add())
-        assert store.get(("key", 0)) == Reply(text="")
+        assert store.find_reply(("key", 0)) == Reply(text="")
 
 
 def test_spending_is_counted_by_run_and_apart_from_what_may_have_been_lost(tmp_path):
     fill(tmp_path / "store.sqlite", "one", 3)
     with Store(tmp_path / "store.sqlite", "one") as store:
-        assert store.spent() == Spent(usd=1.5, tokens=21) and store.lost() == Spent(
+        assert store.sum_spent() == Spent(usd=1.5, tokens=21) and store.sum_lost() == Spent(
             usd=2.0, tokens=1
         )
     with Store(tmp_path / "store.sqlite", "two") as store:
-        assert store.spent() == Spent() == store.lost()
+        assert store.sum_spent() == Spent() == store.sum_lost()
 
 
 def test_written_means_that_another_process_can_read_it(tmp_path):
     async def add():
         store.add_reply(("key", 0), REPLY, teacher="t", spent=Spent())
-        await store.write()
+        await store.write_queued()
         with sqlite3.connect(tmp_path / "store.sqlite") as other:
             return other.execute("SELECT count(*) FROM replies").fetchone()[0]
 
@@ -74,17 +74,17 @@ def test_a_caller_that_is_cancelled_loses_no_reply(tmp_path):
     async def add():
         async def caller():
             store.add_reply(("key", 0), REPLY, teacher="t", spent=Spent())
-            await store.write()
+            await store.write_queued()
 
         task = asyncio.create_task(caller())
         await asyncio.sleep(0)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        await store.write()
+        await store.write_queued()
 
     with Store(tmp_path / "store.sqlite", ".") as store:
         asyncio.run(add())
-        assert store.get(("key", 0)) == REPLY
+        assert store.find_reply(("key", 0)) == REPLY
 
 
 def test_what_is_no_store_is_refused(tmp_path):
@@ -115,18 +115,18 @@ def test_a_stored_reply_with_half_a_surrogate_pair_can_be_used(tmp_path):
         broken = json.dumps({"text": "done \ud83d"})
         database.execute("UPDATE replies SET reply = ?", (broken,))
     with Store(tmp_path / "store.sqlite", ".") as store:
-        assert store.get(("key", 0)).text == "done \ufffd"
+        assert store.find_reply(("key", 0)).text == "done \ufffd"
 
 
 def test_an_attempt_counts_as_lost_until_it_is_removed(tmp_path):
     async def attempt():
         number = store.add_attempt("t", Spent(usd=2.0, tokens=9))
-        await store.write()
-        assert store.lost() == Spent(usd=2.0, tokens=9)
+        await store.write_queued()
+        assert store.sum_lost() == Spent(usd=2.0, tokens=9)
         store.add_reply(("key", 0), REPLY, teacher="t", spent=Spent(usd=0.5, tokens=7))
         store.remove_attempt(number)
-        await store.write()
-        assert (store.spent(), store.lost()) == (Spent(usd=0.5, tokens=7), Spent())
+        await store.write_queued()
+        assert (store.sum_spent(), store.sum_lost()) == (Spent(usd=0.5, tokens=7), Spent())
 
     with Store(tmp_path / "store.sqlite", ".") as store:
         asyncio.run(attempt())
@@ -135,7 +135,7 @@ def test_an_attempt_counts_as_lost_until_it_is_removed(tmp_path):
 def test_a_row_that_cannot_be_stored_is_an_error_and_not_a_hang(tmp_path):
     async def add():
         store.add_reply(("key", 0), REPLY, teacher="t", spent=Spent(tokens=2**70))
-        await asyncio.wait_for(store.write(), 10)
+        await asyncio.wait_for(store.write_queued(), 10)
 
     with Store(tmp_path / "store.sqlite", ".") as store, pytest.raises(OverflowError):
         asyncio.run(add())

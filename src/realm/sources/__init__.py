@@ -19,6 +19,7 @@ _CUT = {"length", "max_tokens", "max_output_tokens", "model_length", "content_fi
 class Request:
     """One sample of one prompt.
 
+    >>> from realm.core.records import Problem
     >>> problem = Problem(id="p1", split="train", question="1 + 1?", answer=2)
     >>> prompt = {"role": "user", "content": "1 + 1?"}
     >>> Request(problem=problem, kind="unguided", sample=0, messages=(prompt,)).key
@@ -63,6 +64,12 @@ class Reply:
     def is_cut(self) -> bool:
         """Whether the reply was cut off, so that it states no answer."""
         return (self.finish_reason or "").lower() in _CUT
+
+    @property
+    def usage(self) -> dict[str, int]:
+        """Return the token counts that are known."""
+        counts = {"prompt_tokens": self.prompt_tokens, "completion_tokens": self.completion_tokens}
+        return {name: count for name, count in counts.items() if count is not None}
 
     @property
     def chain(self) -> str:

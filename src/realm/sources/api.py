@@ -119,45 +119,43 @@ class ApiTeacher(Teacher):
         cause = error.__cause__ or error
         address = urlsplit(self._url)
         proxy = getproxies().get(address.scheme)
-        through = ""
+        where = self._url
         if proxy and not proxy_bypass(address.hostname or ""):
+            # What stands before an @ in the address of a proxy is a password.
             shown = proxy.rpartition("@")[2]
-            through = f" through the proxy {shown} (environment variable {address.scheme}_proxy)"
-        said = f"{type(cause).__name__} at {self._url}{through}: {str(cause) or error}"
+            where += f" through the proxy {shown} (environment variable {address.scheme}_proxy)"
+        said = f"{type(cause).__name__} at {where}: {str(cause) or error}"
         return _quote(f"{self._attempts} attempts, the last: {said}")
 
     def _explain_status(self, error: APIStatusError) -> Exception:
         """Return what a status means: try later, a refused request, or something to be done."""
         status = error.status_code
         found = f"HTTP {status}: {_quote(_message_of(error))}"
+        has_no_credit = status == 402 or "insufficient_quota" in (error.code, error.type)
         if status in (400, 413, 422):
             return NoReplyError(f"refused: {found}", is_refused=True)
-        place = f"teacher {self.name!r} at {self._url}: {found}. "
-        if status == 402 or "insufficient_quota" in (error.code, error.type):
-            return RunError(
-                f"{place}The account has no credit left. Top it up and run again; nothing is paid "
-                "twice."
-            )
-        if status in (408, 409, 425, 429) or status >= 500:
+        if not has_no_credit and (status in (408, 409, 425, 429) or status >= 500):
             wait = error.response.headers.get("retry-after")
             hint = f" (it asks to wait: Retry-After: {_quote(wait)})" if wait else ""
             return NoReplyError(f"{self._attempts} attempts, the last: {found}{hint}")
-        if status == 401:
-            name = self._settings.key_env
-            where = f"The key in the environment variable {name} was not accepted"
-            return ConfigError(
-                f"{place}{where if name else 'It wants a key, and key_env is null'}. Check the "
-                "key, key_env, and that base_url is the address of its provider."
+        key, model = self._settings.key_env, repr(self._settings.model)
+        cure = f"A retry would not help. Check what the account and the model {model} allow."
+        kind: type[Exception] = ModelError
+        if has_no_credit:
+            cure = "The account has no credit left. Top it up and run again; nothing is paid twice."
+            kind = RunError
+        elif status == 401:
+            why = f"The key in the environment variable {key} was not accepted"
+            why = why if key else "It wants a key, and key_env is null"
+            cure = f"{why}. Check the key, key_env, and that base_url is the provider's address."
+            kind = ConfigError
+        elif status in (404, 405):
+            cure = (
+                f"There is no such model or address. Check model ({model}) and base_url, which for "
+                "most servers ends in /v1."
             )
-        if status in (404, 405):
-            return ConfigError(
-                f"{place}There is no such model or address. Check model "
-                f"({self._settings.model!r}) and base_url, which for most servers ends in /v1."
-            )
-        return ModelError(
-            f"{place}A retry would not help. Check what the account and the model "
-            f"{self._settings.model!r} allow."
-        )
+            kind = ConfigError
+        return kind(f"teacher {self.name!r} at {self._url}: {found}. {cure}")
 
 
 def request_fields(settings: Settings) -> dict[str, Any]:

@@ -80,7 +80,7 @@ class Collector:
         self.stopped: str | None = None
         """Why nothing more is asked."""
         self.is_interrupted = False
-        spent = store.spent() + store.lost()
+        spent = store.sum_spent() + store.sum_lost()
         self.budget = Budget(usd=settings.budget_usd, tokens=settings.budget_tokens, spent=spent)
         self.places = asyncio.Semaphore(settings.concurrency)
         self.in_flight: set[asyncio.Task[None] | None] = set()
@@ -89,20 +89,20 @@ class Collector:
         limit = settings.total_seconds
         self._deadline = None if limit is None else time.monotonic() + limit
 
-    async def collect(self, asked: Sequence[tuple[Teacher, Sequence[Request]]]) -> None:
+    async def collect_replies(self, asked: Sequence[tuple[Teacher, Sequence[Request]]]) -> None:
         """Get a reply to every request, from the store or from its teacher, in the order given."""
         todo = [self._split_calls(teacher, requests) for teacher, requests in asked]
         # Teachers take turns, so that a budget that runs out cuts all of them alike.
         calls = (call for turn in zip_longest(*todo) for call in turn if call is not None)
         # Twice as many as may be in flight, so that a pause before a retry leaves no place empty.
         num_workers = 2 * self.settings.concurrency
-        self._workers = {asyncio.create_task(self._work(calls)) for _ in range(num_workers)}
+        self._workers = {asyncio.create_task(self._make_calls(calls)) for _ in range(num_workers)}
         try:
-            await self._finish()
+            await self._await_workers()
         finally:
-            await self.store.write()
+            await self.store.write_queued()
 
-    def stop(self, reason: str) -> None:
+    def stop_asking(self, reason: str) -> None:
         """Send nothing more. What is in flight is paid for, and may finish."""
         self.stopped = self.stopped or reason
         for worker in self._workers - self.in_flight:
@@ -132,7 +132,7 @@ class Collector:
         slots: Slots = {}
         for request in requests:
             slot = _slot_of(teacher, request)
-            reply = None if teacher.fields is None else self.store.get(slot)
+            reply = None if teacher.fields is None else self.store.find_reply(slot)
             if reply is None:
                 slots.setdefault(slot, []).append(request)
             else:
@@ -143,7 +143,7 @@ class Collector:
         batches = (dict(order[start : start + size]) for start in range(0, len(order), size))
         return [_Call(self, teacher, batch) for batch in batches]
 
-    async def _work(self, calls: Iterator[_Call]) -> None:
+    async def _make_calls(self, calls: Iterator[_Call]) -> None:
         """Make one call after the other; all workers share `calls`."""
         for call in calls:
             if self.stopped:
@@ -154,10 +154,10 @@ class Collector:
                 call.leave_out(failure)
             else:
                 call.keep_replies(replies)
-                await self.store.write()
+                await self.store.write_queued()
             self.note_progress(sum(map(len, call.slots.values())))
 
-    async def _finish(self) -> None:
+    async def _await_workers(self) -> None:
         """Wait for the workers, up to the time limit; Ctrl-C lets requests in flight finish."""
         limit = None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
         try:
@@ -167,7 +167,7 @@ class Collector:
         except asyncio.CancelledError:
             # `asyncio.run` cancels this task at the first Ctrl-C, and everything at the second.
             self.is_interrupted = True
-            self.stop("interrupted")
+            self.stop_asking("interrupted")
             count = len(self.in_flight)
             logger.warning("finishing %d requests in flight; Ctrl-C again drops them", count)
             _, pending = await asyncio.wait(self._workers)
@@ -210,7 +210,7 @@ class _Call:
             attempt = Attempt()
             collector.in_flight.add(task)
             try:
-                await collector.store.write()
+                await collector.store.write_queued()
                 self._count_attempt()
                 yield attempt
             finally:
@@ -279,7 +279,7 @@ class _Call:
         try:
             await self.collector.budget.reserve(worst)
         except BudgetReachedError as reached:
-            self.collector.stop(str(reached))
+            self.collector.stop_asking(str(reached))
             raise asyncio.CancelledError from None
 
     def _count_attempt(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from realm.core.errors import ModelError
 from realm.method.thoughts import split_thoughts
@@ -11,19 +11,19 @@ from realm.sources import Attempts, Reply, Request, Teacher
 from realm.sources.store import hash_request
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from realm.config.teachers import LocalTeacher as Settings
+
+    Completion = tuple[str, str | None, int, int]
+    """Text, finish reason, prompt tokens and completion tokens."""
+    Complete = Callable[[Sequence[Request], int], list[Completion]]
+    """Completes a batch of requests with a seed."""
 
 # Prompt and new tokens of one batch of Transformers together.
 BATCH_TOKENS = 16384
 # Requests in one call. What one call has answered is stored together; vLLM schedules by itself.
 BATCH_SIZES = {"transformers": 32, "vllm": 512}
-
-
-class _Engine(Protocol):
-    def complete(self, requests: Sequence[Request], seed: int) -> list[Reply | None]:
-        """Return a reply for each request."""
 
 
 class LocalTeacher(Teacher):
@@ -46,7 +46,7 @@ class LocalTeacher(Teacher):
         }
         self.batch_size = BATCH_SIZES[settings.engine]
         self._settings, self._model = settings, model
-        self._engine: _Engine | None = None
+        self._complete: Complete | None = None
         self._turn = asyncio.Lock()
 
     async def ask(self, requests: Sequence[Request], attempts: Attempts) -> list[Reply | None]:
@@ -56,93 +56,82 @@ class LocalTeacher(Teacher):
         seed = int(hash_request(fields, first.messages)[:8], 16)
         # One call at a time: a call is a whole batch.
         async with self._turn, attempts() as attempt:
-            replies = await asyncio.to_thread(self._complete, requests, seed)
+            replies = await asyncio.to_thread(self._complete_all, requests, seed)
             attempt.outcome = "answered"
         return replies
 
     async def close(self) -> None:
         """Release the model."""
-        self._engine = None
+        self._complete = None
 
-    def _complete(self, requests: Sequence[Request], seed: int) -> list[Reply | None]:
-        if self._engine is None:
-            engine = _Vllm if self._settings.engine == "vllm" else _Transformers
-            self._engine = engine(self._model, self._settings)
-        return self._engine.complete(requests, seed)
+    def _complete_all(self, requests: Sequence[Request], seed: int) -> list[Reply | None]:
+        if self._complete is None:
+            load = _load_vllm if self._settings.engine == "vllm" else _load_transformers
+            self._complete = load(self._model, self._settings)
+        replies: list[Reply | None] = []
+        for text, finish, num_prompt, num_completion in self._complete(requests, seed):
+            reasoning, text = split_thoughts(text)
+            reply = Reply(
+                text=text,
+                reasoning=reasoning,
+                finish_reason=finish,
+                prompt_tokens=num_prompt,
+                completion_tokens=num_completion,
+            )
+            replies.append(reply)
+        return replies
 
 
-class _Transformers:
-    def __init__(self, model: str, settings: Settings) -> None:
-        from realm.policy import Policy
+def _load_transformers(model: str, settings: Settings) -> Complete:
+    from realm.policy import Policy
 
-        self.policy, self.settings = Policy(model), settings
+    policy = Policy(model)
 
-    def complete(self, requests: Sequence[Request], seed: int) -> list[Reply | None]:
-        limit, temperature = self.settings.max_tokens, self.settings.temperature
-        completions = self.policy.generate(
-            [self._render(request) for request in requests],
+    def complete(requests: Sequence[Request], seed: int) -> list[Completion]:
+        prompts = []
+        for request in requests:
+            *system, user = [message["content"] for message in request.messages]
+            prompts.append(policy.render(user, system[0] if system else None))
+        limit, temperature = settings.max_tokens, settings.temperature
+        completions = policy.generate(
+            prompts,
             max_new_tokens=limit,
             batch_tokens=BATCH_TOKENS,
             seed=seed,
             temperature=1.0 if temperature is None else temperature,
         )
+        ends = ["length" if done.num_tokens >= limit else "stop" for done in completions]
         return [
-            _make_reply(
-                done.text,
-                "length" if done.num_tokens >= limit else "stop",
-                done.prompt_tokens,
-                done.num_tokens,
-            )
-            for done in completions
+            (done.text, end, done.prompt_tokens, done.num_tokens)
+            for done, end in zip(completions, ends, strict=True)
         ]
 
-    def _render(self, request: Request) -> str:
-        *system, user = [message["content"] for message in request.messages]
-        return self.policy.render(user, system[0] if system else None)
+    return complete
 
 
-class _Vllm:
-    def __init__(self, model: str, settings: Settings) -> None:
-        try:
-            from vllm import LLM
-        except ImportError:
-            raise ModelError(
-                f"teacher {settings.name!r}: engine: vllm, and the package vllm is not installed "
-                "here. Install it (pip install vllm; it needs a GPU and brings its own torch), "
-                "serve the model elsewhere with `vllm serve` and use kind: api, or set engine: "
-                "transformers."
-            ) from None
-        self.model, self.settings = LLM(model=model), settings
+def _load_vllm(model: str, settings: Settings) -> Complete:
+    try:
+        from vllm import LLM, SamplingParams
+    except ImportError:
+        raise ModelError(
+            f"teacher {settings.name!r}: engine: vllm, and the package vllm is not installed here. "
+            "Install it (pip install vllm; it needs a GPU and brings its own torch), serve the "
+            "model elsewhere with `vllm serve` and use kind: api, or set engine: transformers."
+        ) from None
+    llm = LLM(model=model)
+    options: dict[str, Any] = {"max_tokens": settings.max_tokens}
+    if settings.temperature is not None:
+        options["temperature"] = settings.temperature
 
-    def complete(self, requests: Sequence[Request], seed: int) -> list[Reply | None]:
-        from vllm import SamplingParams
-
-        options: dict[str, Any] = {"max_tokens": self.settings.max_tokens}
-        if self.settings.temperature is not None:
-            options["temperature"] = self.settings.temperature
+    def complete(requests: Sequence[Request], seed: int) -> list[Completion]:
         # A seed for each: vLLM draws the same sample for all requests that share one.
         sampling = [SamplingParams(seed=seed + n, **options) for n in range(len(requests))]
         conversations = [list(request.messages) for request in requests]
-        outputs = self.model.chat(conversations, sampling, use_tqdm=False)
+        outputs = llm.chat(conversations, sampling, use_tqdm=False)
+        first = [output.outputs[0] for output in outputs]
         return [
-            _make_reply(
-                output.outputs[0].text,
-                output.outputs[0].finish_reason,
-                len(output.prompt_token_ids),
-                len(output.outputs[0].token_ids),
-            )
-            for output in outputs
+            (done.text, done.finish_reason, len(output.prompt_token_ids), len(done.token_ids))
+            for output, done in zip(outputs, first, strict=True)
         ]
 
-
-def _make_reply(
-    text: str, finish_reason: str | None, prompt_tokens: int, completion_tokens: int
-) -> Reply:
-    reasoning, text = split_thoughts(text)
-    return Reply(
-        text=text,
-        reasoning=reasoning,
-        finish_reason=finish_reason,
-        prompt_tokens=prompt_tokens,
-        completion_tokens=completion_tokens,
-    )
+    return complete

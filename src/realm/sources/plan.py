@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from realm.core.errors import RunError
@@ -23,8 +23,6 @@ from realm.sources.store import Store, hash_request
 from realm.verify.judge import judge_all
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from realm.config.routes import CollectedRoutes
     from realm.config.teachers import TeacherSettings
     from realm.run import Run
@@ -49,7 +47,7 @@ def collect_routes(run: Run, problems: Sequence[Problem]) -> list[Route]:
     """
     settings = _get_settings(run)
     writer = PromptWriter(settings, run.domain, run.config.resolve)
-    asked = _plan_all(run, problems, writer)
+    asked = _plan_teachers(run, problems, writer)
     for teacher, _ in asked:
         teacher.open()
     num_requests = sum(len(requests) for _, requests in asked)
@@ -57,40 +55,44 @@ def collect_routes(run: Run, problems: Sequence[Problem]) -> list[Route]:
         collector = Collector(store, settings, on_progress)
         routes = asyncio.run(_ask_and_label(collector, asked, run.domain.verifier, writer))
         # All that this run ever paid: a killed command could not record its share.
-        run.spend(store.spent().usd)
+        run.spend(store.sum_spent().usd)
     if collector.is_interrupted:
         count = sum(map(len, collector.replies.values()))
         logger.info("%d answers are stored in %s; they are not paid for again.", count, store.path)
         raise KeyboardInterrupt
+    figures = make_figures(routes, collector.stats)
     stopped = {"stopped": collector.stopped} if collector.stopped else {}
-    run.record_figures(make_figures(routes, collector.stats) | stopped)
-    for line in _describe(routes, collector):
+    run.record_figures(figures | stopped)
+    for line in _describe_result(figures["teachers"], collector):
         logger.info(line)
     if not routes:
-        raise RunError(
-            f"no teacher gave an answer: {collector.stopped or 'see above'}. There is nothing to "
-            "go on with."
-        )
-    return sort_routes(routes, problems, [teacher.name for teacher, _ in asked])
+        reason = collector.stopped or "see above"
+        raise RunError(f"no teacher gave an answer: {reason}. There is nothing to go on with.")
+    place = {problem.id: number for number, problem in enumerate(problems)}
+    names = [teacher.name for teacher, _ in asked]
+    # A stable sort: samples keep the order of the requests.
+    routes.sort(key=lambda route: (not route.guided, route.rationalized))
+    return sorted(routes, key=lambda route: (place[route.problem_id], names.index(route.source)))
 
 
 def estimate_cost(run: Run) -> str:
     """Return what asking the teachers would take, less what is stored. Nothing is sent."""
-    settings, problems = _get_settings(run), run.domain.problems(run.config.seed)
+    settings = _get_settings(run)
     writer = PromptWriter(settings, run.domain, run.config.resolve)
-    with _open_store(run) if _store_path(run).exists() else nullcontext() as store:
-        asked = _plan_all(run, problems, writer)
+    asked = _plan_teachers(run, run.domain.problems(run.config.seed), writer)
+    with _open_store(run, create=False) as store:
         rows = [
-            _estimate(teacher, requests, store, rationalizes=settings.rationalize)
+            _estimate_teacher(teacher, requests, store, rationalizes=settings.rationalize)
             for teacher, requests in asked
         ]
-        spent, lost = (store.spent(), store.lost()) if store else (Spent(), Spent())
+        spent, lost = store.sum_spent(), store.sum_lost()
     low, high = sum(row[1] for row in rows), sum(row[2] for row in rows)
     total = f"all together ${low:,.2f} to ${high:,.2f}, retries not counted; nothing is sent"
     lines = [*(row[0] for row in rows), total]
     if spent.tokens or lost.tokens:
-        so_far = f"spent so far: ${spent.usd:,.2f}, {spent.tokens:,} tokens"
-        lines.append(f"{so_far}; {_at_most(lost)}" if lost.tokens else so_far)
+        lines.append(f"spent so far: ${spent.usd:,.2f}, {spent.tokens:,} tokens")
+    if lost.tokens:
+        lines.append(_describe_lost(lost))
     return "\n".join("  " + line for line in lines)
 
 
@@ -106,11 +108,11 @@ def plan_requests(
     others = [problem for problem in problems if problem.split != "train"]
     for sample in range(max(teacher.guided, teacher.routes, teacher.eval_routes)):
         for problem in train if sample < teacher.guided else ():
-            yield writer.write(problem, "guided", sample)
+            yield writer.write_request(problem, "guided", sample)
         for problem in train if sample < teacher.routes else ():
-            yield writer.write(problem, "unguided", sample)
+            yield writer.write_request(problem, "unguided", sample)
         for problem in others if sample < teacher.eval_routes else ():
-            yield writer.write(problem, "unguided", sample)
+            yield writer.write_request(problem, "unguided", sample)
 
 
 def label_replies(
@@ -125,13 +127,8 @@ def label_replies(
         golds=[request.problem.answer for request in requests],
         verifier=verifier,
     )
-    routes = []
-    for request, reply, judgement in zip(requests, replies, judged, strict=True):
-        counts = {
-            "prompt_tokens": reply.prompt_tokens,
-            "completion_tokens": reply.completion_tokens,
-        }
-        route = Route(
+    return [
+        Route(
             problem_id=request.problem.id,
             source=source,
             text=reply.chain,
@@ -140,25 +137,11 @@ def label_replies(
             guided=request.kind != "unguided",
             rationalized=request.kind == "rationalized",
             guide=request.guide,
-            usage={name: count for name, count in counts.items() if count is not None},
+            usage=reply.usage,
             cost_usd=reply.cost_usd,
         )
-        routes.append(route)
-    return routes
-
-
-def sort_routes(
-    routes: Sequence[Route], problems: Sequence[Problem], names: Sequence[str]
-) -> list[Route]:
-    """Return the routes by problem, teacher and kind; samples keep the order of the requests."""
-    problem_rank = {problem.id: rank for rank, problem in enumerate(problems)}
-    teacher_rank = {name: rank for rank, name in enumerate(names)}
-
-    def find_rank(route: Route) -> tuple[int, int, bool, bool]:
-        ranks = problem_rank[route.problem_id], teacher_rank[route.source]
-        return *ranks, not route.guided, route.rationalized
-
-    return sorted(routes, key=find_rank)
+        for request, reply, judgement in zip(requests, replies, judged, strict=True)
+    ]
 
 
 def load_teacher(settings: TeacherSettings, run: Run) -> Teacher:
@@ -180,7 +163,7 @@ def load_teacher(settings: TeacherSettings, run: Run) -> Teacher:
     return ScriptedTeacher(settings, run.domain, config.seed)
 
 
-def _plan_all(run: Run, problems: Sequence[Problem], writer: PromptWriter) -> Asked:
+def _plan_teachers(run: Run, problems: Sequence[Problem], writer: PromptWriter) -> Asked:
     """Return all teachers, each with what it is asked."""
     return [
         (load_teacher(settings, run), list(plan_requests(problems, settings, writer)))
@@ -193,14 +176,14 @@ async def _ask_and_label(
 ) -> list[Route]:
     """Ask and label; with `routes.rationalize` show the answer where no guided chain is right."""
     try:
-        await collector.collect(asked)
+        await collector.collect_replies(asked)
         routes = _label_all(collector, asked, verifier)
         if collector.settings.rationalize and not collector.is_interrupted:
             again: Asked = [
                 (teacher, _rationalize(teacher, requests, routes, writer))
                 for teacher, requests in asked
             ]
-            await collector.collect(again)
+            await collector.collect_replies(again)
             routes += _label_all(collector, again, verifier)
         return routes
     finally:
@@ -229,7 +212,7 @@ def _rationalize(
             is_solved[route.problem_id] = known or route.correct is True
     problems = {request.problem.id: request.problem for request in requests}
     unsolved = [identity for identity, solved in is_solved.items() if not solved]
-    return [writer.write(problems[identity], "rationalized", 0) for identity in unsolved]
+    return [writer.write_request(problems[identity], "rationalized", 0) for identity in unsolved]
 
 
 def _get_settings(run: Run) -> CollectedRoutes:
@@ -237,25 +220,24 @@ def _get_settings(run: Run) -> CollectedRoutes:
     return run.config.routes
 
 
-def _store_path(run: Run) -> Path:
-    store = _get_settings(run).store
-    return run.config.resolve(store) if store else run.path("teacher.sqlite")
-
-
-def _open_store(run: Run) -> Store:
-    """Return the store. It knows a run by its path from the store, which survives moving both."""
-    path = _store_path(run)
+def _open_store(run: Run, *, create: bool = True) -> Store:
+    """Return the store, or an empty one in memory if there is none and none is to be created."""
+    name = _get_settings(run).store
+    path = run.config.resolve(name) if name else run.path("teacher.sqlite")
+    if not (create or path.exists()):
+        return Store(Path(":memory:"), "")
+    # A store knows a run by its path from the store, which survives moving both.
     return Store(path, os.path.relpath(run.folder, path.parent))
 
 
-def _estimate(
-    teacher: Teacher, requests: Sequence[Request], store: Store | None, *, rationalizes: bool
+def _estimate_teacher(
+    teacher: Teacher, requests: Sequence[Request], store: Store, *, rationalizes: bool
 ) -> tuple[str, float, float]:
     """Return a line about one teacher, and the range of its cost in dollars."""
     if teacher.fields is None:
         return f"{teacher.name}: {len(requests):,} replies, free", 0.0, 0.0
     slots = {(hash_request(teacher.fields, one.messages), one.sample): one for one in requests}
-    todo = [one for slot, one in slots.items() if store is None or store.get(slot) is None]
+    todo = [one for slot, one in slots.items() if store.find_reply(slot) is None]
     guided = {one.problem.id: one for one in requests if one.kind == "guided"}
     # A rationalized prompt is about as long as the guided one of the same problem.
     again = list(guided.values()) if rationalizes else []
@@ -313,10 +295,10 @@ def _summarize(routes: Sequence[Route], stats: Sequence[TeacherStats]) -> dict[s
     }
 
 
-def _describe(routes: Sequence[Route], collector: Collector) -> list[str]:
+def _describe_result(rows: Mapping[str, Any], collector: Collector) -> list[str]:
     """Return what each teacher's answers are worth and cost, what is missing, and how to get it."""
     lines = []
-    for name, row in make_figures(routes, collector.stats)["teachers"].items():
+    for name, row in rows.items():
         cost = "" if row["cost_usd"] is None else f", ${row['cost_usd']:,.2f}"
         for kind in ("positive", "negative"):
             each = row[f"cost_per_{kind}_usd"]
@@ -329,7 +311,7 @@ def _describe(routes: Sequence[Route], collector: Collector) -> list[str]:
         )
     lost = sum((stats.lost for stats in collector.stats.values()), Spent())
     if lost.tokens:
-        lines.append(_at_most(lost))
+        lines.append(_describe_lost(lost))
     if collector.stopped:
         lines.append(
             f"Stopped: {collector.stopped}. The routes are what is there. For the rest raise the "
@@ -341,8 +323,6 @@ def _describe(routes: Sequence[Route], collector: Collector) -> list[str]:
     return lines
 
 
-def _at_most(lost: Spent) -> str:
-    return (
-        f"calls that broke off may have been charged as well, ${lost.usd:,.2f} and "
-        f"{lost.tokens:,} tokens at most"
-    )
+def _describe_lost(lost: Spent) -> str:
+    cost = f"${lost.usd:,.2f} and {lost.tokens:,} tokens at most"
+    return f"calls that broke off may have been charged as well, {cost}"

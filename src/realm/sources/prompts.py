@@ -94,7 +94,7 @@ class PromptWriter:
         )
         self._guides: dict[str, tuple[str, tuple[str, ...]]] = {}
 
-    def write(self, problem: Problem, kind: Any, sample: int) -> Request:
+    def write_request(self, problem: Problem, kind: Any, sample: int) -> Request:
         """Return the request for one sample of a prompt of `kind`."""
         values = {"question": problem.question, "form": self.form}
         guide, units = ("", ()) if kind == "unguided" else self._cut_guide(problem)

@@ -86,22 +86,22 @@ class Store:
         with self._connection_lock:
             self._database.close()
 
-    def get(self, slot: Slot) -> Reply | None:
+    def find_reply(self, slot: Slot) -> Reply | None:
         """Return the stored reply, or `None`."""
         query = "SELECT reply FROM replies WHERE request = ? AND sample = ?"
         row = self._database.execute(query, slot).fetchone()
         return Reply(**json.loads(row[0])) if row else None
 
-    def spent(self) -> Spent:
+    def sum_spent(self) -> Spent:
         """Return what this run has paid for replies so far."""
         return self._sum("replies")
 
-    def lost(self) -> Spent:
+    def sum_lost(self) -> Spent:
         """Return what attempts of this run without a reply may have cost."""
         return self._sum("lost")
 
     def add_reply(self, slot: Slot, reply: Reply, *, teacher: str, spent: Spent) -> None:
-        """Queue a reply; `write` puts it on disk."""
+        """Queue a reply; `write_queued` puts it on disk."""
         values = {key: value for key, value in asdict(reply).items() if value not in (None, "")}
         text = json.dumps(values | {"text": reply.text})
         self._waiting.append(
@@ -122,7 +122,7 @@ class Store:
         """Queue the removal of an attempt whose cost is known."""
         self._waiting.append(("DELETE FROM lost WHERE rowid = ?", (number,)))
 
-    async def write(self) -> None:
+    async def write_queued(self) -> None:
         """Put all that is queued on disk. Whoever comes first writes for all who wait."""
         async with self._turn:
             if self._waiting:
