@@ -179,8 +179,8 @@ def test_results_answer_by_method_and_mode(make_run, monkeypatch):
     assert str(found).endswith("] points, realm is better")
     with pytest.raises(RunError, match="relm autonomous was not measured on test. Measured: base"):
         results.accuracy("relm")
-    with pytest.raises(RunError, match="base - realm, autonomous, was not compared on test"):
-        results.difference("base", "realm")
+    with pytest.raises(RunError, match="base - distilled, assisted, was not compared on test"):
+        results.difference("base", "distilled", mode="assisted")
 
 
 def test_an_undecided_answer_is_kept_counted_and_not_right(make_run, monkeypatch, capsys):

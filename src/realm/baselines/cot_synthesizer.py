@@ -62,15 +62,7 @@ def make_synthesis_rows(
     """Return `count` rows: problem after problem, each time with candidates drawn anew.
 
     The synthesis is one of the problem's right chains, and never among the candidates. The prompt
-    is `prompt.assisted`, which a synthesizer has of its own.
-
-    Args:
-        problems: The training problems by id.
-        routes: All routes.
-        count: Number of rows.
-        config: The settings.
-        verifier: Renders answers.
-        opening: Text that each completion begins with.
+    is `prompt.assisted`, which this method replaces by its own. `opening` begins each completion.
     """
     bank = select_training_routes(routes, config.routes.held_out, problems)
     syntheses = _collect_syntheses(routes, bank, problems, config)

@@ -37,42 +37,46 @@ Instructor = Callable[[Problem, Any, random.Random], Exercise | None]
 
 def run_instructors(run: Run) -> None:
     """Train RUN/distilled on exercises written from its errors, and write RUN/model."""
+    config, rollouts = run.config, count_further_completions(run)
+    num_asked, errors = _find_errors(run, rollouts)
+    problems = read_problems(run.path("problems.jsonl"))
+    known = {problem.question for problem in problems}
+    instructor = load_instructor(run, problems)
+    exercises = list(write_exercises(errors, instructor, rollouts, known, seed=config.seed))
+    counts = {"rollouts": num_asked, "errors": len(errors), "items": len(exercises)}
+    logger.info("LLMs-as-Instructors: %s; the items are taught.", counts)
+    run.record_figures(counts)
+    opening = get_completion_opening(run)
+    rows = []
+    for problem, (question, chain, answer) in exercises:
+        alone = RouteSet(problem_id=problem.id)
+        row = {
+            "problem_id": problem.id,
+            "prompt": render_prompt(question, alone, autonomous=config.prompt.autonomous),
+            "completion": opening + render_reasoning(chain, answer),
+            "route": "instructor",
+        }
+        rows.append(row)
+    train_further(run, "instructors", rows, "LLMs-as-Instructors (arXiv 2407.00497)")
+
+
+def _find_errors(run: Run, count: int) -> tuple[int, list[tuple[Problem, Any]]]:
+    """Return how many problems the student was asked, and (problem, answer) of those it got wrong.
+
+    An undecided answer is not an error: nobody knows that it is wrong.
+    """
     from realm.train.rl import select_rl_problems
 
-    config, rollouts = run.config, count_further_completions(run)
-    prompts = [make_prompt(one, config) for one in select_rl_problems(run)[:rollouts]]
-    policy, file = (
-        LazyPolicy(run.path("distilled"), config),
-        run.work("instructors") / "answers.jsonl",
-    )
+    prompts = [make_prompt(problem, run.config) for problem in select_rl_problems(run)[:count]]
+    policy = LazyPolicy(run.path("distilled"), run.config)
+    file = run.work("instructors") / "answers.jsonl"
     groups = sample_and_judge(run, policy, prompts, file, mode="instructors")
     errors = [
         (prompt.problem, answer.judged.answer)
         for prompt, [answer] in zip(prompts, groups, strict=True)
         if answer.judged.correct is False
     ]
-    problems = read_problems(run.path("problems.jsonl"))
-    known = {problem.question for problem in problems}
-    instructor = load_instructor(run, problems)
-    exercises = list(write_exercises(errors, instructor, rollouts, known, seed=config.seed))
-    logger.info(
-        "LLMs-as-Instructors: %d errors on %d problems; %d new problems are taught.",
-        len(errors), len(prompts), len(exercises),
-    )  # fmt: skip
-    run.record_figures({"rollouts": len(prompts), "errors": len(errors), "items": len(exercises)})
-    opening = get_completion_opening(run)
-    rows = [
-        {
-            "problem_id": problem.id,
-            "prompt": render_prompt(
-                question, RouteSet(problem_id=problem.id), autonomous=config.prompt.autonomous
-            ),
-            "completion": opening + render_reasoning(chain, answer),
-            "route": "instructor",
-        }
-        for problem, (question, chain, answer) in exercises
-    ]
-    train_further(run, "instructors", rows, "LLMs-as-Instructors (arXiv 2407.00497)")
+    return len(prompts), errors
 
 
 def write_exercises(
