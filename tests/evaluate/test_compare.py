@@ -153,6 +153,17 @@ def test_a_second_call_does_nothing_and_a_changed_setting_only_what_depends_on_i
     assert other.count("up to date") == 6 and other.count("would run: train") == 2
 
 
+def test_a_dry_run_loads_no_deep_learning_library(finished):
+    config, *_ = finished
+    code = (
+        "import sys; from realm.cli import app\n"
+        f"app(['compare', {str(config)!r}, '--dry-run'], standalone_mode=False)\n"
+        "print(sorted({'torch', 'transformers', 'trl', 'datasets'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]" and "realm-8" in done.stdout
+
+
 def test_time_left_goes_by_cells_of_the_same_method():
     class Cell:
         def __init__(self, name: str, seconds: float) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
@@ -16,27 +16,18 @@ from realm.evaluate.report.words import label
 if TYPE_CHECKING:
     from realm.evaluate.results import Results
 
+BLUE, ORANGE, GREY, SLATE = "#2563eb", "#d97706", "#94a3b8", "#475569"
 COLOURS = {
-    "assisted": "#2563eb",
-    "autonomous": "#d97706",
-    "routes": "#94a3b8",
-    "sampled": "#b45309",
-    "assisted reward": "#2563eb",
-    "autonomous reward": "#d97706",
-    "share of guidance": "#475569",
-    "routes shown (mean)": "#2563eb",
-    "autonomy gap": "#7c3aed",
-    "sound routes": "#0f766e",
-    "flawed routes": "#be185d",
-}
-MORE_COLOURS = [
-    "#0f766e", "#be185d", "#65a30d", "#0891b2", "#7c3aed", "#db2777", "#b91c1c", "#334155",
-]  # fmt: skip
-"""For what `COLOURS` does not name, in the order in which it comes."""
+    "assisted": BLUE, "autonomous": ORANGE, "routes": GREY, "sampled": "#b45309",  # modes
+    "assisted reward": BLUE, "autonomous reward": ORANGE, "autonomy gap": "#7c3aed",  # training
+    "share of guidance": SLATE, "routes shown (mean)": BLUE,
+    "sound routes": "#0f766e", "flawed routes": "#be185d",  # verdicts
+}  # fmt: skip
 COLOURING = {
     "color": "series",
     "color_discrete_map": COLOURS,
-    "color_discrete_sequence": MORE_COLOURS,
+    # For the series that COLOURS does not name: other modes, the buckets of the gated fade.
+    "color_discrete_sequence": ["#0f766e", "#be185d", "#65a30d", "#0891b2", "#7c3aed", "#db2777"],
 }
 
 
@@ -51,7 +42,7 @@ def draw_accuracies(results: Results) -> str:
             _make_point(f"{row.source}: {row.method}", row.method, row.accuracy, row.ci95)
             for row in results.evaluations
         ]
-        return _draw_intervals(points, "accuracy", [0, 101])
+        return _draw_intervals(points, "accuracy", [0, 101])  # 101: a point at 100% is whole
     points = []
     for row in sort_evaluations(rows):
         name = label(row) if row.mode in ("routes", "sampled") else f"{row.method}, {row.mode}"
@@ -81,7 +72,7 @@ def _choose_view(results: Results) -> list[float]:
     rows = results.list_rows("test")
     trained = [row for row in rows if row.method != "base"] or rows
     lowest, highest = min(row.ci95[0] for row in trained), max(row.ci95[1] for row in rows)
-    return [100 * lowest - 3, 100 * highest + 3]
+    return [100 * lowest - 3, 100 * highest + 3]  # three points of air on either side
 
 
 def _make_point(
@@ -107,15 +98,22 @@ def _draw_intervals(
     axes = {"x": "value", "y": "name", "error_x": "plus", "error_x_minus": "minus"}
     figure = px.scatter(table, **axes, **COLOURING)
     figure.update_traces(marker_size=9, error_x={"thickness": 1.5, "width": 3})
-    seeds = [(value, point["name"]) for point in points for value in point["seeds"]]
-    if len(seeds) > len(points):
-        _add_faint(figure, seeds)
+    for point in points:
+        if len(point["seeds"]) > 1:  # with one seed the point itself is that of the seed
+            figure.add_scatter(
+                x=point["seeds"],
+                y=[point["name"]] * len(point["seeds"]),
+                mode="markers",
+                marker={"color": SLATE, "size": 4, "opacity": 0.35},
+                showlegend=False,
+                hoverinfo="skip",
+            )
     names = list(dict.fromkeys(point["name"] for point in points))[::-1]
     figure.update_yaxes(categoryorder="array", categoryarray=names, title_text="", dtick=1)
     if view:
         figure.update_xaxes(ticksuffix="%", range=view, title_text="")
     else:
-        figure.add_vline(x=0, line={"color": "#475569", "width": 1})
+        figure.add_vline(x=0, line={"color": SLATE, "width": 1})
         figure.update_xaxes(title_text="ReaLM minus ablation, points")
     return _render(figure, name, height=120 + 22 * len(names))
 
@@ -145,7 +143,7 @@ def draw_tokens(results: Results) -> str:
             x=[tokens * number / len(curve) for number in range(1, len(curve) + 1)],
             y=[100 * value for value in curve],
             mode="lines",
-            line={"color": "#94a3b8", "width": 1.5, "dash": "dot"},
+            line={"color": GREY, "width": 1.5, "dash": "dot"},
             name=f"{row.method}: majority of n",
             showlegend=False,
         )
@@ -173,7 +171,7 @@ def draw_fade(fade: Sequence[Mapping[str, Any]]) -> str:
     faint.update_traces(showlegend=False, marker_size=4, hoverinfo="skip")
     figure.add_traces(faint.data)
     figure.for_each_annotation(lambda one: one.update(text=one.text.partition("=")[2]))
-    figure.update_yaxes(matches=None, title_text="")
+    figure.update_yaxes(matches=None, title_text="")  # every panel has a unit of its own
     return _render(figure, "fade", height=160 * len(panels) + 80)
 
 
@@ -238,7 +236,7 @@ def draw_lengths(bank: Sequence[Mapping[str, Any]]) -> str:
     figure = go.Figure()
     groups = list(dict.fromkeys(row["group"] for row in bank))
     places = {"lowerfence": "p10", "q1": "p25", "median": "p50", "q3": "p75", "upperfence": "p90"}
-    for group, colour in zip(groups, ("#475569", "#2563eb"), strict=False):
+    for group, colour in zip(groups, (SLATE, BLUE), strict=False):
         rows = [row for row in bank if row["group"] == group][::-1]
         figure.add_box(
             y=[row["source"] for row in rows],
@@ -249,16 +247,9 @@ def draw_lengths(bank: Sequence[Mapping[str, Any]]) -> str:
             line_width=1.5,
             showlegend=len(groups) > 1,
         )
-    figure.update_layout(boxmode="group")
+    figure.update_layout(boxmode="group")  # side by side: a source may write for both groups
     figure.update_xaxes(title_text="words of a route", rangemode="tozero")
     return _render(figure, "lengths", height=110 + 34 * len(bank))
-
-
-def _add_faint(figure: go.Figure, points: Iterable[tuple[float, str]]) -> None:
-    """Draw small points that the legend does not name."""
-    x, y = zip(*points, strict=True)
-    marker = {"color": "#475569", "size": 4, "opacity": 0.35}
-    figure.add_scatter(x=x, y=y, mode="markers", marker=marker, showlegend=False, hoverinfo="skip")
 
 
 def _render(figure: go.Figure, name: str, *, height: int) -> str:
