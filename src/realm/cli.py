@@ -154,7 +154,7 @@ def write_problems(run: Run, dry_run: bool, force: bool) -> None:
     Reads:    the config, and the files that its `domain` names
     Writes:   RUN/problems.jsonl, and RUN/rules.md if the domain has a rule book
     Costs:    seconds
-    Example:  realm data configs/demo.yaml --set domain.settings.train=500
+    Example:  realm data configs/demo.yaml --set domain.settings.sizes.train=500
     """
     do_stage(run, "data", dry_run, force)
 
