@@ -37,10 +37,10 @@ def test_the_example_of_the_docstring() -> None:
 
 
 def test_buckets_give_back_what_they_took_and_are_at_most_a_quarter_padding() -> None:
-    lengths = [1, 40, 3, 17, 0, 200]
+    lengths = [1, 40, 3, 17, 0, 200, 259, 70]
     layout = pack_groups([[1]], [[[2] * (length + 1) for length in lengths]], "cpu")
-    assert len(layout.buckets) == 4
-    packed = torch.randn(2, layout.input_ids.shape[1], 5)
+    assert len(layout.buckets) == 6
+    packed = torch.randn(layout.input_ids.shape[1], 2, 5)
     again = torch.full_like(packed, torch.nan)
     for bucket in layout.buckets:
         shortest = int(bucket.is_real.sum(1).min())

@@ -52,20 +52,21 @@ class PackedAttention:
         self, module: nn.Module, query: Tensor, key: Tensor, value: Tensor, rules: Rules
     ) -> Tensor:
         """Return (1, N, H, D)."""
-        output = _AttendPacked.apply(query[0], key[0], value[0], self.layout, rules)
-        return output.transpose(0, 1)[None]
+        # Models project to (N, heads, D) and give a view of it. Token by token is also the order
+        # in which tokens of a bucket are gathered fastest.
+        by_token = (x[0].transpose(0, 1) for x in (query, key, value))
+        return _AttendPacked.apply(*by_token, self.layout, rules)[None]
 
 
 class _AttendPacked(torch.autograd.Function):
-    """Attention of (H, N, D) over (K, N, D). It saves the output and one number per score row."""
+    """Attention of (N, H, D) over (N, K, D). It saves the output and N * H log-sum-exps."""
 
     @staticmethod
     def forward(
         ctx: Any, query: Tensor, key: Tensor, value: Tensor, layout: Layout, rules: Rules
     ) -> Tensor:
-        repeats = query.shape[0] // key.shape[0]
-        # Laid out as (N, H, D), since the output projection reads it so.
-        output = value.new_empty(query.shape[1], query.shape[0], value.shape[-1]).transpose(0, 1)
+        repeats = query.shape[1] // key.shape[1]
+        output = value.new_empty(*query.shape[:2], value.shape[-1])
         exact = torch.promote_types(query.dtype, torch.float32)
         sums = query.new_empty(query.shape[:2], dtype=exact)
         for bucket in layout.buckets:
@@ -74,15 +75,10 @@ class _AttendPacked(torch.autograd.Function):
             bucket.put(output, found[0])
             bucket.put(sums, found[1])
         for own, seen, positions in _cross_parts(layout, rules, repeats):
-            found = attend(
-                _fold(query[:, own], repeats),
-                key[None, :, seen],
-                value[None, :, seen],
-                rules,
-                positions,
-            )
+            keys, values = (x[seen].transpose(0, 1)[None] for x in (key, value))
+            found = attend(_fold(query[own], repeats), keys, values, rules, positions)
             other = (_unfold(x, repeats) for x in found)
-            output[:, own], sums[:, own] = merge(output[:, own], sums[:, own], *other)
+            output[own], sums[own] = merge(output[own], sums[own], *other)
         ctx.save_for_backward(query, key, value, output, sums)
         ctx.layout, ctx.rules = layout, rules
         return output
@@ -91,7 +87,7 @@ class _AttendPacked(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         query, key, value, output, sums = ctx.saved_tensors
-        layout, rules, repeats = ctx.layout, ctx.rules, query.shape[0] // key.shape[0]
+        layout, rules, repeats = ctx.layout, ctx.rules, query.shape[1] // key.shape[1]
         grads = tuple(torch.empty_like(x) for x in (query, key, value))
         # Each token lies in one bucket, so buckets write and the parts after them add.
         for bucket in layout.buckets:
@@ -103,12 +99,13 @@ class _AttendPacked(torch.autograd.Function):
             for whole, part in zip(grads[1:], found[1:], strict=True):
                 bucket.put(whole, part.unflatten(1, (-1, repeats)).sum(2))
         for own, seen, positions in _cross_parts(layout, rules, repeats):
-            folded = [_fold(x[:, own], repeats) for x in (grad, query, output, sums)]
-            saved = folded[1], key[None, :, seen], value[None, :, seen], folded[2], folded[3]
+            keys, values = (x[seen].transpose(0, 1)[None] for x in (key, value))
+            folded = [_fold(x[own], repeats) for x in (grad, query, output, sums)]
+            saved = folded[1], keys, values, folded[2], folded[3]
             found = attend_backward(folded[0], saved, rules, positions)
-            grads[0][:, own] += _unfold(found[0], repeats)
+            grads[0][own] += _unfold(found[0], repeats)
             for whole, part in zip(grads[1:], found[1:], strict=True):
-                whole[:, seen] += part[0]
+                whole[seen] += part[0].transpose(0, 1)
         return *grads, None, None
 
 
@@ -134,14 +131,14 @@ def _cross_parts(
 
 def _repeat_heads(batch: Tensor, repeats: int) -> Tensor:
     """Return keys or values (S, K, W, D) as (S, H, W, D), a copy for each query head."""
-    return batch.repeat_interleave(repeats, 1)
+    return batch if repeats == 1 else batch.repeat_interleave(repeats, 1)
 
 
 def _fold(packed: Tensor, repeats: int) -> Tensor:
-    """Return (H, T, ...) as (1, K, R * T, ...): all queries of a key head in one sequence."""
-    return packed.unflatten(0, (-1, repeats)).flatten(1, 2)[None]
+    """Return (T, H, ...) as (1, K, R * T, ...): all queries of a key head in one sequence."""
+    return packed.unflatten(1, (-1, repeats)).movedim(0, 2).flatten(1, 2)[None]
 
 
 def _unfold(folded: Tensor, repeats: int) -> Tensor:
-    """Return (1, K, R * T, ...) as (H, T, ...)."""
-    return folded[0].unflatten(1, (repeats, -1)).flatten(0, 1)
+    """Return (1, K, R * T, ...) as (T, H, ...)."""
+    return folded[0].unflatten(1, (repeats, -1)).movedim(2, 0).flatten(1, 2)

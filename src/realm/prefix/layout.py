@@ -17,6 +17,7 @@ Shape legend:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -65,18 +66,18 @@ class Bucket:
         return self.is_real.flatten().nonzero().flatten()
 
     def take(self, packed: Tensor) -> Tensor:
-        """Return (heads, N, ...) of the packed row as the batch (S, heads, W, ...)."""
-        return packed.index_select(1, self.tokens).unflatten(1, self.is_real.shape).transpose(0, 1)
+        """Return (N, heads, ...) of the packed row as the batch (S, heads, W, ...)."""
+        return packed.index_select(0, self.tokens).unflatten(0, self.is_real.shape).transpose(1, 2)
 
     def take_gradients(self, packed: Tensor) -> Tensor:
-        """Return (heads, N, D) as (S, heads, W, D), zero in padding: those outputs are unused."""
+        """Return (N, heads, D) as (S, heads, W, D), zero in padding: those outputs are unused."""
         return self.take(packed).masked_fill(~self.is_real[:, None, :, None], 0)
 
     def put(self, packed: Tensor, batch: Tensor) -> None:
-        """Write the real slots of a batch (S, heads, W, ...) to the packed row (heads, N, ...)."""
-        slots = batch.transpose(0, 1).flatten(1, 2)
+        """Write the real slots of a batch (S, heads, W, ...) to the packed row (N, heads, ...)."""
+        slots = batch.transpose(1, 2).flatten(0, 1)
         places = self.tokens.index_select(0, self._real_slots)
-        packed.index_copy_(1, places, slots.index_select(1, self._real_slots))
+        packed.index_copy_(0, places, slots.index_select(0, self._real_slots))
 
 
 @dataclass(frozen=True)
@@ -162,7 +163,7 @@ def _make_buckets(segments: Sequence[range], device: torch.device | str) -> Iter
     for segment in filter(len, segments):
         # Lengths from 2^k to 2^(k+1) make up to four buckets.
         step = max(_SMALLEST_WIDTH, (1 << (len(segment).bit_length() - 1)) // 4)
-        members.setdefault(-(-len(segment) // step), []).append(segment)
+        members.setdefault(math.ceil(len(segment) / step) * step, []).append(segment)
     for bucket in members.values():
         starts = torch.tensor([segment.start for segment in bucket])[:, None]
         lengths = torch.tensor([len(segment) for segment in bucket])[:, None]
