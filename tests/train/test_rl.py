@@ -1,5 +1,6 @@
 import inspect
 import json
+import shutil
 from collections import defaultdict
 
 import pytest
@@ -138,6 +139,20 @@ def test_a_resumed_run_sees_the_prompts_of_an_uninterrupted_one(tmp_path, prompt
 
 
 @pytest.mark.slow
+def test_a_finished_training_that_was_not_saved_is_saved_as_it_was(tmp_path):
+    make_tiny(tmp_path / "model", "qwen2")
+    grpo = GRPO | {"max_steps": 2, "lr_scheduler_type": "constant"}
+    run = make_run(tmp_path, make_config(tmp_path, train=TRAIN | {"grpo": grpo}))
+    rl.run_train(run)
+    weights = AutoModelForCausalLM.from_pretrained(run.path("model")).state_dict()
+    rows = read_jsonl(run.path("fade.jsonl"))
+    shutil.rmtree(run.path("model"))
+    rl.run_train(run)
+    again = AutoModelForCausalLM.from_pretrained(run.path("model")).state_dict()
+    assert all(torch.equal(weights[name], again[name]) for name in weights)
+    assert read_jsonl(run.path("fade.jsonl")) == rows
+
+
 def test_lora_is_merged_at_the_end(tmp_path):
     make_tiny(tmp_path / "model", "qwen2")
     config = make_config(tmp_path, train=TRAIN | {"lora": {"r": 2, "target_modules": ["q_proj"]}})

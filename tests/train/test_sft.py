@@ -1,4 +1,5 @@
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -305,6 +306,24 @@ def test_a_killed_distillation_goes_on_from_its_last_checkpoint(tmp_path, caplog
     assert "continues at step 2" in caplog.text
 
 
+@pytest.mark.parametrize("lora", [None, {"r": 2, "target_modules": ["q_proj"]}])
+def test_a_training_killed_after_its_last_checkpoint_is_saved_and_not_continued(tmp_path, lora):
+    make_tiny(tmp_path / "model", "qwen2")
+    # A learning rate that does not decay to 0 lets a step too many show.
+    sft = SFT | {"max_steps": 4, "save_steps": 2, "lr_scheduler_type": "constant"}
+    train = {"lora": lora} if lora else {}
+    config = make_config(tmp_path, distill={"sft": sft}, train=train)
+    run = make_run(tmp_path, config)
+    distill.run_distill(run)
+    weights = AutoModelForCausalLM.from_pretrained(run.path("distilled")).state_dict()
+    card = (run.path("distilled") / "README.md").read_text()
+    shutil.rmtree(run.path("distilled"))
+    distill.run_distill(run)
+    again = AutoModelForCausalLM.from_pretrained(run.path("distilled")).state_dict()
+    assert all(torch.equal(weights[name], again[name]) for name in weights)
+    assert (run.path("distilled") / "README.md").read_text() == card
+
+
 def test_lora_adapters_are_merged_into_the_checkpoint(tmp_path):
     make_tiny(tmp_path / "model", "qwen2")
     config = make_config(tmp_path, train={"lora": {"r": 2, "target_modules": ["q_proj"]}})
@@ -351,7 +370,9 @@ def test_the_libraries_say_nothing_between_our_own_lines(tmp_path, capfd):
     config = make_config(tmp_path, distill={"sft": SFT | {"max_steps": 4, "save_steps": 1}})
     distill.run_distill(make_run(tmp_path, config))
     printed = capfd.readouterr()
-    assert printed.err == "" and printed.out == ""
+    assert printed.err == ""
+    # A command-line test of this process may have sent our own lines to the terminal.
+    assert all("rows teach" in line for line in printed.out.splitlines())
 
 
 def test_a_max_length_that_would_cut_rows_is_refused(tmp_path):

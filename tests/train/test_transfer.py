@@ -268,3 +268,23 @@ def test_private_thinking_cannot_be_transferred(tmp_path):
         ConfigError, match=r"train\.fade\.transfer: found 0\.5 with prompt\.think_end"
     ):
         rl.make_grpo_arguments(config, tmp_path, num_problems=6)
+
+
+def test_the_trainer_adds_the_loss_to_trls_with_the_weight_of_the_config(tmp_path, monkeypatch):
+    make_tiny(tmp_path / "model", "qwen2")
+    seen, loss = [], torch.tensor(2.0)
+    monkeypatch.setattr(rl.SharedPrefixTrainer, "compute_loss", lambda *args: loss)
+
+    def next_loss(self, model, device):
+        seen.append(self.weight)
+        return torch.tensor(3.0), {"transfer_importance": 0.5}
+
+    def compute(self, *args, **kwargs):
+        self._transfer.next_loss = next_loss.__get__(self._transfer)
+        self.model.train()
+        seen.append(float(self.compute_loss(self.model, {})))
+
+    monkeypatch.setattr(rl.ReaLMTrainer, "train", compute)
+    config = make_config(tmp_path, train=TRAIN | {"fade": TRAIN["fade"] | {"transfer": 0.25}})
+    rl.run_train(make_run(tmp_path, config))
+    assert seen == [0.25, 5.0]
