@@ -26,9 +26,9 @@ def _run_routes(run: Run) -> None:
 
 
 def _estimate_routes(run: Run) -> str | None:
-    from realm.sources.routes import estimate
+    from realm.sources.routes import estimate_routes
 
-    return estimate(run)
+    return estimate_routes(run)
 
 
 def _run_distill(run: Run) -> None:

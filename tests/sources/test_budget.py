@@ -40,27 +40,27 @@ def test_a_call_that_fits_exactly_is_let_through_and_the_next_is_not():
     async def spend():
         caps = budget(tokens=20)
         for _ in range(2):
-            await caps.reserve(TEN)
-            caps.settle(TEN, TEN)
+            await caps.reserve_cost(TEN)
+            caps.settle_cost(TEN, TEN)
         with pytest.raises(BudgetReachedError, match=r"20 of routes.budget_tokens = 20 spent"):
-            await caps.reserve(Spent(tokens=1))
+            await caps.reserve_cost(Spent(tokens=1))
 
     asyncio.run(spend())
 
 
 def test_what_was_spent_before_counts():
     with pytest.raises(BudgetReachedError, match=r"\$1.9900 of routes.budget_usd = 2"):
-        asyncio.run(budget(usd=2, spent=Spent(usd=1.99)).reserve(TEN))
+        asyncio.run(budget(usd=2, spent=Spent(usd=1.99)).reserve_cost(TEN))
 
 
 def test_a_call_waits_for_those_in_flight_which_may_cost_less_than_feared():
     async def spend():
         caps = budget(tokens=15)
-        await caps.reserve(TEN)
-        second = asyncio.create_task(caps.reserve(TEN))
+        await caps.reserve_cost(TEN)
+        second = asyncio.create_task(caps.reserve_cost(TEN))
         await asyncio.sleep(0)
         assert not second.done()
-        caps.settle(TEN, Spent(tokens=4))
+        caps.settle_cost(TEN, Spent(tokens=4))
         await asyncio.wait_for(second, 1)
 
     asyncio.run(spend())
@@ -68,6 +68,6 @@ def test_a_call_waits_for_those_in_flight_which_may_cost_less_than_feared():
 
 def test_without_a_cap_everything_is_let_through():
     caps, most = budget(), Spent(usd=1e9, tokens=10**12)
-    asyncio.run(caps.reserve(most))
-    caps.settle(most, most)
+    asyncio.run(caps.reserve_cost(most))
+    caps.settle_cost(most, most)
     assert caps.spent == most

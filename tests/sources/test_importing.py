@@ -52,7 +52,7 @@ def test_every_output_becomes_a_labelled_route_and_one_that_says_nothing_has_no_
         ("b", "m", None, False, False),
     ]
     assert found.bad == found.unmatched == []
-    assert found.describe() == "5 routes of 1 source"
+    assert found.describe_result() == "5 routes of 1 source"
 
 
 def test_files_of_several_sources_meet_in_one_problem_set(tmp_path):
@@ -77,8 +77,8 @@ def test_bad_rows_are_reported_by_file_and_line_and_the_good_ones_are_kept(tmp_p
     assert [str(error).partition("r.jsonl:")[2][:1] for error in found.bad] == ["2", "3", "5", "6"]
     assert found.unmatched == [f"{routes}:4"]
     assert (
-        "4 rows left out" in found.describe()
-        and "1 rows are of no problem in the set" in found.describe()
+        "4 rows left out" in found.describe_result()
+        and "1 rows are of no problem in the set" in found.describe_result()
     )
     with pytest.raises(DataError, match=r"r\.jsonl:2: there is no column 'outputs'"):
         bring_in(problems, {"m": routes}, strict=True)

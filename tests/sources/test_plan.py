@@ -15,7 +15,7 @@ from realm.core.records import Problem
 from realm.domains import load_domain
 from realm.run import Run
 from realm.sources import Reply, Request
-from realm.sources.plan import collect_routes, estimate_cost, label_replies
+from realm.sources.plan import collect_routes, estimate_teachers, label_replies
 
 SCAFFOLD = os.path.join(os.path.dirname(__file__), "../../examples/own_domain/teacher.yaml")
 
@@ -165,10 +165,10 @@ def test_an_estimate_counts_calls_tokens_and_cost_with_a_range_and_sends_nothing
         path = write_sums(tmp_path, teachers=teachers[:1])
         config = load_config(path)
         run = Run(config.run_folder(), config)
-        before = estimate_cost(run)
+        before = estimate_teachers(run)
         assert not endpoint.calls and not (tmp_path / "run").exists()
         gather(path)
-        after = estimate_cost(run)
+        after = estimate_teachers(run)
     tokens = re.search(
         r"big: 14 calls \(0 answers stored\), about ([\d,]+) prompt and 140 to 1,400 reply tokens",
         before,
@@ -185,10 +185,10 @@ def test_rationalizing_widens_the_range(tmp_path):
         rationalize=True,
     )
     config = load_config(path)
-    assert "6 to 12 calls" in estimate_cost(Run(tmp_path / "run", config))
+    assert "6 to 12 calls" in estimate_teachers(Run(tmp_path / "run", config))
 
 
-def test_the_dry_run_of_the_command_prints_the_estimate_cost(tmp_path):
+def test_the_dry_run_of_the_command_prints_the_estimate_teachers(tmp_path):
     path = write_sums(
         tmp_path, teachers=[teacher(key_env="NO_SUCH_KEY", price={"prompt": 1, "completion": 1})]
     )

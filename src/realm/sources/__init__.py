@@ -57,6 +57,7 @@ class Reply:
 
     def __post_init__(self) -> None:
         """Make the texts encodable, or a reply that is paid for could never be stored."""
+        # The only way to set a field of a frozen dataclass.
         object.__setattr__(self, "text", _mend_surrogates(self.text))
         object.__setattr__(self, "reasoning", _mend_surrogates(self.reasoning))
 
@@ -128,4 +129,5 @@ class NoReplyError(Exception):
 
 def _mend_surrogates(text: str) -> str:
     """Return `text` with surrogate pairs joined and half pairs replaced, so that UTF-8 holds it."""
+    # UTF-16 writes each half as it is, and reading it back joins the halves that belong together.
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -49,7 +49,7 @@ class _MeteredClient(DefaultAsyncHttpxClient):
                     attempt.outcome = "free"
                 raise
             if response.status_code >= 400:
-                attempt.outcome = "free"
+                attempt.outcome = "free"  # providers charge for replies only
                 if b"insufficient_quota" in response.content:
                     # OpenAI sends 429 for an empty account; waiting does not fill it.
                     response.headers["x-should-retry"] = "false"
@@ -95,6 +95,7 @@ class ApiTeacher(Teacher):
         """Return the reply to the one request."""
         (request,) = requests
         fields = request_fields(self._settings)
+        # Each call runs in a task of its own, so tasks do not see each other's value.
         _attempts.set(attempts)
         try:
             response = await self._client.chat.completions.with_raw_response.create(
@@ -125,18 +126,18 @@ class ApiTeacher(Teacher):
             shown = proxy.rpartition("@")[2]
             where += f" through the proxy {shown} (environment variable {address.scheme}_proxy)"
         said = f"{type(cause).__name__} at {where}: {str(cause) or error}"
-        return _quote(f"{self._attempts} attempts, the last: {said}")
+        return _quote_line(f"{self._attempts} attempts, the last: {said}")
 
     def _explain_status(self, error: APIStatusError) -> Exception:
         """Return what a status means: try later, a refused request, or something to be done."""
         status = error.status_code
-        found = f"HTTP {status}: {_quote(_message_of(error))}"
+        found = f"HTTP {status}: {_quote_line(_message_of(error))}"
         has_no_credit = status == 402 or "insufficient_quota" in (error.code, error.type)
         if status in (400, 413, 422):
             return NoReplyError(f"refused: {found}", is_refused=True)
         if not has_no_credit and (status in (408, 409, 425, 429) or status >= 500):
             wait = error.response.headers.get("retry-after")
-            hint = f" (it asks to wait: Retry-After: {_quote(wait)})" if wait else ""
+            hint = f" (it asks to wait: Retry-After: {_quote_line(wait)})" if wait else ""
             return NoReplyError(f"{self._attempts} attempts, the last: {found}{hint}")
         key, model = self._settings.key_env, repr(self._settings.model)
         cure = f"A retry would not help. Check what the account and the model {model} allow."
@@ -244,6 +245,7 @@ def _read_parts(content: Any) -> tuple[str, str]:
 
 
 def _read_count(value: Any) -> int | None:
+    # `True` is an int in Python, and no count.
     is_count = isinstance(value, int) and not isinstance(value, bool)
     return value if is_count and 0 <= value <= _MAX_COUNT else None
 
@@ -276,7 +278,8 @@ def _message_of(error: APIStatusError) -> str:
     return error.message
 
 
-def _quote(text: str) -> str:
+def _quote_line(text: str) -> str:
     """Return a message in one line, without keys. It is cut last: a cut could leave half a key."""
+    # One line, because messages are shown in lists and progress bars.
     text = " ".join(mask_secrets(text).split())
     return text if len(text) <= _MAX_QUOTED else text[:_MAX_QUOTED] + " ..."

@@ -38,6 +38,7 @@ def price_tokens(prompt_tokens: float, completion_tokens: float, price: Price | 
 
 def worst_cost(request: Request, max_tokens: int, price: Price | None) -> Spent:
     """Return the most that a call may cost: a token per byte, and the longest possible reply."""
+    # No tokenizer makes more tokens than bytes, so this holds for every model.
     num_bytes = sum(len(message["content"].encode()) for message in request.messages)
     prompt = num_bytes + PROMPT_OVERHEAD
     return Spent(usd=price_tokens(prompt, max_tokens, price), tokens=prompt + max_tokens)
@@ -66,31 +67,32 @@ class Budget:
         self._reserved: list[Spent] = []
         self._settled = asyncio.Event()
 
-    async def reserve(self, worst: Spent) -> None:
+    async def reserve_cost(self, worst: Spent) -> None:
         """Wait until a call of this worst case fits.
 
         Raises:
             BudgetReachedError: It does not fit, and no call in flight may leave something over.
         """
-        while not self._fits(worst):
+        # Calls in flight mostly cost less than feared, so it pays to wait for them.
+        while not self._is_within_caps(worst):
             if not self._reserved:
-                raise BudgetReachedError(self._describe())
+                raise BudgetReachedError(self._describe_spent())
             self._settled.clear()
             await self._settled.wait()
         self._reserved.append(worst)
 
-    def settle(self, worst: Spent, spent: Spent) -> None:
+    def settle_cost(self, worst: Spent, spent: Spent) -> None:
         """Replace the worst case of a call by what it cost."""
         self._reserved.remove(worst)
         self.spent += spent
         self._settled.set()
 
-    def _fits(self, worst: Spent) -> bool:
+    def _is_within_caps(self, worst: Spent) -> bool:
         total = sum(self._reserved, self.spent + worst)
         within_usd = self.usd is None or total.usd <= self.usd
         return within_usd and (self.tokens is None or total.tokens <= self.tokens)
 
-    def _describe(self) -> str:
+    def _describe_spent(self) -> str:
         caps = []
         if self.usd is not None:
             caps.append(f"${self.spent.usd:.4f} of routes.budget_usd = {self.usd:g}")

@@ -105,6 +105,7 @@ class Collector:
     def stop_asking(self, reason: str) -> None:
         """Send nothing more. What is in flight is paid for, and may finish."""
         self.stopped = self.stopped or reason
+        # The others wait for a place, for the budget or for a retry, and owe nothing.
         for worker in self._workers - self.in_flight:
             worker.cancel()
 
@@ -153,6 +154,7 @@ class Collector:
             except NoReplyError as failure:
                 call.leave_out(failure)
             else:
+                # The reply counts only when it is on disk.
                 call.keep_replies(replies)
                 await self.store.write_queued()
             self.note_progress(sum(map(len, call.slots.values())))
@@ -176,6 +178,7 @@ class Collector:
             worker.cancel()
         if pending:
             await asyncio.wait(pending)
+        # One user error is enough; those of other workers mostly say the same.
         for failure in filter(None, failures):
             raise failure from None
         if pending:
@@ -205,7 +208,8 @@ class _Call:
         """Open an attempt: wait for a place and for the budget, and settle its cost at the end."""
         collector, worst, task = self.collector, self.worst, asyncio.current_task()
         async with collector.places:
-            await self._reserve(worst)
+            await self._reserve_cost(worst)
+            # From here on a killed process has this attempt in its books.
             number = collector.store.add_attempt(self.teacher.name, worst)
             attempt = Attempt()
             collector.in_flight.add(task)
@@ -218,10 +222,10 @@ class _Call:
                 if attempt.outcome == "answered":
                     self._answered = number
                 elif attempt.outcome == "free":
-                    collector.budget.settle(worst, Spent())
+                    collector.budget.settle_cost(worst, Spent())
                     collector.store.remove_attempt(number)
-                else:
-                    collector.budget.settle(worst, worst)
+                else:  # broken off: the endpoint may have done the work, and charged for it
+                    collector.budget.settle_cost(worst, worst)
                     self.stats.lost += worst
 
     def keep_replies(self, replies: Sequence[Reply | None]) -> None:
@@ -244,7 +248,7 @@ class _Call:
         if self._answered is not None:
             # Queued right behind the replies, so that one transaction holds both.
             collector.store.remove_attempt(self._answered)
-            collector.budget.settle(self.worst, total)
+            collector.budget.settle_cost(self.worst, total)
 
     def leave_out(self, failure: NoReplyError) -> None:
         """Go on without these requests, unless the teacher is down or refuses everything.
@@ -272,12 +276,12 @@ class _Call:
             "routes.request_seconds set how long to try."
         )
 
-    async def _reserve(self, worst: Spent) -> None:
+    async def _reserve_cost(self, worst: Spent) -> None:
         """Reserve the worst cost. Where nothing more is sent, end this worker without a trace."""
         if self.collector.stopped:
             raise asyncio.CancelledError
         try:
-            await self.collector.budget.reserve(worst)
+            await self.collector.budget.reserve_cost(worst)
         except BudgetReachedError as reached:
             self.collector.stop_asking(str(reached))
             raise asyncio.CancelledError from None

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+# A Markdown heading, and a numbered item such as `12. ...` or `3) ...`.
 _HEADING = re.compile(r"(#{1,6})\s+\S")
 _NUMBERED = re.compile(r"\s{0,3}\d{1,4}[.)]\s+\S")
 _WORD = re.compile(r"\w+")
@@ -87,7 +88,7 @@ def cut_guide(units: Sequence[Unit], question: str, tokens: int) -> list[Unit]:
     """
 
     def find_rank(place: int) -> tuple[bool, float, int]:
-        return units[place].is_rule, -_score(units[place].text, question), place
+        return units[place].is_rule, -_score_unit(units[place].text, question), place
 
     kept, left = set(), tokens
     for place in sorted(range(len(units)), key=find_rank):
@@ -121,7 +122,7 @@ def estimate_tokens(text: str) -> int:
     return math.ceil(len(text.encode()) / 4)
 
 
-def _score(text: str, question: str) -> float:
+def _score_unit(text: str, question: str) -> float:
     """Return how near a unit is to a question: BM25 with a word's length for its rarity."""
     counts = Counter(_WORD.findall(text.lower()))
     asked = set(_WORD.findall(question.lower()))

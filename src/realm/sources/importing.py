@@ -33,7 +33,7 @@ class Imported:
     unmatched: list[str] = field(default_factory=list)
     """The places of rows whose problem is not in the problem set."""
 
-    def describe(self) -> str:
+    def describe_result(self) -> str:
         """Return what was read and what was left out, a line each."""
         sources = {route.source for route in self.routes}
         noun = "source" if len(sources) == 1 else "sources"
@@ -81,6 +81,7 @@ class _Output:
 
 def _index_problems(problems: Sequence[Problem]) -> dict[str, Problem]:
     """Return the problems by the hash of their question and by their id, which comes first."""
+    # A template may have put more than the question into the prompt; the question alone is known.
     by_question = {
         cells.hash_text(problem.meta.get("question", problem.question)): problem
         for problem in problems
@@ -171,8 +172,10 @@ def _label_outputs(
     )
     routes = []
     for output, (thoughts, reply), judgement in zip(outputs, parts, judged, strict=True):
+        # As for teachers: the chain is the thoughts, an empty line, the reply.
         text = f"{thoughts}\n\n{reply}".strip() if thoughts else output.text
         if max_chars is not None and len(text) > max_chars:
+            # Begin at a whole word.
             text = "... " + text[-max_chars:].partition(" ")[2]
         route = Route(
             problem_id=output.problem.id,

@@ -87,7 +87,7 @@ def _load_transformers(model: str, settings: Settings) -> Complete:
 
     policy = Policy(model)
 
-    def complete(requests: Sequence[Request], seed: int) -> list[Completion]:
+    def complete_batch(requests: Sequence[Request], seed: int) -> list[Completion]:
         prompts = []
         for request in requests:
             *system, user = [message["content"] for message in request.messages]
@@ -106,7 +106,7 @@ def _load_transformers(model: str, settings: Settings) -> Complete:
             for done, end in zip(completions, ends, strict=True)
         ]
 
-    return complete
+    return complete_batch
 
 
 def _load_vllm(model: str, settings: Settings) -> Complete:
@@ -123,7 +123,7 @@ def _load_vllm(model: str, settings: Settings) -> Complete:
     if settings.temperature is not None:
         options["temperature"] = settings.temperature
 
-    def complete(requests: Sequence[Request], seed: int) -> list[Completion]:
+    def complete_batch(requests: Sequence[Request], seed: int) -> list[Completion]:
         # A seed for each: vLLM draws the same sample for all requests that share one.
         sampling = [SamplingParams(seed=seed + n, **options) for n in range(len(requests))]
         conversations = [list(request.messages) for request in requests]
@@ -134,4 +134,4 @@ def _load_vllm(model: str, settings: Settings) -> Complete:
             for output, done in zip(outputs, first, strict=True)
         ]
 
-    return complete
+    return complete_batch

@@ -48,6 +48,7 @@ def collect_routes(run: Run, problems: Sequence[Problem]) -> list[Route]:
     settings = _get_settings(run)
     writer = PromptWriter(settings, run.domain, run.config.resolve)
     asked = _plan_teachers(run, problems, writer)
+    # All teachers are checked before the first one is paid.
     for teacher, _ in asked:
         teacher.open()
     num_requests = sum(len(requests) for _, requests in asked)
@@ -75,7 +76,7 @@ def collect_routes(run: Run, problems: Sequence[Problem]) -> list[Route]:
     return sorted(routes, key=lambda route: (place[route.problem_id], names.index(route.source)))
 
 
-def estimate_cost(run: Run) -> str:
+def estimate_teachers(run: Run) -> str:
     """Return what asking the teachers would take, less what is stored. Nothing is sent."""
     settings = _get_settings(run)
     writer = PromptWriter(settings, run.domain, run.config.resolve)
@@ -180,7 +181,7 @@ async def _ask_and_label(
         routes = _label_all(collector, asked, verifier)
         if collector.settings.rationalize and not collector.is_interrupted:
             again: Asked = [
-                (teacher, _rationalize(teacher, requests, routes, writer))
+                (teacher, _plan_rationalized(teacher, requests, routes, writer))
                 for teacher, requests in asked
             ]
             await collector.collect_replies(again)
@@ -201,10 +202,11 @@ def _label_all(collector: Collector, asked: Asked, verifier: Verifier) -> list[R
     return routes
 
 
-def _rationalize(
+def _plan_rationalized(
     teacher: Teacher, requests: Sequence[Request], routes: Sequence[Route], writer: PromptWriter
 ) -> list[Request]:
     """Return a request with the answer for each problem whose guided chains are all wrong."""
+    # Only problems that have a guided chain: without one the teacher was not reached.
     is_solved: dict[str, bool] = {}
     for route in routes:
         if route.guided and route.source == teacher.name:
@@ -236,6 +238,7 @@ def _estimate_teacher(
     """Return a line about one teacher, and the range of its cost in dollars."""
     if teacher.fields is None:
         return f"{teacher.name}: {len(requests):,} replies, free", 0.0, 0.0
+    # Problems that ask the very same are asked once.
     slots = {(hash_request(teacher.fields, one.messages), one.sample): one for one in requests}
     todo = [one for slot, one in slots.items() if store.find_reply(slot) is None]
     guided = {one.problem.id: one for one in requests if one.kind == "guided"}
@@ -268,11 +271,11 @@ def make_figures(routes: Sequence[Route], stats: Mapping[str, TeacherStats]) -> 
     rows = {}
     for name, row in stats.items():
         own = [route for route in routes if route.source == name]
-        rows[name] = _summarize(own, [row])
-    return {"all": _summarize(routes, list(stats.values())), "teachers": rows}
+        rows[name] = _summarize_routes(own, [row])
+    return {"all": _summarize_routes(routes, list(stats.values())), "teachers": rows}
 
 
-def _summarize(routes: Sequence[Route], stats: Sequence[TeacherStats]) -> dict[str, Any]:
+def _summarize_routes(routes: Sequence[Route], stats: Sequence[TeacherStats]) -> dict[str, Any]:
     right = sum(route.correct is True for route in routes)
     wrong = sum(route.correct is False for route in routes)
     priced = [route.cost_usd for route in routes if route.cost_usd is not None]

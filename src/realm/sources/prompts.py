@@ -102,12 +102,14 @@ class PromptWriter:
             values["guide"] = guide
         if kind == "rationalized":
             values["answer"] = self.render_answer(problem.answer)
+        # A route is written as an outsider would: without the guide and its rules of style.
         system = "" if kind == "unguided" else self.system
         messages = make_messages(system, self.templates[kind], **values)
         return Request(problem=problem, kind=kind, sample=sample, messages=messages, guide=units)
 
     def _cut_guide(self, problem: Problem) -> tuple[str, tuple[str, ...]]:
         """Return the guide for a problem and the hashes of its units."""
+        # All samples of a problem show the same part of the guide, so it is cut once.
         if problem.id not in self._guides:
             units = cut_guide(self.units, problem.question, self.settings.guide.tokens)
             digests = tuple(unit.digest for unit in units)

@@ -78,6 +78,7 @@ class ScriptedTeacher(Teacher):
     def _write_text(self, request: Request) -> str:
         problem = request.problem
         if request.kind == "unguided":
+            # A generator per sample: what one sample says does not depend on the others.
             name = f"routes:{self._seed}:{problem.id}:{self.name}:{request.sample}"
             return self._domain.write_route(problem, self.name, random.Random(name)).text
         chain = self._domain.write_chain(problem)

@@ -13,7 +13,7 @@ from realm.core.records import Problem, Route
 from realm.core.targets import user_errors
 from realm.domains import require_expert
 from realm.sources.importing import import_outputs
-from realm.sources.plan import collect_routes, estimate_cost
+from realm.sources.plan import collect_routes, estimate_teachers
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -33,7 +33,7 @@ def run_routes(run: Run) -> None:
     settings = run.config.routes
     if settings.kind == "import":
         imported = import_outputs(problems, run.domain, settings, resolve=run.config.resolve)
-        logger.info(imported.describe())
+        logger.info(imported.describe_result())
         run.record_figures(
             {"rows_left_out": len(imported.bad), "rows_of_no_problem": len(imported.unmatched)}
         )
@@ -51,9 +51,9 @@ def run_routes(run: Run) -> None:
     print_bank(summaries, held_out)
 
 
-def estimate(run: Run) -> str | None:
+def estimate_routes(run: Run) -> str | None:
     """Return what the stage would cost; `None` if it asks no teacher."""
-    return estimate_cost(run) if run.config.routes.kind == "collect" else None
+    return estimate_teachers(run) if run.config.routes.kind == "collect" else None
 
 
 def require_routes(run: Run) -> None:
@@ -95,6 +95,7 @@ def describe_unread(routes: Sequence[Route]) -> list[str]:
     for source in dict.fromkeys(route.source for route in routes):
         texts = [route for route in routes if route.source == source and route.text.strip()]
         unread = [route for route in texts if route.answer is None]
+        # A source may well fail to answer now and then; most of the time it is our reading.
         if 2 * len(unread) <= len(texts):
             continue
         ends = (" ".join(route.text.split())[-_QUOTED_CHARS:] for route in unread[:_NUM_QUOTED])
@@ -132,6 +133,7 @@ def _ask_domain(run: Run, settings: ScriptedRoutes, problems: Sequence[Problem])
     require_expert(domain, [*settings.sources, *settings.held_out], where)
     with user_errors(f"{where}.kind: scripted", f"{domain.name}.write_routes"):
         routes = list(domain.write_routes(problems, settings, run.config.seed))
+    # The routes come from a user's code, so they are checked like a user's file.
     known = {problem.id for problem in problems}
     for route in routes:
         if not isinstance(route, Route) or route.problem_id not in known:

@@ -44,6 +44,7 @@ def hash_request(fields: dict[str, Any], messages: Sequence[dict[str, str]]) -> 
     >>> hash_request({"model": "m", "seed": 1}, []) == hash_request({"seed": 1, "model": "m"}, [])
     True
     """
+    # Sorted keys: the same settings in another order are the same request.
     text = json.dumps([fields, list(messages)], sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode(errors="replace")).hexdigest()
 
@@ -64,6 +65,7 @@ class Store:
         self._connection_lock = threading.Lock()
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
+            # A minute of patience with other runs that write, and one connection for all threads.
             self._database = sqlite3.connect(path, timeout=60, check_same_thread=False)
             # With a synced write-ahead log a committed reply survives a power cut as well.
             self._database.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;")
@@ -94,11 +96,11 @@ class Store:
 
     def sum_spent(self) -> Spent:
         """Return what this run has paid for replies so far."""
-        return self._sum("replies")
+        return self._sum_costs("replies")
 
     def sum_lost(self) -> Spent:
         """Return what attempts of this run without a reply may have cost."""
-        return self._sum("lost")
+        return self._sum_costs("lost")
 
     def add_reply(self, slot: Slot, reply: Reply, *, teacher: str, spent: Spent) -> None:
         """Queue a reply; `write_queued` puts it on disk."""
@@ -106,6 +108,7 @@ class Store:
         text = json.dumps(values | {"text": reply.text})
         self._waiting.append(
             (
+                # Another run may have stored the same reply in the meantime; the first one counts.
                 "INSERT OR IGNORE INTO replies VALUES (?, ?, ?, ?, ?, ?, ?)",
                 (*slot, text, teacher, self.run, spent.usd, spent.tokens),
             )
@@ -113,6 +116,8 @@ class Store:
 
     def add_attempt(self, teacher: str, worst: Spent) -> int:
         """Queue the worst cost of an attempt that is about to begin, and return its number."""
+        # Random, because runs that share the file do not know each other's numbers; below 2**63,
+        # the limit of a SQLite integer.
         number = secrets.randbits(62)
         query = "INSERT INTO lost (rowid, teacher, run, usd, tokens) VALUES (?, ?, ?, ?, ?)"
         self._waiting.append((query, (number, teacher, self.run, worst.usd, worst.tokens)))
@@ -126,9 +131,9 @@ class Store:
         """Put all that is queued on disk. Whoever comes first writes for all who wait."""
         async with self._turn:
             if self._waiting:
-                await asyncio.to_thread(self._commit)
+                await asyncio.to_thread(self._commit_queued)
 
-    def _commit(self) -> None:
+    def _commit_queued(self) -> None:
         """Commit all that is queued; it stays queued until then, as a cancelled task may not."""
         try:
             # A cancelled task may leave its thread running, so the next one must wait here.
@@ -143,7 +148,7 @@ class Store:
                 f"{self.path}: a reply cannot be stored: {error}. Make room, and run again."
             ) from None
 
-    def _sum(self, table: str) -> Spent:
+    def _sum_costs(self, table: str) -> Spent:
         query = f"SELECT coalesce(sum(usd), 0), coalesce(sum(tokens), 0) FROM {table} WHERE run = ?"
         usd, tokens = self._database.execute(query, (self.run,)).fetchone()
         return Spent(usd=usd, tokens=tokens)
