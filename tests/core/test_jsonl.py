@@ -13,7 +13,7 @@ from realm.core.jsonl import (
     write_json,
     write_jsonl,
 )
-from realm.core.records import Problem, Route
+from realm.core.records import Problem, Route, to_row
 
 PROBLEM = Problem(id="a", split="test", question="Was ist 1 + 1? ✓", answer="2")
 ROUTE = Route(problem_id="a", source="hasty", text="so 3", answer=None, correct=None)
@@ -88,7 +88,9 @@ def test_a_missing_file_is_named(tmp_path):
     ("row", "expected"),
     [
         pytest.param(
-            {"id": "a", "split": "test"}, ":1: the row lacks question, answer.", id="missing"
+            {"id": "a", "split": "test"},
+            ":1: the row lacks question, answer.",
+            id="missing",
         ),
         pytest.param(
             {"id": "a", "split": "test", "question": "q", "answer": 1, "gold": 2},
@@ -97,7 +99,7 @@ def test_a_missing_file_is_named(tmp_path):
         ),
         pytest.param(
             {"id": 5, "split": "test", "question": None, "answer": 1},
-            "holds no text in id, question",
+            "holds a value of the wrong type in id, question",
             id="type",
         ),
     ],
@@ -107,6 +109,24 @@ def test_a_row_that_is_no_problem_is_named(tmp_path, row, expected):
     with pytest.raises(DataError) as caught:
         read_problems(tmp_path / "problems.jsonl")
     assert expected in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("correct", "no"), ("guided", 1), ("text", None), ("guide", "rule"), ("cost_usd", "0.1")],
+)
+def test_a_field_of_another_type_is_named(tmp_path, field, value):
+    write_jsonl(tmp_path / "routes.jsonl", [ROUTE, to_row(ROUTE) | {field: value}])
+    with pytest.raises(
+        DataError, match=rf"routes\.jsonl:2: the row holds a value of the wrong type in {field}"
+    ):
+        read_routes(tmp_path / "routes.jsonl")
+
+
+def test_a_problem_that_occurs_twice_is_named(tmp_path):
+    write_jsonl(tmp_path / "problems.jsonl", [PROBLEM, PROBLEM])
+    with pytest.raises(DataError, match="1 ids occur more than once, the first is 'a'"):
+        read_problems(tmp_path / "problems.jsonl")
 
 
 def test_appending_removes_the_line_that_a_kill_tore(tmp_path):

@@ -6,6 +6,7 @@ import gzip
 import json
 import os
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import MISSING, fields
@@ -16,7 +17,18 @@ from realm.core.errors import DataError
 from realm.core.records import Problem, Route, to_row
 
 Record = TypeVar("Record", Problem, Route)
-_TEXTS = {"id", "split", "question", "problem_id", "source", "text"}
+_NONE = type(None)
+_TYPES: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("id", "split", "question", "problem_id", "source", "text"), (str,)),
+    **dict.fromkeys(("guided", "rationalized"), (bool,)),
+    **dict.fromkeys(("correct", "process"), (bool, _NONE)),
+    **dict.fromkeys(("check", "flaw"), (str, _NONE)),
+    **dict.fromkeys(("meta", "usage"), (dict,)),
+    "choices": (list, _NONE),
+    "guide": (list,),
+    "cost_usd": (int, float, _NONE),
+}
+"""JSON types of the fields of problems and routes. An answer may be anything."""
 
 
 @contextmanager
@@ -127,8 +139,15 @@ def parse_row(
 
 
 def read_problems(path: Path) -> list[Problem]:
-    """Return the problems of a problems.jsonl."""
-    return _read_records(path, Problem)
+    """Return the problems of a problems.jsonl; each id occurs once."""
+    problems = _read_records(path, Problem)
+    ids = Counter(problem.id for problem in problems)
+    if repeated := [identity for identity, count in ids.items() if count > 1]:
+        raise DataError(
+            f"{path}: {len(repeated)} ids occur more than once, the first is {repeated[0]!r}. "
+            "Run `realm data` again."
+        )
+    return problems
 
 
 def read_routes(path: Path) -> list[Route]:
@@ -147,12 +166,12 @@ def _read_records(path: Path, kind: type[Record]) -> list[Record]:
     for number, row in numbered_rows(path):
         missing = [name for name in needed if name not in row]
         unknown = sorted(set(row) - known)
-        no_text = sorted(name for name in _TEXTS & set(row) if not isinstance(row[name], str))
-        if missing or unknown or no_text:
+        mistyped = [name for name in row if not isinstance(row[name], _TYPES.get(name, object))]
+        if missing or unknown or mistyped:
             faults = (
                 ("lacks", missing),
                 ("has unknown fields:", unknown),
-                ("holds no text in", no_text),
+                ("holds a value of the wrong type in", mistyped),
             )
             what = " and ".join(f"{fault} {', '.join(names)}" for fault, names in faults if names)
             optional = ", ".join(sorted(known - set(needed)))
