@@ -255,8 +255,8 @@ def list_mentions(sentence: str, kind: str = "count") -> list[str]:
     """
     found = [m for m in MENTION.finditer(sentence) if m.lastgroup == kind]
     if kind == "count":
-        found = [m for m in found if not _BOUND.search(sentence[: m.start()])]
-        found = [m for m in found if not _LABELLED.search(sentence[: m.start()])] or found
+        found = [m for m in found if not _BOUND.search(sentence[: m.start()][-40:])]
+        found = [m for m in found if not _LABELLED.search(sentence[: m.start()][-40:])] or found
     condition = _CONDITION.search(sentence, found[0].end()) if found else None
     return [m[0] for m in found if condition is None or m.start() < condition.start()]
 

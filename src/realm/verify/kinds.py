@@ -12,6 +12,8 @@ from realm.core.settings import Section
 from realm.verify.extract import clean, find_answer, find_stated, is_one_line, unwrap
 from realm.verify.normal import plain
 
+_LONGEST_CHOICE = 300
+"""Characters of a letter with the text of its choice."""
 # A letter that stands for a choice, as B, (b), [B], "B) 36", "B - 36"; a small letter or one
 # before a word needs a bracket or a stop, else it is a word: "a cat", "I agree".
 _LETTER = re.compile(r"[\s(\[{*<]*([A-Za-z])[\s)\]}*>.:]*")
@@ -20,7 +22,7 @@ _LETTER_FIRST = re.compile(
     re.DOTALL,
 )
 _OPTION = re.compile(
-    r"\W*(?:(?:the|la|le|el|die|option|choice|answer|opción)\s+)+(?=\W*[A-Za-z]\b)", re.IGNORECASE
+    r"^\W*(?:(?:the|la|le|el|die|option|choice|answer|opción)\s+)+(?=\W*[A-Za-z]\b)", re.IGNORECASE
 )
 # What follows a letter where two choices are named: "or (C)", "/ B", ", C".
 _SECOND_CHOICE = re.compile(
@@ -169,7 +171,7 @@ def _read_choice(text: str) -> str | None:
     alone = _LETTER.fullmatch(text)
     if alone:
         return alone[1].upper()
-    first = _LETTER_FIRST.fullmatch(text)
+    first = _LETTER_FIRST.fullmatch(text) if len(text) <= _LONGEST_CHOICE else None
     if not first or _SECOND_CHOICE.match(first["rest"]):
         return None
     return next(filter(None, first.groups()[:3])).upper()

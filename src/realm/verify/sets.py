@@ -24,6 +24,8 @@ _DETAIL = re.compile(
 )
 _BRACKETS = re.compile(r"\(([^()]*)\)|\[([^\[\]]*)\]")
 _ENCLOSED = re.compile(r"[\[({]([^\[\](){}]*,[^\[\](){}]*)[\])}]")
+_MOST_DETAILS = 3
+"""Details of one item, as in "located in Peru (PER)"."""
 _TRUTH = {"true": "yes", "false": "no"}
 _QUANTITY = re.compile(
     r"(?:[a-z]+\.? )?#?(?P<number>[-+]?[$€£]?[\d,]*\.?\d+|\b[a-z]+)(?:(?:st|nd|rd|th)\b|%)?"
@@ -151,12 +153,11 @@ def _normalize_whole(value: Any) -> str:
 
 
 def _normalize(item: str) -> str:
-    before = None
     item = clean(item)
     enclosed = _BRACKETS.fullmatch(item.rstrip("."))
     item = (enclosed[1] or enclosed[2] or item) if enclosed else item
-    while before != item:
-        before, item = item, _DETAIL.sub("", normalize_text(item) if item.strip() else "")
+    for _ in range(_MOST_DETAILS):
+        item = _DETAIL.sub("", normalize_text(item) if item.strip() else "")
     return _TRUTH.get(item, item)
 
 
