@@ -3,7 +3,7 @@
 import pytest
 
 from realm.core.records import Route
-from realm.verify.judge import judge, judge_all, render_completion
+from realm.verify.judge import earns_reward, judge, judge_all, render_completion
 from realm.verify.verifier import Verifier
 
 NUMBER = Verifier("number")
@@ -78,3 +78,19 @@ def test_what_is_rendered_is_judged_right(kind, gold):
     for chain in ("First this, then that: <answer>no</answer>", ""):
         text = render_completion(chain=chain, answer=gold, verifier=verifier)
         assert judge(text, gold=gold, verifier=verifier).correct is True
+
+
+@pytest.mark.parametrize(
+    ("kind", "gold", "expected"),
+    [
+        ("number", "7 km", True),
+        ("number", "7 or 8", False),
+        ("number", "a lot", False),
+        ("label", "N/A", True),
+        ("text", "", False),
+        ("json", "total: 12", False),
+        ("set", ["x\ny"], True),
+    ],
+)
+def test_a_gold_earns_its_own_reward_or_is_found_out(kind, gold, expected):
+    assert earns_reward(gold, Verifier(kind)) is expected

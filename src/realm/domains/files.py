@@ -24,6 +24,7 @@ from realm.domains.cells import (
     to_list,
 )
 from realm.domains.domain import SPLITS, Domain
+from realm.verify.judge import earns_reward
 from realm.verify.kinds import TextAnswer, with_choice
 from realm.verify.verifier import AnswerSettings, make_verifier
 
@@ -151,8 +152,11 @@ class FilesDomain(Domain):
         answer = get_cell(row, columns.answer, place, "domain.columns.answer")
         _check_gold(answer, kind, f"{place}: column {columns.answer!r}", columns.answer)
         answer = _to_gold(answer, kind)
-        if not self.verifier.same(answer, answer):
-            raise DataError(f"{place}: answer {answer!r} is no {kind}. Correct or remove the row.")
+        if not earns_reward(answer, self.verifier):
+            raise DataError(
+                f"{place}: answer {answer!r} is no {kind}: a completion that gives it is not judged "
+                "right. Correct or remove the row, or choose another domain.answer."
+            )
         choices = None
         if columns.choices:
             choices = to_list(get_cell(row, columns.choices, place, "domain.columns.choices"))

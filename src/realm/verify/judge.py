@@ -126,3 +126,14 @@ def render_completion(*, chain: str, answer: Any, verifier: Verifier) -> str:
     """
     rendered = verifier.render(answer)
     return render_reasoning(chain, rendered) if chain.strip() else render_answer(rendered)
+
+
+def earns_reward(gold: Any, verifier: Verifier) -> bool:
+    """Return whether the completion that teaches `gold` is judged right.
+
+    >>> from realm.verify.verifier import Verifier
+    >>> earns_reward("7 km", Verifier("number")), earns_reward("7 or 8", Verifier("number"))
+    (True, False)
+    """
+    taught = render_completion(chain="", answer=gold, verifier=verifier)
+    return judge(taught, gold=gold, verifier=verifier).correct is True
