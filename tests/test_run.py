@@ -142,6 +142,15 @@ def test_the_manifest_says_what_came_from_what(run):
     assert set(entry["outputs"]) == {"problems.jsonl", "rules.md"}
 
 
+def test_the_manifest_keeps_the_settings_of_the_command_line(run):
+    changed = with_settings(run, "seed=8", "train.fade.kind=cosine")
+    do(changed, "data")
+    assert changed.manifest()["overrides"] == ["seed=8", "train.fade.kind=cosine"]
+    given = {"distill.sft": {"max_steps": 3}, "model": "7"}
+    again = load_config(run.config.source, run.config.with_settings(given).overrides)
+    assert again == run.config.with_settings(given)
+
+
 def test_what_a_stage_spends_is_recorded(run):
     with run.recording("data"):
         run.spend(0.5)

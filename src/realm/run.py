@@ -175,7 +175,7 @@ class Run(RunFolder):
         return not (stage == "distill" and self.config.recipe == "zero")
 
     def input_names(self, stage: str) -> list[str]:
-        """Return the names of what `stage` reads in the run folder; `zero` has no distilled model."""
+        """Return what `stage` reads in the run folder; `zero` has no distilled model."""
         return [
             name
             for name in self.stages[stage].inputs
@@ -185,6 +185,10 @@ class Run(RunFolder):
     def describe_config(self) -> dict[str, Any]:
         """Return all settings of the run as a JSON-ready dict."""
         return self.config.dump()
+
+    def describe_overrides(self) -> list[str]:
+        """Return the settings that were given beside the config file, as KEY=VALUE."""
+        return self.config.overrides
 
     def find_settings(self, stage: str) -> dict[str, Any]:
         """Return the settings that `stage` declares, by their dotted names.

@@ -20,7 +20,7 @@ from pydantic import (
 from realm.bank.draw import RouteMix
 from realm.config.compare import CompareConfig
 from realm.config.routes import CollectedRoutes, ImportedRoutes, ScriptedRoutes
-from realm.config.yaml import describe_errors, put_in, read_settings
+from realm.config.yaml import describe_errors, format_override, put_in, read_settings
 from realm.core.errors import ConfigError, find_secrets
 from realm.core.settings import Section, Share, check_placeholders
 from realm.domains.domain import GivenSettings, PythonSettings
@@ -169,6 +169,7 @@ class Config(Section):
     report: ReportConfig = ReportConfig()
     compare: CompareConfig = CompareConfig()
     _source: Path = PrivateAttr(default=Path("config.yaml"))
+    _overrides: list[str] = PrivateAttr(default=[])
 
     @model_validator(mode="after")
     def _check_that_domain_writes_routes(self) -> Self:
@@ -183,7 +184,9 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _check_teachers(self) -> Self:
-        for teacher in self.routes.teachers if self.routes.kind == "collect" else ():
+        if self.routes.kind != "collect":
+            return self
+        for teacher in self.routes.teachers:
             if teacher.kind == "scripted" and self.domain.kind not in ("python", "given"):
                 raise ValueError(
                     f"the teacher {teacher.name!r} of kind scripted is the domain itself, and "
@@ -203,6 +206,11 @@ class Config(Section):
     def source(self) -> Path:
         """Return the config file's path."""
         return self._source
+
+    @property
+    def overrides(self) -> list[str]:
+        """Return the settings that were given beside the config file, as KEY=VALUE."""
+        return self._overrides
 
     def resolve(self, path: str) -> Path:
         """Return a path of the config file, which is relative to that file, as a path from here."""
@@ -247,8 +255,8 @@ class Config(Section):
         changed = self.model_dump(mode="json", exclude_unset=True)
         for dotted, value in settings.items():
             put_in(changed, dotted.split("."), value, f"{dotted}: {value}")
-        overrides = [f"{dotted}={value}" for dotted, value in settings.items()]
-        return _validate(changed, self._source, overrides)
+        given = [format_override(dotted, value) for dotted, value in settings.items()]
+        return _validate(changed, self._source, [*self._overrides, *given])
 
 
 def load_config(
@@ -277,6 +285,7 @@ def _validate(settings: Mapping[str, Any], path: Path, overrides: list[str]) -> 
     except ValidationError as error:
         raise ConfigError(describe_errors(error, Config, settings, path, overrides)) from None
     config._source = path
+    config._overrides = overrides
     _refuse_secrets(config.dump(), path, "")
     return config
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import re
 import typing
 from collections.abc import Iterable
@@ -100,6 +101,15 @@ def _apply_override(settings: dict[str, Any], override: str) -> None:
             f"--set {override}: the value is not valid YAML: {_describe_problem(error)}."
         ) from None
     put_in(settings, names, value, f"--set {override}")
+
+
+def format_override(dotted: str, value: Any) -> str:
+    """Return a setting as `--set` takes it: KEY=VALUE, where the value is YAML."""
+    try:
+        is_plain = isinstance(value, str) and yaml.load(value, _Loader) == value
+    except yaml.YAMLError:
+        is_plain = False
+    return f"{dotted}={value if is_plain else json.dumps(value)}"
 
 
 def put_in(settings: dict[str, Any], names: list[str], value: Any, origin: str) -> None:

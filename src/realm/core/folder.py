@@ -1,4 +1,4 @@
-"""A run folder and its manifest: which stages are up to date, from what, and what a killed one left."""
+"""A run folder and its manifest: which stages are up to date, and what a killed one has left."""
 
 from __future__ import annotations
 
@@ -25,6 +25,19 @@ from realm.core.jsonl import write_json
 from realm.core.stages import Stage
 
 SCHEMA = "realm.run/2"
+LIBRARIES = (
+    "realm-slm",
+    "torch",
+    "transformers",
+    "trl",
+    "peft",
+    "accelerate",
+    "datasets",
+    "tokenizers",
+    "numpy",
+    "reasoning-gym",
+)
+"""Packages whose versions the manifest records."""
 
 
 class RunFolder(ABC):
@@ -44,6 +57,10 @@ class RunFolder(ABC):
         """Return all settings of the run as a JSON-ready dict."""
 
     @abstractmethod
+    def describe_overrides(self) -> list[str]:
+        """Return the settings that were given beside the config file, as KEY=VALUE."""
+
+    @abstractmethod
     def find_settings(self, stage: str) -> dict[str, Any]:
         """Return the settings that `stage` depends on."""
 
@@ -56,7 +73,7 @@ class RunFolder(ABC):
         return self.folder / name
 
     def work(self, stage: str) -> Path:
-        """Return the folder for unfinished work of `stage`; it is removed when the stage is done."""
+        """Return the folder for unfinished work of `stage`, removed when the stage is done."""
         folder = self.path("work") / stage
         folder.mkdir(parents=True, exist_ok=True)
         return folder
@@ -78,7 +95,7 @@ class RunFolder(ABC):
         self._figures |= figures
 
     def is_done(self, stage: str) -> bool:
-        """Return whether `stage` is recorded with the present settings and inputs and unchanged outputs."""
+        """Return whether `stage` is up to date: same settings and inputs, outputs unchanged."""
         entry = self.manifest().get("stages", {}).get(stage)
         if entry is None:
             return False
@@ -86,53 +103,60 @@ class RunFolder(ABC):
         if any(not self.path(name).exists() for name in outputs):
             return False
         try:
-            if self._present(stage) != {"settings": entry["settings"], "inputs": entry["inputs"]}:
-                return False
+            hashes = self._hash_dependencies(stage)
         except RealmError:
+            return False
+        if hashes != {"settings": entry["settings"], "inputs": entry["inputs"]}:
             return False
         return all(hash_of(self.path(name)) == digest for name, digest in outputs.items())
 
     @contextmanager
     def recording(self, stage: str) -> Iterator[None]:
-        """Run a stage inside: stale half-done work is thrown away first; when the block ends well the manifest records it.
+        """Run a stage in this block, and record it in the manifest if the block succeeds.
 
-        Under `accelerate launch` every process comes here; only the main one touches the folder.
+        Unfinished work of a killed stage is kept for the block if its settings and inputs are the
+        same. Under `accelerate launch` only the main process touches the folder.
         """
-        present = self._present(stage)
+        hashes = self._hash_dependencies(stage)
         if int(os.environ.get("RANK", "0")) != 0:
             yield
             return
         with self._lock():
             self._forget(stage)
-            seconds_before = self._open_work(stage, present)
-            started, clock, self._cost_usd, self._figures = _now(), time.monotonic(), 0.0, {}
+            earlier_seconds = self._open_work(stage, hashes)
+            started, clock = _now(), time.monotonic()
+            self._cost_usd = 0.0
+            self._figures = {}
             try:
                 yield
             except BaseException:
-                self._keep_work(
-                    stage, {**present, "seconds": seconds_before + time.monotonic() - clock}
-                )
+                seconds = earlier_seconds + time.monotonic() - clock
+                self._keep_work(stage, {**hashes, "seconds": seconds})
                 raise
-            outputs = self._written(stage)
-            seconds = round(seconds_before + time.monotonic() - clock, 1)
-            times = {"seconds": seconds, "started": started, "finished": _now()}
-            spent = {
+            entry = {
+                **hashes,
+                "outputs": self._hash_outputs(stage),
+                "seconds": round(earlier_seconds + time.monotonic() - clock, 1),
+                "started": started,
+                "finished": _now(),
                 "cost_usd": self._cost_usd,
-                **({"figures": self._figures} if self._figures else {}),
             }
-            self._record(stage, {**present, "outputs": outputs, **times, **spent})
+            if self._figures:
+                entry["figures"] = self._figures
+            self._record(stage, entry)
             shutil.rmtree(self.work(stage), ignore_errors=True)
 
     def manifest(self) -> dict[str, Any]:
-        """Return the manifest, empty where there is none yet."""
+        """Return the manifest; it is empty before the first stage is done."""
         path = self.path("manifest.json")
         try:
-            manifest = json.loads(path.read_text(encoding="utf-8"))
+            manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return {}
         except (OSError, ValueError) as error:
             raise RunError(
-                f"{path}: cannot be read: {error}. Remove it and run again; every stage then runs anew."
+                f"{path}: cannot be read: {error}. Remove it and run again; every stage then runs "
+                "again."
             ) from None
         found = manifest.get("schema") if isinstance(manifest, dict) else None
         if found != SCHEMA:
@@ -143,8 +167,8 @@ class RunFolder(ABC):
             )
         return manifest
 
-    def _present(self, stage: str) -> dict[str, Any]:
-        """Return the hashes that a finished stage must still match."""
+    def _hash_dependencies(self, stage: str) -> dict[str, Any]:
+        """Return the hashes of the settings and inputs of a stage."""
         text = json.dumps(self.find_settings(stage), sort_keys=True, ensure_ascii=False)
         inputs = {name: hash_of(path) for name, path in self.find_inputs(stage).items()}
         return {"settings": hashlib.sha256(text.encode()).hexdigest(), "inputs": inputs}
@@ -169,22 +193,23 @@ class RunFolder(ABC):
         finally:
             lock.release()
 
-    def _open_work(self, stage: str, present: dict[str, Any]) -> float:
-        """Throw half-done work away unless it was begun from the same settings and inputs; return the seconds spent on it."""
-        key_file, seconds = self.work(stage) / "key.json", 0.0
+    def _open_work(self, stage: str, hashes: dict[str, Any]) -> float:
+        """Remove unfinished work of other settings or inputs; return the seconds spent on it."""
+        key_file = self.work(stage) / "key.json"
+        seconds = 0.0
         try:
             key = json.loads(key_file.read_text(encoding="utf-8"))
             seconds = key.pop("seconds")
         except (FileNotFoundError, ValueError, KeyError):
             key = None
-        if key != present:
+        if key != hashes:
             shutil.rmtree(self.work(stage))
             seconds = 0.0
-        write_json(self.work(stage) / "key.json", {**present, "seconds": seconds})
+        write_json(self.work(stage) / "key.json", {**hashes, "seconds": seconds})
         return seconds
 
     def _keep_work(self, stage: str, key: dict[str, Any]) -> None:
-        """Leave half-done work for the next call; a stage that had not begun any leaves no folder."""
+        """Keep unfinished work for the next call. Without any, remove the folder."""
         if [file.name for file in self.work(stage).iterdir()] == ["key.json"]:
             shutil.rmtree(self.work(stage))
         else:
@@ -195,32 +220,33 @@ class RunFolder(ABC):
         if manifest.get("stages", {}).pop(stage, None) is not None:
             write_json(self.path("manifest.json"), manifest)
 
-    def _written(self, stage: str) -> dict[str, str]:
+    def _hash_outputs(self, stage: str) -> dict[str, str]:
         hashes = {}
         for name in self.stages[stage].outputs:
             path = self.path(name.rstrip("?/"))
-            assert path.exists() or name.endswith("?"), (
-                f"stage {stage} ended without writing {path}"
-            )
+            is_optional = name.endswith("?")
+            assert path.exists() or is_optional, f"stage {stage} ended without writing {path}"
             if path.exists():
                 hashes[name.rstrip("?")] = hash_of(path)
         return hashes
 
     def _record(self, stage: str, entry: dict[str, Any]) -> None:
         stages = self.manifest().get("stages", {}) | {stage: entry}
+        config = self.describe_config()
         manifest = {
             "schema": SCHEMA,
-            "config": (config := self.describe_config()),
+            "config": config,
+            "overrides": self.describe_overrides(),
             "seed": config["seed"],
-            "versions": _versions(),
-            "commit": _commit(),
+            "versions": _find_versions(),
+            "commit": _find_commit(),
             "stages": {name: stages[name] for name in self.stages if name in stages},
         }
         write_json(self.path("manifest.json"), manifest)
 
 
 def hash_of(path: Path) -> str:
-    """Return the SHA-256 of a file's content, or of the sorted names and contents of a folder's files."""
+    """Return the SHA-256 of a file, or of the names and contents of all files in a folder."""
     if path.is_file():
         status = path.stat()
         return _hash_file(path, status.st_size, status.st_mtime_ns)
@@ -238,43 +264,39 @@ def _hash_file(path: Path, size: int, modified_ns: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _versions() -> dict[str, str]:
-    names = (
-        "realm-slm",
-        "torch",
-        "transformers",
-        "trl",
-        "peft",
-        "accelerate",
-        "datasets",
-        "tokenizers",
-        "numpy",
-        "reasoning-gym",
-    )
+def _find_versions() -> dict[str, str]:
     versions = {"python": platform.python_version()}
-    for name in names:
+    for name in LIBRARIES:
         with suppress(metadata.PackageNotFoundError):
             versions[name] = metadata.version(name)
     return versions
 
 
-def _commit() -> str | None:
-    """Return the commit of the checkout that this package runs from, `+` where it has changes; `None` where it is no checkout."""
-    here = Path(__file__).parent
+def _find_commit() -> str | None:
+    """Return the commit of this package's checkout, with a `+` if files were changed since.
 
-    def git(*arguments: str) -> str | None:
-        try:
-            done = subprocess.run(
-                ["git", *arguments], cwd=here, capture_output=True, text=True, timeout=10
-            )
-        except (OSError, subprocess.TimeoutExpired):
-            return None
-        return done.stdout.strip() if done.returncode == 0 else None
-
-    if git("ls-files", "--error-unmatch", "folder.py") is None:
+    None if the package is not run from a git checkout.
+    """
+    if _run_git("ls-files", "--error-unmatch", Path(__file__).name) is None:
         return None
-    commit = git("rev-parse", "HEAD")
-    return commit and commit + ("+" if git("status", "--porcelain", "--", ".") else "")
+    commit = _run_git("rev-parse", "HEAD")
+    has_changes = bool(_run_git("status", "--porcelain", "--", "."))
+    return commit and commit + ("+" if has_changes else "")
+
+
+def _run_git(*arguments: str) -> str | None:
+    """Return what a git command prints in the folder of this file, None if it fails."""
+    try:
+        done = subprocess.run(
+            ["git", *arguments],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            timeout=10,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
 
 
 def _now() -> str:

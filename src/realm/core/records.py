@@ -57,13 +57,17 @@ class RouteSet:
     problem_id: str
     routes: tuple[Route, ...] = ()
 
-    def labels(self, kind: str = "outcome") -> tuple[bool, ...]:
-        """Return the true verdict of each route, `kind` being `outcome` or `process` (outcome where unknown)."""
-        if kind == "process":
-            return tuple(
-                route.correct if route.process is None else route.process for route in self.routes
-            )
-        return tuple(route.correct for route in self.routes)
+    def labels(self, kind: str = "outcome") -> tuple[bool | None, ...]:
+        """Return the true verdict of each route; None if the verifier could not decide.
+
+        Args:
+            kind: `outcome`, or `process` for the label of the steps where it is known.
+        """
+        is_process = kind == "process"
+        return tuple(
+            route.process if is_process and route.process is not None else route.correct
+            for route in self.routes
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +100,7 @@ class Judged:
     """`False` if wrong or not said, `None` if the verifier could not decide (timed out)."""
     verdicts: tuple[bool | None, ...] = ()
     """Per route shown: `True` if the completion calls it sound, `False` if flawed."""
-    labels: tuple[bool, ...] = ()
+    labels: tuple[bool | None, ...] = ()
     """The true verdict of each route; empty for an autonomous prompt."""
     checks: tuple[str | None, ...] = ()
     """What the completion says of each route, verdict included."""

@@ -11,7 +11,7 @@ import re
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 from zipfile import BadZipFile
 
 from realm.core.errors import DataError
@@ -148,7 +148,9 @@ def _open_text(path: Path) -> IO[str]:
         )
     else:
         how = {"encoding": "utf-8-sig", "errors": "surrogateescape", "newline": ""}
-    return gzip.open(path, "rt", **how) if is_packed else path.open(**how)
+    if is_packed:
+        return cast("IO[str]", gzip.open(path, "rt", **how))
+    return path.open(**how)
 
 
 def _json_rows(path: Path, file: IO[str], on_bad: OnBad) -> Iterator[tuple[str, Row]]:
@@ -306,7 +308,8 @@ def _plain(row: Row) -> Row:
     a question mark.
     """
     text = json.dumps(row, ensure_ascii=False, default=_to_text).encode(errors="replace")
-    return json.loads(text, parse_constant=lambda _: None)
+    plain: Row = json.loads(text, parse_constant=lambda _: None)
+    return plain
 
 
 def _require_unique_keys(pairs: list[tuple[str, Any]]) -> Row:

@@ -7,6 +7,7 @@ give it its values here.
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -105,9 +106,10 @@ def _list_settings(run: Run, results: Results) -> list[tuple[str, str]]:
     seeds = dict.fromkeys(str(row.seed) for row in results.evaluations if row.seed is not None)
     verb = "compare" if results.methods else "run"
     versions = manifest.get("versions", {})
+    overrides = [part for override in config.overrides for part in ("--set", override)]
     rows = {
         "run": run.folder.resolve().name,
-        "command": f"realm {verb} {config.source}",
+        "command": shlex.join(["realm", verb, str(config.source), *overrides]),
         "model": config.model or "none",
         "recipe": config.recipe,
         "domain": config.domain.kind,
