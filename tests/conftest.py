@@ -19,7 +19,7 @@ SMALL = {
         "target": CLAIMS,
         "settings": {"sizes": {"train": 24, "validation": 4, "test": 8, "test_rules": 4}},
     },
-    "routes": {"kind": "scripted", "guided_problems": 12},
+    "routes": {"kind": "scripted", "guided_problems": 12, "held_out": ["outsider"]},
 }
 
 

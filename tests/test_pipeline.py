@@ -71,7 +71,7 @@ def write_config(
             "settings": {"sizes": {"train": 16, "validation": 4, "test": test, "test_rules": 4}},
         },
         "prompt": {"autonomous": "{question}", "assisted": "{question}\n{routes}"},
-        "routes": {"kind": "scripted", "guided_problems": 8},
+        "routes": {"kind": "scripted", "guided_problems": 8, "held_out": ["outsider"]},
         "distill": {"sft": {"max_steps": distill_steps, "per_device_train_batch_size": 2, "save_steps": 1}},
         "train": {
             "fade": {"routes": 2, "dropout": 0.3, "end": 0.5},

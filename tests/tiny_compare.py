@@ -28,7 +28,13 @@ def write_config(folder: Path) -> Path:
         "run": str(folder / "run"),
         "domain": {"kind": "python", "target": CLAIMS, "settings": {"sizes": {"train": 8, "validation": 2, "test": 6, "test_rules": 2}}},
         "prompt": {"autonomous": "{question}", "assisted": "{question}\n{routes}"},
-        "routes": {"kind": "scripted", "guided_problems": 4, "per_source": 1, "eval_routes": 2},
+        "routes": {
+            "kind": "scripted",
+            "guided_problems": 4,
+            "held_out": ["outsider"],
+            "per_source": 1,
+            "eval_routes": 2,
+        },
         "distill": {"sft": {"max_steps": 2, "per_device_train_batch_size": 2}},
         "train": {
             "fade": {"routes": 2, "dropout": 0.3, "end": 0.5},

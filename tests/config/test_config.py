@@ -111,7 +111,7 @@ def test_all_mistakes_are_told_at_once(write_config):
             id="placeholder",
         ),
         pytest.param(
-            "routes.held_out=[hasty]", "hasty in both `sources` and `held_out`", id="held out"
+            "routes.sources=[outsider]", "outsider in both `sources` and `held_out`", id="held out"
         ),
         pytest.param(
             "domain={kind: files, path: a.csv}",

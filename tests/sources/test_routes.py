@@ -87,7 +87,7 @@ def scripted_run(tmp_path):
     path.write_text(
         "model: some/model\n"
         f"domain: {{kind: python, target: '{CLAIMS}', settings: {{sizes: {{train: 6, validation: 2, test: 4, test_rules: 2}}}}}}\n"
-        "routes: {kind: scripted, guided_problems: 4, per_source: 2, eval_routes: 3}\n"
+        "routes: {kind: scripted, guided_problems: 4, held_out: [outsider], per_source: 2, eval_routes: 3}\n"
     )
     config = load_config(path, [])
     run = Run(tmp_path / "run", config)

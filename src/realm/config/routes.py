@@ -17,17 +17,18 @@ class ScriptedRoutes(Section):
     kind: Literal["scripted"] = "scripted"
     guided_problems: NonNegativeInt = 2000
     """For how many training problems the expert writes guided chains."""
-    sources: list[str] = ["hasty", "frugal", "dated", "careless"]
-    held_out: list[str] = ["outsider"]
-    """Sources whose routes are shown in evaluation only."""
+    sources: list[str] | None = None
+    """Sources whose routes training shows; null: all sources of the domain but `held_out`."""
+    held_out: list[str] = []
+    """Sources whose routes only evaluation shows; without any, it shows those of training."""
     per_source: PositiveInt = 2
     """Routes per training problem and source."""
     eval_routes: PositiveInt = 4
-    """Routes per evaluation problem and held-out source."""
+    """Routes per evaluation problem and source."""
 
     @model_validator(mode="after")
     def _check_held_out(self) -> Self:
-        if both := sorted(set(self.sources) & set(self.held_out)):
+        if both := sorted(set(self.sources or ()) & set(self.held_out)):
             raise ValueError(
                 f"{', '.join(both)} in both `sources` and `held_out`; training must not see a "
                 "held-out source"

@@ -66,7 +66,7 @@ class Domain:
     answer_form: str | None = None
     """How a teacher writes the answer, such as "the city alone". Default: by the verifier."""
     sources: Sequence[str] = ()
-    """The sources that `write_route` knows."""
+    """The sources that `write_route` knows, such as ("careful", "hasty")."""
     files: Sequence[str] = ()
     """Files that `problems` reads, relative to the config file: `realm data` depends on them."""
 
@@ -102,18 +102,22 @@ class Domain:
 
         The first `guided_problems` training problems get a chain and checked routes. The other
         training problems get routes without checks. All other splits get routes by the held-out
-        sources.
+        sources, if there are any.
         """
+        sources = settings.sources
+        if sources is None:
+            sources = [name for name in self.sources if name not in settings.held_out]
         train = [problem for problem in problems if problem.split == "train"]
         others = [problem for problem in problems if problem.split != "train"]
         for index, problem in enumerate(train):
             is_guided = index < settings.guided_problems
             if is_guided:
                 yield self.write_chain(problem)
-            for route in self._sample(problem, settings.sources, settings.per_source, seed):
+            for route in self._sample(problem, sources, settings.per_source, seed):
                 yield route if is_guided else replace(route, check=None)
         for problem in others:
-            for route in self._sample(problem, settings.held_out, settings.eval_routes, seed):
+            shown = settings.held_out or sources
+            for route in self._sample(problem, shown, settings.eval_routes, seed):
                 yield replace(route, check=None)
 
     def make_instructor(

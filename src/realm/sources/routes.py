@@ -130,7 +130,7 @@ def _ask_domain(run: Run, settings: ScriptedRoutes, problems: Sequence[Problem])
     """Return the routes that the domain writes itself; `ConfigError` if it cannot."""
     domain = run.domain
     where = f"{run.config.source}: routes"
-    require_expert(domain, [*settings.sources, *settings.held_out], where)
+    require_expert(domain, [*(settings.sources or ()), *settings.held_out], where)
     with user_errors(f"{where}.kind: scripted", f"{domain.name}.write_routes"):
         routes = list(domain.write_routes(problems, settings, run.config.seed))
     # The routes come from a user's code, so they are checked like a user's file.
