@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from realm.bank.statistics import ALL_SOURCES, bank_summary
+from realm.bank.worth import ALL_SOURCES, summarize_bank
 from realm.config.root import load_config
 from realm.core.jsonl import read_problems, read_routes
 from realm.domains import data, load_domain
@@ -95,7 +95,7 @@ def wikitq():
     domain = load_domain(config)
     problems = domain.problems(config.seed)
     imported = import_outputs(problems, domain, config.routes, resolve=config.resolve)
-    return problems, imported, bank_summary(problems, imported.routes, domain.verifier.same_all)
+    return problems, imported, summarize_bank(problems, imported.routes, domain.verifier.same_all)
 
 
 @pytest.mark.slow
@@ -144,9 +144,11 @@ def test_the_comparison_trains_every_method_on_as_many_completions_and_sees_smal
         cell.run.config for cell in cells if cell.seed == config.seed and "train" in cell.stages
     ]
     rollouts = {
-        count_rollouts(make_grpo_arguments(settings, tmp_path, num_problems=1)) for settings in trained
+        count_rollouts(make_grpo_arguments(settings, tmp_path, num_problems=1))
+        for settings in trained
     }
     assert len(rollouts) == 1
     assert (
-        smallest_detectable(config.compare.seeds * config.domain.settings["sizes"]["test"], 0.203) < 0.026
+        smallest_detectable(config.compare.seeds * config.domain.settings["sizes"]["test"], 0.203)
+        < 0.026
     )  # the last pilot: 0.088

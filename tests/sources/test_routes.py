@@ -96,8 +96,9 @@ def scripted_run(tmp_path):
 
 
 def test_the_scripted_expert_guides_some_training_problems_and_keeps_a_source_for_evaluation(
-    scripted_run, capsys
+    scripted_run, caplog
 ):
+    caplog.set_level("INFO", logger="realm")
     routes.run_routes(scripted_run)
     written = read_routes(scripted_run.path("routes.jsonl"))
     assert sum(one.guided for one in written) == 4
@@ -105,7 +106,7 @@ def test_the_scripted_expert_guides_some_training_problems_and_keeps_a_source_fo
         sum(one.source in ("hasty", "frugal", "dated", "careless") for one in written) == 6 * 4 * 2
     )
     assert sum(one.source == "outsider" for one in written) == 8 * 3
-    assert "Route bank" in capsys.readouterr().out
+    assert "Route bank" in caplog.text
     bank = json.loads(scripted_run.path("bank.json").read_text())
     assert bank["schema"] == "realm.bank/1"
     assert {(row["group"], row["source"]) for row in bank["sources"]} >= {

@@ -1,4 +1,7 @@
-"""Draw the routes that one assisted prompt shows: both classes wherever the bank has both, in shuffled order."""
+"""Draw the routes that one assisted prompt shows, in random order.
+
+Both classes, right and wrong, are shown wherever the bank has both.
+"""
 
 from __future__ import annotations
 
@@ -34,29 +37,33 @@ def draw_routes(
     step: int = 0,
     mix: RouteMix | None = None,
 ) -> RouteSet:
-    """Return `k` routes of one problem's bank, fewer only where the bank holds fewer.
+    """Return `k` routes of one problem, or all of them if the bank holds fewer.
 
-    With both classes in the bank both are in the set (for k >= 2), and every number of right routes from 1 to k - 1 is
-    equally likely: right to wrong 1:1 over training, a wrong majority in some sets, a right one in others. A text comes
-    twice only where the bank has no other. A pure function of its arguments. `bank` holds routes that
-    may be shown (`realm.bank.eligible`).
+    If the bank has both classes, so has every set of two or more. By default each number of right
+    routes from 1 to k - 1 is equally likely: right to wrong is 1:1 over training, and the majority
+    is wrong in some sets and right in others. A text comes twice only if there is no other.
 
-    `mix` may ask for a share of sets with a wrong majority, the others then holding as many more right ones, for the wrong
-    routes nearest to a right one, or for no wrong ones at all.
+    A pure function of its arguments: the copies of a prompt and a resumed run get the same set.
+
+    Args:
+        bank: Routes of one problem that may be shown (see `realm.bank.eligible`).
+        k: How many routes the prompt shows.
+        seed: The run's seed.
+        row_id: The problem.
+        step: The optimizer step, or another number that tells sets of one problem apart.
+        mix: What the sets should hold.
     """
     mix = mix or RouteMix()
-    rng = _random(f"{seed}|{row_id}|{step}")
-    right = _distinct_first([route for route in bank if route.correct], rng)
-    wrong = (
-        _distinct_first([route for route in bank if not route.correct], rng)
-        if mix.show_wrong
-        else []
-    )
+    rng = _make_rng(f"{seed}|{row_id}|{step}")
+    right = _shuffle_distinct_first([route for route in bank if route.correct], rng)
+    wrong: list[Route] = []
+    if mix.show_wrong:
+        wrong = _shuffle_distinct_first([route for route in bank if not route.correct], rng)
     if mix.prefer_plausible and right:
         texts = dict.fromkeys(route.text for route in bank if route.correct)
-        wrong = _plausible_first(wrong, tuple(texts))
+        wrong = _sort_plausible_first(wrong, tuple(texts))
     k = min(k, len(right) + len(wrong))
-    num_right = _num_right(right, wrong, k, rng, mix.wrong_majority_share)
+    num_right = _draw_num_right(right, wrong, k, rng, mix.wrong_majority_share)
     chosen = right[:num_right] + wrong[: k - num_right]
     rng.shuffle(chosen)
     return RouteSet(problem_id=row_id, routes=tuple(chosen))
@@ -70,10 +77,10 @@ def draw_evaluation_sets(
     count: int,
     seed: int,
 ) -> dict[str, RouteSet]:
-    """Return the routes that each problem's assisted prompt shows in evaluation, up to `count` of them.
+    """Return the routes that each problem's assisted prompt shows in evaluation, up to `count`.
 
     Which ones, and in which order, is drawn by a hash of seed, problem and text, never by label, so
-    that every method and every run of one seed sees the same sets.
+    that every method sees the same sets.
     """
     problem_ids = list(problem_ids)
     bank = select_evaluation_routes(routes, held_out, set(problem_ids))
@@ -91,70 +98,77 @@ def draw_evaluation_sets(
     }
 
 
-def _num_right(
+def _draw_num_right(
     right: list[Route],
     wrong: list[Route],
     k: int,
     rng: random.Random,
     wrong_majority_share: float | None,
 ) -> int:
-    """Return how many of `k` routes are right ones: drawn, then moved as little as the bank demands."""
+    """Return how many of `k` routes are right: drawn, then moved as little as the bank demands."""
     if k == 0 or not (right and wrong):
         return k if right else 0
     if wrong_majority_share is not None and k > 2:
-        drawn = _with_wrong_majority(k, wrong_majority_share, rng)
+        drawn = _draw_by_majority(k, wrong_majority_share, rng)
     else:
         drawn = rng.randint(0, 1) if k == 1 else rng.randint(1, k - 1)
-    without_copies = max(k - _num_distinct(wrong), min(drawn, _num_distinct(right)))
-    return max(k - len(wrong), min(without_copies, len(right)))
+    # First as few copies of a text as possible, then what the numbers of routes allow at all.
+    drawn = max(k - _count_distinct(wrong), min(drawn, _count_distinct(right)))
+    return max(k - len(wrong), min(drawn, len(right)))
 
 
-def _with_wrong_majority(k: int, share: float, rng: random.Random) -> int:
-    """Return how many of `k` routes are right: fewer than half in a `share` of the draws, from 1 to k - 1 always.
+def _draw_by_majority(k: int, wrong_majority_share: float, rng: random.Random) -> int:
+    """Return how many of `k` routes are right, from 1 to k - 1.
 
-    The other draws make up for it, so that right to wrong stays 1:1 over training as far as the share allows.
+    It is fewer than half in a `wrong_majority_share` of the draws. The other draws make up for it,
+    so that right to wrong stays 1:1 over training as far as the share allows.
     """
-    few = range(1, (k + 1) // 2)
-    if rng.random() < share:
-        return rng.choice(few)
-    mean_few = (few[0] + few[-1]) / 2
-    balancing = (k / 2 - share * mean_few) / (1 - share)
-    wanted = min(k - 1, max(few[-1] + 1, balancing))
+    minorities = range(1, (k + 1) // 2)
+    if rng.random() < wrong_majority_share:
+        return rng.choice(minorities)
+    mean_minority = (minorities[0] + minorities[-1]) / 2
+    balancing = (k / 2 - wrong_majority_share * mean_minority) / (1 - wrong_majority_share)
+    wanted = min(k - 1, max(minorities[-1] + 1, balancing))
     return int(wanted) + (rng.random() < wanted - int(wanted))
 
 
-def _plausible_first(wrong: list[Route], right: tuple[str, ...]) -> list[Route]:
-    """Return `wrong` with the routes nearest to a right one first; those equally near, to a tenth, stay as they were drawn."""
-    copies: set[str] = set()
-    ranks = []
-    for route in wrong:
-        ranks.append(
-            (collapse_spaces(route.text) in copies, -round(_nearness(route.text, right), 1))
-        )
-        copies.add(collapse_spaces(route.text))
-    return [wrong[place] for place in sorted(range(len(wrong)), key=ranks.__getitem__)]
+def _sort_plausible_first(wrong: list[Route], right_texts: tuple[str, ...]) -> list[Route]:
+    """Return `wrong` with the routes most like a right one first, copies of a text last.
+
+    Similarities are rounded to a tenth, so that routes about equally plausible stay in random order.
+    """
+    seen: set[str] = set()
+    ranked = []
+    for place, route in enumerate(wrong):
+        text = collapse_spaces(route.text)
+        ranked.append((text in seen, -round(_find_similarity(route.text, right_texts), 1), place))
+        seen.add(text)
+    return [wrong[place] for _, _, place in sorted(ranked)]
 
 
 @lru_cache(maxsize=100_000)
-def _nearness(text: str, others: tuple[str, ...]) -> float:
+def _find_similarity(text: str, others: tuple[str, ...]) -> float:
     return max(word_similarity(text, other) for other in others)
 
 
-def _distinct_first(routes: list[Route], rng: random.Random) -> list[Route]:
-    """Return `routes` shuffled, with every further copy of a text behind the texts that differ."""
+def _shuffle_distinct_first(routes: list[Route], rng: random.Random) -> list[Route]:
+    """Return `routes` shuffled, with further copies of a text behind all distinct texts."""
     rng.shuffle(routes)
-    seen: set[str] = set()
-    first, copies = [], []
+    first: dict[str, Route] = {}
+    copies: list[Route] = []
     for route in routes:
-        (copies if collapse_spaces(route.text) in seen else first).append(route)
-        seen.add(collapse_spaces(route.text))
-    return first + copies
+        text = collapse_spaces(route.text)
+        if text in first:
+            copies.append(route)
+        else:
+            first[text] = route
+    return [*first.values(), *copies]
 
 
-def _num_distinct(routes: list[Route]) -> int:
+def _count_distinct(routes: list[Route]) -> int:
     return len({collapse_spaces(route.text) for route in routes})
 
 
-def _random(key: str) -> random.Random:
+def _make_rng(key: str) -> random.Random:
     digest = hashlib.blake2b(key.encode(), digest_size=16, person=b"route set").digest()
     return random.Random(int.from_bytes(digest))

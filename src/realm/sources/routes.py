@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from realm.bank.eligible import select_evaluation_routes, select_training_routes
-from realm.bank.statistics import print_bank, write_bank
+from realm.bank.worth import format_bank, write_bank
 from realm.core.errors import DataError
 from realm.core.jsonl import read_problems, read_routes, write_jsonl
 from realm.core.records import Problem, Route
@@ -48,7 +48,7 @@ def run_routes(run: Run) -> None:
     summaries = write_bank(run.path("bank.json"), problems, routes, same_all, held_out=held_out)
     for line in [*describe_unread(routes), *describe_gaps(problems, routes, held_out)]:
         logger.warning(line)
-    print_bank(summaries, held_out)
+    logger.info(format_bank(summaries, held_out))
 
 
 def estimate_routes(run: Run) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from realm.bank.statistics import write_bank
+from realm.bank.worth import write_bank
 from realm.core.jsonl import read_problems, read_routes, write_jsonl
 from realm.core.records import Problem, Route
 from realm.evaluate.ask import LazyPolicy, Sampling, make_own_route, make_prompt, sample_and_judge

@@ -1,6 +1,6 @@
 import pytest
 
-from realm.bank.statistics import ALL_SOURCES, bank_summary, print_bank
+from realm.bank.worth import ALL_SOURCES, format_bank, summarize_bank
 from realm.core.records import Problem, Route
 
 
@@ -34,7 +34,7 @@ BANK = [
 
 def test_the_bank_is_summed_up_by_source_and_over_all():
     problems = [problem("a"), problem("b"), problem("t", "train")]
-    m, n, everyone = bank_summary(problems, BANK, same_all)
+    m, n, everyone = summarize_bank(problems, BANK, same_all)
     assert [(row.group, row.source) for row in (m, n, everyone)] == [
         ("all", "m"),
         ("all", "n"),
@@ -53,7 +53,7 @@ def test_the_bank_is_summed_up_by_source_and_over_all():
 
 def test_with_a_source_held_out_training_and_evaluation_are_two_groups():
     problems = [problem("a"), problem("b"), problem("t", "train")]
-    rows = bank_summary(problems, BANK, same_all, held_out=["n"])
+    rows = summarize_bank(problems, BANK, same_all, held_out=["n"])
     assert [(row.group, row.source, row.problems) for row in rows] == [
         ("train", "m", 1), ("evaluation", "m", 2), ("evaluation", "n", 1), ("evaluation", ALL_SOURCES, 2),
     ]  # fmt: skip
@@ -65,7 +65,7 @@ def test_a_route_without_a_label_is_counted_and_is_not_right():
         route("a", "x^1", text="2", correct=None),
         route("a", "x^1", text="3", correct=None),
     ]
-    [row] = bank_summary([problem("a")], routes, same_all)
+    [row] = summarize_bank([problem("a")], routes, same_all)
     assert (row.one, row.undecided) == (pytest.approx(1 / 3), pytest.approx(2 / 3))
     assert (row.majority, row.majority_wrong, row.mixed) == (0, 0, 0), (
         "the majority is neither right nor wrong"
@@ -74,25 +74,24 @@ def test_a_route_without_a_label_is_counted_and_is_not_right():
 
 def test_lengths_are_percentiles():
     routes = [route("a", "x", text="word " * number) for number in range(1, 102)]
-    [row] = bank_summary([problem("a")], routes, same_all)
+    [row] = summarize_bank([problem("a")], routes, same_all)
     assert row.words == {"p10": 11, "p25": 26, "p50": 51, "p75": 76, "p90": 91}
 
 
 def test_an_empty_bank_has_no_rows():
-    assert bank_summary([problem("a")], [], same_all) == []
+    assert summarize_bank([problem("a")], [], same_all) == []
 
 
 @pytest.mark.parametrize("correct", [True, None], ids=["labelled", "undecided"])
-def test_the_table_fits_into_a_narrow_terminal(monkeypatch, capsys, correct):
-    monkeypatch.setenv("COLUMNS", "80")
+def test_the_table_fits_into_a_narrow_terminal(correct):
     problems = [problem("a"), problem("t", "train")]
     bank = [
         route(identity, "x", source, correct=correct)
         for identity in "at"
         for source in ("qwen2.5-14b", "llama3.1-8b")
     ]
-    print_bank(bank_summary(problems, bank, same_all, held_out=["qwen2.5-14b"]), ["qwen2.5-14b"])
-    printed = capsys.readouterr().out
+    summaries = summarize_bank(problems, bank, same_all, held_out=["qwen2.5-14b"])
+    printed = format_bank(summaries, ["qwen2.5-14b"])
     assert "…" not in printed and printed.count("qwen2.5-14b") == 2 and printed.count(" *") >= 2
     assert ("dec." in printed) == (correct is None)
     assert max(map(len, printed.splitlines())) <= 80
