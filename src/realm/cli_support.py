@@ -121,7 +121,7 @@ def add_verb(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
 
 
 def add_run_verb(name: str) -> Callable[[Callable[[Run, bool, bool], None]], Callable[..., None]]:
-    """Return a decorator that makes a function of a run a verb with CONFIG and the usual options."""
+    """Return a decorator that makes a function of a run a verb with CONFIG and options."""
 
     def register(function: Callable[[Run, bool, bool], None]) -> Callable[..., None]:
         def command(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from realm.config.root import Config
 from realm.core.errors import ConfigError, DataError, RunError
-from realm.core.folder import RunFolder, hash_of
+from realm.core.folder import RunFolder, hash_path
 from realm.core.stages import Stage
 from realm.core.tables import local_path
 from realm.core.targets import fingerprint
@@ -214,7 +214,7 @@ class Run(RunFolder):
         if self._given_domain is not None:
             return fingerprint(self._given_domain)
         source = find_code(self.config)
-        return None if source is None else hash_of(source)
+        return None if source is None else hash_path(source)
 
     def find_inputs(self, stage: str) -> dict[str, Path]:
         """Return the existing inputs of `stage`, by their names in the manifest.

@@ -6,8 +6,8 @@ import pytest
 from realm.core.errors import DataError
 from realm.core.jsonl import (
     append_jsonl,
-    numbered_rows,
     read_jsonl,
+    read_numbered_rows,
     read_problems,
     read_routes,
     write_json,
@@ -75,7 +75,7 @@ def test_nan_in_a_file_is_no_value(tmp_path):
 def test_a_bad_file_is_named_with_its_line(tmp_path, name, content, expected):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError) as caught:
-        list(numbered_rows(tmp_path / name))
+        list(read_numbered_rows(tmp_path / name))
     assert str(caught.value).startswith(f"{tmp_path / name}{expected}")
 
 

@@ -8,7 +8,7 @@ import pyarrow.parquet
 import pytest
 
 from realm.core.errors import DataError
-from realm.core.tables import absolute, describe_bad, local_path, look_up, read_rows
+from realm.core.tables import describe_bad_rows, local_path, look_up, make_absolute, read_rows
 
 ROWS = [{"id": "a", "text": "Was ist 1 + 1? ✓"}, {"id": "b", "text": "2 + 2"}]
 
@@ -31,8 +31,8 @@ def lines(rows):
     return "".join(json.dumps(row) + "\n" for row in rows).encode()
 
 
-def read(name, on_bad=None):
-    found = list(read_rows(name, on_bad=on_bad.append) if on_bad is not None else read_rows(name))
+def read(name, on_error=None):
+    found = list(read_rows(name, on_error=on_error.append) if on_error is not None else read_rows(name))
     return [place for place, _ in found], [row for _, row in found]
 
 
@@ -141,7 +141,7 @@ def test_bad_rows_are_named_by_line_and_the_others_are_read():
 def test_a_bad_file_is_named_with_a_cure_and_never_passed_over(name, content, message):
     write(name, content)
     with pytest.raises(DataError, match=rf"^{name.replace('.', '[.]')}.*{message}"):
-        read(name, on_bad=[])
+        read(name, on_error=[])
 
 
 @pytest.mark.parametrize("name", ["outptus.jsonl", "outptus.parquet"])
@@ -191,19 +191,19 @@ def test_a_wrong_name_of_a_data_set_says_what_is_allowed(name, message):
 
 def test_a_name_means_the_same_from_any_folder(tmp_path):
     write_data_set()
-    assert absolute("rows.csv") == (tmp_path / "rows.csv").as_posix()
-    assert absolute("hub:data:main/test") == f"hub:{(tmp_path / 'data').as_posix()}:main/test"
-    assert absolute("hub:owner/name:test") == "hub:owner/name:test"
+    assert make_absolute("rows.csv") == (tmp_path / "rows.csv").as_posix()
+    assert make_absolute("hub:data:main/test") == f"hub:{(tmp_path / 'data').as_posix()}:main/test"
+    assert make_absolute("hub:owner/name:test") == "hub:owner/name:test"
     assert local_path("hub:owner/name") is None
 
 
 def test_a_few_bad_rows_are_told_in_full():
     errors = [DataError(f"a.csv:{number}: bad") for number in range(7)]
-    assert describe_bad(errors[:1]) == "1 row left out:\n  a.csv:0: bad"
-    assert describe_bad(errors).startswith("7 rows left out:\n  a.csv:0: bad\n") and describe_bad(
+    assert describe_bad_rows(errors[:1]) == "1 row left out:\n  a.csv:0: bad"
+    assert describe_bad_rows(errors).startswith("7 rows left out:\n  a.csv:0: bad\n") and describe_bad_rows(
         errors
     ).endswith("and 2 more")
-    assert describe_bad([]) == ""
+    assert describe_bad_rows([]) == ""
 
 
 @pytest.mark.parametrize(

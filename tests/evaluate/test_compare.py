@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from realm.cli import app
-from realm.core.folder import hash_of
+from realm.core.folder import hash_path
 from realm.core.jsonl import read_jsonl
 from realm.evaluate.compare import estimate_time_left
 from tiny_compare import MODES, write_config
@@ -116,15 +116,15 @@ def test_methods_of_a_seed_share_problems_routes_and_start(finished):
         assert (
             len(
                 {
-                    hash_of(cells / f"{method}-7" / name)
+                    hash_path(cells / f"{method}-7" / name)
                     for method in ("data", "distilled", "realm", "cot_synthesizer")
                 }
             )
             == 1
         )
-        assert hash_of(cells / "data-7" / name) != hash_of(cells / "data-8" / name)
+        assert hash_path(cells / "data-7" / name) != hash_path(cells / "data-8" / name)
     assert (cells / "realm-7/distilled").resolve() == (cells / "distilled-7/distilled").resolve()
-    assert hash_of(cells / "cot_synthesizer-7/model/model.safetensors") != hash_of(
+    assert hash_path(cells / "cot_synthesizer-7/model/model.safetensors") != hash_path(
         cells / "distilled-7/distilled/model.safetensors"
     )
     taught = read_jsonl(cells / "cot_synthesizer-7/taught.jsonl")
@@ -213,7 +213,7 @@ def test_cells_side_by_side_are_killed_with_their_parent_and_end_where_cells_in_
     assert "all cells done" in output and "distilled-7: " not in output
     assert "Headroom" in (beside / "cells/realm-7/log.txt").read_text()
     for name in ("data-7/routes.jsonl", "distilled-7/sft.jsonl", "cot_synthesizer-8/taught.jsonl"):
-        assert hash_of(beside / "cells" / name) == hash_of(run / "cells" / name)
+        assert hash_path(beside / "cells" / name) == hash_path(run / "cells" / name)
     found, expected = (
         [
             (row["method"], row["mode"], row["seed"], row["n"])

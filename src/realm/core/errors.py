@@ -1,4 +1,4 @@
-"""Mistakes of the user, each one message with a cure. The command line prints it and exits with 2.
+"""User errors. Each has one message with a fix, which the command line prints; exit code 2.
 
 RealmError
 ├── ConfigError    a setting, a config file, a command-line option
@@ -6,7 +6,7 @@ RealmError
 ├── ModelError     a model folder or hub id, its tokenizer, its context length
 └── RunError       the run folder: something is missing, or another process is at work in it
 
-Text that a model wrote never raises, and a mistake of ours is an `assert`.
+Text that a model wrote never raises. A bug of ours is an `assert`.
 """
 
 from __future__ import annotations
@@ -21,29 +21,36 @@ if TYPE_CHECKING:
 
 _SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD", re.IGNORECASE)
 _SECRET_TEXT = re.compile(
-    r"\b(?:sk-|hf_)(?:[A-Za-z0-9_-]{16,}|[\w-]*\.{3}[\w-]*)|(?<=Bearer )[^\s\"',]{6,}|\b[\w-]{2,}\*{3,}[\w*-]*"
+    # The usual prefixes, whole or shortened by a server ("sk-abc...xyz").
+    r"\b(?:sk-|hf_)(?:[A-Za-z0-9_-]{16,}|[\w-]*\.{3}[\w-]*)"
+    # An authorization header.
+    r"|(?<=Bearer )[^\s\"',]{6,}"
+    # A key that a server has starred out in part.
+    r"|\b[\w-]{2,}\*{3,}[\w*-]*"
 )
-"""What reads like a key: the usual prefixes, an authorization header, a key that a server has starred out in part."""
 _known: set[str] = set()
-"""Secrets of this process that the environment does not name like one."""
+"""Secrets of this process that are not in an environment variable with a telling name."""
 
 
 def keep_secret(value: str) -> None:
-    """Let every message of this process mask `value`, a key in use; one that is too short to be a key would mask words."""
+    """Make `mask_secrets` mask a key from now on.
+
+    Values of less than 6 characters are no keys; masking them would mask parts of words.
+    """
     if len(value) >= 6:
         _known.add(value)
 
 
 def mask_secrets(text: str) -> str:
-    """Return `text` with API keys, those in use and the values of environment variables named like one replaced by `***`.
+    """Return `text` with all secrets replaced by `***`: keys in use and what looks like a key.
 
     >>> mask_secrets("the key was hf_abcdefghijklmnopqrstuv")
     'the key was ***'
     """
-    for value in sorted(find_secrets(), key=len, reverse=True):  # a key may begin with another
-        text = re.sub(
-            f"{re.escape(value)}|{re.escape(value[:6])}[\\w-]*\\.{{2,}}[\\w-]*", "***", text
-        )
+    # The longest first, since a key may begin with another one.
+    for value in sorted(find_secrets(), key=len, reverse=True):
+        shortened = f"{re.escape(value[:6])}[\\w-]*\\.{{2,}}[\\w-]*"
+        text = re.sub(f"{re.escape(value)}|{shortened}", "***", text)
     return _SECRET_TEXT.sub("***", text)
 
 
@@ -66,7 +73,7 @@ def suggest_nearest(name: str, allowed: Sequence[str]) -> str:
 
 
 class RealmError(Exception):
-    """Something the user can put right: where, what was found, what is allowed, what to try."""
+    """A user error. The message says where, what was found, what is allowed and what to try."""
 
     def __init__(self, message: str) -> None:
         super().__init__(mask_secrets(message))
@@ -77,12 +84,12 @@ class ConfigError(RealmError, ValueError):
 
 
 class DataError(RealmError, ValueError):
-    """A row or a file that does not hold what it should; names the file and the line."""
+    """Wrong content of a row or a file; the message names the file and the line."""
 
 
 class ModelError(RealmError, ValueError):
-    """A model that cannot be loaded, or cannot do what the run asks of it."""
+    """A model that cannot be loaded, or that does not suit the run."""
 
 
 class RunError(RealmError, RuntimeError):
-    """A run folder that is not ready for what was asked."""
+    """A run folder in which a stage cannot run."""

@@ -108,7 +108,7 @@ class RunFolder(ABC):
             return False
         if hashes != {"settings": entry["settings"], "inputs": entry["inputs"]}:
             return False
-        return all(hash_of(self.path(name)) == digest for name, digest in outputs.items())
+        return all(hash_path(self.path(name)) == digest for name, digest in outputs.items())
 
     @contextmanager
     def recording(self, stage: str) -> Iterator[None]:
@@ -170,7 +170,7 @@ class RunFolder(ABC):
     def _hash_dependencies(self, stage: str) -> dict[str, Any]:
         """Return the hashes of the settings and inputs of a stage."""
         text = json.dumps(self.find_settings(stage), sort_keys=True, ensure_ascii=False)
-        inputs = {name: hash_of(path) for name, path in self.find_inputs(stage).items()}
+        inputs = {name: hash_path(path) for name, path in self.find_inputs(stage).items()}
         return {"settings": hashlib.sha256(text.encode()).hexdigest(), "inputs": inputs}
 
     @contextmanager
@@ -227,7 +227,7 @@ class RunFolder(ABC):
             is_optional = name.endswith("?")
             assert path.exists() or is_optional, f"stage {stage} ended without writing {path}"
             if path.exists():
-                hashes[name.rstrip("?")] = hash_of(path)
+                hashes[name.rstrip("?")] = hash_path(path)
         return hashes
 
     def _record(self, stage: str, entry: dict[str, Any]) -> None:
@@ -245,7 +245,7 @@ class RunFolder(ABC):
         write_json(self.path("manifest.json"), manifest)
 
 
-def hash_of(path: Path) -> str:
+def hash_path(path: Path) -> str:
     """Return the SHA-256 of a file, or of the names and contents of all files in a folder."""
     if path.is_file():
         status = path.stat()
@@ -254,7 +254,7 @@ def hash_of(path: Path) -> str:
     for file in sorted(file for file in path.rglob("*") if file.is_file()):
         if file.parent.name == "__pycache__":
             continue  # Python rewrites it when it imports the package
-        total.update(f"{file.relative_to(path).as_posix()} {hash_of(file)}\n".encode())
+        total.update(f"{file.relative_to(path).as_posix()} {hash_path(file)}\n".encode())
     return total.hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""Read and write the files of a run folder: whole or not at all, and a mistake named by file and line."""
+"""Read and write the files of a run folder. Writes are atomic; errors name the file and line."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ _TYPES: dict[str, tuple[type, ...]] = {
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`, which takes its place when the block ends well and is removed when it does not."""
+def replacing_file(path: Path) -> Iterator[Path]:
+    """Yield a temporary path that atomically replaces `path` on success."""
     temporary = path.with_name(f".{path.name}.part")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -44,39 +44,39 @@ def writing(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` to `path`, whole or not at all."""
-    with writing(path) as temporary:
+    """Write `text` to `path` atomically."""
+    with replacing_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` as indented JSON, whole or not at all; NaN is refused."""
+    """Write `value` as indented JSON atomically; NaN is an error."""
     write_text(path, json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False) + "\n")
 
 
 def write_jsonl(path: Path, rows: Iterable[dict[str, Any] | Problem | Route]) -> None:
-    """Write one row a line, whole or not at all; records become rows."""
-    with writing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+    """Write one row or record per line atomically."""
+    with replacing_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         for row in rows:
-            file.write(_line(row))
+            file.write(_format_line(row))
 
 
 @contextmanager
 def append_jsonl(path: Path) -> Iterator[Callable[[dict[str, Any] | Problem | Route], None]]:
-    """Give a function that appends one row, a whole line at a time; a last line that a kill tore is removed first."""
+    """Yield a function that appends one row, after cutting off a line that a kill has torn."""
     path.parent.mkdir(parents=True, exist_ok=True)
     repair_torn_line(path)
     with path.open("a", encoding="utf-8") as file:
 
         def append(row: dict[str, Any] | Problem | Route) -> None:
-            file.write(_line(row))
+            file.write(_format_line(row))
             file.flush()
 
         yield append
 
 
 def repair_torn_line(path: Path) -> None:
-    """Cut off a last line without a line end: the row was not written whole. No file is no mistake."""
+    """Cut off a last line without a line end, since that row was not fully written."""
     if not path.exists():
         return
     with path.open("rb+") as file:
@@ -86,12 +86,16 @@ def repair_torn_line(path: Path) -> None:
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
-    """Return the rows of a .jsonl or .jsonl.gz file; `DataError` names the line that is no JSON object."""
-    return [row for _, row in numbered_rows(path)]
+    """Return the rows of a .jsonl or .jsonl.gz file.
+
+    Raises:
+        DataError: A line is not a JSON object.
+    """
+    return [row for _, row in read_numbered_rows(path)]
 
 
-def numbered_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield (line number, row) of a .jsonl or .jsonl.gz file; empty lines are passed over."""
+def read_numbered_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield (line number, row) of a .jsonl or .jsonl.gz file; empty lines are skipped."""
     try:
         with (
             gzip.open(path, "rt", encoding="utf-8")
@@ -132,9 +136,9 @@ def parse_row(
             if isinstance(error, json.JSONDecodeError)
             else error
         )
-        raise DataError(f"{place}: not valid JSON: {reason}. {_found(line)}") from None
+        raise DataError(f"{place}: not valid JSON: {reason}. {_quote_start(line)}") from None
     if not isinstance(row, dict):
-        raise DataError(f"{place}: not a JSON object. {_found(line)}")
+        raise DataError(f"{place}: not a JSON object. {_quote_start(line)}")
     return row
 
 
@@ -163,7 +167,7 @@ def _read_records(path: Path, kind: type[Record]) -> list[Record]:
         if field.default is MISSING and field.default_factory is MISSING
     ]
     records = []
-    for number, row in numbered_rows(path):
+    for number, row in read_numbered_rows(path):
         missing = [name for name in needed if name not in row]
         unknown = sorted(set(row) - known)
         mistyped = [name for name in row if not isinstance(row[name], _TYPES.get(name, object))]
@@ -176,21 +180,19 @@ def _read_records(path: Path, kind: type[Record]) -> list[Record]:
             what = " and ".join(f"{fault} {', '.join(names)}" for fault, names in faults if names)
             optional = ", ".join(sorted(known - set(needed)))
             raise DataError(
-                f"{path}:{number}: the row {what}. A row has {', '.join(needed)} and may have {optional}."
+                f"{path}:{number}: the row {what}. A row has {', '.join(needed)} and may have "
+                f"{optional}."
             )
         records.append(kind(**row))
     return records
 
 
-def _line(row: dict[str, Any] | Problem | Route) -> str:
-    return (
-        json.dumps(
-            row if isinstance(row, dict) else to_row(row), ensure_ascii=False, allow_nan=False
-        )
-        + "\n"
-    )
+def _format_line(row: dict[str, Any] | Problem | Route) -> str:
+    plain = row if isinstance(row, dict) else to_row(row)
+    return json.dumps(plain, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _found(line: str) -> str:
+def _quote_start(line: str) -> str:
     line = line.strip()
-    return f"Found: {line if len(line) <= 60 else line[:60] + '...'}. Each line is one JSON object."
+    quoted = line if len(line) <= 60 else line[:60] + "..."
+    return f"Found: {quoted}. Each line is one JSON object."

@@ -26,7 +26,7 @@ class _LogStream:
 
 @contextmanager
 def progress(description: str, total: int) -> Iterator[Callable[..., None]]:
-    """Yield a function `advance(count, note="")` that reports that `count` more of `total` are done.
+    """Yield a function `advance(count, note="")`: `count` more of `total` are done.
 
     `note` says how it goes, such as the loss or the cost so far.
     """

@@ -21,9 +21,9 @@ NOTES = {
     "transformers.tokenization_utils_base": re.compile("Token indices sequence length is longer"),
     "huggingface_hub.utils._http": re.compile("thrown while requesting|^Retrying in"),
 }
-"""Logger to the records that are dropped. A head tied to the embeddings is not missing. This package
-does not rely on mtime, decodes with its own settings, checks every length, and reports itself when
-the hub cannot be reached."""
+"""Logger to the records that are dropped. A head tied to the embeddings is not missing. This
+package does not rely on mtime, decodes with its own settings, checks every length, and reports
+itself when the hub cannot be reached."""
 OLD_NAMES = ("gradient_checkpointing", "activation_checkpointing")
 """Settings that TRL still calls by their old names. The user cannot change that."""
 
@@ -40,7 +40,7 @@ def quiet_libraries() -> None:
 
 
 def _slow_bars_only(make: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Return a bar that appears after two seconds, on a terminal only, and leaves no line behind."""
+    """Return a bar that appears after two seconds, on a terminal only, and vanishes at its end."""
     return make(*args, **kwargs | {"delay": 2, "leave": False, "disable": not sys.stderr.isatty()})
 
 

@@ -1,4 +1,4 @@
-"""The data that crosses a stage: problems, routes, what a completion said, and how it scored."""
+"""The records that stages exchange: problems, routes, and what completions say."""
 
 from __future__ import annotations
 
@@ -11,48 +11,60 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """One question with its gold answer."""
+    """One question with its gold answer.
+
+    Example: `Problem(id="p1", split="train", question="What is 3 + 4?", answer=7)`.
+    """
 
     id: str
     split: str
+    """train, validation, test or test_rules."""
     question: str
     answer: Any
-    """The gold answer: a string, a number, or a list of strings, as the domain's answer kind reads it."""
+    """The gold answer: a text, a number or a list of texts, depending on the verifier."""
     choices: list[str] | None = None
     meta: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Route:
-    """One outside chain of thought for a problem, with the verifier's label."""
+    """One chain of thought for a problem, written by somebody else, with the verifier's label.
+
+    Example: `Route(problem_id="p1", source="gpt-4o", text="3 + 4 = 8. Answer: 8", answer=8,
+    correct=False)`.
+    """
 
     problem_id: str
     source: str
     text: str
     answer: Any
-    """What the verifier extracted from `text`; `None` when the route does not say."""
+    """The answer as the verifier reads it; None if the text states none."""
     correct: bool | None
-    """The outcome label: the route reached the gold answer. `None` where the verifier could not tell in its time; such a
-    route is neither shown nor taught."""
+    """The outcome label: whether the answer is right. None if the verifier could not decide; such
+    a route is neither shown nor taught."""
     guided: bool = False
-    """The author had the rule book at hand: a chain to distil, never a route to show."""
+    """The author had the rule book. Such a chain is taught, and never shown as a route."""
     rationalized: bool = False
     """The author was shown the gold answer."""
     guide: tuple[str, ...] = ()
-    """Which units of the guide were in the prompt, by the hash of their text."""
+    """The units of the guide that were in the prompt, by the hash of their text."""
     process: bool | None = None
-    """The process label: every step holds. `None` where nobody knows."""
+    """The process label: whether every step is right. None if unknown."""
     check: str | None = None
-    """A verification of this route by the guided teacher, up to the first step that does not hold; without a verdict."""
+    """The guided teacher's check of this route, up to the first wrong step, without a verdict."""
     flaw: str | None = None
-    """The first step of the text that does not hold, as the text has it. `None` where there is none, or nobody knows."""
+    """The first wrong step, as a part of `text`. None if there is none, or if it is unknown."""
     usage: dict[str, int] = field(default_factory=dict)
     cost_usd: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class RouteSet:
-    """The routes that one assisted prompt shows, in the order shown. An empty set is an autonomous prompt."""
+    """The routes that a prompt shows, in this order. An autonomous prompt has an empty set.
+
+    >>> RouteSet(problem_id="p1").labels()
+    ()
+    """
 
     problem_id: str
     routes: tuple[Route, ...] = ()
@@ -72,17 +84,21 @@ class RouteSet:
 
 @dataclass(frozen=True, kw_only=True)
 class Judgement:
-    """What one completion said. `None` means "not said"."""
+    """What one completion says, before the verifier reads its answer. None: not said.
+
+    >>> Judgement(verdicts=(True, False), answer="7", well_formed=True).verdicts
+    (True, False)
+    """
 
     verdicts: tuple[bool | None, ...] = ()
-    """One verdict per shown route: `True` sound, `False` flawed."""
+    """Per route shown: True if the completion calls it sound, False if flawed."""
     checks: tuple[str | None, ...] = ()
-    """What is said of each route, verdict included."""
+    """What the completion says of each route, verdict included."""
     reasoning: str | None = None
     answer: str | None = None
-    """The text of the answer block; where there is none, the text outside the verification block."""
+    """The text of the answer block. Without one: the text outside the verification block."""
     well_formed: bool = False
-    """Every block that the prompt asks for is there, once, in order."""
+    """Whether every block that the prompt asks for is there, once and in order."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,13 +124,13 @@ class Judged:
     """The first flawed step of each route where it is known."""
     reasoning: str | None = None
     well_formed: bool = False
-    """Every block that the prompt asks for is there, once, in order."""
+    """Whether every block that the prompt asks for is there, once and in order."""
     num_tokens: int = 0
     """Length of the completion in tokens; 0 if it was not counted."""
 
 
 def to_row(record: Any) -> dict[str, Any]:
-    """Return `record` as a JSON-ready dict, without the optional fields that are `None` or empty."""
+    """Return a record as a JSON-ready dict, without optional fields that are None or empty."""
     needed = {
         field.name
         for field in fields(record)

@@ -1,4 +1,4 @@
-"""Base classes of all settings. The section of a concept is declared beside the code that uses it."""
+"""Base classes of all settings. Each section is declared beside the code that uses it."""
 
 from __future__ import annotations
 

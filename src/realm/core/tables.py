@@ -1,4 +1,4 @@
-"""Rows of a user's own data, each with its place: JSON Lines, CSV and Parquet files, and data sets of the hub."""
+"""Read the rows of a user's own files (JSON, CSV, Excel, Parquet) and of datasets of the hub."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ from realm.core.errors import DataError
 from realm.core.jsonl import parse_row
 
 HUB = "hub:"
-NAMED = 5
-"""How many rows that cannot be used are named in full."""
+NUM_NAMED = 5
+"""Number of unusable rows that a message describes in full."""
 
 Row = dict[str, Any]
 # LaTeX after an odd number of backslashes: JSON reads \f as a form feed and \b as a backspace.
 _LATEX = re.compile(r"(?<!\\)(?:\\\\)*\\(frac|forall|boxed|binom|begin|beta|bar|bullet)\b")
 
-OnBad = Callable[[DataError], None]
+OnError = Callable[[DataError], None]
 
 csv.field_size_limit(2**31 - 1)  # a cell may hold a whole table; the default stops at 128 KiB
 
 
-def refuse(error: DataError) -> None:
-    """Raise `error`: what happens to a bad row where nobody asked for the others to be read all the same."""
+def raise_error(error: DataError) -> None:
+    """Raise `error`: a bad row ends the reading."""
     raise error
 
 
 def read_rows(
-    name: str, resolve: Callable[[str], Path] = Path, on_bad: OnBad = refuse
+    name: str, resolve: Callable[[str], Path] = Path, on_error: OnError = raise_error
 ) -> Iterator[tuple[str, Row]]:
     """Yield (place, row) of a file or of a dataset `hub:owner/name:split`; JSON can hold each row.
 
     The place is what a message calls the row, such as `problems.csv:12`. `resolve` makes the path
-    of a file, `on_bad` gets the error of a row that cannot be read. What makes the rest of the
+    of a file, `on_error` gets the error of a row that cannot be read. What makes the rest of the
     file unreadable is raised.
     """
     if name.startswith(HUB):
@@ -60,12 +60,13 @@ def read_rows(
             yield from (_parquet_rows(path) if kind == "parquet" else _excel_rows(path))
             return
         with _open_text(path) as file:
-            yield from _KINDS[kind](path, file, on_bad)
+            yield from _KINDS[kind](path, file, on_error)
     except FileNotFoundError:
         raise DataError(f"{path}: there is no such file.{_near(path)}") from None
     except gzip.BadGzipFile:
         raise DataError(
-            f"{path}: is no gzip file. Take .gz off its name if it is plain text, or fetch it again."
+            f"{path}: is no gzip file. Take .gz off its name if it is plain text, or fetch it "
+            "again."
         ) from None
     except (EOFError, zlib.error):
         raise DataError(
@@ -100,14 +101,14 @@ def look_up(row: Any, column: str) -> Any:
 
 
 def local_path(name: str, resolve: Callable[[str], Path] = Path) -> Path | None:
-    """Return the file or folder on this machine that `name` stands for; `None` for a data set of the hub."""
+    """Return the file or folder that `name` stands for; None for a dataset of the hub."""
     if not name.startswith(HUB):
         return resolve(name)
     folder = resolve(_hub_parts(name)[0])
     return folder if folder.is_dir() else None
 
 
-def absolute(name: str) -> str:
+def make_absolute(name: str) -> str:
     """Return `name` so that it means the same from any folder."""
     path = local_path(name)
     if path is None:
@@ -118,17 +119,15 @@ def absolute(name: str) -> str:
     return f"{HUB}{path.absolute().as_posix()}{colon}{part}"
 
 
-def describe_bad(errors: Sequence[DataError]) -> str:
-    """Return how many rows were left out and why, the first few in full; nothing where there are none."""
+def describe_bad_rows(errors: Sequence[DataError]) -> str:
+    """Return how many rows were left out and why, the first few in full; "" if there are none."""
     if not errors:
         return ""
-    lines = [
-        f"{len(errors)} {'row' if len(errors) == 1 else 'rows'} left out:",
-        *map(str, errors[:NAMED]),
-    ]
-    return "\n  ".join(
-        [*lines, *([f"and {len(errors) - NAMED} more"] if len(errors) > NAMED else [])]
-    )
+    lines = [f"{len(errors)} {'row' if len(errors) == 1 else 'rows'} left out:"]
+    lines += map(str, errors[:NUM_NAMED])
+    if len(errors) > NUM_NAMED:
+        lines.append(f"and {len(errors) - NUM_NAMED} more")
+    return "\n  ".join(lines)
 
 
 def _open_text(path: Path) -> IO[str]:
@@ -153,7 +152,7 @@ def _open_text(path: Path) -> IO[str]:
     return path.open(**how)
 
 
-def _json_rows(path: Path, file: IO[str], on_bad: OnBad) -> Iterator[tuple[str, Row]]:
+def _json_rows(path: Path, file: IO[str], on_error: OnError) -> Iterator[tuple[str, Row]]:
     for number, line in enumerate(file, 1):
         if not line.strip():
             continue
@@ -163,15 +162,16 @@ def _json_rows(path: Path, file: IO[str], on_bad: OnBad) -> Iterator[tuple[str, 
             row = parse_row(line, place, on_object=_require_unique_keys)
             if latex := _LATEX.search(line):
                 raise DataError(
-                    f"{place}: in JSON the backslash of \\{latex[1]} must be doubled, or it is lost."
+                    f"{place}: in JSON the backslash of \\{latex[1]} must be doubled, or it is "
+                    "lost."
                 )
         except DataError as error:
-            on_bad(error)
+            on_error(error)
             continue
         yield place, _plain(row) if "\\u" in line else row
 
 
-def _json_list_rows(path: Path, file: IO[str], on_bad: OnBad) -> Iterator[tuple[str, Row]]:
+def _json_list_rows(path: Path, file: IO[str], on_error: OnError) -> Iterator[tuple[str, Row]]:
     """Yield the objects of a JSON list, or of the one list of objects in a JSON object."""
     try:
         value = json.load(file)
@@ -191,7 +191,7 @@ def _json_list_rows(path: Path, file: IO[str], on_bad: OnBad) -> Iterator[tuple[
         if isinstance(row, dict):
             yield place, _plain(row)
         else:
-            on_bad(DataError(f"{place}: not a JSON object. Each row is one JSON object."))
+            on_error(DataError(f"{place}: not a JSON object. Each row is one JSON object."))
 
 
 def _excel_rows(path: Path) -> Iterator[tuple[str, Row]]:
@@ -215,7 +215,7 @@ def _excel_rows(path: Path) -> Iterator[tuple[str, Row]]:
             yield f"{path}:{number}", _plain(dict(zip(columns, cells, strict=False)))
 
 
-def _csv_rows(path: Path, file: IO[str], on_bad: OnBad) -> Iterator[tuple[str, Row]]:
+def _csv_rows(path: Path, file: IO[str], on_error: OnError) -> Iterator[tuple[str, Row]]:
     start = file.readline()
     file.seek(0)
     # The separator that the first line has most of; a tie goes to the comma.
@@ -226,25 +226,27 @@ def _csv_rows(path: Path, file: IO[str], on_bad: OnBad) -> Iterator[tuple[str, R
         _require_utf8(",".join(columns), f"{path}:1")
         if twice := sorted({column for column in columns if column and columns.count(column) > 1}):
             raise DataError(
-                f"{path}:1: the column {twice[0]!r} comes twice. Give each column a name of its own."
+                f"{path}:1: the column {twice[0]!r} comes twice. Give each column a name of its "
+                "own."
             )
         for row in reader:
             place = f"{path}:{reader.line_num}"
             try:
                 if None in row or None in row.values():
                     raise DataError(
-                        f"{place}: more or fewer cells than the {len(columns)} columns of the first line. A cell that holds a "
-                        'comma or a line end stands in quotes: "a, b".'
+                        f"{place}: more or fewer cells than the {len(columns)} columns of the "
+                        "first line. A cell that holds a comma or a line end stands in quotes: "
+                        '"a, b".'
                     )
                 _require_utf8("".join(row.values()), place)
             except DataError as error:
-                on_bad(error)
+                on_error(error)
                 continue
             yield place, row
     except csv.Error as error:
         raise DataError(
-            f"{path}:{reader.line_num}: not valid CSV: {error}. Where the next row begins cannot be told; close the quotes, and "
-            'write a quote inside a cell twice: "a ""b"" c".'
+            f"{path}:{reader.line_num}: not valid CSV: {error}. Where the next row begins cannot "
+            'be told; close the quotes, and write a quote inside a cell twice: "a ""b"" c".'
         ) from None
 
 
@@ -264,7 +266,7 @@ def _parquet_rows(path: Path) -> Iterator[tuple[str, Row]]:
 
 
 def _hub_rows(name: str, resolve: Callable[[str], Path]) -> Iterator[tuple[str, Row]]:
-    """Yield the rows of a data set of the hub, or of a folder on disk that `datasets` reads in the same way."""
+    """Yield the rows of a dataset of the hub, or of a folder that `datasets` can load."""
     from datasets import DatasetDict, disable_progress_bars, load_dataset
     from datasets.exceptions import DatasetsError
 
@@ -278,8 +280,8 @@ def _hub_rows(name: str, resolve: Callable[[str], Path]) -> Iterator[tuple[str, 
     except (OSError, ValueError, RuntimeError, DatasetsError) as error:
         reason = str(error).strip().split("\n")[0].rstrip(".")
         raise DataError(
-            f"{name}: cannot be loaded: {reason}. Allowed: {HUB}owner/name, {HUB}owner/name:split and "
-            f"{HUB}owner/name:subset/split, or a folder in the place of owner/name."
+            f"{name}: cannot be loaded: {reason}. Allowed: {HUB}owner/name, {HUB}owner/name:split "
+            f"and {HUB}owner/name:subset/split, or a folder in the place of owner/name."
         ) from None
     if isinstance(found, DatasetDict):
         if len(found) > 1:
@@ -326,11 +328,11 @@ def _to_text(value: Any) -> str:
 
 
 def _require_utf8(text: str, place: str) -> None:
-    """Raise `DataError` where `text`, read with surrogateescape, holds a byte that is no UTF-8."""
+    """Raise DataError if `text`, read with surrogateescape, holds a byte that is not UTF-8."""
     if not text.isascii() and any("\udc80" <= letter <= "\udcff" for letter in text):
         raise DataError(
-            f"{place}: not UTF-8 text. Save the file as UTF-8 (in a spreadsheet: CSV UTF-8), or convert it: "
-            "iconv -f latin1 -t utf-8 FILE"
+            f"{place}: not UTF-8 text. Save the file as UTF-8 (in a spreadsheet: CSV UTF-8), or "
+            "convert it: iconv -f latin1 -t utf-8 FILE"
         )
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from realm.core.errors import DataError
 from realm.core.jsonl import write_jsonl, write_text
 from realm.core.records import Problem, to_row
-from realm.core.tables import describe_bad
+from realm.core.tables import describe_bad_rows
 from realm.core.targets import user_errors
 from realm.domains.domain import SPLITS, Domain
 
@@ -40,7 +40,7 @@ def run_data(run: Run) -> None:
     with user_errors(source, f"the verifier of {domain.name}"):
         problems = check_answers(problems, domain, source)
     if domain.bad_rows:
-        logger.warning("%s", describe_bad(domain.bad_rows))
+        logger.warning("%s", describe_bad_rows(domain.bad_rows))
     if domain.rules is None:
         run.path("rules.md").unlink(missing_ok=True)
     else:

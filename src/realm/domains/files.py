@@ -14,7 +14,7 @@ from pydantic import field_validator
 from realm.core.errors import ConfigError, DataError
 from realm.core.records import Problem
 from realm.core.settings import Section, Share
-from realm.core.tables import read_rows, refuse
+from realm.core.tables import raise_error, read_rows
 from realm.domains.cells import (
     describe_object,
     fill_template,
@@ -123,7 +123,7 @@ class FilesDomain(Domain):
         A problem that two rows state differently is left out: nobody can tell which is right.
         """
         self.bad_rows = []
-        on_error = refuse if self.settings.strict else self.bad_rows.append
+        on_error = raise_error if self.settings.strict else self.bad_rows.append
         found: dict[str, tuple[Problem, str]] = {}
         conflicting = set()
         for name in self.settings.paths:

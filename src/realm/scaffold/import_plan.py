@@ -12,7 +12,7 @@ import yaml
 
 from realm.core.errors import ConfigError, DataError
 from realm.core.jsonl import write_text
-from realm.core.tables import HUB, Row, absolute, look_up, read_rows
+from realm.core.tables import HUB, Row, look_up, make_absolute, read_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -90,7 +90,7 @@ def plan_import(files: Sequence[str], options: ImportOptions, run: Path) -> Impo
         "model": None,
         "domain": {
             "kind": "files",
-            "path": list(dict.fromkeys(absolute(file) for _, file in named)),
+            "path": list(dict.fromkeys(make_absolute(file) for _, file in named)),
             "columns": identity | {"answer": columns["answer"]},
             "answer": options.kind,
             "strict": options.strict,
@@ -183,7 +183,7 @@ def _read_first_row(file: str) -> Row:
             "data files."
         )
     bad: list[DataError] = []
-    for _, row in read_rows(file, on_bad=bad.append):
+    for _, row in read_rows(file, on_error=bad.append):
         return row
     if bad:
         raise bad[0]
@@ -213,7 +213,7 @@ def _name_sources(
     """Return the files with their sources: NAME, or what tells the names of the files apart."""
     if options.source or by_column:
         return [
-            {"path": absolute(file)} | ({"source": name} if name else {}) for name, file in named
+            {"path": make_absolute(file)} | ({"source": name} if name else {}) for name, file in named
         ]
     stems = [_get_stem(file) for _, file in named]
     unnamed = Counter(stem for stem, (name, _) in zip(stems, named, strict=True) if not name)
@@ -224,7 +224,7 @@ def _name_sources(
         )
     shorter = _remove_common_parts(stems)
     return [
-        {"path": absolute(file), "source": name or stem}
+        {"path": make_absolute(file), "source": name or stem}
         for (name, file), stem in zip(named, shorter, strict=True)
     ]
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from realm.core.errors import DataError
 from realm.core.progress import progress
 from realm.core.records import Problem, Route
-from realm.core.tables import OnBad, describe_bad, read_rows, refuse
+from realm.core.tables import OnError, describe_bad_rows, raise_error, read_rows
 from realm.domains import Domain, cells
 from realm.method.thoughts import split_thoughts
 from realm.verify.judge import judge_all
@@ -42,7 +42,7 @@ class Imported:
             count, first = len(self.unmatched), self.unmatched[0]
             lines.append(f"{count} rows are of no problem in the set, the first at {first}")
         if self.bad:
-            lines.append(describe_bad(self.bad))
+            lines.append(describe_bad_rows(self.bad))
         return "\n".join(lines)
 
 
@@ -59,11 +59,11 @@ def import_outputs(
     are kept; with `routes.strict` it is an error.
     """
     found = Imported()
-    on_bad = refuse if settings.strict else found.bad.append
+    on_error = raise_error if settings.strict else found.bad.append
     known = _index_problems(problems)
     with progress("labelling outputs", len(settings.files)) as advance:
         for file in settings.files:
-            outputs = list(_read_outputs(file, known, settings, resolve, on_bad, found.unmatched))
+            outputs = list(_read_outputs(file, known, settings, resolve, on_error, found.unmatched))
             found.routes += _label_outputs(outputs, domain.verifier, settings.max_chars)
             advance(1)
     _check_result(found, settings)
@@ -94,13 +94,13 @@ def _read_outputs(
     problems: Mapping[str, Problem],
     settings: ImportedRoutes,
     resolve: Callable[[str], Path],
-    on_bad: OnBad,
+    on_error: OnError,
     unmatched: list[str],
 ) -> Iterator[_Output]:
     """Yield the outputs of one file; the places of rows of no problem go to `unmatched`."""
     columns = settings.columns
     has_text_cells = bool({".csv", ".tsv", ".xlsx"} & set(Path(file.path).suffixes))
-    for place, row in read_rows(file.path, resolve, on_bad):
+    for place, row in read_rows(file.path, resolve, on_error):
         try:
             question = ""
             if not columns.id:
@@ -109,7 +109,7 @@ def _read_outputs(
             identity = cells.get_identity(row, columns.id, question, place, "routes.columns.id")
             outputs = dict(_read_row(row, file, columns, place, has_text_cells))
         except DataError as error:
-            on_bad(error)
+            on_error(error)
             continue
         if identity not in problems:
             unmatched.append(place)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from realm.core.errors import RunError
-from realm.core.folder import hash_of
+from realm.core.folder import hash_path
 from realm.core.progress import progress
 from realm.core.records import Problem, Route
 from realm.sources import Reply, Request, Teacher
@@ -157,7 +157,7 @@ def load_teacher(settings: TeacherSettings, run: Run) -> Teacher:
 
         folder = config.resolve(settings.model)
         if folder.is_dir():
-            return LocalTeacher(settings, model=str(folder), version=hash_of(folder))
+            return LocalTeacher(settings, model=str(folder), version=hash_path(folder))
         return LocalTeacher(settings, model=settings.model, version=settings.model)
     if settings.kind == "replay":
         return ReplayTeacher(settings, config.resolve(settings.path))

@@ -7,7 +7,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from realm.core.errors import DataError
-from realm.core.jsonl import numbered_rows
+from realm.core.jsonl import read_numbered_rows
 from realm.core.targets import user_errors
 from realm.domains import Domain, require_expert
 from realm.sources import Attempts, Reply, Request, Teacher
@@ -30,7 +30,7 @@ class ReplayTeacher(Teacher):
     def open(self) -> None:
         """Read the rows of the file that name no source, or this teacher's name."""
         path = self._path
-        for number, row in numbered_rows(path):
+        for number, row in read_numbered_rows(path):
             identity, text = row.get("problem_id"), row.get("text")
             if not isinstance(identity, str) or not isinstance(text, str):
                 raise DataError(
