@@ -221,3 +221,8 @@ def test_a_gold_letter_of_a_choice_shows_the_letters_and_may_be_answered_by_the_
         [("(b)", problem.answer), ("blue", problem.answer), ("red", problem.answer)]
     ) == [True, True, False]
     assert domain.verifier.render(problem.answer) == "B"
+
+
+def test_a_file_that_is_named_twice_is_refused():
+    with pytest.raises(ValueError, match="path names 'a.csv' more than once"):
+        Settings(kind="files", path=["a.csv", "b.csv", "a.csv"])
