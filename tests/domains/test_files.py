@@ -224,5 +224,22 @@ def test_a_gold_letter_of_a_choice_shows_the_letters_and_may_be_answered_by_the_
 
 
 def test_a_file_that_is_named_twice_is_refused():
-    with pytest.raises(ValueError, match="path names 'a.csv' more than once"):
+    with pytest.raises(ValueError, match=r"path names 'a\.csv' more than once"):
         Settings(kind="files", path=["a.csv", "b.csv", "a.csv"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "gold", "answer"),
+    [
+        ("number", "16 - 7 = <<16-7=9>>9 eggs.\n9 * 2 = 18 dollars.\n#### 18", "18"),
+        ("number", "9 * 2 = $<<9*2=18>>18 every day.\nA: 18", "18"),
+        ("math", r"Therefore the point is $\boxed{\left( 3, \frac{\pi}{2} \right)}.$", None),
+        ("text", r"So it is \boxed{Bo}", "Bo"),
+        ("label", "A: cheap", "A: cheap"),
+        ("number", 42.0, 42),
+    ],
+)
+def test_a_worked_solution_is_reduced_to_its_answer(tmp_path, kind, gold, answer):
+    path = write_rows(tmp_path / "a.jsonl", [{"id": 1, "question": "?", "answer": gold}])
+    [problem] = load(path, answer=kind)
+    assert problem.answer == (answer or r"\left( 3, \frac{\pi}{2} \right)")

@@ -14,6 +14,7 @@ from realm.core.records import Problem, to_row
 from realm.core.tables import describe_bad_rows
 from realm.core.targets import user_errors
 from realm.domains.domain import SPLITS, Domain
+from realm.verify.judge import earns_reward, render_completion
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -80,12 +81,9 @@ def check_answers(problems: Sequence[Problem], domain: Domain, source: str) -> l
             a question with another split.
     """
     verifier = domain.verifier
-    answers = [_read_back(problem.answer, verifier) for problem in problems]
-    golds = [problem.answer for problem in problems]
-    verdicts = verifier.same_all(list(zip(answers, golds, strict=True)))
     good = []
-    for problem, verdict in zip(problems, verdicts, strict=True):
-        if verdict is True:
+    for problem in problems:
+        if earns_reward(problem.answer, verifier):
             good.append(problem)
             continue
         error = DataError(
@@ -103,7 +101,7 @@ def check_answers(problems: Sequence[Problem], domain: Domain, source: str) -> l
 
 def _read_back(gold: Any, verifier: Verifier) -> Any:
     """Return what the verifier reads from a completion that states the gold answer."""
-    return verifier.extract(f"<answer>{verifier.render(gold)}</answer>")
+    return verifier.extract(render_completion(chain="", answer=gold, verifier=verifier))
 
 
 def _check_contamination(problems: Sequence[Problem], verifier: Verifier, source: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from string import ascii_uppercase
@@ -24,9 +25,13 @@ from realm.domains.cells import (
     to_list,
 )
 from realm.domains.domain import SPLITS, Domain
+from realm.verify.extract import find_stated
 from realm.verify.judge import earns_reward
 from realm.verify.kinds import TextAnswer, with_choice
 from realm.verify.verifier import AnswerSettings, make_verifier
+
+# How a worked solution in the answer column marks its answer: "\\boxed{7}", "#### 7" or "A: 7".
+_STATES_GOLD = re.compile(r"\\boxed\s*\{|(?:^|\n)####\s|\nA:\s")
 
 
 class ProblemColumns(Section):
@@ -154,8 +159,8 @@ class FilesDomain(Domain):
         answer = _to_gold(answer, kind)
         if not earns_reward(answer, self.verifier):
             raise DataError(
-                f"{place}: answer {answer!r} is no {kind}: a completion that gives it is not judged "
-                "right. Correct or remove the row, or choose another domain.answer."
+                f"{place}: answer {answer!r} is no {kind}: a completion that gives it is not "
+                "judged right. Correct or remove the row, or choose another domain.answer."
             )
         choices = None
         if columns.choices:
@@ -257,6 +262,10 @@ def _check_gold(answer: Any, kind: str, place: str, column: str) -> None:
 
 def _to_gold(answer: Any, kind: str) -> Any:
     """Return the gold answer as its kind holds it: for sets a list."""
+    if isinstance(answer, str) and kind not in ("json", "python") and _STATES_GOLD.search(answer):
+        # A worked solution, as in GSM8K and MATH: its last box or mark is the answer.
+        stated = find_stated(answer)
+        answer = stated.text if stated else answer
     if isinstance(answer, float) and answer.is_integer():
         answer = int(answer)  # pandas makes the whole numbers of a column with gaps floats
     if kind == "set":
