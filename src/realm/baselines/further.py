@@ -68,11 +68,8 @@ def get_completion_opening(run: Run) -> str:
 def train_further(run: Run, stage: str, rows: Sequence[Mapping[str, Any]], title: str) -> None:
     """Train RUN/distilled for ReaLM's number of completions, and write RUN/model.
 
-    Args:
-        run: The cell.
-        stage: The stage, whose work folder keeps checkpoints.
-        rows: What to teach: problem_id, prompt and completion. Without rows the model stays as is.
-        title: What the model card says of the training.
+    `rows` have problem_id, prompt and completion; without rows the model stays as it is. The work
+    folder of `stage` keeps checkpoints, and the model card says `title` of the training.
     """
     from realm.train.sft import make_sft_arguments, require_room, tokenize_rows, train_on_rows
     from realm.train.trl import find_context_length

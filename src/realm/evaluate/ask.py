@@ -43,6 +43,7 @@ class LazyPolicy:
     def __init__(self, model: str | Path, config: Config, method: str = "") -> None:
         self.model = str(model)
         self.method = method
+        # The tag that ends private thinking may be a special token, which decoding drops.
         self._keep = [config.prompt.think_end] if config.prompt.think_end else []
 
     @cached_property
@@ -92,15 +93,8 @@ def sample_and_judge(
     """Return the judged answers to each prompt, in the order of the prompts.
 
     Each batch is appended to `path` as it ends, and what `path` holds is not asked again. So an
-    interrupted call continues where it stopped.
-
-    Args:
-        run: Gives the config and the domain's verifier.
-        policy: The model to ask.
-        prompts: At most one for each problem.
-        path: The file of finished answers.
-        mode: How the model is asked, for the rows.
-        sampling: How many answers each prompt gets.
+    interrupted call continues where it stopped. There is at most one prompt for each problem.
+    `mode` only names how the model is asked in the rows.
     """
     config = run.config
     with append_jsonl(path) as append:  # opened first: opening repairs a torn last line
@@ -110,7 +104,7 @@ def sample_and_judge(
         if len(done) < len(prompts):
             texts = [policy.policy.render(one.text, config.prompt.system) for one in prompts]
             with progress(title, total=len(prompts) - len(done)) as advance:
-
+                # Called as each batch ends: a kill loses at most the batch that is running.
                 def save_batch(indices: list[int], completions: Sequence[Completion]) -> None:
                     for answer in _judge_batch(run, prompts, texts, indices, completions):
                         named = replace(answer, method=policy.method, mode=mode)
@@ -135,6 +129,7 @@ def _read_finished(
     path: Path, prompts: Sequence[EvalPrompt], num_samples: int
 ) -> dict[str, list[Answer]]:
     """Return the answers in a file by problem, without problems that lack a sample."""
+    # Answers are found again by the problem's id, so that no problem may be asked twice.
     groups: dict[str, list[Answer]] = {prompt.problem.id: [] for prompt in prompts}
     assert len(groups) == len(prompts), "a problem is asked twice"
     for answer in map(Answer.from_row, read_jsonl(path)):
@@ -154,6 +149,7 @@ def _judge_batch(
     completions: Sequence[Completion],
 ) -> list[Answer]:
     """Return the judged completions of the prompts with these indices, all judged at once."""
+    # Completions come prompt by prompt, all samples of one prompt in a row.
     num_samples = len(completions) // len(indices)
     places = [(index, sample) for index in indices for sample in range(num_samples)]
     asked = [prompts[index] for index, _ in places]
@@ -255,6 +251,7 @@ def ask_question(
             temperature=temperature,
         )
 
+    # First the model's own samples, then one greedy answer that sees them as routes.
     nothing = RouteSet(problem_id="")
     samples = generate(nothing, self_routes, 1.0) if self_routes else []
     routes = []
@@ -278,8 +275,6 @@ def find_model_and_prompts(model: str) -> tuple[str, PromptConfig]:
 
     A model that is part of no run gets the default prompts.
     """
-    from pydantic import ValidationError
-
     from realm.config.root import PromptConfig
 
     folder = Path(model)
@@ -297,5 +292,5 @@ def find_model_and_prompts(model: str) -> tuple[str, PromptConfig]:
     try:
         prompts = json.loads(manifest.read_text(encoding="utf-8"))["config"]["prompt"]
         return model, PromptConfig.model_validate(prompts)
-    except (OSError, ValueError, KeyError, TypeError, ValidationError):
+    except (OSError, ValueError, KeyError, TypeError):  # not a run folder of this version
         return model, PromptConfig()

@@ -73,6 +73,7 @@ class Cell:
 
     def find_missing_stages(self) -> list[str]:
         """Return the stages to do; all of them if the files that they start from are outdated."""
+        # A parent that only lacks answers has all the files that this cell starts from.
         shared = ("data", "routes", "distill")
         if self.parent and any(stage in shared for stage in self.parent.find_missing_stages()):
             return list(self.stages)
@@ -98,6 +99,7 @@ class Cell:
         """Return what its model was trained on, the starts that it shares included."""
         names = ("rollouts", "trained_completions", "trained_tokens")
         total = self.parent.count_budget() if self.parent else dict.fromkeys(names, 0)
+        # Only stages that train record these figures; asking records none.
         for entry in self.run.manifest().get("stages", {}).values():
             for name in names:
                 total[name] += entry.get("figures", {}).get(name, 0)
@@ -123,7 +125,7 @@ def _plan_seed(run: Run, methods: Mapping[str, Method], seed: int) -> Iterator[C
             method=method,
             seed=seed,
             run=run.derive(folder, config, {**run.stages, **MORE_STAGES}),
-            parent=made.get(method.start),
+            parent=made.get(method.start),  # made before, see add_starts
             stages=("data", "routes") if method is data else list_stages(method, pilot=is_pilot),
         )
         yield made[method.name]
@@ -137,4 +139,4 @@ def list_stages(method: Method, *, pilot: bool = False) -> tuple[str, ...]:
     for mode in method.modes:
         task = TASK_OF_MODE[mode]
         stages += ["samples", task.name] if task.needs_samples else [task.name]
-    return tuple(dict.fromkeys(stages))
+    return tuple(dict.fromkeys(stages))  # two modes of one task need it once

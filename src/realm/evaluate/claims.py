@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from realm.evaluate.methods import Method
     from realm.run import Run
 
-ASSISTED_MARGIN, AUTONOMOUS_MARGIN = 0.042, 0.026
+ASSISTED_MARGIN, AUTONOMOUS_MARGIN = 0.042, 0.026  # arXiv 2508.12387
 """The leads over the best other method that the paper reports."""
 ROUTES = f"{MAJORITY} routes"
 EVAL_CLAIMS: dict[str, list[str]] = {
@@ -32,7 +32,7 @@ EVAL_CLAIMS: dict[str, list[str]] = {
     # The last of these is the autonomy gap.
     "realm assisted": ["distilled assisted", ROUTES, "realm autonomous"],
 }
-PILOT_SAMPLES = 4
+PILOT_SAMPLES = 4  # two would do; four halve the noise of the estimate
 
 
 def list_eval_families(splits: Sequence[str]) -> list[Family]:
@@ -130,6 +130,7 @@ def run_pilot(run: Run) -> None:
         file = run.work("pilot") / f"{mode}.jsonl"
         sampling = Sampling(PILOT_SAMPLES, temperature=1.0)
         groups = sample_and_judge(run, policy, asked, file, mode=mode, sampling=sampling)
+        # An undecided answer is not right, as in the evaluation.
         right = [[answer.judged.correct is True for answer in group] for group in groups]
         found[mode] = {
             "problems": len(right),

@@ -16,7 +16,7 @@ from dataclasses import replace
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from realm.bank.worth import MAJORITY
+from realm.bank.worth import MAJORITY, ONE
 from realm.core.errors import ConfigError, RunError
 from realm.core.jsonl import write_json
 from realm.evaluate.cells import Cell, plan_cells
@@ -62,7 +62,8 @@ def run_comparison(run: Run, *, dry_run: bool = False, force: bool = False) -> R
             logger.info("%-28s %s", cell.name, state)
         return None
     for cell in cells:
-        _check_stages(cell)
+        if cell.seed == config.seed:  # other seeds have the same settings
+            _check_stages(cell)
     results, num_seeds = None, 0
     for number, cell in enumerate(run_cells(cells, todo, force=force, jobs=config.compare.jobs), 1):
         if todo[cell.name]:
@@ -74,6 +75,7 @@ def run_comparison(run: Run, *, dry_run: bool = False, force: bool = False) -> R
             _log_pilot(cell, methods)
         unfinished = {cell.seed for cell in cells if todo[cell.name]}
         finished = [cell for cell in cells if cell.seed not in unfinished]
+        # Results are written with whole seeds only, so that methods stay paired.
         if len({cell.seed for cell in finished}) > num_seeds:
             num_seeds = len({cell.seed for cell in finished})
             results = _write_results(run, finished, methods)
@@ -104,8 +106,10 @@ def collect_measurements(cells: Sequence[Cell]) -> list[Measurement]:
     measurements = []
     for cell in cells:
         if cell.method.name == "data":
-            routes = measure_routes(load_eval_set(cell.run), cell.run, every_source=False)
-            measurements += [one for one in routes if one.method == MAJORITY]
+            for one in measure_routes(load_eval_set(cell.run), cell.run, every_source=False):
+                # The majority of a single route is that route.
+                if one.method == MAJORITY or (one.method == ONE and one.figures["k"] == 1):
+                    measurements.append(replace(one, method=MAJORITY))
         for task in dict.fromkeys(TASK_OF_MODE[mode].name for mode in cell.method.modes):
             for row in json.loads(cell.run.path(f"outcomes/{task}.json").read_text("utf-8")):
                 one = Measurement(**row)
@@ -214,6 +218,7 @@ def _run_side_by_side(waiting: list[Cell], force: bool, jobs: int) -> Iterator[C
                 "compare.jobs, or a smaller evaluate.batch_tokens; the same command continues."
             ) from None
         except BaseException:
+            # Ctrl-C or a failed cell: the pool would wait hours for the other cells.
             for process in multiprocessing.active_children():
                 process.terminate()
             raise
@@ -227,7 +232,7 @@ def _set_up_process(jobs: int) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stdout)
     logging.getLogger("realm").setLevel(logging.INFO)
-    import torch
+    import torch  # not needed by a dry run
 
     torch.set_num_threads(max(1, torch.get_num_threads() // jobs))
 
@@ -236,13 +241,14 @@ def _end_with_parent() -> None:
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()
-    os._exit(1)
+    os._exit(1)  # sys.exit would only end this thread
 
 
 def _run_logged(cell: Cell, force: bool) -> None:
     """Run a cell in this process; what it prints goes to log.txt in its folder."""
     cell.run.folder.mkdir(parents=True, exist_ok=True)
     with cell.run.path("log.txt").open("a", encoding="utf-8") as log:
+        # Libraries in C write to the file descriptors, not to sys.stdout.
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
     try:

@@ -62,7 +62,7 @@ def load_eval_set(run: Run) -> EvalSet:
     splits = {}
     for split in SPLITS:
         members = [problem for problem in problems if problem.split == split]
-        if members:
+        if members:  # a domain need not have the split test_rules
             splits[split] = members[: limits.get(split)]
     if "test" not in splits:
         raise DataError(_explain_empty_test(run, problems))
@@ -73,6 +73,7 @@ def load_eval_set(run: Run) -> EvalSet:
         count=config.evaluate.routes,
         seed=config.seed,
     )
+    # All methods and modes are asked the same problems, so that they can be paired.
     asked = {
         split: [problem for problem in members if shown[problem.id].routes]
         for split, members in splits.items()
@@ -86,14 +87,12 @@ def load_eval_set(run: Run) -> EvalSet:
 
 
 def measure_routes(eval_set: EvalSet, run: Run, *, every_source: bool = True) -> list[Measurement]:
-    """Return what the routes are worth if no model reads them.
+    """Return what the routes that prompts show are worth if no model reads them.
 
-    Args:
-        eval_set: The problems and the routes.
-        run: Gives the verifier and the seed.
-        every_source: Measure each source and all together too, not only the routes shown.
+    With `every_source` the routes of each source and of all together are measured too.
     """
     same_all = run.domain.verifier.same_all
+    # Without the bank only the routes that prompts show are left to measure.
     routes = eval_set.routes if every_source else {}
     measurements = []
     for split, problems in eval_set.splits.items():
@@ -116,6 +115,7 @@ def measure_routes(eval_set: EvalSet, run: Run, *, every_source: bool = True) ->
 
 def make_problem_key(problem: Problem) -> str:
     """Return a name for a problem that two seeds share only if the question is the same."""
+    # Two seeds draw other problems under the same ids, such as "test-1".
     digest = hashlib.sha256(problem.question.encode(errors="replace")).hexdigest()
     return f"{problem.id}:{digest[:12]}"
 

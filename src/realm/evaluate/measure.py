@@ -23,14 +23,10 @@ Pick = Callable[["Run", EvalPrompt, Sequence[Answer]], Any]
 def measure_mode(
     mode: str, run: Run, prompts: Sequence[EvalPrompt], groups: Groups, pick: Pick | None
 ) -> Measurement:
-    """Return what a mode reached on the prompts. An undecided answer counts as not right.
+    """Return what a mode reached on the prompts of one split, given the answers to each.
 
-    Args:
-        mode: Its name.
-        run: Gives the verifier and the seed.
-        prompts: The prompts of one split.
-        groups: The answers to each prompt.
-        pick: Gives the answer that the mode takes; `None` takes all answers as they are.
+    `pick` gives the answer that the mode takes; `None` takes all answers as they are. An undecided
+    answer counts as not right.
     """
     figures: dict[str, Any] = {"samples": len(groups[0])} if len(groups[0]) > 1 else {}
     if pick is None:
@@ -79,6 +75,7 @@ def check_picks(
     run: Run, prompts: Sequence[EvalPrompt], groups: Groups, pick: Pick
 ) -> list[bool | None]:
     """Return whether each picked answer is right; `None` if undecided. No answer is wrong."""
+    # All answers are compared at once: slow kinds of answers compare in parallel.
     picked = [pick(run, *both) for both in zip(prompts, groups, strict=True)]
     said = [index for index, answer in enumerate(picked) if answer is not None]
     correct: list[bool | None] = [False] * len(picked)
@@ -102,12 +99,13 @@ def summarize_verdicts(run: Run, prompts: Sequence[EvalPrompt], groups: Groups) 
     ]
     if not shown:
         return {}
+    # A habit shows as: copying the majority, one verdict for all routes, or a favourite place.
     figures: dict[str, Any] = {"k": max(len(judged.labels) for _, judged in shown)}
     if (copy_rate := _measure_copying(run, shown)) is not None:
         figures["copy_rate"] = copy_rate
     verdicts = [judged.verdicts for _, judged in shown]
     if all(verdict is None for said in verdicts for verdict in said):
-        return figures
+        return figures  # such as the prompt of CoT-Synthesizer
     figures |= _rate_verdicts("verdict_accuracy", verdicts, [one.labels for _, one in shown])
     if any(route.process is not None for routes, _ in shown for route in routes.routes):
         process = [routes.labels("process") for routes, _ in shown]
@@ -115,7 +113,7 @@ def summarize_verdicts(run: Run, prompts: Sequence[EvalPrompt], groups: Groups) 
     for name, constant in (("always_sound_rate", True), ("always_flawed_rate", False)):
         figures[name] = fmean(all(one is constant for one in said) for said in verdicts)
     figures["sound_rate_by_position"] = [
-        fmean(said[place] is True for said in verdicts if place < len(said))
+        fmean(said[place] is True for said in verdicts if place < len(said))  # some show fewer
         for place in range(figures["k"])
     ]
     return figures
@@ -143,6 +141,7 @@ def _rate_verdicts(
     pairs: list[tuple[bool | None, bool]] = []
     for said, truths in zip(verdicts, labels, strict=True):
         pairs += zip(said, truths, strict=True)
+    pairs = [pair for pair in pairs if pair[1] is not None]  # own samples may be undecided
     figures = {name: fmean(verdict is label for verdict, label in pairs)}
     for truth, word in ((True, "sound"), (False, "flawed")):
         of_class = [verdict is truth for verdict, label in pairs if label is truth]

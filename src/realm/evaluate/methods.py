@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from realm.config.root import Config
     from realm.run import Run
 
+# Modes that methods have in common. A mode costs time, so that baselines have fewer.
 ALONE = ("autonomous",)
 BOTH = ("autonomous", "assisted")
 VOTES = ("sampled", "self_consistency")
@@ -64,6 +65,7 @@ def _make_stage(
     name: str, function: Callable[[Run], None], *settings: str, reads: str = "", **more: Any
 ) -> Stage:
     """Return the stage of a baseline that trains the distilled model further."""
+    # The last three determine ReaLM's number of rollouts, for how long the baseline trains.
     further = ("distill.sft", "compare.further_sft", "train.problems", "train.grpo", "train.lora")
     inputs = ("problems.jsonl", "routes.jsonl", "distilled/")
     return Stage(
@@ -143,6 +145,7 @@ def _rl(name: str, summary: str, settings: Mapping[str, Any], **more: Any) -> Me
     return Method(name=name, summary=summary, settings=settings, **{**defaults, **more})
 
 
+# Localization is paid inside a verdict, so that both go together.
 NO_VERDICTS = {"train.reward.verdict": 0.0, "train.reward.localization": 0.0}
 
 
@@ -179,7 +182,7 @@ def _list_ablations(config: Config) -> list[Method]:
             settings = {"train.fade.kind": kind, **(gated if kind == "gated" else {})}
             methods.append(_rl(f"fade_{kind}", f"the fade {kind} instead of {fade.kind}", settings))
     for k in (1, 2, 4, 8):
-        if k != fade.routes:
+        if k != fade.routes:  # that one is ReaLM itself
             summary = f"RL shows up to {k} routes instead of {fade.routes}"
             methods.append(_rl(f"k_{k}", summary, {"train.fade.routes": k}))
     return methods
@@ -224,7 +227,7 @@ def choose_methods(run: Run) -> dict[str, Method]:
     chosen = {}
     for name, method in known.items():
         if name in wanted:
-            apply_method(method, config)
+            apply_method(method, config)  # raises now what would fail after hours
             modes = [mode for mode in method.modes if mode != "rules" or domain.rules is not None]
             if config.compare.modes is not None:
                 modes = [mode for mode in modes if mode in config.compare.modes]
@@ -274,6 +277,7 @@ def add_starts(methods: Mapping[str, Method]) -> dict[str, Method]:
 
     A start that is not itself compared is made, and asked nothing.
     """
+    # `distilled` without modes: most methods start from it even if it is not compared.
     silent = Method(
         name="distilled", summary="guided distillation", role="start", stage="distill", modes=()
     )

@@ -60,18 +60,14 @@ def ask_task(
 ) -> tuple[list[Answer], list[Measurement]]:
     """Ask a model all prompts of a task; return the answers and what they come to.
 
-    Args:
-        task: What to ask.
-        run: Gives the config, the domain and the folder.
-        eval_set: The problems and routes.
-        policy: The model.
-        path: The file of finished answers.
-        num_samples: Answers per prompt if the task samples.
+    `path` keeps finished answers. `num_samples` is the number of answers per prompt of a task
+    that samples; the others decode greedily.
     """
     prompts = task.make_prompts(run, eval_set)
     sampling = Sampling(num_samples, temperature=1.0) if task.is_sampled else Sampling()
     groups = sample_and_judge(run, policy, prompts, path, mode=task.name, sampling=sampling)
     measurements = []
+    # One call asks both splits, in larger batches; they are measured apart.
     for split in eval_set.splits:
         places = [i for i, prompt in enumerate(prompts) if prompt.problem.split == split]
         here, answered = [prompts[i] for i in places], [groups[i] for i in places]
@@ -97,6 +93,7 @@ def run_task(task: EvalTask, run: Run) -> None:
 
 def find_model(run: Run) -> str:
     """Return the model of a cell: the one it trained, the one it started from, or the config's."""
+    # A cell that trains writes model/; one that only starts others links or writes distilled/.
     made = [run.path(name) for name in ("model", "distilled") if run.path(name).is_dir()]
     return str(made[0]) if made else run.config.resolve_model()
 
@@ -164,6 +161,7 @@ def _ask_with_own_samples(run: Run, eval_set: EvalSet) -> list[EvalPrompt]:
                 problem,
                 run.config,
                 RouteSet(problem_id=problem.id, routes=routes),
+                # What the samples cost counts as the cost of the answer that needs them.
                 num_tokens=sum(answer.judged.num_tokens for answer in group),
                 prompt_tokens=sum(answer.prompt_tokens for answer in group),
             )
@@ -180,7 +178,7 @@ def _ask_to_choose(
         replace(
             prompt,
             text=render_choice_prompt(prompt.problem.question, prompt.routes, template),
-            asks_verdicts=False,
+            asks_verdicts=False,  # the answer is a number, without verdicts to judge
         )
         for prompt in candidates(run, eval_set)
     ]

@@ -59,7 +59,7 @@ class Answer:
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Answer:
         """Return the answer that a row of answers.jsonl holds."""
-        said = {"answer": row["judged"].get("answer")}  # may itself be a list
+        said = {"answer": row["judged"].get("answer")}  # may itself be a list, such as a set
         judged = Judged(**lists_to_tuples(row["judged"]) | said)
         return cls(**lists_to_tuples(row) | {"judged": judged})
 
@@ -143,7 +143,7 @@ class Comparison(Difference):
         low, high = self.ci95
         if low <= 0 <= high or (self.p_holm is not None and self.p_holm >= 0.05):
             return NO_EVIDENCE
-        if self.split == "drop":
+        if self.split == "drop":  # a positive difference is a larger loss
             return f"{self.a} drops {'more' if low > 0 else 'less'}"
         name, mode = (self.a, self.a_mode) if low > 0 else (self.b, self.b_mode)
         return f"{name} {mode} is better" if self.a == self.b else f"{name} is better"

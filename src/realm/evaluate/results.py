@@ -63,7 +63,7 @@ class Results:
     def list_rows(self, split: str) -> list[Evaluation]:
         """Return a row for each method and mode of a split, over all seeds of a comparison."""
         rows = [row for row in self.evaluations if row.split == split]
-        return [row for row in rows if row.seed is None] or rows
+        return [row for row in rows if row.seed is None] or rows  # a run has one seed only
 
     def find(self, method: str, mode: str, split: str = "test") -> Evaluation | None:
         """Return the row of a method in a mode, or `None` if it was not measured."""
@@ -150,20 +150,17 @@ def build_results(
     is_nested: bool,
     **more: Any,
 ) -> Results:
-    """Return the results of what was measured.
+    """Return the results of what was measured, with the comparisons that `families` names.
 
-    Args:
-        measurements: One for each method, mode, split and seed.
-        families: The comparisons to make; those of one family are corrected together.
-        seed: Of the bootstraps.
-        is_nested: Treat seeds as sampled, and correct each family. Otherwise there is one seed.
-        more: Further fields of `Results`.
+    With `is_nested` the seeds are treated as sampled, and each family is corrected. Otherwise there
+    is one seed, and nothing is corrected. `seed` is that of the bootstraps, and `more` are further
+    fields of `Results`.
     """
     by_row: dict[tuple[str | None, ...], list[Measurement]] = {}
     outcomes: SeedOutcomes = {}
     for one in sorted(measurements, key=lambda one: one.seed):
         by_row.setdefault((one.method, one.mode, one.split, one.source), []).append(one)
-        if one.source is None:
+        if one.source is None:  # comparisons are about the routes that prompts show
             side = outcomes.setdefault((f"{one.method} {one.mode}", one.split), {})
             side[one.seed] = one.outcomes
     evaluations = []
@@ -231,6 +228,7 @@ def _mean_of(values: Sequence[Any]) -> Any:
     if isinstance(values[0], Sequence):
         return [fmean(place) for place in zip(*values, strict=True)]
     mean = fmean(values)
+    # Counts such as k and samples stay whole numbers if all seeds agree.
     return int(mean) if isinstance(values[0], int) and mean.is_integer() else mean
 
 
@@ -260,7 +258,7 @@ def _compare_pair(
     ]
     seeds = sorted(set.intersection(*(set(ours) & set(theirs) for _, ours, theirs in sides)))
     if not seeds:
-        return None
+        return None  # one side is not measured, such as a model that is not trained yet
     if is_nested:
         groups = [
             [(sign, _subtract(ours[one], theirs[one])) for sign, ours, theirs in sides]
@@ -270,7 +268,7 @@ def _compare_pair(
     else:
         [(_, ours, theirs)], [one] = sides, seeds
         assert set(ours[one]) == set(theirs[one]), "two methods were asked different problems"
-        mine = [ours[one][key] for key in theirs[one]]
+        mine = [ours[one][key] for key in theirs[one]]  # in the same order
         found = paired_difference(mine, list(theirs[one].values()), seed=seed)
     a, a_mode = split_contender(family.claim)
     b, b_mode = split_contender(contender)

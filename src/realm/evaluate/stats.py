@@ -61,12 +61,12 @@ def bootstrap_interval(values: Sequence[float], *, seed: int) -> tuple[float, fl
     sample = np.asarray(values, dtype=float)
     assert sample.size > 0 and np.isfinite(sample).all()
     if (sample == sample[0]).all():
-        return float(sample[0]), float(sample[0])
+        return float(sample[0]), float(sample[0])  # scipy would return NaN
     result = bootstrap(
         (sample,),
         np.mean,
         n_resamples=RESAMPLES,
-        batch=max(1, 2_000_000 // sample.size),
+        batch=max(1, 2_000_000 // sample.size),  # at most 16 MB at once
         vectorized=True,
         method="percentile",
         rng=np.random.default_rng(seed),
@@ -78,6 +78,7 @@ def mcnemar_p(a: Sequence[bool], b: Sequence[bool]) -> float:
     """Return the p-value of the exact McNemar test on paired right/wrong outcomes."""
     from statsmodels.stats.contingency_tables import mcnemar
 
+    # The table of both right, only one right, and both wrong.
     pairs = [(bool(x), bool(y)) for x, y in zip(a, b, strict=True)]
     table = [[pairs.count((x, y)) for y in (True, False)] for x in (True, False)]
     return float(mcnemar(table, exact=True).pvalue)
@@ -116,7 +117,7 @@ def smallest_detectable(
         )
 
     if shortfall(discordant) > 0:
-        return None
+        return None  # even the largest possible difference is too small to show
     return float(brentq(shortfall, 0.0, discordant))
 
 
@@ -159,6 +160,7 @@ def nested_difference(groups: Sequence[Parts], *, seed: int) -> Difference:
     per_seed = [_sum_of_means(parts) for parts in groups]
     draws = nested_draws(groups, seed=seed)
     seeds_vary = len(per_seed) > 1 and len(set(per_seed)) > 1
+    # The p-value counts the resamples on the smaller side of 0; adding 1 keeps it above 0.
     low, high = np.quantile(draws, [0.025, 0.975])
     beyond = min(int((draws <= 0).sum()), int((draws >= 0).sum()))
     spread = float(draws.std())

@@ -63,12 +63,13 @@ def _write_page(run: Run, results: Results, **sections: Any) -> None:
     environment = Environment(
         loader=PackageLoader("realm.evaluate", "report"),
         autoescape=True,
-        undefined=StrictUndefined,
+        undefined=StrictUndefined,  # a misspelt name in the template is an error
         trim_blocks=True,
         lstrip_blocks=True,
     )
     optional = ("bank", "lengths", "fade", "alarms", "headroom", "transcripts", "tokens",
                 "ablations")  # fmt: skip
+    # Rows of methods that were asked for verdicts on the routes.
     judged = [row for split in results.splits for row in results.list_rows(split)]
     judged = [row for row in judged if "verdict_accuracy" in row.figures]
     page = environment.get_template("page.html").render(
@@ -94,7 +95,7 @@ def _list_figures(headroom: Mapping[str, Any], prefix: str = "") -> Iterator[tup
         title = f"{prefix}{name}".replace("_", " ")
         if isinstance(value, dict):
             yield from _list_figures(value, f"{prefix}{name} ")
-        elif isinstance(value, float) and 0 <= value <= 1:
+        elif isinstance(value, float) and 0 <= value <= 1:  # counts are integers
             yield title, f"{100 * value:.1f}%"
         elif isinstance(value, int | float | str):
             yield title, f"{value}"

@@ -125,15 +125,10 @@ def draw_tokens(results: Results) -> str:
     """
     rows = [row for row in results.list_rows("test") if row.tokens_per_problem]
     points = [
-        {
-            "tokens": row.tokens_per_problem,
-            "accuracy": 100 * row.accuracy,
-            "series": row.mode,
-            "method": row.method,
-        }
+        {"x": row.tokens_per_problem, "y": 100 * row.accuracy, "series": row.mode, "on": row.method}
         for row in rows
     ]
-    axes = {"x": "tokens", "y": "accuracy", "hover_name": "method"}
+    axes = {"x": "x", "y": "y", "hover_name": "on"}
     figure = px.scatter(pa.Table.from_pylist(points), **axes, **COLOURING)
     figure.update_traces(marker_size=10)
     for row in rows:

@@ -136,7 +136,7 @@ def print_results(results: Results) -> None:
     from rich.table import Table as RichTable
 
     console = Console()
-    if not console.is_terminal:
+    if not console.is_terminal:  # rich takes 80 columns for a file
         console = Console(width=WIDE)
     is_wide = console.width >= WIDE
     families = results.families.values()
@@ -156,6 +156,7 @@ def print_results(results: Results) -> None:
         )
         for name in table.columns:
             is_text = name in TEXTS
+            # Long headers wrap, numbers never do.
             header = "\n".join(textwrap.wrap(name, 14))
             shown.add_column(header, justify="left" if is_text else "right", no_wrap=not is_text)
         for row in table.rows:

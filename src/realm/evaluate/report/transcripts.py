@@ -77,6 +77,7 @@ def _alternate(answers: Sequence[Answer], count: int) -> list[Answer]:
     drawn = sorted(answers, key=rank)
     right = [answer for answer in drawn if answer.judged.correct is True]
     wrong = [answer for answer in drawn if answer.judged.correct is not True]
+    # Half of each; if there are too few wrong ones, right ones fill up, and the reverse.
     num_right = min(len(right), max((count + 1) // 2, count - len(wrong)))
     turns = zip_longest(right[:num_right], wrong[: count - num_right])
     return [answer for pair in turns for answer in pair if answer is not None]

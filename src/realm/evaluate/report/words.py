@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from realm.evaluate.results import Results
 
 MODELS = ("base", "distilled", "realm")
-NEAR_ZERO = 0.05
+NEAR_ZERO = 0.05  # below this no model is said to solve the domain
 UNSOLVED = "This model does not solve this domain; the figures only show that the programs work."
 
 
@@ -75,6 +75,7 @@ def list_warnings(results: Results) -> list[str]:
             f"The verifier could not decide {undecided:.0f} answers in its time; they count as not "
             "right."
         )
+    # A run that only measures routes has no model to judge.
     best = max((row.accuracy for row in results.evaluations if row.mode != "routes"), default=1.0)
     if best < NEAR_ZERO:
         warnings.append(UNSOLVED)
