@@ -10,9 +10,18 @@ from claims.domain import CODES, ClaimsDomain
 from claims.generate import HELD_OUT_COMBINATIONS
 
 PLAIN = Claim(
-    tier="silver", service="scan", lapsed_days=0, emergency=False, accident=False, filed_days=12, approval=True, in_network=True,
-    bill=48, deductible=10, other_paid=5,
-)  # fmt: skip
+    tier="silver",
+    service="scan",
+    lapsed_days=0,
+    emergency=False,
+    accident=False,
+    filed_days=12,
+    approval=True,
+    in_network=True,
+    bill=48,
+    deductible=10,
+    other_paid=5,
+)
 
 
 @pytest.mark.parametrize(

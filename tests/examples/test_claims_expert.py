@@ -1,4 +1,4 @@
-"""The scripted expert: guided chains are right, routes err as their source errs, checks name the first flaw."""
+"""The expert of claims: chains are right, routes err as their source errs, checks name flaws."""
 
 import asyncio
 from collections import Counter, defaultdict
@@ -70,7 +70,7 @@ def test_routes_are_a_pure_function_of_seed_problem_and_source():
     assert routes_of("dated", PROBLEMS[:20]) == routes_of("dated", PROBLEMS[10:20] + PROBLEMS[:10])
 
 
-def test_a_check_says_what_the_route_says_what_it_should_say_and_the_first_step_that_does_not_hold():
+def test_a_check_names_both_answers_and_the_first_step_that_does_not_hold():
     def decision(answer, *steps):
         return Decision(tuple(Step(*step) for step in steps), answer)
 

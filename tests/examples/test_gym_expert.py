@@ -1,4 +1,4 @@
-"""The expert of reasoning-gym: chains are right, routes err as their source errs, checks name flaws."""
+"""The expert of reasoning-gym: chains are right, routes err as their source, checks name flaws."""
 
 from collections import Counter, defaultdict
 
@@ -48,7 +48,7 @@ def bank(task, source):
 
 
 def test_a_task_that_the_expert_does_not_know_is_refused():
-    with pytest.raises(ConfigError, match="does not know the task gcd. Allowed: chain_sum, leg"):
+    with pytest.raises(ConfigError, match=r"does not know the task gcd\. Allowed: chain_sum, leg"):
         GymExpert(tasks={"chain_sum": {}, "gcd": {}})
 
 
@@ -193,7 +193,7 @@ def test_a_filter_may_read_smaller_as_larger_or_keep_as_remove_and_misjudge_one_
     assert solve(asked, slip=Slip(2, 1)).answer == "['5', '90']"
 
 
-def test_a_check_says_what_the_route_says_what_it_should_say_and_the_first_step_that_does_not_hold():
+def test_a_check_names_both_answers_and_the_first_step_that_does_not_hold():
     asked = problem("chain_sum", expression="28 + 35 - 7 + 4")
     truth, wrong = solve(asked), solve(asked, {"borrows": False})
     assert check_solution(wrong, truth) == "68 not 60 from 63 minus 7 leaves 56"

@@ -20,23 +20,13 @@ from realm.verify.extract import find_answer, find_tagged
 from realm.verify.normal import repair_text
 from realm.verify.verifier import Verifier
 
-RUNS_CODE = frozenset(
-    (
-        # The scorer evaluates the answer, which a model wrote, as Python code ...
-        "binary_matrix",
-        "countdown",
-        "intermediate_integration",
-        "n_queens",
-        "polynomial_multiplication",
-        "puzzle24",
-        "simple_integration",
-        "spiral_matrix",
-        "string_insertion",
-        # ... or the gold answer, which anybody who can write problems.jsonl controls.
-        "bitwise_arithmetic",
-        "number_sorting",
-    )
-)
+# The first nine scorers run the answer, which a model wrote, as Python code. The last two run the
+# gold answer, which anybody who can write problems.jsonl controls.
+_SCORERS_OF_CODE = """
+    binary_matrix countdown intermediate_integration n_queens polynomial_multiplication puzzle24
+    simple_integration spiral_matrix string_insertion bitwise_arithmetic number_sorting
+"""
+RUNS_CODE = frozenset(_SCORERS_OF_CODE.split())
 """Tasks that are not offered, because their scorer runs text as code."""
 
 NONSENSE = ("nan", "?", "no answer")
@@ -245,16 +235,11 @@ def make_dataset(task: str, own: Mapping[str, Any], seed: int, setting: str) -> 
             "Try: pip install reasoning-gym"
         ) from None
     allowed = sorted(set(DATASETS) - RUNS_CODE - {"composite"})
-    if task in RUNS_CODE:
-        raise ConfigError(
-            f"{setting}.{task}: its scorer runs the answer as Python code, which this package "
-            f"never does. Allowed: {', '.join(allowed)}."
-        )
     if task not in allowed:
-        raise ConfigError(
-            f"{setting}: reasoning-gym has no task {task!r}.{suggest_nearest(task, allowed)} "
-            f"Allowed: {', '.join(allowed)}."
-        )
+        why = f"reasoning-gym has no task {task!r}.{suggest_nearest(task, allowed)}"
+        if task in RUNS_CODE:
+            why = f"the scorer of {task} runs the answer as Python code, so it is not offered."
+        raise ConfigError(f"{setting}: {why} Allowed: {', '.join(allowed)}.")
     make, settings = DATASETS[task]
     known = [field.name for field in fields(settings) if field.name not in ("seed", "size")]
     unknown = [name for name in own if name not in known]
