@@ -1,4 +1,4 @@
-"""What the baselines that train are taught: rows of the right shape, right answers only, and nothing of the evaluation."""
+"""What the baselines that train are taught: right answers only, nothing of the evaluation."""
 
 import random
 from dataclasses import asdict

@@ -1,4 +1,4 @@
-"""`realm compare` on a tiny random model: killed in the middle, continued, complete, and not done twice."""
+"""`realm compare` on a tiny random model: killed, continued, complete, and not done twice."""
 
 import json
 import os
@@ -42,7 +42,7 @@ def kill_when(config: Path, reached, *args: str) -> None:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, dict, str]:
-    """A comparison that was killed while the first ReaLM cell was at work: (config, folder, what was done then, output)."""
+    """A comparison killed in the first ReaLM cell: (config, folder, finished stages, output)."""
     folder = tmp_path_factory.mktemp("compare")
     config, run = write_config(folder), folder / "run"
     kill_when(config, (run / "cells/realm-7/work/train/key.json").exists)

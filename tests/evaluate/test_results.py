@@ -1,4 +1,4 @@
-"""What is said of the figures: families, corrections, and sentences that claim no more than was seen."""
+"""What is said of the figures: families, corrections, and sentences that claim no more."""
 
 import json
 from dataclasses import replace

@@ -6,7 +6,7 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from realm.bank.draw import draw_evaluation_sets
 from realm.bank.worth import evaluate_bank
@@ -58,7 +58,7 @@ def load_eval_set(run: Run) -> EvalSet:
         routes[route.problem_id].append(route)
     if config.model is None:
         return EvalSet(splits={ALL_PROBLEMS: problems}, shown=None, routes=routes)
-    limits: dict[str, int | None] = {**config.evaluate.limit}
+    limits: Mapping[Any, int | None] = config.evaluate.limit
     splits = {}
     for split in SPLITS:
         members = [problem for problem in problems if problem.split == split]

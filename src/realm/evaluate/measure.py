@@ -135,10 +135,10 @@ def _measure_copying(run: Run, shown: Sequence[tuple[RouteSet, Judged]]) -> floa
 
 
 def _rate_verdicts(
-    name: str, verdicts: Sequence[Sequence[bool | None]], labels: Sequence[Sequence[bool]]
+    name: str, verdicts: Sequence[Sequence[bool | None]], labels: Sequence[Sequence[bool | None]]
 ) -> dict[str, float]:
     """Return the share of right verdicts: on all routes, on sound ones, and on flawed ones."""
-    pairs: list[tuple[bool | None, bool]] = []
+    pairs: list[tuple[bool | None, bool | None]] = []
     for said, truths in zip(verdicts, labels, strict=True):
         pairs += zip(said, truths, strict=True)
     pairs = [pair for pair in pairs if pair[1] is not None]  # own samples may be undecided

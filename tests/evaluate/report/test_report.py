@@ -21,7 +21,8 @@ def answer_row(number, method, mode, correct):
         "method": method, "mode": mode, "split": "test", "problem_id": f"p{number}", "prompt": "?",
         "prompt_tokens": 50,
         "judged": {
-            "text": f"{ATTACK} my answer to {number}, {mode}", "correct": correct, "num_tokens": 9, "answer": "x",
+            "text": f"{ATTACK} my answer to {number}, {mode}", "correct": correct,
+            "num_tokens": 9, "answer": "x",
             "verdicts": [True, None] if mode == "assisted" else [], "well_formed": True,
         },
     }  # fmt: skip
@@ -37,7 +38,8 @@ def evaluation(method, mode, accuracy, **more):
 
 def verdict_figures(sound, flawed):
     return {
-        "verdict_accuracy": (sound + flawed) / 2, "verdict_accuracy_sound": sound, "verdict_accuracy_flawed": flawed, "k": 2,
+        "verdict_accuracy": (sound + flawed) / 2, "k": 2,
+        "verdict_accuracy_sound": sound, "verdict_accuracy_flawed": flawed,
         "always_sound_rate": 0.1, "always_flawed_rate": 0.0, "well_formed_rate": 1.0,
     }  # fmt: skip
 
@@ -49,7 +51,7 @@ def write_results(folder, evaluations, comparisons, **more):
 
 
 def fill(folder, *, trained=True, count=20):
-    """Write the files that a finished evaluation leaves, hostile text in everything that a model or a user wrote."""
+    """Write the files of a finished evaluation, with hostile text wherever someone wrote."""
     config = Config.model_validate(
         {
             "model": "some/model",
@@ -90,7 +92,8 @@ def fill(folder, *, trained=True, count=20):
         ),
     ]
     comparison = {
-        "family": "test", "a": "realm", "a_mode": "assisted", "b": "majority", "b_mode": "routes", "split": "test", "n": 20,
+        "family": "test", "split": "test", "n": 20,
+        "a": "realm", "a_mode": "assisted", "b": "majority", "b_mode": "routes",
         "difference": 0.25, "ci95": [-0.05, 0.4], "p_mcnemar": 0.07, "smallest_detectable": None,
     }  # fmt: skip
     write_jsonl(folder / "problems.jsonl", problems)
@@ -124,18 +127,19 @@ def fill(folder, *, trained=True, count=20):
     if trained:
         fade = [
             {
-                "step": step, "progress": step / 40, "share": 1 - step / 40, "routes_shown": 4 - step // 10,
+                "step": step, "progress": step / 40, "share": 1 - step / 40,
+                "routes_shown": 4 - step // 10,
                 "assisted_reward": None if step > 30 else 0.5, "autonomous_reward": 0.4,
             }
             for step in range(40)
         ]  # fmt: skip
         write_jsonl(folder / "fade.jsonl", fade)
         write_json(folder / "headroom.json", {"problems": 128, "mean@1": 0.51, "pass@8": 0.93})
-    return config, Run(folder, config)
+    return Run(folder, config)
 
 
 class Page(HTMLParser):
-    """The page as a browser reads it: its text outside scripts, and how many scripts, links and images it has."""
+    """The page as a browser reads it: its text outside scripts, its tags and its links."""
 
     def __init__(self, html):
         super().__init__()
@@ -157,7 +161,7 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
-    config, run = fill(tmp_path_factory.mktemp("run"))
+    run = fill(tmp_path_factory.mktemp("run"))
     report.run_report(run)
     return Page(run.path("report.html").read_text(encoding="utf-8"))
 
@@ -188,15 +192,16 @@ def test_text_of_models_and_users_is_shown_and_never_run(page):
 
 
 def test_plotly_is_there_once(tmp_path):
-    config, run = fill(tmp_path)
+    run = fill(tmp_path)
     report.run_report(run)
     assert 4_000_000 < run.path("report.html").stat().st_size < 8_000_000
 
 
 def test_the_gap_the_buckets_of_a_gated_fade_and_its_alarms_are_shown(tmp_path):
-    config, run = fill(tmp_path)
+    run = fill(tmp_path)
     rows = [
-        row | {"assisted_answer": 0.7, "autonomous_answer": 0.5, "bucket_share": [0.8, 0.4], "bucket_assisted": [0.7, None],
+        row | {"assisted_answer": 0.7, "autonomous_answer": 0.5,
+               "bucket_share": [0.8, 0.4], "bucket_assisted": [0.7, None],
                "bucket_autonomous": [0.4, 0.9]}
         for row in read_jsonl(run.path("fade.jsonl"))
     ]  # fmt: skip
@@ -209,7 +214,7 @@ def test_the_gap_the_buckets_of_a_gated_fade_and_its_alarms_are_shown(tmp_path):
 
 
 def test_a_run_without_training_has_a_report_without_its_curves(tmp_path):
-    config, run = fill(tmp_path, trained=False)
+    run = fill(tmp_path, trained=False)
     report.run_report(run)
     page = Page(run.path("report.html").read_text(encoding="utf-8"))
     assert "the base model answers 60.0% by itself" in page.text
@@ -221,7 +226,7 @@ def test_a_run_without_training_has_a_report_without_its_curves(tmp_path):
 
 
 def test_without_a_model_the_report_is_about_the_routes(tmp_path):
-    config, run = fill(tmp_path)
+    run = fill(tmp_path)
     rows = [
         evaluation(
             method,
@@ -239,12 +244,12 @@ def test_without_a_model_the_report_is_about_the_routes(tmp_path):
     for name in ("answers.jsonl", "fade.jsonl"):
         write_jsonl(run.path(name), [])
     run.path("headroom.json").unlink()
-    run.config = config.model_copy(update={"model": None})
+    run.config = run.config.model_copy(update={"model": None})
     report.run_report(run)
     text = " ".join(Page(run.path("report.html").read_text(encoding="utf-8")).text.split())
     assert (
-        "one route is right in 40.0% of the cases, the majority of up to 2 in 50.0%, and any of them in 80.0%"
-        in text
+        "one route is right in 40.0% of the cases, the majority of up to 2 in 50.0%, "
+        "and any of them in 80.0%" in text
     )
     assert (
         "No model was evaluated." in text
@@ -255,7 +260,7 @@ def test_without_a_model_the_report_is_about_the_routes(tmp_path):
 
 
 def test_the_same_run_gives_the_same_report(tmp_path):
-    config, run = fill(tmp_path)
+    run = fill(tmp_path)
     report.run_report(run)
     first = run.path("report.html").read_bytes()
     report.run_report(run)
@@ -263,7 +268,7 @@ def test_the_same_run_gives_the_same_report(tmp_path):
 
 
 def test_a_report_without_results_says_what_to_run(tmp_path):
-    config, run = fill(tmp_path)
+    run = fill(tmp_path)
     run.path("results.json").unlink()
     with pytest.raises(
         RunError, match=r"results\.json: there are no results yet\. Run `realm eval` first"
