@@ -1,6 +1,7 @@
 import pytest
 
-from realm.verify.extract import clean, find_answer, find_tagged, list_mentions, unwrap
+from realm.verify.extract import clean, find_answer, find_tagged, unwrap
+from realm.verify.normal import list_mentions
 
 
 @pytest.mark.parametrize(

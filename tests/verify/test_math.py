@@ -5,7 +5,6 @@ import time
 
 import pytest
 
-from realm.verify.math import ComparisonPool, _kill
 from realm.verify.verifier import Verifier
 
 BOMBS = [
@@ -135,35 +134,6 @@ def test_no_process_before_it_is_needed_a_dead_one_is_replaced_and_none_is_left(
     del answers, pool
     gc.collect()
     assert process.returncode == -signal.SIGKILL, "the processes end with who asked"
-
-
-@pytest.mark.slow
-def test_an_interrupt_leaves_no_process_behind(monkeypatch):
-    pool = ComparisonPool(seconds=20)
-    assert pool.compare([("x!", "y!")]) == [False]
-    [process] = pool._processes
-
-    def interrupt(*_):
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(pool, "_ask", interrupt)
-        pool.compare([("x!", "y!")])
-    assert process.returncode is not None
-    assert pool.compare([("x!", "x!")]) == [True]
-
-
-@pytest.mark.slow
-def test_a_forked_child_starts_processes_of_its_own():
-    pool = ComparisonPool(seconds=20)
-    assert pool.compare([("x!", "x!")]) == [True]
-    child = os.fork()
-    if child == 0:
-        is_right = pool.compare([("x!", "y!")]) == [False] and pool._owner == os.getpid()
-        _kill(pool._processes)
-        os._exit(0 if is_right else 1)
-    assert os.waitpid(child, 0)[1] == 0
-    assert pool.compare([("x!", "y!")]) == [False]
 
 
 @pytest.mark.parametrize(

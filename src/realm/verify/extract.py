@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from realm.verify.normal import list_mentions
+
 _SEARCHED = 20_000
 """Characters at the end of a text in which its answer is looked for."""
 _LONGEST = 2000
@@ -45,8 +47,7 @@ _PRAISE = re.compile(
     r"(?:in)?correct\b|right\b|wrong\b|consistent\b|reasonable\b|verified\b", re.IGNORECASE
 )
 _BOX = re.compile(r"\\(?:boxed|fbox|framebox)\s*(?:\{|(?=\w))")
-_FARTHEST_BOX = 30
-"""Characters between two boxes that are one answer."""
+# Between two boxes that are one answer: "\boxed{3} or \boxed{5}".
 _BETWEEN_BOXES = re.compile(r"[\s$]*(?:,|;|,?\s*(?:and|or)|,?\s*\\text\{\s*(?:and|or)\s*\})?[\s$]*")
 
 _BULLET = re.compile(r"^\s*(?:[-*•]|\d{1,2}[.)])\s+")
@@ -91,33 +92,6 @@ _DID = re.compile(
     r"|competed|earned|made)\b",
     re.IGNORECASE,
 )
-
-NUMBER_WORDS = {
-    word: value
-    for value, word in enumerate(
-        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
-        "fifteen sixteen seventeen eighteen nineteen twenty".split()  # noqa: SIM905
-    )
-} | {"once": 1, "twice": 2, "thrice": 3}
-# A date or season, a time, a year, a rank or a count; "14-15" and "3a" are none of them.
-MENTION = re.compile(
-    r"(?<![\w.,:/)-])(?:(?P<date>\d{4}[-/]\d{2,4}(?:-\d{2})?)|(?P<time>\d+(?::\d\d)+(?:\.\d+)?)"
-    r"|(?P<year>(?:1[5-9]|20)\d\d)|(?P<ordinal>\d+(?:st|nd|rd|th))"
-    rf"|(?P<count>[-+]?[$€£]?(?:\d{{1,3}}(?:,\d{{3}})+|\d+)(?:\.\d+)?%?|{'|'.join(NUMBER_WORDS)}))"
-    r"(?![\w/]|[.,:-]\d)",
-    re.IGNORECASE,
-)
-# Before the number of "at least 10": a condition, not a count.
-_BOUND = re.compile(
-    r"(?:\b(?:at (?:least|most)|than|over|under|above|below|before|after|between|top"
-    r"|between \S+ and)|[<>])\s+$",
-    re.IGNORECASE,
-)
-# Before the number of "Division 1", "pick number 3", "No. 82": a name, not a count.
-_LABELLED = re.compile(
-    r"(?:\b[A-Z]\w*\.?|\b(?:no\.|number|season|episode|round|match|pick|tier|division|week|day)|#)\s*$"
-)
-_CONDITION = re.compile(r"\b(?:who|that|which|whose|where|when|than|compared)\b|$")
 
 
 class Conclusion(NamedTuple):
@@ -196,7 +170,7 @@ def find_box(text: str) -> tuple[int, str | None]:
     if not boxes:
         return -1, None
     first = len(boxes) - 1
-    while first and _are_joined(text[boxes[first - 1][1] : boxes[first][0]]):
+    while first and _BETWEEN_BOXES.fullmatch(text, boxes[first - 1][1], boxes[first][0]):
         first -= 1
     joined = dict.fromkeys(inside.strip() for _, _, inside in boxes[first:])
     return boxes[-1][1], ", ".join(joined)
@@ -245,20 +219,6 @@ def clean(span: str) -> str:
         if len(span) > 1 and enclosed and span[0] not in span[1:-1]:
             span = span[1:-1]
     return span
-
-
-def list_mentions(sentence: str, kind: str = "count") -> list[str]:
-    """Return the numbers of `kind` in `sentence`: counts that are neither a bound nor a name.
-
-    >>> list_mentions("In Division 1 he won at least 10 games for 9 seasons")
-    ['9']
-    """
-    found = [m for m in MENTION.finditer(sentence) if m.lastgroup == kind]
-    if kind == "count":
-        found = [m for m in found if not _BOUND.search(sentence[: m.start()][-40:])]
-        found = [m for m in found if not _LABELLED.search(sentence[: m.start()][-40:])] or found
-    condition = _CONDITION.search(sentence, found[0].end()) if found else None
-    return [m[0] for m in found if condition is None or m.start() < condition.start()]
 
 
 def _squeeze(text: str) -> str:
@@ -391,7 +351,3 @@ def _find_closing(text: str, start: int) -> int | None:
         if depth == 0:
             return position + 1
     return None
-
-
-def _are_joined(between: str) -> bool:
-    return len(between) <= _FARTHEST_BOX and _BETWEEN_BOXES.fullmatch(between) is not None

@@ -10,23 +10,18 @@ from __future__ import annotations
 
 import json
 import os
-import queue
 import re
 import resource
-import subprocess
 import sys
-import weakref
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from fractions import Fraction
 from functools import lru_cache
-from multiprocessing.connection import wait
 from typing import Any, Literal
 
 from pydantic import PositiveFloat, PrivateAttr
 
-from realm.core.errors import RunError
+from realm.core.workers import WorkerPool
 from realm.verify.extract import clean, find_answer, find_box, find_stated, unwrap
 from realm.verify.kinds import AnswerKind
 
@@ -37,9 +32,6 @@ _LONGEST_BARE = 200
 _CLOSING_PART = 10_000
 """Characters at the end of a text in which formulas are looked for."""
 _MOST_REMEMBERED = 200_000
-_MOST_WORKERS = 8
-_STARTUP_SECONDS = 120.0
-"""Time that a process may take to load math-verify."""
 _MEMORY = 4 * 2**30
 """Bytes of address space of a process; a comparison that wants more fails."""
 
@@ -117,12 +109,12 @@ class MathAnswer(AnswerKind):
     seconds: PositiveFloat = 5.0
     """Time limit of one symbolic comparison; one that takes longer is undecided."""
 
-    _pool: ComparisonPool = PrivateAttr()
+    _pool: WorkerPool = PrivateAttr()
     _known: dict[tuple[str, str], bool | None] = PrivateAttr(default_factory=dict)
 
     def model_post_init(self, _: Any) -> None:
         """Make the pool, which starts no process before it is asked."""
-        self._pool = ComparisonPool(self.seconds)
+        self._pool = WorkerPool(__name__, self.seconds)
 
     def read(self, span: str) -> str | None:
         """Return the answer in LaTeX: what a box holds, a formula, or all of `span`."""
@@ -158,7 +150,8 @@ class MathAnswer(AnswerKind):
         new = [key for key in dict.fromkeys(keys) if key not in self._known]
         self._known.update((key, decide(*key)) for key in new)
         open_keys = [key for key in new if self._known[key] is None]
-        self._known.update(zip(open_keys, self._pool.compare(open_keys), strict=True))
+        for key, reply in zip(open_keys, self._pool.ask_all(open_keys), strict=True):
+            self._known[key] = None if reply is None else reply == "1"
         return [self._known[key] for key in keys]
 
 
@@ -294,94 +287,6 @@ def _take_last(text: str) -> str | None:
 
 def _get_formula(match: re.Match[str]) -> str:
     return next(filter(None, match.groupdict().values())).strip()
-
-
-class ComparisonPool:
-    """Processes that compare pairs side by side, started when they are needed.
-
-    They end with this object. A process that takes too long is killed, and the next pair gets a
-    new one.
-    """
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._reset()
-
-    def compare(self, pairs: Sequence[tuple[str, str]]) -> list[bool | None]:
-        """Return for each (answer, gold) whether they are equal; `None` if undecided."""
-        if not pairs:
-            return []
-        if self._owner != os.getpid():
-            self._reset()  # after a fork the processes are the parent's
-        num_workers = min(len(pairs), os.cpu_count() or 1, _MOST_WORKERS)
-        threads = ThreadPoolExecutor(num_workers)
-        try:
-            return list(threads.map(self._ask, pairs))
-        except BaseException:
-            _kill(self._processes)
-            threads.shutdown(cancel_futures=True)
-            self._reset()
-            raise
-        finally:
-            threads.shutdown(cancel_futures=True)
-
-    def _ask(self, pair: tuple[str, str]) -> bool | None:
-        try:
-            process = self._idle.get_nowait()
-        except queue.Empty:
-            process = self._start()
-        reply = ""
-        with suppress(OSError, ValueError):  # the process has died, or its pipes are closed
-            process.stdin.write(json.dumps(pair) + "\n")
-            process.stdin.flush()
-            reply = _read_reply(process, self._seconds)
-        if reply:
-            self._idle.put(process)
-            return bool(int(reply))
-        self._processes.remove(process)
-        _kill([process])
-        return None
-
-    def _start(self) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            [sys.executable, "-m", __name__],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            encoding="utf-8",
-        )
-        self._processes.append(process)
-        if not _read_reply(process, _STARTUP_SECONDS):
-            raise RunError(
-                f"{' '.join(map(str, process.args))}: the process that compares mathematical "
-                "answers does not start. Run this command by hand to see why; "
-                "`pip install math-verify` installs a missing library."
-            )
-        return process
-
-    def _reset(self) -> None:
-        self._owner = os.getpid()
-        self._idle: queue.SimpleQueue[subprocess.Popen[str]] = queue.SimpleQueue()
-        self._processes: list[subprocess.Popen[str]] = []
-        weakref.finalize(self, _kill, self._processes, self._owner)
-
-
-def _read_reply(process: subprocess.Popen[str], seconds: float) -> str:
-    """Return the line that a process writes; "" if it died, or wrote none in `seconds`."""
-    return process.stdout.readline().strip() if wait([process.stdout], seconds) else ""
-
-
-def _kill(processes: list[subprocess.Popen[str]], owner: int | None = None) -> None:
-    if owner is not None and owner != os.getpid():
-        return  # a forked child leaves the processes of its parent alone
-    for process in processes:
-        process.kill()
-        process.wait()
-        for pipe in (process.stdin, process.stdout):
-            with suppress(OSError):  # what a dead process did not take any more
-                pipe.close()
 
 
 def _serve() -> None:

@@ -1,4 +1,4 @@
-"""Normal forms that several answer kinds share: repaired text, plain text, dates and durations."""
+"""What several answer kinds share: repaired text, plain text, dates, and numbers in a sentence."""
 
 from __future__ import annotations
 
@@ -48,6 +48,33 @@ _DURATION = re.compile(
 _RANGE = re.compile(r"(?<=\w) (?:-|to(?= \d)) (?=\w)")  # "preschool - 8th grade", "5 to 7"
 _SEASON = re.compile(r"\b(\d\d)(\d\d)-\1(\d\d)\b")  # 1914-1915
 
+NUMBER_WORDS = {
+    word: value
+    for value, word in enumerate(
+        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
+        "fifteen sixteen seventeen eighteen nineteen twenty".split()  # noqa: SIM905
+    )
+} | {"once": 1, "twice": 2, "thrice": 3}
+# A date or season, a time, a year, a rank or a count; "14-15" and "3a" are none of them.
+MENTION = re.compile(
+    r"(?<![\w.,:/)-])(?:(?P<date>\d{4}[-/]\d{2,4}(?:-\d{2})?)|(?P<time>\d+(?::\d\d)+(?:\.\d+)?)"
+    r"|(?P<year>(?:1[5-9]|20)\d\d)|(?P<ordinal>\d+(?:st|nd|rd|th))"
+    rf"|(?P<count>[-+]?[$€£]?(?:\d{{1,3}}(?:,\d{{3}})+|\d+)(?:\.\d+)?%?|{'|'.join(NUMBER_WORDS)}))"
+    r"(?![\w/]|[.,:-]\d)",
+    re.IGNORECASE,
+)
+# Before the number of "at least 10": a condition, not a count.
+_BOUND = re.compile(
+    r"(?:\b(?:at (?:least|most)|than|over|under|above|below|before|after|between|top"
+    r"|between \S+ and)|[<>])\s+$",
+    re.IGNORECASE,
+)
+# Before the number of "Division 1", "pick number 3", "No. 82": a name, not a count.
+_LABELLED = re.compile(
+    r"(?:\b[A-Z]\w*\.?|\b(?:no\.|number|season|episode|round|match|pick|tier|division|week|day)|#)\s*$"
+)
+_CONDITION = re.compile(r"\b(?:who|that|which|whose|where|when|than|compared)\b|$")
+
 
 def repair_text(text: str) -> str:
     r"""Return `text` with plain punctuation and with the backslashes that unescaping took away.
@@ -94,3 +121,17 @@ def _write_iso_date(found: re.Match[str]) -> str:
     month = _MONTH_NAMES.index(parts["month"].casefold()) + 1
     day = f"-{int(parts['day']):02d}" if parts.get("day") else ""
     return f"{parts['year']}-{month:02d}{day}"
+
+
+def list_mentions(sentence: str, kind: str = "count") -> list[str]:
+    """Return the numbers of `kind` in `sentence`: counts that are neither a bound nor a name.
+
+    >>> list_mentions("In Division 1 he won at least 10 games for 9 seasons")
+    ['9']
+    """
+    found = [m for m in MENTION.finditer(sentence) if m.lastgroup == kind]
+    if kind == "count":
+        found = [m for m in found if not _BOUND.search(sentence[: m.start()][-40:])]
+        found = [m for m in found if not _LABELLED.search(sentence[: m.start()][-40:])] or found
+    condition = _CONDITION.search(sentence, found[0].end()) if found else None
+    return [m[0] for m in found if condition is None or m.start() < condition.start()]

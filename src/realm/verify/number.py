@@ -9,9 +9,9 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import NonNegativeFloat
 
-from realm.verify.extract import NUMBER_WORDS, unwrap
+from realm.verify.extract import unwrap
 from realm.verify.kinds import AnswerKind
-from realm.verify.normal import plain
+from realm.verify.normal import NUMBER_WORDS, plain
 
 _LONGEST = 200
 """Characters of a number with its unit and its remarks."""

@@ -7,9 +7,9 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Any, Literal
 
-from realm.verify.extract import MENTION, clean, find_answer, list_mentions, unwrap
+from realm.verify.extract import clean, find_answer, unwrap
 from realm.verify.kinds import AnswerKind, normalize_text
-from realm.verify.normal import plain, write_iso_times
+from realm.verify.normal import MENTION, list_mentions, plain, write_iso_times
 from realm.verify.number import read_number
 
 _BETWEEN = re.compile(
