@@ -65,6 +65,11 @@ def test_an_unknown_key_names_file_key_allowed_keys_and_the_nearest(write_config
     )
 
 
+def test_the_kind_of_the_domain_that_moved_to_the_examples_names_its_place(write_config):
+    path = write_config(domain={"kind": "claims", "sizes": {"train": 5}})
+    assert "kind: python, target: PATH/claims:ClaimsDomain" in message_of(path)
+
+
 def test_an_unknown_key_inside_a_union_is_named_as_the_file_writes_it(write_config):
     path = write_config(domain={"kind": "reasoning_gym", "tasks": {"gcd": {}}, "sizes": {"trian": 5}})
     assert message_of(path).startswith(

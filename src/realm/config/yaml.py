@@ -35,6 +35,11 @@ RENAMED = {
     "train.reward.label": "train.reward.verdict_label",
 }
 """Old names of settings and the names that they have now."""
+MOVED_KINDS = {
+    "claims": " This domain moved to examples/: kind: python, target: PATH/claims:ClaimsDomain, "
+    "settings: {sizes: ...}.",
+}
+"""Kinds that are no longer part of the package, and what to write in their place."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -203,7 +208,8 @@ def _describe(mistake: Any, dotted: str, sections: list[type[Section]]) -> str:
             return f"the key 'kind' is needed and missing; allowed: {tags}."
         case "union_tag_invalid":
             found, allowed_text = context["tag"], context["expected_tags"]
-            hint = _suggest(str(found), re.findall(r"'([^']*)'", allowed_text))
+            hint = MOVED_KINDS.get(str(found))
+            hint = hint or _suggest(str(found), re.findall(r"'([^']*)'", allowed_text))
             return f"kind: found {found!r}; allowed: {allowed_text}.{hint}"
         case "literal_error":
             found, allowed_text = mistake["input"], context["expected"]
