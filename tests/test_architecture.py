@@ -25,14 +25,13 @@ LAYERS = [
     ["sources", "policy"],
     ["train"],
     ["evaluate", "baselines"],
-    ["run", "results", "stages"],
+    ["run", "rounds", "results", "stages"],
     ["cli", "cli_support", "scaffold", "__init__", "__main__"],
 ]
 RANKS = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 
 # Violations from before the package had layers. Only ever shorten these lists.
 UPWARD_IMPORTS_TO_MEND = {
-    "train/harvest.py -> evaluate",
     "verify/verifier.py -> config",
 }
 FILES_TO_SHORTEN = {

@@ -11,8 +11,8 @@ from realm import Config, Run, load_config
 from realm.core.settings import Section
 from realm.evaluate.cells import plan_cells
 from realm.evaluate.methods import choose_methods
+from realm.rounds import next_round
 from realm.stages import STAGES
-from realm.train.rounds import next_round
 from test_pipeline import write_config
 
 SDFT = {

@@ -17,8 +17,8 @@ from realm.core.tables import local_path
 from realm.core.targets import fingerprint
 from realm.domains.domain import GivenSettings
 from realm.evaluate.results import Results, read_results
+from realm.rounds import next_round
 from realm.stages import STAGES
-from realm.train.rounds import next_round
 
 if TYPE_CHECKING:
     from realm.domains import Domain

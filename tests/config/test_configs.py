@@ -121,7 +121,7 @@ def test_the_comparison_trains_every_method_on_as_many_completions_and_sees_smal
     from realm.evaluate.claims import list_families
     from realm.evaluate.methods import choose_methods
     from realm.evaluate.stats import smallest_detectable
-    from realm.train.rl import count_rollouts, make_grpo_arguments
+    from realm.train.arguments import count_rollouts, make_grpo_arguments
 
     config = load_config(CONFIGS / "compare.yaml", [])
     run = Run(tmp_path, config)

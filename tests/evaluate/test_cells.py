@@ -9,7 +9,7 @@ from realm.core.jsonl import read_jsonl
 from realm.evaluate.cells import plan_cells
 from realm.evaluate.methods import choose_methods
 from realm.run import Run
-from realm.train.rl import count_rollouts
+from realm.train.arguments import count_rollouts
 from tiny_compare import write_config
 
 METHODS = [

@@ -7,6 +7,7 @@ import torch
 from realm.core.errors import ConfigError
 from realm.core.jsonl import append_jsonl, read_jsonl
 from realm.train import rl
+from realm.train.arguments import make_grpo_arguments
 from realm.train.callbacks import PATIENCE, AlarmMonitor, FadeLogger, TrainingState
 from tiny import make_tiny
 from tiny_rl import GRPO, TRAIN, make_config, make_run
@@ -103,14 +104,14 @@ def test_in_group_with_a_vllm_server_is_refused(tmp_path):
     with pytest.raises(
         ConfigError, match=r"train\.fade\.mode: found in_group with train\.grpo\.vllm_mode: server"
     ):
-        rl.make_grpo_arguments(make_config(tmp_path, train=train), tmp_path, num_problems=6)
+        make_grpo_arguments(make_config(tmp_path, train=train), tmp_path, num_problems=6)
 
 
 def test_localization_is_a_reward_of_its_own_where_it_is_paid(tmp_path):
     make_tiny(tmp_path / "model", "qwen2")
     fade = {"kind": "constant", "routes": 2, "dropout": 0.0}
     config = make_config(tmp_path, train=TRAIN | {"fade": fade, "reward": {"localization": 0.3}})
-    assert rl.make_grpo_arguments(config, tmp_path, num_problems=6).reward_weights == [
+    assert make_grpo_arguments(config, tmp_path, num_problems=6).reward_weights == [
         1.0,
         0.5,
         0.1,
@@ -120,7 +121,7 @@ def test_localization_is_a_reward_of_its_own_where_it_is_paid(tmp_path):
     rl.run_train(run)
     assert all("rewards/localization/mean" in row for row in read_jsonl(run.path("fade.jsonl")))
     plain = make_config(tmp_path)
-    assert rl.make_grpo_arguments(plain, tmp_path, num_problems=6).reward_weights == [1.0, 0.5, 0.1]
+    assert make_grpo_arguments(plain, tmp_path, num_problems=6).reward_weights == [1.0, 0.5, 0.1]
 
 
 def log(journal, step):

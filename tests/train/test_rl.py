@@ -16,6 +16,7 @@ from realm.method.parse import parse_completion
 from realm.method.rewards import RewardWeights, weigh_terms
 from realm.policy import Policy
 from realm.train import headroom, rl
+from realm.train.arguments import make_grpo_arguments
 from realm.train.grader import Graded, compute_metrics
 from realm.verify.verifier import Verifier
 from tiny import make_tiny
@@ -255,7 +256,7 @@ def arguments_of(folder, **grpo):
         train=TRAIN
         | {"grpo": {key: value for key, value in (GRPO | grpo).items() if value is not None}},
     )
-    return rl.make_grpo_arguments(config, folder, num_problems=6)
+    return make_grpo_arguments(config, folder, num_problems=6)
 
 
 def test_the_users_settings_win_over_our_presets(tmp_path):

@@ -17,6 +17,7 @@ from realm.policy import Policy, load_checkpoint
 from realm.run import Run
 from realm.train import sft as distill
 from realm.train.sft import make_sft_rows
+from realm.train.trl import completion_affixes, tokenize_rows
 from tiny import make_tiny
 
 torch.set_num_threads(1)
@@ -265,9 +266,9 @@ def test_a_row_is_the_prompt_of_evaluation_then_the_completion_and_a_stop_token(
 ):
     policy = Policy(make_tiny(tmp_path / "model", architecture, chat=chat))
     config = make_config(tmp_path)
-    opening, closing = distill.completion_affixes(policy.model, policy.tokenizer, config)
+    opening, closing = completion_affixes(policy.model, policy.tokenizer, config)
     rows = rows_of(config)[:2]
-    dataset = distill.tokenize_rows(rows, policy.tokenizer, system=None, closing=closing)
+    dataset = tokenize_rows(rows, policy.tokenizer, system=None, closing=closing)
     for row, ids, labels in zip(rows, dataset["input_ids"], dataset["labels"], strict=True):
         prompt = policy._encode([policy.render(row["prompt"])])[0]
         assert ids[: len(prompt)] == prompt and set(labels[: len(prompt)]) == {-100}
@@ -279,12 +280,12 @@ def test_a_reasoning_model_learns_to_end_its_private_thinking(tmp_path):
     make_tiny(tmp_path / "model", "qwen2")
     config = make_config(tmp_path, prompt={"think_end": "</think>"})
     model, tokenizer = load_checkpoint(tmp_path / "model")
-    affixes = distill.completion_affixes(model, tokenizer, config)
+    affixes = completion_affixes(model, tokenizer, config)
     assert affixes == ("<think>\n\n</think>\n\n", "<|im_end|>")
     tokenizer.chat_template = tokenizer.chat_template.replace(
         "assistant\n{% endif", "assistant\n<think>\n{% endif"
     )
-    opening, _ = distill.completion_affixes(model, tokenizer, config)
+    opening, _ = completion_affixes(model, tokenizer, config)
     assert opening == "\n</think>\n\n"
     completion = opening + rows_of(config)[0]["completion"]
     assert parse_completion(completion, 0, think_end="</think>").well_formed

@@ -11,6 +11,7 @@ from realm.core.records import Judged
 from realm.method.gate import Outcome
 from realm.method.parse import parse_completion
 from realm.train import rl, transfer
+from realm.train.arguments import make_grpo_arguments
 from realm.train.grader import Graded
 from realm.train.transfer import (
     AutonomousAccuracy,
@@ -267,7 +268,7 @@ def test_private_thinking_cannot_be_transferred(tmp_path):
     with pytest.raises(
         ConfigError, match=r"train\.fade\.transfer: found 0\.5 with prompt\.think_end"
     ):
-        rl.make_grpo_arguments(config, tmp_path, num_problems=6)
+        make_grpo_arguments(config, tmp_path, num_problems=6)
 
 
 def test_the_trainer_adds_the_loss_to_trls_with_the_weight_of_the_config(tmp_path, monkeypatch):

@@ -33,7 +33,8 @@ def run_further(run: Run) -> None:
 
 def count_further_completions(run: Run) -> int:
     """Return how many completions ReaLM samples and learns from under these settings."""
-    from realm.train.rl import count_rollouts, make_grpo_arguments, select_rl_problems
+    from realm.train.arguments import count_rollouts, make_grpo_arguments
+    from realm.train.rl import select_rl_problems
 
     num_problems = len(select_rl_problems(run))
     return count_rollouts(
@@ -43,7 +44,7 @@ def count_further_completions(run: Run) -> int:
 
 def make_further_config(run: Run) -> Config:
     """Return the config whose `distill.sft` trains on as many completions as ReaLM has rollouts."""
-    from realm.train.sft import make_sft_arguments
+    from realm.train.arguments import make_sft_arguments
 
     config = run.config
     sft = config.distill.sft | config.compare.further_sft
@@ -71,8 +72,9 @@ def train_further(run: Run, stage: str, rows: Sequence[Mapping[str, Any]], title
     `rows` have problem_id, prompt and completion; without rows the model stays as it is. The work
     folder of `stage` keeps checkpoints, and the model card says `title` of the training.
     """
-    from realm.train.sft import make_sft_arguments, require_room, tokenize_rows, train_on_rows
-    from realm.train.trl import find_context_length
+    from realm.train.arguments import make_sft_arguments
+    from realm.train.sft import require_room, train_on_rows
+    from realm.train.trl import find_context_length, tokenize_rows
 
     write_jsonl(run.path("taught.jsonl"), map(dict, rows))
     start = run.path("distilled")
@@ -92,7 +94,7 @@ def train_further(run: Run, stage: str, rows: Sequence[Mapping[str, Any]], title
 def _load_start(run: Run) -> tuple[Any, Any, str, str]:
     """Return the distilled model, its tokenizer, and what opens and closes its completions."""
     from realm.policy import load_checkpoint
-    from realm.train.sft import completion_affixes
+    from realm.train.trl import completion_affixes
 
     network, tokenizer = load_checkpoint(run.path("distilled"))
     return network, tokenizer, *completion_affixes(network, tokenizer, run.config)

@@ -7,7 +7,6 @@ change from step to step.
 from __future__ import annotations
 
 import gc
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,29 +20,20 @@ from trl import GRPOConfig
 from realm.core.errors import ConfigError, DataError, ModelError
 from realm.core.jsonl import read_problems, read_routes
 from realm.core.records import Problem, RouteSet
-from realm.method.rewards import weigh_terms
 from realm.policy import Policy, require_model
 from realm.prefix import PrefixSharingError
 from realm.prefix.trainer import SharedPrefixTrainer
+from realm.train.arguments import count_rollouts, make_grpo_arguments, make_lora_config
 from realm.train.callbacks import FadeLogger, TrainingState, drop_rows_after
-from realm.train.grader import Grader, WeightedTerms, load_terms
+from realm.train.grader import Grader, load_terms
 from realm.train.headroom import report_headroom
-from realm.train.rows import (
-    RowBuilder,
-    count_prompts,
-    count_steps,
-    order_rows,
-    require_room,
-    require_routes,
-)
+from realm.train.rows import RowBuilder, order_rows, require_room, require_routes
 from realm.train.transfer import AutonomousAccuracy, Transfer
 from realm.train.trl import (
     encode_prompts,
     find_context_length,
     find_last_checkpoint,
     find_step,
-    make_arguments,
-    make_lora_config,
     save_policy,
     train_to_end,
 )
@@ -273,94 +263,6 @@ def _make_transfer(
         num_parts=arguments.steps_per_generation,
         num_completions=arguments.per_device_train_batch_size,
     )
-
-
-def make_grpo_arguments(
-    config: Config, work: Path, *, num_problems: int, terms: WeightedTerms | None = None
-) -> GRPOConfig:
-    """Return TRL's arguments: the user's `train.grpo` over our presets, and what the method needs.
-
-    The number of steps is always explicit, since the fade must know the end of training.
-
-    Args:
-        config: The settings.
-        work: Where checkpoints go.
-        num_problems: Number of training problems, which makes an epoch.
-        terms: The reward terms; by default the built-in ones.
-    """
-    settings = config.train.grpo
-    terms = weigh_terms(config.train.reward) if terms is None else terms
-    try:
-        arguments = make_arguments(
-            GRPOConfig,
-            "train.grpo",
-            settings,
-            presets={"logging_steps": 1, "seed": config.seed},
-            required={
-                "output_dir": str(work),
-                "remove_unused_columns": False,
-                "shuffle_dataset": False,
-                "reward_weights": [weight for weight, _ in terms.values()],
-            },
-        )
-    except ConfigError as error:
-        if "divisible by num_generations" not in str(error):
-            raise
-        raise ConfigError(
-            f"{error} A generation has per_device_train_batch_size x gradient_accumulation_steps x "
-            "processes completions, num_generations for each prompt. Try a multiple of "
-            "num_generations as per_device_train_batch_size."
-        ) from None
-    _require_compatible(config, arguments)
-    if arguments.max_steps <= 0:
-        generations = arguments.num_train_epochs * num_problems / count_prompts(arguments)
-        arguments.max_steps = max(1, math.ceil(generations * count_steps(arguments)))
-    _set_save_steps(arguments, is_given="save_steps" in settings)
-    return arguments
-
-
-def _require_compatible(config: Config, arguments: GRPOConfig) -> None:
-    """Raise `ConfigError` for settings that exclude each other."""
-    fade = config.train.fade
-    is_server = arguments.use_vllm and arguments.vllm_mode == "server"
-    if fade.mode == "in_group" and is_server:
-        raise ConfigError(
-            "train.fade.mode: found in_group with train.grpo.vllm_mode: server, which sends one prompt "
-            "per group, while in_group shows routes to some of its copies only. Allowed with a server: "
-            "routes, chance, both. Or set vllm_mode: colocate."
-        )
-    if fade.transfer and config.prompt.think_end:
-        raise ConfigError(
-            f"train.fade.transfer: found {fade.transfer:g} with prompt.think_end. Private thinking about "
-            "routes cannot be credited to a prompt without them, and leaving it out would teach the "
-            "model not to think. Set it to 0."
-        )
-
-
-def _set_save_steps(arguments: GRPOConfig, *, is_given: bool) -> None:
-    """Make checkpoints fall on the start of a generation; raise `ConfigError` if the user's do not.
-
-    A run resumed in the middle of a generation would have to sample it anew.
-    """
-    window = max(1, round(count_steps(arguments)))
-    if not is_given:
-        arguments.save_steps = math.ceil(arguments.max_steps / 20 / window) * window
-    every = arguments.save_steps
-    if every < 1:  # a share of all steps
-        every = math.ceil(arguments.max_steps * every)
-    if arguments.save_strategy == "steps" and every % window:
-        nearest = max(1, round(every / window)) * window
-        raise ConfigError(
-            f"train.grpo.save_steps: found {every}; one generation lasts {window} steps, so a run "
-            f"continued from there would sample anew in the middle of one. Allowed: multiples of "
-            f"{window}. Try {nearest}."
-        )
-
-
-def count_rollouts(arguments: GRPOConfig) -> int:
-    """Return how many completions the whole training samples."""
-    num_generations = math.ceil(arguments.max_steps / count_steps(arguments))
-    return num_generations * arguments.generation_batch_size
 
 
 def count_budget(trainer: ReaLMTrainer) -> dict[str, int]:

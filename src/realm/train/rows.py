@@ -17,6 +17,7 @@ from realm.method.fade import expected_share, plan_num_routes
 from realm.method.gate import GuidanceGate, assign_buckets
 from realm.method.prompt import render_prompt
 from realm.method.steps import Flaw, find_flaw
+from realm.train.arguments import count_prompts, count_steps
 from realm.train.trl import TrlPrompt, as_trl_prompt, encode_prompts, require_context
 from realm.verify.vote import majority
 
@@ -203,14 +204,3 @@ def require_room(builder: RowBuilder, model: str, context: int | None, new_token
         advice="lower train.grpo.max_completion_length, show fewer routes (train.fade.routes), or "
         "use a model with a longer context.",
     )
-
-
-def count_prompts(arguments: GRPOConfig) -> int:
-    """Return how many different prompts one generation samples."""
-    return arguments.generation_batch_size // arguments.num_generations
-
-
-def count_steps(arguments: GRPOConfig) -> float:
-    """Return how many optimizer steps one generation lasts; below 1 if a step takes several."""
-    micro_batches = arguments.steps_per_generation * arguments.num_iterations
-    return micro_batches / arguments.gradient_accumulation_steps

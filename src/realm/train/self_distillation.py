@@ -18,12 +18,11 @@ from realm.core.jsonl import write_json, write_jsonl
 from realm.core.records import Problem, RouteSet
 from realm.method.prompt import render_prompt
 from realm.policy import load_checkpoint
+from realm.train.arguments import make_arguments, make_lora_config
 from realm.train.trl import (
     as_trl_prompt,
     encode_prompts,
     find_context_length,
-    make_arguments,
-    make_lora_config,
     require_context,
     save_policy,
     train_to_end,

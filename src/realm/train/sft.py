@@ -18,22 +18,21 @@ from trl import SFTConfig, SFTTrainer
 from realm.bank.coverage import rule_coverage
 from realm.bank.draw import draw_routes
 from realm.bank.eligible import exclude_chain, select_teachable_routes, select_training_routes
-from realm.core.errors import DataError, ModelError
+from realm.core.errors import DataError
 from realm.core.jsonl import read_problems, read_routes, write_json, write_jsonl
 from realm.core.records import Problem, Route, RouteSet
 from realm.method.perturb import alter_routes
 from realm.method.prompt import render_answer, render_judgement, render_prompt, render_reasoning
 from realm.method.steps import drop_opening_answer, write_check
 from realm.policy import load_checkpoint, require_model
+from realm.train.arguments import make_lora_config, make_sft_arguments
 from realm.train.chains import leak_score, measure_log_likelihoods, select_chains
 from realm.train.trl import (
-    as_trl_prompt,
-    encode_prompts,
+    completion_affixes,
     find_context_length,
-    make_arguments,
-    make_lora_config,
     require_context,
     save_policy,
+    tokenize_rows,
     train_to_end,
 )
 
@@ -44,8 +43,6 @@ if TYPE_CHECKING:
     from realm.run import Run
 
 logger = logging.getLogger(__name__)
-
-_SLOT = "the-completion-goes-here"
 
 
 def run_distill(run: Run) -> None:
@@ -264,23 +261,6 @@ def _log_stats(stats: Mapping[str, Any], config: Config) -> None:
         )
 
 
-def make_sft_arguments(config: Config, work: Path) -> SFTConfig:
-    """Return TRL's arguments: the user's `distill.sft` over our presets."""
-    return make_arguments(
-        SFTConfig,
-        "distill.sft",
-        config.distill.sft,
-        presets={
-            "max_length": None,
-            "train_sampling_strategy": "group_by_length",
-            "save_steps": 0.1,
-            "logging_steps": 10,
-            "seed": config.seed,
-        },
-        required={"output_dir": str(work)},
-    )
-
-
 def require_room(
     name: str,
     context: int | None,
@@ -333,69 +313,3 @@ def train_on_rows(
         f"- {len(dataset)} rows, {trainer.state.global_step} steps, {epochs:.2f} epochs",
     ]
     save_policy(trainer, tokenizer, run, output, text)
-
-
-def tokenize_rows(
-    rows: Sequence[Mapping[str, Any]],
-    tokenizer: PreTrainedTokenizerBase,
-    *,
-    system: str | None,
-    closing: str,
-) -> Dataset:
-    """Return `input_ids` and `labels` per row: the prompt without loss, then completion and stop.
-
-    This is not left to TRL, because chat templates of reasoning models render an answered turn
-    differently from an open one: TRL's rows would teach a context that never occurs in use.
-    """
-    prompts = encode_prompts(
-        tokenizer, [as_trl_prompt(tokenizer, row["prompt"], system) for row in rows]
-    )
-    completions = tokenizer(
-        [row["completion"] + closing for row in rows], add_special_tokens=False
-    )["input_ids"]
-    pairs = list(zip(prompts, completions, strict=True))
-    return Dataset.from_dict(
-        {
-            "input_ids": [prompt + completion for prompt, completion in pairs],
-            "labels": [[-100] * len(prompt) + completion for prompt, completion in pairs],
-        }
-    )
-
-
-def completion_affixes(
-    model: Any, tokenizer: PreTrainedTokenizerBase, config: Config
-) -> tuple[str, str]:
-    """Return what comes before and after the text of every taught completion.
-
-    Before: empty private thinking, if the model thinks in private. After: the end of the turn, as
-    the chat template has it (Gemma's has one of its own), else the EOS token.
-    """
-    prompt = as_trl_prompt(tokenizer, "question", config.prompt.system)
-    rendered, closing = prompt, tokenizer.eos_token or ""
-    if not isinstance(prompt, str):
-        rendered = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, tokenize=False)
-        answered = [*prompt, {"role": "assistant", "content": _SLOT}]
-        tail = tokenizer.apply_chat_template(answered, tokenize=False).rpartition(_SLOT)[2]
-        stops = _find_stop_tokens(model.generation_config.eos_token_id, tokenizer)
-        ends = [tail.index(stop) + len(stop) for stop in stops if stop in tail]
-        closing = tail[: min(ends)] if ends else closing
-    if not closing:
-        raise ModelError(
-            f"{config.model}: its tokenizer has no EOS token, so a student would never learn to stop. "
-            "Set one and save it again."
-        )
-    think_end = config.prompt.think_end
-    if think_end is None:
-        return "", closing
-    think_start = think_end.replace("/", "", 1)
-    is_open = rendered.rstrip().endswith(think_start)  # some templates open the thinking themselves
-    return ("" if is_open else f"{think_start}\n") + f"\n{think_end}\n\n", closing
-
-
-def _find_stop_tokens(
-    eos_token_id: int | list[int] | None, tokenizer: PreTrainedTokenizerBase
-) -> list[str]:
-    """Return the texts of the tokens that end a generation."""
-    ids = eos_token_id if isinstance(eos_token_id, list) else [eos_token_id]
-    texts = [tokenizer.convert_ids_to_tokens(token_id) for token_id in ids if token_id is not None]
-    return [text for text in [tokenizer.eos_token, *texts] if text]

@@ -1,88 +1,43 @@
-"""What the training stages share around TRL: arguments, prompts, context check, resume and save."""
+"""What the training stages share around TRL: prompts, tokens, context check, resume and save."""
 
 from __future__ import annotations
 
-import difflib
 import json
 import logging
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-import torch
 from accelerate.utils import is_peft_model
+from datasets import Dataset
 from transformers import (
     PreTrainedTokenizerBase,
     PrinterCallback,
     Trainer,
     TrainerCallback,
     TrainerState,
-    TrainingArguments,
 )
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
-from realm.core.errors import ConfigError, ModelError
+from realm.core.errors import ModelError
 from realm.core.jsonl import write_text
 from realm.core.progress import progress
-from realm.core.quiet import quiet_libraries
 from realm.policy import make_stop_settings
 from realm.prefix.support import find_causal_lm
 
 if TYPE_CHECKING:
+    from realm.config.root import Config
     from realm.run import Run
 
-Arguments = TypeVar("Arguments", bound=TrainingArguments)
 TrlPrompt = str | list[dict[str, str]]
 """A prompt as TRL takes it: text, or messages of a chat."""
 
 logger = logging.getLogger(__name__)
 
-
-def make_arguments(
-    kind: type[Arguments],
-    section: str,
-    settings: dict[str, Any],
-    *,
-    presets: dict[str, Any],
-    required: dict[str, Any],
-) -> Arguments:
-    """Return TRL's arguments.
-
-    Args:
-        kind: TRL's class of arguments.
-        section: Where the user's settings stand in the config, for error messages.
-        settings: The user's settings.
-        presets: Our defaults; the user's settings win.
-        required: What the method itself sets.
-
-    Raises:
-        ConfigError: A setting is unknown, is set by the method, or is refused by TRL.
-    """
-    if taken := sorted(set(settings) & set(required)):
-        raise ConfigError(
-            f"{section}.{taken[0]}: the method sets it itself (to {required[taken[0]]!r}). "
-            "Remove it from the config."
-        )
-    known = {field.name for field in fields(kind) if field.init}
-    if unknown := sorted(set(settings) - known):
-        near = difflib.get_close_matches(unknown[0], known, n=1)
-        raise ConfigError(
-            f"{section}.{unknown[0]}: {kind.__name__} of TRL has no such setting. "
-            + (f"Did you mean {near[0]}?" if near else "See its documentation.")
-        )
-    is_on_gpu = torch.cuda.is_available() and not settings.get("use_cpu", False)
-    # TRL's defaults (bf16, gradient checkpointing) fail or are slow without a GPU.
-    device = {} if is_on_gpu else {"use_cpu": True, "bf16": False, "gradient_checkpointing": False}
-    quiet_libraries()
-    common = {"report_to": "none", "disable_tqdm": True, "save_total_limit": 2}
-    try:
-        return kind(**common | device | presets | settings | required)
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"{section}: {kind.__name__} of TRL refuses it: {error}") from error
+_SLOT = "the-completion-goes-here"
 
 
 def as_trl_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str, system: str | None) -> TrlPrompt:
@@ -104,6 +59,72 @@ def encode_prompts(
     return tokenizer.apply_chat_template(
         list(prompts), add_generation_prompt=True, tokenize=True, return_dict=True
     )["input_ids"]
+
+
+def tokenize_rows(
+    rows: Sequence[Mapping[str, Any]],
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    system: str | None,
+    closing: str,
+) -> Dataset:
+    """Return `input_ids` and `labels` per row: the prompt without loss, then completion and stop.
+
+    This is not left to TRL, because chat templates of reasoning models render an answered turn
+    differently from an open one: TRL's rows would teach a context that never occurs in use.
+    """
+    prompts = encode_prompts(
+        tokenizer, [as_trl_prompt(tokenizer, row["prompt"], system) for row in rows]
+    )
+    completions = tokenizer(
+        [row["completion"] + closing for row in rows], add_special_tokens=False
+    )["input_ids"]
+    pairs = list(zip(prompts, completions, strict=True))
+    return Dataset.from_dict(
+        {
+            "input_ids": [prompt + completion for prompt, completion in pairs],
+            "labels": [[-100] * len(prompt) + completion for prompt, completion in pairs],
+        }
+    )
+
+
+def completion_affixes(
+    model: Any, tokenizer: PreTrainedTokenizerBase, config: Config
+) -> tuple[str, str]:
+    """Return what comes before and after the text of every taught completion.
+
+    Before: empty private thinking, if the model thinks in private. After: the end of the turn, as
+    the chat template has it (Gemma's has one of its own), else the EOS token.
+    """
+    prompt = as_trl_prompt(tokenizer, "question", config.prompt.system)
+    rendered, closing = prompt, tokenizer.eos_token or ""
+    if not isinstance(prompt, str):
+        rendered = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, tokenize=False)
+        answered = [*prompt, {"role": "assistant", "content": _SLOT}]
+        tail = tokenizer.apply_chat_template(answered, tokenize=False).rpartition(_SLOT)[2]
+        stops = _find_stop_tokens(model.generation_config.eos_token_id, tokenizer)
+        ends = [tail.index(stop) + len(stop) for stop in stops if stop in tail]
+        closing = tail[: min(ends)] if ends else closing
+    if not closing:
+        raise ModelError(
+            f"{config.model}: its tokenizer has no EOS token, so a student would never learn to stop. "
+            "Set one and save it again."
+        )
+    think_end = config.prompt.think_end
+    if think_end is None:
+        return "", closing
+    think_start = think_end.replace("/", "", 1)
+    is_open = rendered.rstrip().endswith(think_start)  # some templates open the thinking themselves
+    return ("" if is_open else f"{think_start}\n") + f"\n{think_end}\n\n", closing
+
+
+def _find_stop_tokens(
+    eos_token_id: int | list[int] | None, tokenizer: PreTrainedTokenizerBase
+) -> list[str]:
+    """Return the texts of the tokens that end a generation."""
+    ids = eos_token_id if isinstance(eos_token_id, list) else [eos_token_id]
+    texts = [tokenizer.convert_ids_to_tokens(token_id) for token_id in ids if token_id is not None]
+    return [text for text in [tokenizer.eos_token, *texts] if text]
 
 
 def require_context(
@@ -140,18 +161,6 @@ def require_context(
 def find_context_length(model_config: Any) -> int | None:
     """Return how many tokens the model can read, or `None` if its config does not say."""
     return getattr(model_config.get_text_config(), "max_position_embeddings", None)
-
-
-def make_lora_config(settings: dict[str, Any] | None) -> Any | None:
-    """Return PEFT's `LoraConfig` of the section `train.lora`, or `None` without that section."""
-    if settings is None:
-        return None
-    from peft import LoraConfig
-
-    try:
-        return LoraConfig(**{"task_type": "CAUSAL_LM"} | settings)
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"train.lora: LoraConfig of PEFT refuses it: {error}") from error
 
 
 def find_last_checkpoint(folder: Path) -> Path | None:

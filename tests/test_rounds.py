@@ -7,10 +7,10 @@ import pytest
 from realm.config.root import load_config
 from realm.core.jsonl import read_routes
 from realm.core.records import Problem, Route
+from realm.evaluate.ask import make_own_route
 from realm.evaluate.records import Answer
+from realm.rounds import next_round, replace_routes
 from realm.run import Run
-from realm.train.harvest import own_bank
-from realm.train.rounds import next_round
 from realm.verify.judge import judge
 from realm.verify.verifier import Verifier
 from test_pipeline import realm, write_config
@@ -48,7 +48,11 @@ def test_own_routes_take_the_place_of_the_bank_which_fills_in_the_class_they_lac
         [said("pay 7"), said("pay 7", "copay")],
         [said("pay 1")],
     ]
-    routes = list(own_bank(PROBLEMS, groups, bank, VERIFIER))
+    own = {
+        problem.id: [make_own_route(problem, answer.judged, VERIFIER) for answer in group]
+        for problem, group in zip(PROBLEMS, groups, strict=True)
+    }
+    routes = replace_routes(bank, own)
     found = [(one.problem_id, one.source, one.correct, one.guided) for one in routes]
     assert sorted(found) == sorted(
         [

@@ -1,0 +1,194 @@
+"""The arguments of TRL's trainers: the user's settings over our presets, checked before any work."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+from transformers import TrainingArguments
+from trl import GRPOConfig, SFTConfig
+
+from realm.core.errors import ConfigError
+from realm.core.quiet import quiet_libraries
+from realm.method.rewards import weigh_terms
+
+if TYPE_CHECKING:
+    from realm.config.root import Config
+    from realm.train.grader import WeightedTerms
+
+Arguments = TypeVar("Arguments", bound=TrainingArguments)
+
+
+def make_arguments(
+    kind: type[Arguments],
+    section: str,
+    settings: dict[str, Any],
+    *,
+    presets: dict[str, Any],
+    required: dict[str, Any],
+) -> Arguments:
+    """Return TRL's arguments.
+
+    Args:
+        kind: TRL's class of arguments.
+        section: Where the user's settings stand in the config, for error messages.
+        settings: The user's settings.
+        presets: Our defaults; the user's settings win.
+        required: What the method itself sets.
+
+    Raises:
+        ConfigError: A setting is unknown, is set by the method, or is refused by TRL.
+    """
+    if taken := sorted(set(settings) & set(required)):
+        raise ConfigError(
+            f"{section}.{taken[0]}: the method sets it itself (to {required[taken[0]]!r}). "
+            "Remove it from the config."
+        )
+    known = {field.name for field in fields(kind) if field.init}
+    if unknown := sorted(set(settings) - known):
+        near = difflib.get_close_matches(unknown[0], known, n=1)
+        raise ConfigError(
+            f"{section}.{unknown[0]}: {kind.__name__} of TRL has no such setting. "
+            + (f"Did you mean {near[0]}?" if near else "See its documentation.")
+        )
+    is_on_gpu = torch.cuda.is_available() and not settings.get("use_cpu", False)
+    # TRL's defaults (bf16, gradient checkpointing) fail or are slow without a GPU.
+    device = {} if is_on_gpu else {"use_cpu": True, "bf16": False, "gradient_checkpointing": False}
+    quiet_libraries()
+    common = {"report_to": "none", "disable_tqdm": True, "save_total_limit": 2}
+    try:
+        return kind(**common | device | presets | settings | required)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{section}: {kind.__name__} of TRL refuses it: {error}") from error
+
+
+def make_lora_config(settings: dict[str, Any] | None) -> Any | None:
+    """Return PEFT's `LoraConfig` of the section `train.lora`, or `None` without that section."""
+    if settings is None:
+        return None
+    from peft import LoraConfig
+
+    try:
+        return LoraConfig(**{"task_type": "CAUSAL_LM"} | settings)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"train.lora: LoraConfig of PEFT refuses it: {error}") from error
+
+
+def make_sft_arguments(config: Config, work: Path) -> SFTConfig:
+    """Return TRL's arguments: the user's `distill.sft` over our presets."""
+    return make_arguments(
+        SFTConfig,
+        "distill.sft",
+        config.distill.sft,
+        presets={
+            "max_length": None,
+            "train_sampling_strategy": "group_by_length",
+            "save_steps": 0.1,
+            "logging_steps": 10,
+            "seed": config.seed,
+        },
+        required={"output_dir": str(work)},
+    )
+
+
+def make_grpo_arguments(
+    config: Config, work: Path, *, num_problems: int, terms: WeightedTerms | None = None
+) -> GRPOConfig:
+    """Return TRL's arguments: the user's `train.grpo` over our presets, and what the method needs.
+
+    The number of steps is always explicit, since the fade must know the end of training.
+
+    Args:
+        config: The settings.
+        work: Where checkpoints go.
+        num_problems: Number of training problems, which makes an epoch.
+        terms: The reward terms; by default the built-in ones.
+    """
+    settings = config.train.grpo
+    terms = weigh_terms(config.train.reward) if terms is None else terms
+    try:
+        arguments = make_arguments(
+            GRPOConfig,
+            "train.grpo",
+            settings,
+            presets={"logging_steps": 1, "seed": config.seed},
+            required={
+                "output_dir": str(work),
+                "remove_unused_columns": False,
+                "shuffle_dataset": False,
+                "reward_weights": [weight for weight, _ in terms.values()],
+            },
+        )
+    except ConfigError as error:
+        if "divisible by num_generations" not in str(error):
+            raise
+        raise ConfigError(
+            f"{error} A generation has per_device_train_batch_size x gradient_accumulation_steps x "
+            "processes completions, num_generations for each prompt. Try a multiple of "
+            "num_generations as per_device_train_batch_size."
+        ) from None
+    _require_compatible(config, arguments)
+    if arguments.max_steps <= 0:
+        generations = arguments.num_train_epochs * num_problems / count_prompts(arguments)
+        arguments.max_steps = max(1, math.ceil(generations * count_steps(arguments)))
+    _set_save_steps(arguments, is_given="save_steps" in settings)
+    return arguments
+
+
+def _require_compatible(config: Config, arguments: GRPOConfig) -> None:
+    """Raise `ConfigError` for settings that exclude each other."""
+    fade = config.train.fade
+    is_server = arguments.use_vllm and arguments.vllm_mode == "server"
+    if fade.mode == "in_group" and is_server:
+        raise ConfigError(
+            "train.fade.mode: found in_group with train.grpo.vllm_mode: server, which sends one prompt "
+            "per group, while in_group shows routes to some of its copies only. Allowed with a server: "
+            "routes, chance, both. Or set vllm_mode: colocate."
+        )
+    if fade.transfer and config.prompt.think_end:
+        raise ConfigError(
+            f"train.fade.transfer: found {fade.transfer:g} with prompt.think_end. Private thinking about "
+            "routes cannot be credited to a prompt without them, and leaving it out would teach the "
+            "model not to think. Set it to 0."
+        )
+
+
+def _set_save_steps(arguments: GRPOConfig, *, is_given: bool) -> None:
+    """Make checkpoints fall on the start of a generation; raise `ConfigError` if the user's do not.
+
+    A run resumed in the middle of a generation would have to sample it anew.
+    """
+    window = max(1, round(count_steps(arguments)))
+    if not is_given:
+        arguments.save_steps = math.ceil(arguments.max_steps / 20 / window) * window
+    every = arguments.save_steps
+    if every < 1:  # a share of all steps
+        every = math.ceil(arguments.max_steps * every)
+    if arguments.save_strategy == "steps" and every % window:
+        nearest = max(1, round(every / window)) * window
+        raise ConfigError(
+            f"train.grpo.save_steps: found {every}; one generation lasts {window} steps, so a run "
+            f"continued from there would sample anew in the middle of one. Allowed: multiples of "
+            f"{window}. Try {nearest}."
+        )
+
+
+def count_rollouts(arguments: GRPOConfig) -> int:
+    """Return how many completions the whole training samples."""
+    num_generations = math.ceil(arguments.max_steps / count_steps(arguments))
+    return num_generations * arguments.generation_batch_size
+
+
+def count_prompts(arguments: GRPOConfig) -> int:
+    """Return how many different prompts one generation samples."""
+    return arguments.generation_batch_size // arguments.num_generations
+
+
+def count_steps(arguments: GRPOConfig) -> float:
+    """Return how many optimizer steps one generation lasts; below 1 if a step takes several."""
+    micro_batches = arguments.steps_per_generation * arguments.num_iterations
+    return micro_batches / arguments.gradient_accumulation_steps
