@@ -1,26 +1,31 @@
-"""Take a comparison on reasoning-gym apart by task: `python benchmarks/gym_by_task.py RUN`, after `realm compare`.
+"""How do the methods of a comparison on reasoning-gym differ task by task?
 
-Prints, for every task, split, method and mode, the accuracy over the seeds, and how ReaLM differs from each other method in the
-same mode, with the same nested statistics as the comparison (not corrected: one task at a time is a look, not a claim).
+    python benchmarks/gym_by_task.py RUN        after `realm compare`
+
+Hardware: any CPU, seconds.
+
+Prints a Markdown table: for every task, split, method and mode the accuracy over the seeds, and
+how far ReaLM leads each other method in the same mode. The statistics are those of the comparison,
+but not corrected for many tests: one task is a look, not a claim.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
-import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-from realm.evaluate.stats import nested_difference
+from realm.evaluate.stats import Difference, nested_difference
 
 OURS = "realm"
 Key = tuple[str, str, str, str]
 """Task, split, mode, method."""
 
 
-def outcomes(run: Path) -> dict[Key, dict[int, dict[str, float]]]:
-    """Return which problems each seed's cell solved."""
+def read_outcomes(run: Path) -> dict[Key, dict[int, dict[str, float]]]:
+    """Return by key, seed and problem what was right (1.0) and wrong (0.0)."""
     found: dict[Key, dict[int, dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
     for path in sorted(run.glob("cells/*/outcomes/*.json")):
         if path.stem == "pilot":
@@ -40,7 +45,7 @@ def outcomes(run: Path) -> dict[Key, dict[int, dict[str, float]]]:
     return found
 
 
-def lines(found: dict[Key, dict[int, dict[str, float]]]) -> Iterator[str]:
+def format_rows(found: dict[Key, dict[int, dict[str, float]]]) -> Iterator[str]:
     """Yield the rows of a Markdown table."""
     yield "| task | split | mode | method | n | accuracy | realm leads by |"
     yield "|---|---|---|---|--:|--:|--:|"
@@ -54,19 +59,28 @@ def lines(found: dict[Key, dict[int, dict[str, float]]]) -> Iterator[str]:
                 [(1.0, {name: ours[seed][name] - right for name, right in seeds[seed].items()})]
                 for seed in both
             ]
-            lead = percent(nested_difference(differences, seed=0), "+")
-        yield f"| {task} | {split} | {mode} | {method} | {mean.n} | {percent(mean)} | {lead} |"
+            lead = format_percent(nested_difference(differences, seed=0), "+")
+        accuracy = format_percent(mean)
+        yield f"| {task} | {split} | {mode} | {method} | {mean.n} | {accuracy} | {lead} |"
 
 
-def percent(found, sign: str = "") -> str:
+def format_percent(found: Difference, sign: str = "") -> str:
     """Return a mean in percent with its interval."""
     low, high = found.ci95
     return f"{100 * found.difference:{sign}.1f} [{100 * low:{sign}.1f}, {100 * high:{sign}.1f}]"
 
 
+def main() -> None:
+    """Print the table of one comparison."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("run", type=Path, help="folder of a comparison with at least one cell")
+    found = read_outcomes(parser.parse_args().run)
+    if not found:
+        parser.error("the folder has no finished cell of a comparison on reasoning-gym")
+    print("\n".join(format_rows(found)))
+
+
 if __name__ == "__main__":
-    if len(sys.argv) != 2 or not (measured := outcomes(Path(sys.argv[1]))):
-        sys.exit(
-            f"usage: python {sys.argv[0]} RUN, the folder of a `realm compare` on reasoning-gym with at least one cell done"
-        )
-    print("\n".join(lines(measured)))
+    main()

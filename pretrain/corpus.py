@@ -1,4 +1,8 @@
-"""Everything the bundled model is pretrained on, generated: (prompt, completion) pairs of drills and of little offices."""
+"""Generate the text that the bundled model is pretrained on.
+
+It consists of (prompt, completion) pairs: drills (sums, reading, copying) and the cases of little
+offices (`minidomains`), solved alone and with routes to judge. The same seed gives the same text.
+"""
 
 from __future__ import annotations
 
@@ -21,28 +25,31 @@ from minidomains import (
 from realm.core.records import Route, RouteSet
 from realm.method.prompt import render_judgement, render_prompt, render_reasoning
 
-# Common words of offices, forms and instructions: they become tokens, and fields of forms that are read and copied.
+# Common words of offices, forms and instructions. Each becomes a token, and drills copy them.
 WORDS = """
-A An The This It We They There Another Nobody Everybody and or not no is are was were has had have be been if then so of for
-from to in on at by with after before later earlier since within outside inside left over under day days week year member
-members claim claims plan plans network clinic bill billed paid pay deny deductible copay fee limit approval approved approve
-given needed missing active lapsed membership filed filing late emergency planned visit accident followed got other service
-bronze silver gold checkup vaccine blood test dental care x-ray therapy ambulance scan surgery cosmetics massage excluded ok
-denied allows leaves half out none does did what which who how many much name number question answer step steps think Think
-inside final first last one two three four route routes solution solutions judge Judge check checks verdict sound flawed then
-by others each may right wrong data solve Route Rules rules reason verify give Give alone Here Below line rule book small
-large smaller larger plus minus times equal more less than same true false yes word words color city person date order price
-total amount
+A An The This It We They There Another Nobody Everybody and or not no is are was were has had
+have be been if then so of for from to in on at by with after before later earlier since within
+outside inside left over under day days week year member members claim claims plan plans network
+clinic bill billed paid pay deny deductible copay fee limit approval approved approve given
+needed missing active lapsed membership filed filing late emergency planned visit accident
+followed got other service bronze silver gold checkup vaccine blood test dental care x-ray
+therapy ambulance scan surgery cosmetics massage excluded ok denied allows leaves half out none
+does did what which who how many much name number question answer step steps think Think inside
+final first last one two three four route routes solution solutions judge Judge check checks
+verdict sound flawed then by others each may right wrong data solve Route Rules rules reason
+verify give Give alone Here Below line rule book small large smaller larger plus minus times
+equal more less than same true false yes word words color city person date order price total
+amount
 """.split()  # noqa: SIM905
 FIELDS = """
-bill deductible fee limit copay price age weight order number total amount discount credit days members steps plan voucher
-deposit claim clinic visit service
+bill deductible fee limit copay price age weight order number total amount discount credit days
+members steps plan voucher deposit claim clinic visit service
 """.split()  # noqa: SIM905
 ASSISTED = ["{question}\n{routes}\nJudge each route, then solve.", "{question}\n{routes}"]
 
 
 def drill_arithmetic(rng: random.Random) -> tuple[str, str]:
-    """Differences that stop at 0, the smaller, comparison, sums, halves; mostly of the sizes that forms have."""
+    """Draw a difference that stops at 0, a minimum, comparison, sum or half."""
     small = rng.random() < 0.7
     a, b = rng.randint(0, 70 if small else 99), rng.randint(0, 20 if small else 99)
     kind = rng.randrange(10)
@@ -60,7 +67,7 @@ def drill_arithmetic(rng: random.Random) -> tuple[str, str]:
 
 
 def drill_chain(rng: random.Random) -> tuple[str, str]:
-    """Several subtractions in a row, each from what the last one left."""
+    """Draw several subtractions in a row, each from what the one before left."""
     left, cuts, steps = (
         rng.randint(10, 80),
         [rng.randint(0, 20) for _ in range(rng.randint(2, 5))],
@@ -74,7 +81,7 @@ def drill_chain(rng: random.Random) -> tuple[str, str]:
 
 
 def drill_lookup(rng: random.Random) -> tuple[str, str]:
-    """Read one field of a bare list of names and values, or several in order."""
+    """Draw a list of names and values of which some are to be read, in order."""
     names = rng.sample(FIELDS, rng.randint(2, 6))
     values = {name: rng.randint(0, 99) for name in names}
     asked = rng.sample(names, rng.randint(1, len(names)))
@@ -85,7 +92,7 @@ def drill_lookup(rng: random.Random) -> tuple[str, str]:
 
 
 def drill_reading(rng: random.Random) -> tuple[str, str]:
-    """Read one or more fields of a form written in sentences."""
+    """Draw a form in sentences of which some fields are to be read."""
     names = rng.sample(FIELDS, rng.randint(3, 7))
     values = {name: rng.randint(0, 99) for name in names}
     forms = ["The {} is {}.", "There is a {} of {}.", "The {} left is {}."]
@@ -97,7 +104,7 @@ def drill_reading(rng: random.Random) -> tuple[str, str]:
 
 
 def drill_copy(rng: random.Random) -> tuple[str, str]:
-    """Copy a list of words and numbers, reverse it, or count it."""
+    """Draw a list of words and numbers to copy, to reverse or to count."""
     words = [
         rng.choice(WORDS) if rng.random() < 0.7 else str(rng.randint(0, 99))
         for _ in range(rng.randint(3, 12))
@@ -112,7 +119,7 @@ def drill_copy(rng: random.Random) -> tuple[str, str]:
 
 
 def drill_compare(rng: random.Random) -> tuple[str, str]:
-    """Given the answer, say of each of a few short routes what it answers and whether that holds."""
+    """Draw a few short routes to judge by a given answer."""
 
     def answer() -> str:
         return f"pay {rng.randint(0, 60)}" if rng.random() < 0.7 else f"deny {rng.choice(YES_NO)}"
@@ -145,12 +152,12 @@ def drill_compare(rng: random.Random) -> tuple[str, str]:
 
 
 def drill_format(rng: random.Random) -> tuple[str, str]:
-    """Arithmetic inside the blocks that the method asks for."""
+    """Draw arithmetic whose solution stands in the blocks that the method asks for."""
     prompt, answer = drill_arithmetic(rng)
     return f"{prompt}?", render_reasoning(f"{prompt} {answer}", answer.removeprefix("leaves "))
 
 
-def _office(rng: random.Random, known: list[Office]) -> Office:
+def _pick_office(rng: random.Random, known: list[Office]) -> Office:
     return (
         rng.choice(known)
         if rng.random() < 0.5
@@ -159,8 +166,8 @@ def _office(rng: random.Random, known: list[Office]) -> Office:
 
 
 def solve_office(rng: random.Random, known: list[Office]) -> tuple[str, str]:
-    """One case of a little office, decided alone."""
-    office = _office(rng, known)
+    """Draw one case of a little office, decided alone."""
+    office = _pick_office(rng, known)
     form = draw_form(rng, office)
     steps, answer = decide(office, form)
     return write_question(rng, office, form), render_reasoning(
@@ -169,8 +176,8 @@ def solve_office(rng: random.Random, known: list[Office]) -> tuple[str, str]:
 
 
 def judge_office(rng: random.Random, known: list[Office]) -> tuple[str, str]:
-    """One case of a little office with one to four routes: judge each, then decide."""
-    office = _office(rng, known)
+    """Draw one case of a little office with one to four routes to judge first."""
+    office = _pick_office(rng, known)
     form = draw_form(rng, office)
     truth, answer = decide(office, form)
     routes, checks = [], []
@@ -199,11 +206,15 @@ def known_offices(seed: int) -> list[Office]:
 
 
 def examples(seed: int, drills: float, counting: int = 1) -> Iterator[tuple[str, str]]:
-    """Yield (prompt, completion) pairs without end; `drills` is the share of drills, the rest are cases of little offices.
+    """Yield (prompt, completion) pairs without end.
 
-    `counting` says how many times as often as usual the drills are arithmetic.
+    Args:
+        seed: of all draws.
+        drills: share of drills. The other pairs are cases of little offices.
+        counting: how many times as often as usual drills are arithmetic.
     """
-    rng, known = random.Random(f"corpus:{seed}"), known_offices(seed)
+    rng = random.Random(f"corpus:{seed}")
+    known = known_offices(seed)
     kinds = ([drill_arithmetic] * 3 + [drill_chain] * 2) * counting + [
         drill_lookup,
         drill_reading,

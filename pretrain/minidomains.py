@@ -1,7 +1,8 @@
 """Random little offices: a form, checks with exceptions, amounts, and people who decide wrongly.
 
-Each office has its own words, checks, exceptions and constants. Most print their rules in the question; a few fixed
-ones never do, and have to be known. None has anything to do with the rules of a bundled domain of `realm`.
+Each office has its own words, checks, exceptions and constants. Half of the cases print the rules
+of their office in the question. A few fixed offices never do, so the model has to know them. No
+office has anything to do with the rules of a domain in `examples/`.
 """
 
 from __future__ import annotations
@@ -10,12 +11,13 @@ import random
 from dataclasses import dataclass, field, replace
 
 OFFICES = """
-library port parking post market museum farm hotel ferry workshop theatre garden rental bakery school camp stadium harbor
-studio depot
+library port parking post market museum farm hotel ferry workshop theatre garden rental bakery
+school camp stadium harbor studio depot
 """.split()  # noqa: SIM905
 KINDS = """
-apple basket bicycle boat book camera canvas carpet chair clock coat drum engine fabric flute guitar hammer jacket kettle
-ladder lamp mirror oven paper piano plant printer radio saddle sofa table tent tool trailer violin wagon
+apple basket bicycle boat book camera canvas carpet chair clock coat drum engine fabric flute
+guitar hammer jacket kettle ladder lamp mirror oven paper piano plant printer radio saddle sofa
+table tent tool trailer violin wagon
 """.split()  # noqa: SIM905
 CLASSES = [
     "red",
@@ -75,7 +77,8 @@ class Office:
     classes: tuple[str, ...]
     refused: str | None
     checks: tuple[tuple[str, str], ...]
-    """(word, exception flag or '') in order; a word of COUNTED is a limit on days, one of YES_NO must be there."""
+    """(word, exception flag or '') in order. A word of COUNTED has a limit of days, one of YES_NO
+    must be there."""
     limits: dict[str, int]
     cuts: tuple[tuple[str, str], ...]
     """(word, flag that waives it or '') in order."""
@@ -103,7 +106,7 @@ Step = tuple[str, str, str]
 
 
 def draw_office(rng: random.Random, name: str, *, stated: bool) -> Office:
-    """Return a random office; those that print their rules are smaller, so that the question stays short."""
+    """Return a random office. One that prints its rules is smaller, to keep the question short."""
     num_kinds = rng.randint(2, 3) if stated else rng.randint(4, 7)
     kinds = {kind: rng.randint(10, 60) for kind in rng.sample(KINDS, num_kinds)}
     classes = tuple(rng.sample(CLASSES, rng.randint(2, 3)))
@@ -200,7 +203,7 @@ def write_step(step: Step) -> str:
 
 
 def write_question(rng: random.Random, office: Office, form: Form) -> str:
-    """Return the question: what it is about, the facts in random order, and the rules where the office prints them."""
+    """Return the question: rules if the office prints them, the case, facts in any order."""
     facts = [rng.choice([f"The price is {form.price}.", f"They billed {form.price}."])]
     for flag in sorted({flag for _, flag in [*office.checks, *office.cuts] if flag}):
         said = (
@@ -264,7 +267,10 @@ def _rules(office: Office) -> str:
 
 
 def misjudge(rng: random.Random, office: Office, form: Form) -> tuple[list[Step], str]:
-    """Return a decision that may be wrong: a wrong rule, an overlooked fact, a misread number or a wrong subtraction."""
+    """Return a decision that may be wrong.
+
+    The mistake is a wrong rule, an overlooked fact, a misread number or a wrong subtraction.
+    """
     mistake = rng.randrange(5)
     if mistake == 0:
         office = replace(
@@ -294,7 +300,7 @@ def misjudge(rng: random.Random, office: Office, form: Form) -> tuple[list[Step]
                 for word, _ in office.checks
                 if word in YES_NO and (word in form.there) != (rng.random() < 0.4)
             ),
-            flags=frozenset(flag for flag in form.flags if rng.random() < 0.4),
+            flags=frozenset(flag for flag in sorted(form.flags) if rng.random() < 0.4),
         )
     elif mistake == 3 and form.amounts:
         cut = rng.choice([*form.amounts])
@@ -321,7 +327,7 @@ def misjudge(rng: random.Random, office: Office, form: Form) -> tuple[list[Step]
 
 
 def check_route(steps: list[Step], said: str, truth: list[Step], answer: str) -> str:
-    """Return the check of a route: what it answers, and where that is wrong the right answer and the first wrong step."""
+    """Return the check of a route: its answer, and where it first goes wrong."""
     if said == answer:
         return f"{said} holds"
     pairs = zip(steps, truth, strict=False)

@@ -1,8 +1,11 @@
-"""Make the bundled model: train its tokenizer, pretrain it on generated text, write the checkpoint and its card.
+"""Make the bundled model: train its tokenizer, pretrain it on generated text, write a checkpoint.
 
     python pretrain/train.py --out models/base-1m
 
-The result is a plain Transformers checkpoint of the Qwen2 architecture. Everything it reads is made by corpus.py.
+Hardware: two CPU cores need about 25 minutes with the defaults; a GPU is used if there is one.
+
+The result is a plain Transformers checkpoint of the Qwen2 architecture. `corpus.py` generates all
+text that it reads. The commands that made the bundled model are in models/base-1m/README.md.
 """
 
 from __future__ import annotations
@@ -50,7 +53,9 @@ TAGS = [
     *(f"<route {n}>" for n in range(1, 9)),
 ]
 CHAT = (
-    "{% for message in messages %}{{ '<|' + message['role'] + '|>' + message['content'] + '<|end|>' }}{% endfor %}"
+    "{% for message in messages %}"
+    "{{ '<|' + message['role'] + '|>' + message['content'] + '<|end|>' }}"
+    "{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
 )
 VOCABULARY = 1792
@@ -58,10 +63,10 @@ CONTEXT = 2048
 
 
 def train_tokenizer(seed: int) -> Qwen2Tokenizer:
-    """Return a byte-level BPE tokenizer in which numbers up to 99 and the common words are one token each.
+    """Return a byte-level BPE tokenizer with one token per number up to 99 and per common word.
 
-    Transformers reads every Qwen2 checkpoint with Qwen2's own splitting, which takes digits one by one; so the numbers
-    are added tokens, with and without the space before them.
+    Transformers reads every Qwen2 checkpoint with Qwen2's own splitting, which takes digits one by
+    one. So numbers are added tokens, with and without the space before them.
     """
     bare = Qwen2Tokenizer(vocab={}, merges=[])
     tokenizer = Tokenizer(models.BPE())
@@ -80,8 +85,9 @@ def train_tokenizer(seed: int) -> Qwen2Tokenizer:
     tokenizer.train_from_iterator(text, trainer)
     trained = json.loads(tokenizer.to_str())["model"]
     fast = Qwen2Tokenizer(
-        vocab=trained["vocab"], merges=[tuple(pair) for pair in trained["merges"]], unk_token=SPECIAL[0], pad_token=SPECIAL[0],
-        eos_token=SPECIAL[1], extra_special_tokens=SPECIAL[2:], model_max_length=CONTEXT,
+        vocab=trained["vocab"], merges=[tuple(pair) for pair in trained["merges"]],
+        unk_token=SPECIAL[0], pad_token=SPECIAL[0], eos_token=SPECIAL[1],
+        extra_special_tokens=SPECIAL[2:], model_max_length=CONTEXT,
     )  # fmt: skip
     fast.add_tokens([AddedToken(text, normalized=False) for text in [*TAGS, *numbers]])
     fast.chat_template = CHAT
@@ -98,9 +104,11 @@ def build_model(tokenizer: Qwen2Tokenizer) -> Qwen2ForCausalLM:
     """Return an untrained Qwen2 of about one million parameters."""
     return Qwen2ForCausalLM(
         Qwen2Config(
-            vocab_size=VOCABULARY, hidden_size=128, intermediate_size=384, num_hidden_layers=4, num_attention_heads=4,
-            num_key_value_heads=4, max_position_embeddings=CONTEXT, tie_word_embeddings=True, rope_theta=10000.0,
-            pad_token_id=tokenizer.pad_token_id, eos_token_id=tokenizer.eos_token_id, bos_token_id=None, initializer_range=0.05,
+            vocab_size=VOCABULARY, hidden_size=128, intermediate_size=384, num_hidden_layers=4,
+            num_attention_heads=4, num_key_value_heads=4, max_position_embeddings=CONTEXT,
+            tie_word_embeddings=True, rope_theta=10000.0, initializer_range=0.05,
+            pad_token_id=tokenizer.pad_token_id, eos_token_id=tokenizer.eos_token_id,
+            bos_token_id=None,
         )
     )  # fmt: skip
 
@@ -114,13 +122,14 @@ def encode(tokenizer: Qwen2Tokenizer, prompt: str, completion: str) -> tuple[lis
     return prompt_ids + tokenizer(completion + "<|end|>").input_ids, len(prompt_ids)
 
 
-def batches(
+def make_batches(
     tokenizer: Qwen2Tokenizer, text: Iterator[tuple[str, str]], seed: int, tokens: int, device: str
 ):
-    """Yield lists of four (input ids, labels), right-padded, about `tokens` tokens together.
+    """Yield lists of four pairs of input ids and labels (rows, longest), padded on the right.
 
-    Rows of one pair have nearly the same length, so that nothing is wasted on padding. Length tells the task, so a step
-    takes four pairs of different lengths: with one, the model would swing from task to task and learn none.
+    The rows of a pair have nearly the same length, so almost nothing is padding. Length tells the
+    task, so a step takes four pairs of different lengths. With one pair per step the model would
+    swing from task to task and learn none. The four have about `tokens` tokens together.
     """
     rng = random.Random(seed)
     while True:
@@ -148,8 +157,8 @@ def batches(
                 pairs = []
 
 
-def loss_of(model: Qwen2ForCausalLM, ids: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Return the summed cross-entropy over completion tokens; the head runs on those positions only."""
+def compute_loss(model: Qwen2ForCausalLM, ids: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Return the summed cross-entropy of completion tokens. Only those go through the head."""
     hidden = model.model(input_ids=ids).last_hidden_state[:, :-1]
     wanted = labels[:, 1:] != -100
     return cross_entropy(
@@ -157,18 +166,23 @@ def loss_of(model: Qwen2ForCausalLM, ids: torch.Tensor, labels: torch.Tensor) ->
     )
 
 
-def learning_rate(step: int, steps: int) -> float:
-    """Return the share of the peak: warm up for 50 steps, stay, and fall linearly to 2% over the last 35%."""
+def scale_learning_rate(step: int, steps: int) -> float:
+    """Return the share of the peak: 50 steps of warm-up, then flat, then linearly down to 2%.
+
+    The fall takes the last 35% of the steps.
+    """
     fall = min(1.0, (steps - step) / (0.35 * steps))
     return min(1.0, (step + 1) / 50) * max(0.02, fall)
 
 
 @torch.no_grad()
-def measure(
+def measure_accuracy(
     model: Qwen2ForCausalLM, tokenizer: Qwen2Tokenizer, seed: int, count: int = 200
 ) -> dict[str, float]:
-    """Return greedy accuracy on drills, on fresh cases of the little offices, and on the verdicts in them."""
-    rng, known, model = random.Random(f"measure:{seed}"), known_offices(seed), model.eval()
+    """Return greedy accuracy on drills, on new cases of little offices, and on their verdicts."""
+    rng = random.Random(f"measure:{seed}")
+    known = known_offices(seed)
+    model.eval()
     drills = [drill_arithmetic, drill_chain, drill_lookup, drill_reading, drill_copy, drill_compare]
     sets = {
         drill.__name__.removeprefix("drill_"): [drill(rng) for _ in range(count)]
@@ -223,25 +237,26 @@ def measure(
 
 
 def main() -> None:
+    """Train on drills, then on drills and cases of little offices, and write the checkpoint."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="folder of the checkpoint")
     parser.add_argument(
         "--start",
         type=Path,
-        help="go on from this checkpoint, with the optimizer and the text anew",
+        help="continue from this checkpoint with a new optimizer and new text",
     )
     parser.add_argument(
         "--drill-steps",
         type=int,
         default=1200,
-        help="steps of drills alone, 4096 tokens each, before the rest",
+        help="first steps of drills alone, 4096 tokens each",
     )
     parser.add_argument(
         "--steps", type=int, default=1300, help="steps of drills and little offices, --tokens each"
     )
-    parser.add_argument("--tokens", type=int, default=9000)
+    parser.add_argument("--tokens", type=int, default=9000, help="tokens of a step")
     parser.add_argument(
         "--drills", type=float, default=0.45, help="share of drills after the steps of drills alone"
     )
@@ -251,17 +266,15 @@ def main() -> None:
         default=1,
         help="how many times as often as usual the drills are arithmetic",
     )
-    parser.add_argument("--lr", type=float, default=4e-3)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--lr", type=float, default=4e-3, help="peak learning rate of Muon")
+    parser.add_argument("--seed", type=int, default=0, help="of the text and the weights")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     args = parser.parse_args()
     torch.manual_seed(args.seed)
     started = time.time()
     if args.start:
-        tokenizer, model = (
-            AutoTokenizer.from_pretrained(args.start),
-            Qwen2ForCausalLM.from_pretrained(args.start),
-        )
+        tokenizer = AutoTokenizer.from_pretrained(args.start, trust_remote_code=False)
+        model = Qwen2ForCausalLM.from_pretrained(args.start)
     else:
         tokenizer = train_tokenizer(args.seed)
         model = build_model(tokenizer)
@@ -277,19 +290,23 @@ def main() -> None:
     mixed = examples(args.seed + 20, args.drills, args.counting)
     schooling = itertools.chain(
         itertools.islice(
-            batches(tokenizer, examples(args.seed + 10, 1.0), args.seed + 10, 4096, args.device),
+            make_batches(
+                tokenizer, examples(args.seed + 10, 1.0), args.seed + 10, 4096, args.device
+            ),
             args.drill_steps,
         ),
         itertools.islice(
-            batches(tokenizer, mixed, args.seed + 20, args.tokens, args.device), args.steps
+            make_batches(tokenizer, mixed, args.seed + 20, args.tokens, args.device), args.steps
         ),
     )
     for step, pairs in enumerate(schooling):
         for optimizer in optimizers:
-            optimizer.param_groups[0]["lr"] = optimizer.defaults["lr"] * learning_rate(step, total)
+            optimizer.param_groups[0]["lr"] = optimizer.defaults["lr"] * scale_learning_rate(
+                step, total
+            )
         count, loss = sum(int((labels != -100).sum()) for _, labels in pairs), 0.0
         for ids, labels in pairs:
-            part = loss_of(model, ids, labels) / count
+            part = compute_loss(model, ids, labels) / count
             part.backward()
             loss += part.item()
             seen += ids.numel()
@@ -301,14 +318,15 @@ def main() -> None:
         if (step + 1) % 20 == 0:
             mean, seconds = sum(losses[-20:]) / 20, time.time() - started
             print(
-                f"step {step + 1} loss {mean:.4f} tokens {seen:,} {seen / seconds:,.0f} tokens/s {seconds:.0f}s",
+                f"step {step + 1} loss {mean:.4f} tokens {seen:,} "
+                f"{seen / seconds:,.0f} tokens/s {seconds:.0f}s",
                 flush=True,
             )
             assert math.isfinite(mean), "the loss is not finite"
-    save(args, model, tokenizer, seen, time.time() - started)
+    save_model(args, model, tokenizer, seen, time.time() - started)
 
 
-def save(
+def save_model(
     args: argparse.Namespace,
     model: Qwen2ForCausalLM,
     tokenizer: Qwen2Tokenizer,
@@ -318,7 +336,9 @@ def save(
     """Write the checkpoint and training.json: how it was made, and what it can do."""
     model.save_pretrained(args.out)
     tokenizer.save_pretrained(args.out)
-    figures = measure(model, AutoTokenizer.from_pretrained(args.out), args.seed)
+    figures = measure_accuracy(
+        model, AutoTokenizer.from_pretrained(args.out, trust_remote_code=False), args.seed
+    )
     before = json.loads((args.start / "training.json").read_text())["runs"] if args.start else []
     run = {
         "command": " ".join(["python", "pretrain/train.py", *sys.argv[1:]]),
