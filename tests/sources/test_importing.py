@@ -194,6 +194,17 @@ def test_nested_outputs_and_chats_are_read(tmp_path):
         assert route.correct and route.text == "The answer is 2."
 
 
+def test_thoughts_in_parts_of_their_own_are_the_beginning_of_the_chain(tmp_path):
+    problems = write_rows(tmp_path / "p.jsonl", ROWS)
+    parts = [
+        {"type": "thinking", "thinking": "Is it 3?"},
+        {"type": "text", "text": "The answer is 2."},
+    ]
+    rows = [{"id": "a", "outputs": [{"role": "assistant", "content": parts}]}]
+    (route,) = bring_in(problems, {"m": write_rows(tmp_path / "r.jsonl", rows)}).routes
+    assert route.correct and route.text == "Is it 3?\n\nThe answer is 2."
+
+
 def test_thoughts_state_no_answer(tmp_path):
     problems = write_rows(tmp_path / "p.jsonl", ROWS)
     outputs = ["<think>Is it 3?</think>The answer is 2.", "<think>The answer is 2.", "3?</think>2"]

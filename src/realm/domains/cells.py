@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from realm.core.errors import DataError
 from realm.core.tables import look_up
+from realm.method.thoughts import read_parts
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _FIELD = re.compile(r"\{([^{}]+)\}")  # a column in a template, as in "{table} {question}"
 
@@ -48,9 +51,9 @@ def read_message(value: Any, role: str) -> Any:
     if not said:
         return value
     content = said[-1].get("content")
-    if isinstance(content, list):  # parts, some of which are text
-        texts = (part.get("text") for part in content if isinstance(part, dict))
-        return "".join(text for text in texts if isinstance(text, str))
+    if isinstance(content, list):
+        thoughts, text = read_parts(content)
+        return f"<think>{thoughts}</think>{text}" if thoughts else text
     return content
 
 

@@ -8,6 +8,7 @@ thoughts is never taken for the answer.
 from __future__ import annotations
 
 import re
+from typing import Any
 
 # `<think>` (DeepSeek, Qwen), `<thinking>` and `<thought>` (prompted models), `[THINK]` (Mistral).
 # A name in a group of its own, so that a closing tag is told from an opening one by group 1.
@@ -49,9 +50,30 @@ def split_thoughts(text: str) -> tuple[str, str]:
     return _join_parts(_TAG.split(text[:end])[::2]), text[end:].strip()
 
 
+def read_parts(content: Any) -> tuple[str, str]:
+    """Return `(thoughts, text)` of a message's content: a text, null, or a list of typed parts.
+
+    >>> read_parts([{"type": "thinking", "thinking": "2 + 2"}, {"type": "text", "text": "4"}])
+    ('2 + 2', '4')
+    """
+    if not isinstance(content, list):
+        return "", content if isinstance(content, str) else ""
+    thoughts: list[str] = []
+    texts: list[str] = []
+    for part in content:
+        if not isinstance(part, dict):
+            continue
+        is_thought = str(part.get("type")).startswith(("thinking", "reasoning"))
+        # Mistral nests a list of parts in a part of type `thinking`; Anthropic puts a text there.
+        value = part.get("thinking") or part.get("text")
+        (thoughts if is_thought else texts).append("".join(read_parts(value)))
+    return "".join(thoughts), "".join(texts)
+
+
 def _split_channels(text: str) -> tuple[str, str]:
     """Return `(thoughts, reply)` of a text in the harmony format."""
-    thoughts, replies = [], []
+    thoughts: list[str] = []
+    replies: list[str] = []
     # The pattern has one group, so the pieces alternate: text, channel, text, channel, text.
     pieces = _CHANNEL.split(text)
     for channel, content in zip(pieces[1::2], pieces[2::2], strict=True):

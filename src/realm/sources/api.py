@@ -17,7 +17,7 @@ from urllib.request import getproxies, proxy_bypass
 from openai import APIConnectionError, APIStatusError, AsyncOpenAI, DefaultAsyncHttpxClient
 
 from realm.core.errors import ConfigError, ModelError, RunError, keep_secret, mask_secrets
-from realm.method.thoughts import split_thoughts
+from realm.method.thoughts import read_parts, split_thoughts
 from realm.sources import Attempts, NoReplyError, Reply, Request, Teacher
 
 if TYPE_CHECKING:
@@ -208,11 +208,11 @@ def read_reply(body: Any, *, max_tokens: int | None = None) -> Reply:
         content = message.get("content")
     except (KeyError, IndexError, TypeError, AttributeError):
         raise ValueError("not a chat completion") from None
-    thoughts, text = _read_parts(content)
+    thoughts, text = read_parts(content)
     finish = choice.get("finish_reason")
     if finish == "error" or choice.get("error") or (body.get("error") and not text):
         raise ValueError("an error in place of a chat completion")
-    fields = ("".join(_read_parts(message.get(name))) for name in _REASONING_FIELDS)
+    fields = ("".join(read_parts(message.get(name))) for name in _REASONING_FIELDS)
     thoughts = thoughts or next(filter(None, fields), "")
     in_text, text = split_thoughts(text)
     usage = body.get("usage")
@@ -227,21 +227,6 @@ def read_reply(body: Any, *, max_tokens: int | None = None) -> Reply:
         prompt_tokens=_read_count(usage.get("prompt_tokens")),
         completion_tokens=completion_tokens,
     )
-
-
-def _read_parts(content: Any) -> tuple[str, str]:
-    """Return `(thoughts, text)` of a content, which is a text, null, or a list of parts."""
-    if not isinstance(content, list):
-        return "", content if isinstance(content, str) else ""
-    thoughts: list[str] = []
-    texts: list[str] = []
-    for part in content:
-        if not isinstance(part, dict):
-            continue
-        is_thought = str(part.get("type")).startswith(("thinking", "reasoning"))
-        value = part.get("thinking") or part.get("text")
-        (thoughts if is_thought else texts).append("".join(_read_parts(value)))
-    return "".join(thoughts), "".join(texts)
 
 
 def _read_count(value: Any) -> int | None:

@@ -46,6 +46,10 @@ class Imported:
         return "\n".join(lines)
 
 
+Output = tuple[Problem, str, str]
+"""A problem, who wrote to it, and the text."""
+
+
 def import_outputs(
     problems: Sequence[Problem],
     domain: Domain,
@@ -70,15 +74,6 @@ def import_outputs(
     return found
 
 
-@dataclass(frozen=True)
-class _Output:
-    """One text that a model wrote to a problem, not yet read."""
-
-    problem: Problem
-    source: str
-    text: str
-
-
 def _index_problems(problems: Sequence[Problem]) -> dict[str, Problem]:
     """Return the problems by the hash of their question and by their id, which comes first."""
     # A template may have put more than the question into the prompt; the question alone is known.
@@ -96,7 +91,7 @@ def _read_outputs(
     resolve: Callable[[str], Path],
     on_error: OnError,
     unmatched: list[str],
-) -> Iterator[_Output]:
+) -> Iterator[Output]:
     """Yield the outputs of one file; the places of rows of no problem go to `unmatched`."""
     columns = settings.columns
     has_text_cells = bool({".csv", ".tsv", ".xlsx"} & set(Path(file.path).suffixes))
@@ -115,7 +110,7 @@ def _read_outputs(
             unmatched.append(place)
             continue
         for source, texts in outputs.items():
-            yield from (_Output(problems[identity], source, text) for text in texts)
+            yield from ((problems[identity], source, text) for text in texts)
 
 
 def _read_row(
@@ -161,28 +156,25 @@ def _read_texts(value: Any, column: str, place: str, has_text_cells: bool) -> li
 
 
 def _label_outputs(
-    outputs: Sequence[_Output], verifier: Verifier, max_chars: int | None
+    outputs: Sequence[Output], verifier: Verifier, max_chars: int | None
 ) -> list[Route]:
     """Return the routes: labelled by the whole text, then cut to its last `max_chars`."""
-    parts = [split_thoughts(output.text) for output in outputs]
-    judged = judge_all(
-        [reply for _, reply in parts],
-        golds=[output.problem.answer for output in outputs],
-        verifier=verifier,
-    )
+    parts = [split_thoughts(text) for _, _, text in outputs]
+    golds = [problem.answer for problem, _, _ in outputs]
+    judged = judge_all([reply for _, reply in parts], golds=golds, verifier=verifier)
     routes = []
-    for output, (thoughts, reply), judgement in zip(outputs, parts, judged, strict=True):
+    for (problem, source, text), (thoughts, reply), one in zip(outputs, parts, judged, strict=True):
         # As for teachers: the chain is the thoughts, an empty line, the reply.
-        text = f"{thoughts}\n\n{reply}".strip() if thoughts else output.text
-        if max_chars is not None and len(text) > max_chars:
+        chain = f"{thoughts}\n\n{reply}".strip() if thoughts else text
+        if max_chars is not None and len(chain) > max_chars:
             # Begin at a whole word.
-            text = "... " + text[-max_chars:].partition(" ")[2]
+            chain = "... " + chain[-max_chars:].partition(" ")[2]
         route = Route(
-            problem_id=output.problem.id,
-            source=output.source,
-            text=text,
-            answer=judgement.answer,
-            correct=judgement.correct,
+            problem_id=problem.id,
+            source=source,
+            text=chain,
+            answer=one.answer,
+            correct=one.correct,
         )
         routes.append(route)
     return routes
