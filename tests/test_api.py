@@ -83,6 +83,7 @@ def test_importing_the_package_loads_no_model_library():
     assert loaded.stdout.strip() == "[]"
 
 
+@pytest.mark.slow
 def test_the_quickstart_runs(tmp_path):
     done = subprocess.run(
         [sys.executable, ROOT / "examples/quickstart.py", tmp_path / "run"],

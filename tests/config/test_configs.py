@@ -105,6 +105,7 @@ def test_five_files_of_the_same_questions_are_one_problem_set_with_five_sources(
     assert len(imported.routes) == 5 * 633 * 5 and not imported.bad and not imported.unmatched
 
 
+@pytest.mark.slow
 def test_the_routes_of_real_models_are_as_good_as_measured(wikitq):
     _, _, summaries = wikitq
     rows = {row.source: row for row in summaries}

@@ -53,6 +53,7 @@ def test_every_method_answers_every_problem(cells):
     assert not cells["answer_only_start"].run.path("outcomes").exists()
 
 
+@pytest.mark.slow
 def test_the_rules_stand_in_the_prompt_and_cost_prompt_tokens(cells):
     plain, rules = (
         json.loads(cells["base"].run.path(f"outcomes/{mode}.json").read_text())[0]
@@ -63,6 +64,7 @@ def test_the_rules_stand_in_the_prompt_and_cost_prompt_tokens(cells):
     assert added == pytest.approx(len(book.encode()))  # a byte is a token here
 
 
+@pytest.mark.slow
 def test_supervised_baselines_train_on_as_many_completions_as_there_are_rollouts(cells):
     for name in ("further", "answer_only", "instructors"):
         mine, start = cells[name].count_budget(), cells[name].parent.count_budget()
@@ -82,6 +84,7 @@ def test_supervised_baselines_train_on_as_many_completions_as_there_are_rollouts
     }
 
 
+@pytest.mark.slow
 def test_a_student_that_is_never_right_leaves_rft_with_its_start(cells):
     run = cells["rft"].run
     assert (
@@ -91,6 +94,7 @@ def test_a_student_that_is_never_right_leaves_rft_with_its_start(cells):
     assert len({path.read_bytes() for path in same}) == 1
 
 
+@pytest.mark.slow
 def test_without_negatives_no_wrong_route_is_shown_and_zero_starts_from_the_model(cells):
     shown = read_jsonl(cells["no_negatives"].run.path("rollouts/samples.jsonl"))
     assert all(all(row["labels"]) for row in shown)

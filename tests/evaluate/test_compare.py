@@ -60,6 +60,7 @@ def test_a_killed_comparison_continues_and_trains_nothing_twice(finished):
     assert (run / "report.html").stat().st_size > 100_000
 
 
+@pytest.mark.slow
 def test_every_method_is_measured_with_every_seed_and_over_all(finished):
     _, run, *_ = finished
     results = json.loads((run / "results.json").read_text())
@@ -92,6 +93,7 @@ def test_every_method_is_measured_with_every_seed_and_over_all(finished):
     assert all(0 <= row["p"] <= row["p_holm"] <= 1 for row in results["comparisons"])
 
 
+@pytest.mark.slow
 def test_budgets_are_equal_and_recorded(finished):
     _, run, *_ = finished
     budgets = {
@@ -109,6 +111,7 @@ def test_budgets_are_equal_and_recorded(finished):
         )
 
 
+@pytest.mark.slow
 def test_methods_of_a_seed_share_problems_routes_and_start(finished):
     _, run, *_ = finished
     cells = run / "cells"
@@ -131,6 +134,7 @@ def test_methods_of_a_seed_share_problems_routes_and_start(finished):
     assert len(taught) == 8 and all("<route 1>" in row["prompt"] for row in taught)
 
 
+@pytest.mark.slow
 def test_a_second_call_does_nothing_and_a_changed_setting_only_what_depends_on_it(finished):
     config, *_ = finished
     assert compare(str(config), "--dry-run").count("up to date") == 8
@@ -153,6 +157,7 @@ def test_a_second_call_does_nothing_and_a_changed_setting_only_what_depends_on_i
     assert other.count("up to date") == 6 and other.count("would run: train") == 2
 
 
+@pytest.mark.slow
 def test_a_dry_run_loads_no_deep_learning_library(finished):
     config, *_ = finished
     code = (

@@ -257,6 +257,7 @@ def test_trl_shuffles_by_the_name_that_is_replaced() -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attention_dropout", [0.0, 0.1], ids=["shared", "not shared"])
 def test_a_resumed_training_with_dropout_ends_at_the_same_weights(
     checkpoint, tmp_path, attention_dropout

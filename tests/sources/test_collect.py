@@ -431,6 +431,7 @@ def test_progress_says_calls_tokens_cost_and_retries(tmp_path, monkeypatch):
     assert re.fullmatch(r"9 calls, \d+ tokens, \$\d\.\d\d, 1 retries", notes[-1][1])
 
 
+@pytest.mark.slow
 def test_a_budget_holds_over_kills(tmp_path):
     """Each killed command leaves what its calls in flight may cost, so the next ones stop in time."""
     teachers = [teacher(max_tokens=100, price=PRICE)]

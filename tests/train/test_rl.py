@@ -154,6 +154,7 @@ def test_a_finished_training_that_was_not_saved_is_saved_as_it_was(tmp_path):
     assert read_jsonl(run.path("fade.jsonl")) == rows
 
 
+@pytest.mark.slow
 def test_lora_is_merged_at_the_end(tmp_path):
     make_tiny(tmp_path / "model", "qwen2")
     config = make_config(tmp_path, train=TRAIN | {"lora": {"r": 2, "target_modules": ["q_proj"]}})
