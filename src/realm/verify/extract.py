@@ -242,11 +242,8 @@ def _find_implied(text: str) -> Conclusion | None:
     complement = _take_complement(sentence)
     is_finished = text.rstrip(" \n-").endswith((".", "!", "*", '"'))
     if complement is not None:
-        is_answer = is_finished or len(complement) <= _LONGEST_BARE
-        refuses = _REFUSAL.search(complement)
-        return (
-            Conclusion(clean(complement), clean(complement)) if is_answer and not refuses else None
-        )
+        is_whole = is_finished or len(complement) <= _LONGEST_BARE
+        return _conclude(complement) if is_whole and not _REFUSAL.search(complement) else None
     if not is_finished or _SPEAKS.match(sentence) or _REFUSAL.search(sentence) or not sentence:
         return None
     return Conclusion(_read_prose(clean(sentence)) or "", clean(sentence))
@@ -326,10 +323,8 @@ def _take_bare(text: str) -> str | None:
 
 def _take_complement(sentence: str) -> str | None:
     """Return "Ann" of "the tallest of them is Ann"; `None` if the sentence defines nothing."""
-    copula = _COPULA.search(sentence)
-    if copula is None or not sentence.lower().startswith("the "):
-        return None
-    if _RANKED.match(sentence, copula.end() + 1):
+    copula = _COPULA.search(sentence) if sentence.lower().startswith("the ") else None
+    if copula is None or _RANKED.match(sentence, copula.end() + 1):
         return None
     return _drop_reasons(sentence[copula.end() :].strip())
 
