@@ -1,6 +1,7 @@
 """What the baselines that train are taught: right answers only, nothing of the evaluation."""
 
 import random
+import sys
 from dataclasses import asdict
 
 import pytest
@@ -171,6 +172,8 @@ def test_the_instructor_goes_from_error_to_error_until_there_are_enough_items(pr
     assert list(write_exercises(errors, lambda *_: None, 5, set(), seed=7)) == []
     assert list(write_exercises(errors, lambda *_: ("known", "c", "a"), 5, {"known"}, seed=7)) == []
     assert list(write_exercises([], write, 5, set(), seed=7)) == []
+    with pytest.raises(ConfigError, match="the instructor, asked about .* raised SystemExit: 0"):
+        list(write_exercises(errors, lambda *_: sys.exit(0), 5, set(), seed=7))
 
 
 def test_an_instructor_is_the_domains_own_a_named_function_or_an_error(

@@ -20,7 +20,7 @@ from realm.baselines.further import (
 from realm.core.errors import ConfigError
 from realm.core.jsonl import read_problems
 from realm.core.records import Problem, RouteSet
-from realm.core.targets import load_target
+from realm.core.targets import load_target, user_errors
 from realm.evaluate.ask import LazyPolicy, make_prompt, sample_and_judge
 from realm.method.prompt import render_prompt, render_reasoning
 
@@ -98,7 +98,8 @@ def write_exercises(
             if written == count:
                 return
             rng = random.Random(f"instructor:{seed}:{turn}:{problem.id}")
-            exercise = instructor(problem, answer, rng)
+            with user_errors("LLMs-as-Instructors", f"the instructor, asked about {problem.id!r},"):
+                exercise = instructor(problem, answer, rng)
             if exercise is not None and exercise[0] not in seen:
                 seen.add(exercise[0])
                 written += 1
