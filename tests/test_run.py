@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 
@@ -6,6 +7,8 @@ import pytest
 from realm.config.root import load_config
 from realm.core.errors import DataError, RunError
 from realm.core.jsonl import append_jsonl, read_jsonl, write_json, write_jsonl, write_text
+from realm.evaluate.records import Evaluation
+from realm.evaluate.results import Results
 from realm.run import Run
 from realm.stages import STAGES
 
@@ -254,3 +257,41 @@ def test_a_killed_stage_continues_with_the_rows_it_had(run):
         assert read_jsonl(rows) == [{"row": 1}, {"row": 2}]
         rows.replace(run.path("problems.jsonl"))
     assert run.is_done("data")
+
+
+def test_an_input_is_never_written_over(write_config, tmp_path):
+    path = write_config(
+        domain={"kind": "files", "path": "mine/problems.jsonl", "answer": "number"},
+        routes={"kind": "import", "files": [{"path": "b.jsonl", "source": "b"}]},
+    )
+    write_jsonl(tmp_path / "mine/problems.jsonl", [{"id": "a", "question": "1?", "answer": 1}])
+    write_jsonl(tmp_path / "b.jsonl", [])
+    before = (tmp_path / "mine/problems.jsonl").read_bytes()
+    for force in (False, True):
+        with pytest.raises(RunError, match=r"problems\.jsonl: the config names this file as an"):
+            Run(tmp_path / "mine", load_config(path)).data(force=force)
+    assert (tmp_path / "mine/problems.jsonl").read_bytes() == before
+
+
+def test_a_folder_of_something_else_is_used_only_by_force(run):
+    write_text(run.folder / "thesis.tex", "x")
+    with pytest.raises(RunError, match=r"is no run folder and holds other files, such as thesis"):
+        run.data()
+    assert [file.name for file in run.folder.iterdir()] == ["thesis.tex"]
+    run.data(force=True)
+    run.data()
+    assert run.is_done("data") and run.path("thesis.tex").exists()
+
+
+def test_results_of_models_are_not_replaced_by_results_without_one(run):
+    for stage in ("data", "routes"):
+        run.do(stage)
+    row = {"method": "base", "mode": "autonomous", "split": "test", "seed": 7, "n": 2}
+    measured = Evaluation(**row, accuracy=0.5, ci95=(0.1, 0.9), tokens_per_problem=3.0)
+    results = Results(evaluations=[measured], comparisons=[]).to_json()
+    write_json(run.path("results.json"), results)
+    without = with_settings(run, "model=null")
+    with pytest.raises(RunError, match=r"results\.json: holds results of models"):
+        without.evaluate()
+    assert json.loads(run.path("results.json").read_text())["evaluations"][0]["method"] == "base"
+    assert not without.evaluate(force=True).list_rows("test")

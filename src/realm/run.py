@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from realm.config.root import Config
-from realm.core.errors import ConfigError, DataError, RunError
+from realm.core.errors import ConfigError, DataError, RealmError, RunError
 from realm.core.folder import RunFolder, hash_path
 from realm.core.stages import Stage
 from realm.core.tables import local_path
@@ -27,6 +28,9 @@ logger = logging.getLogger(__name__)
 
 RewardTerms = Mapping[str, tuple[float, Callable[[Any], float | None]]]
 """Name of a further reward term to (weight, function of a `Judged`)."""
+
+_OWN_FILES = {"work", "cells", "config.yaml", "log.txt", "manifest.json", "teacher.sqlite"}
+"""What may lie in a run folder beside the outputs of stages."""
 
 
 class Run(RunFolder):
@@ -60,6 +64,7 @@ class Run(RunFolder):
         self.config = config
         self.reward_terms: RewardTerms = reward_terms or {}
         self._given_domain = domain
+        self._is_derived = False
 
     @cached_property
     def domain(self) -> Domain:
@@ -74,7 +79,9 @@ class Run(RunFolder):
 
     def derive(self, folder: Path, config: Config, stages: Mapping[str, Stage]) -> Run:
         """Return a run in another folder with the same domain and reward terms."""
-        return Run(folder, config, self._given_domain, self.reward_terms, stages=stages)
+        run = Run(folder, config, self._given_domain, self.reward_terms, stages=stages)
+        run._is_derived = True
+        return run
 
     def data(self, *, force: bool = False) -> None:
         """Write the domain's problems, unless that is up to date."""
@@ -112,6 +119,7 @@ class Run(RunFolder):
         elif not force and self.is_done(stage):
             logger.info("%-8s up to date", stage)
         else:
+            self.check_folder(stage, force=force)
             started = time.monotonic()
             with self.recording(stage):
                 logger.info("%-8s running", stage)
@@ -164,6 +172,47 @@ class Run(RunFolder):
             for name in earlier
             if name in recorded and self.has_stage(name) and not self.is_done(name)
         ]
+
+    def check_folder(self, stage: str, *, force: bool = False) -> None:
+        """Raise an error if `stage` would replace something that this run did not make.
+
+        Raises:
+            RunError: An output is also an input, the folder belongs to something else, or results
+                with a model would be replaced by results without one. With `force` only the first.
+        """
+        outputs = {
+            self.path(name.rstrip("?/")).resolve(): name
+            for one in self.stages.values()
+            for name in one.outputs
+        }
+        for name in self.stages:
+            files: dict[str, Path] = {}
+            with suppress(RealmError):  # a missing file matters when its stage runs
+                files = self._config_files(name)
+            for path in files.values():
+                if path.resolve() in outputs:
+                    raise RunError(
+                        f"{path}: the config names this file as an input, and the run would write "
+                        "over it. Choose another run folder with --run."
+                    )
+        if force:
+            return
+        if not self.path("manifest.json").exists() and self.folder.is_dir():
+            known = {name.split("/")[0].rstrip("?") for name in outputs.values()} | _OWN_FILES
+            foreign = sorted({path.name for path in self.folder.iterdir()} - known)
+            if foreign and not self._is_derived:
+                raise RunError(
+                    f"{self.folder}: is no run folder and holds other files, such as {foreign[0]}. "
+                    "Choose another folder with --run, or use it all the same with --force."
+                )
+        if stage == "eval" and self.config.model is None and self.path("results.json").exists():
+            evaluations = read_results(self.folder).evaluations
+            if any(row.mode != "routes" for row in evaluations):
+                raise RunError(
+                    f"{self.path('results.json')}: holds results of models, and a run without a "
+                    "model would replace them. Name the model, choose another folder with --run, "
+                    "or replace them with --force."
+                )
 
     def has_stage(self, stage: str) -> bool:
         """Return whether `stage` is part of this run.

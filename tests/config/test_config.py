@@ -180,6 +180,8 @@ def test_paths_are_relative_to_the_config_file(write_config, tmp_path):
     assert config.resolve("a/b.csv") == tmp_path / "a/b.csv"
     assert config.resolve_model() == str(tmp_path / "model")
     assert config.run_folder() == Path("runs/small")
+    inside = load_config(write_config(run="runs/here"))
+    assert inside.run_folder() == inside.source.parent / "runs/here"
 
 
 def test_a_hub_id_stays_what_it_is(write_config):
@@ -206,3 +208,16 @@ def test_every_shipped_config_loads(path):
     if config.model.startswith("."):
         assert (Path(config.resolve_model()) / "config.json").is_file()
     assert Config.model_validate(config.dump()).dump() == config.dump()
+
+
+def test_paths_of_the_command_line_are_relative_to_the_working_directory(
+    write_config, tmp_path, monkeypatch
+):
+    path = write_config()
+    here = tmp_path / "elsewhere"
+    (here / "other-model").mkdir(parents=True)
+    monkeypatch.chdir(here)
+    given = load_config(path, ["model=other-model", "run=out"])
+    assert (given.model, given.run) == (str(here / "other-model"), str(here / "out"))
+    assert load_config(path, ["model=owner/name"]).model == "owner/name"
+    assert load_config(path, ["model=model"]).resolve_model() == str(tmp_path / "model")

@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -245,10 +246,11 @@ def test_init_writes_the_example_and_overwrites_nothing():
 @pytest.mark.slow
 @pytest.mark.parametrize("where", ["scaffold", "example"])
 def test_the_scaffold_and_the_example_run_from_start_to_end(where, tmp_path):
-    folder = EXAMPLE
+    folder = Path("mine")
     if where == "scaffold":
         realm("init", "mine")
-        folder = Path("mine")
+    else:
+        shutil.copytree(EXAMPLE, folder)
     assert "any of 8 (all)" in realm("run", folder / "config.yaml").stdout, (
         "without a model the bank is evaluated"
     )
@@ -257,4 +259,4 @@ def test_the_scaffold_and_the_example_run_from_start_to_end(where, tmp_path):
         "run", folder / "config.yaml", "--set", f"model={make_tiny(tmp_path / 'tiny')}", *few
     ).stdout
     assert "realm, assisted" in printed and "distilled, autonomous" in printed
-    assert Path("runs/return-desk/report.html").exists()
+    assert (folder / "runs/return-desk/report.html").exists()

@@ -144,7 +144,7 @@ class Config(Section):
     """All settings of a run. Paths are relative to the config file."""
 
     run: str | None = None
-    """The run folder, relative to the working directory. null: runs/NAME of the config file."""
+    """The run folder. null: runs/NAME in the working directory, NAME being the config file's."""
     seed: NonNegativeInt = 7
     """Seed of the data, the splits, the routes and both trainings."""
     model: str | None = None
@@ -239,8 +239,8 @@ class Config(Section):
         return self.model
 
     def run_folder(self) -> Path:
-        """Return the run folder that the config asks for."""
-        return Path(self.run) if self.run else Path("runs") / self._source.stem
+        """Return the run folder: that of the config, else runs/NAME in the working directory."""
+        return self.resolve(self.run) if self.run else Path("runs") / self._source.stem
 
     def dump(self) -> dict[str, Any]:
         """Return all settings, defaults included, as a JSON-ready dict."""

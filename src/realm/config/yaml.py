@@ -42,6 +42,11 @@ MOVED_KINDS = {
 """Kinds that are no longer part of the package, and what to write in their place."""
 
 
+PATHS = ("run", "model", "domain.path", "domain.rules", "routes.guide.path", "routes.store")
+"""Settings that hold a path. `--set` takes it relative to the working directory, if it exists
+there; in a config file it is relative to that file."""
+
+
 class _Loader(yaml.SafeLoader):
     """YAML in which a key may not come twice and `1e-5` is a number, not a text."""
 
@@ -105,6 +110,9 @@ def _apply_override(settings: dict[str, Any], override: str) -> None:
         raise ConfigError(
             f"--set {override}: the value is not valid YAML: {_describe_problem(error)}."
         ) from None
+    is_path = dotted.strip() in PATHS and isinstance(value, str)
+    if is_path and (dotted.strip() == "run" or Path(value).expanduser().exists()):
+        value = str(Path(value).expanduser().absolute())
     put_in(settings, names, value, f"--set {override}")
 
 

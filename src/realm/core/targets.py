@@ -85,6 +85,8 @@ def fingerprint(value: Any) -> str:
         parts.append(inspect.getsource(code))
     attributes = vars(value) if hasattr(value, "__dict__") and code is not value else {}
     for name, attribute in sorted(attributes.items()):
+        if attribute in ([], {}, None):
+            continue  # a stage may set such an attribute, as `Domain.bad_rows`
         with suppress(TypeError, ValueError):
             parts.append([name, json.dumps(attribute, sort_keys=True)])
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
