@@ -1,4 +1,4 @@
-"""A local OpenAI-compatible endpoint that keeps a record of what it is asked, waits, and fails as it is told to."""
+"""A local OpenAI-compatible endpoint that records its requests, waits, and fails on demand."""
 
 from __future__ import annotations
 
@@ -35,10 +35,11 @@ class Call:
 
 @dataclass
 class Endpoint:
-    """Serves /v1/chat/completions from a thread of its own. `answer` writes the text of a reply, `fault` names what goes wrong.
+    """Serves /v1/chat/completions from a thread of its own.
 
-    Faults: `429` (with Retry-After), `500`, `drop` (the connection), `torn` (half the JSON), `stall` (no answer), or a number
-    of another status. `n` is ignored: there is one choice.
+    `answer` writes the text of a reply, `fault` names what goes wrong: `429` (with Retry-After),
+    `500`, `drop` (the connection), `torn` (half the JSON), `stall` (no answer), or another status.
+    `n` is ignored: there is one choice.
     """
 
     answer: Callable[[Body], str | Body] = lambda body: "The answer is 1"
@@ -174,7 +175,7 @@ async def _send(
 def write_sums(
     folder: Path, *, train: int = 6, test: int = 2, domain: Body | None = None, **routes: Any
 ) -> Path:
-    """Write problems that ask for sums, a rule book, and a config that collects routes for them; return the config's path."""
+    """Write problems (sums), a rule book, and a config that collects routes; return its path."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = [
         f"p{n},{n} plus {n + 1},{2 * n + 1},{'train' if n < train else 'test'}"
@@ -205,7 +206,7 @@ def write_sums(
 
 
 def teacher(**settings: Any) -> Body:
-    """Return the settings of a teacher behind an endpoint, which the environment's OPENAI_BASE_URL names."""
+    """Return the settings of a teacher behind the endpoint that OPENAI_BASE_URL names."""
     return {
         "kind": "api",
         "name": "big",

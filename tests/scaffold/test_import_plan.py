@@ -68,7 +68,7 @@ def test_columns_are_taken_by_their_usual_names(row, expected):
         (
             ROW | {"problem": ""},
             {},
-            r"a.jsonl: question and problem may both be the question. Name one: --question question",
+            r"a.jsonl: question and problem may both be the question. Name one: --question q",
         ),
         (
             ROW,
@@ -182,7 +182,7 @@ def test_a_column_may_be_a_path_or_several():
     made = plan(write("a.jsonl", row), question="input.question", outputs="a, b")
     assert made.settings["routes"]["columns"]["outputs"] == ["a", "b"]
     assert sources(made) == [None]
-    with pytest.raises(DataError, match="there is no column 'input.text' for --question"):
+    with pytest.raises(DataError, match=r"there is no column 'input\.text' for --question"):
         plan("a.jsonl", question="input.text", outputs="a")
     with pytest.raises(DataError, match="there is no column 'c' for --outputs"):
         plan("a.jsonl", question="input.question", outputs="a,c")

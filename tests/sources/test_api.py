@@ -1,4 +1,4 @@
-"""An endpoint's replies and failures: what is read, what passes, what the user must do, and that no key is shown."""
+"""An endpoint's replies and failures: what is read, retried and explained; no key is shown."""
 
 import asyncio
 import json
@@ -197,9 +197,11 @@ def test_an_empty_account_is_not_asked_again():
 
 
 def test_a_long_wait_that_the_endpoint_asks_for_is_said():
-    with Endpoint(fault=lambda number, body: "429", retry_after=lambda: "86400") as endpoint:
-        with pytest.raises(NoReplyError, match="it asks to wait: Retry-After: 86400"):
-            ask(endpoint, attempts=2)
+    with (
+        Endpoint(fault=lambda number, body: "429", retry_after=lambda: "86400") as endpoint,
+        pytest.raises(NoReplyError, match="it asks to wait: Retry-After: 86400"),
+    ):
+        ask(endpoint, attempts=2)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Budgets: a call is let through only if the cap holds though all in flight cost the most they may."""
+"""Budgets: a call is let through only if the cap holds when all in flight cost the most."""
 
 import asyncio
 

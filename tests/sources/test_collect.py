@@ -1,4 +1,4 @@
-"""The collection against an endpoint that fails: all complete, nothing is paid twice, caps hold, keys stay hidden."""
+"""Collecting from an endpoint that fails: all complete, nothing paid twice, caps hold."""
 
 import json
 import logging
@@ -148,7 +148,8 @@ def test_what_succeeded_is_not_sent_again_after_a_kill(tmp_path):
     assert second.returncode == 0, said
     again = Counter(json.dumps(call.body) for call in endpoint.calls[before:] if call.answered)
     assert 50 <= kept < 140 and sum(again.values()) == 140 - kept
-    # Only what the client had not stored when it died is asked for again: at most what was in flight or on its way to the disk.
+    # Only what was not stored at the kill is asked for again: at most what was in flight or on its
+    # way to the disk.
     assert (paid & again).total() <= 16
     rows = [json.loads(line) for line in (tmp_path / "run/routes.jsonl").read_text().splitlines()]
     assert len(rows) == 140 and all(row["correct"] for row in rows)
@@ -213,7 +214,8 @@ def test_a_budget_of_tokens_is_never_exceeded(tmp_path, monkeypatch, usage, log)
 
 def test_a_budget_in_dollars_is_never_exceeded_though_calls_fail(tmp_path, monkeypatch):
     rng = random.Random(5)
-    # A timeout counts in full: few calls at a time and long limits, or a busy machine spends the budget before the first answer.
+    # A timeout counts in full: few calls at a time and long limits, or a busy machine spends the
+    # budget before the first answer.
     with Endpoint(
         answer=add_up, fault=three_in_ten(6), completion_tokens=lambda body: rng.randint(50, 100)
     ) as endpoint:
@@ -433,7 +435,7 @@ def test_progress_says_calls_tokens_cost_and_retries(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_a_budget_holds_over_kills(tmp_path):
-    """Each killed command leaves what its calls in flight may cost, so the next ones stop in time."""
+    """A killed command leaves on disk what its calls may cost, so the next ones stop in time."""
     teachers = [teacher(max_tokens=100, price=PRICE)]
     path = write_sums(tmp_path, train=60, test=0, teachers=teachers, concurrency=4, budget_usd=0.01)
     with Endpoint(answer=add_up, latency=30) as endpoint:

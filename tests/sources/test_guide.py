@@ -1,4 +1,4 @@
-"""Guides: split into rules or passages, cut to the question's part, and an edit touches only the prompts that show it."""
+"""Guides: split into units, cut to the question; an edit touches only prompts that show it."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""`realm import` and `realm init` from the command line: what they write, and that the other verbs go on from there."""
+"""`realm import` and `realm init`: what they write, and that other verbs go on from there."""
 
 import gzip
 import json
@@ -19,7 +19,8 @@ from tiny import make_tiny
 EXAMPLE = Path(__file__).parents[2] / "examples/own_domain"
 FEW_STEPS = [
     "distill.sft={max_steps: 1, per_device_train_batch_size: 2}",
-    "train.grpo={max_steps: 1, per_device_train_batch_size: 4, num_generations: 2, max_completion_length: 8}",
+    "train.grpo={max_steps: 1, per_device_train_batch_size: 4, num_generations: 2, "
+    "max_completion_length: 8}",
     "train.headroom={problems: 2, samples: 2}",
     "evaluate={routes: 2, max_new_tokens: 8, limit: {test: 4}}",
 ]
@@ -40,11 +41,14 @@ def realm(*arguments, fails=False):
 
 
 def rows_of(source):
-    """Return twenty problems, each with two outputs: the first of `good` right, the second of `bad` wrong."""
+    """Return twenty problems with two outputs each: a right one, and a wrong one or (bad) none."""
     return [
         {
             "question": f"{number} + 1?", "answer": number + 1,
-            "outputs": [f"The answer is {number + 1}.", None if source == "bad" else f"The answer is {number}."],
+            "outputs": [
+                f"The answer is {number + 1}.",
+                None if source == "bad" else f"The answer is {number}.",
+            ],
         }
         for number in range(20)
     ]  # fmt: skip
@@ -74,7 +78,8 @@ def test_files_are_imported_evaluated_and_reported_without_a_model():
         read_jsonl(Path("runs/x/routes.jsonl")),
     )
     assert len(problems) == 20 and len(routes) == 20 * 2 * 2
-    assert [(row["source"], row.get("answer"), row["correct"]) for row in (*routes[:2], *routes[40:42])] == [
+    ends = (*routes[:2], *routes[40:42])
+    assert [(row["source"], row.get("answer"), row["correct"]) for row in ends] == [
         ("good", 1, True), ("good", 0, False), ("bad", 1, True), ("bad", None, False),
     ]  # fmt: skip
     bank = json.loads(Path("runs/x/bank.json").read_text())["sources"]
@@ -93,8 +98,8 @@ def test_files_are_imported_evaluated_and_reported_without_a_model():
     realm("report", "runs/x/config.yaml")
     page = Path("runs/x/report.html").read_text(encoding="utf-8")
     assert (
-        "On 20 problems, one route is right in 50.0% of the cases, the majority of up to 4 in 100.0%"
-        in page
+        "On 20 problems, one route is right in 50.0% of the cases, "
+        "the majority of up to 4 in 100.0%" in page
     )
     assert "Route bank" in page and 'id="lengths"' in page and "Transcripts" not in page
 
@@ -104,8 +109,7 @@ def test_the_same_command_does_nothing_again_and_other_settings_need_force():
     realm(*command)
     assert realm(*command).stdout.count("up to date") == 2
     assert (
-        "exists and says something else"
-        in realm(*command, "--id", "{question}", fails=True).stderr
+        "exists and says something else" in realm(*command, "--id", "{question}", fails=True).stderr
     )
     assert realm(*command, "--id", "{question}", "--force").stdout.count("done in") == 2
 
@@ -237,8 +241,7 @@ def test_init_writes_the_example_and_overwrites_nothing():
     assert {"README.md", "config.yaml", "problems.csv"} <= set(written)
     Path("mine/rules.md").write_text("my rules")
     assert (
-        "mine/README.md: exists, and is not overwritten"
-        in realm("init", "mine", fails=True).stderr
+        "mine/README.md: exists, and is not overwritten" in realm("init", "mine", fails=True).stderr
     )
     assert Path("mine/rules.md").read_text() == "my rules"
 

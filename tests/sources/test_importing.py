@@ -121,7 +121,8 @@ def test_a_text_that_looks_like_a_list_stays_a_text_where_lists_are_written_as_l
 def test_a_table_with_one_output_a_row_names_the_sources_in_a_column(tmp_path):
     problems, routes = write_rows(tmp_path / "p.jsonl", ROWS), tmp_path / "r.csv"
     routes.write_text(
-        "id,who,text\na,m,The answer is 2.\na,n,The answer is 3.\na,m,So the answer is 2.\nb,m,\nb, ,4\n"
+        "id,who,text\na,m,The answer is 2.\na,n,The answer is 3.\n"
+        "a,m,So the answer is 2.\nb,m,\nb, ,4\n"
     )
     settings = {"files": [{"path": str(routes)}], "columns": {"outputs": "text", "source": "who"}}
     found = bring_in(problems, {}, **settings)

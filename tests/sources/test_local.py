@@ -1,4 +1,4 @@
-"""A teacher on this machine: many prompts at once through Transformers or vLLM, loaded only when asked."""
+"""A teacher on this machine: many prompts at once, in a model that is loaded when asked."""
 
 import asyncio
 import sys

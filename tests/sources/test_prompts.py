@@ -1,4 +1,4 @@
-"""Prompts of teachers: what is shown to whom, and that the verifier reads the form that they ask for."""
+"""Prompts of teachers: what is shown to whom, in a form that the verifier reads."""
 
 import typing
 

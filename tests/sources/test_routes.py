@@ -31,7 +31,7 @@ def route(identity, answer, source="m", guided=False):
 
 
 def everything(*missing):
-    """Return a training problem, two evaluation problems and a route of each by each of two sources, but for the `missing`."""
+    """Return three problems, and a route of each by each of two sources but for the `missing`."""
     problems = [problem("a"), problem("b"), problem("t", "train")]
     pairs = [(identity, source) for identity in "abt" for source in ("m", "out")]
     return problems, [
@@ -46,11 +46,13 @@ def everything(*missing):
     [
         (
             ("b", "out"),
-            "1 of 2 evaluation problems have no route by a source that is held out, the first is 'b'",
+            "1 of 2 evaluation problems have no route by a source that is held out, "
+            "the first is 'b'",
         ),
         (
             ("t", "m"),
-            "1 of 1 training problems have no route by a source that is not held out, the first is 't'",
+            "1 of 1 training problems have no route by a source that is not held out, "
+            "the first is 't'",
         ),
     ],
 )
@@ -59,7 +61,7 @@ def test_problems_without_the_routes_they_need_are_counted_and_the_first_is_name
     assert describe_gaps(*everything(missing), ["out"]) == [line]
 
 
-def test_without_held_out_sources_any_route_will_do_but_a_guided_chain_or_one_without_a_label_is_none():
+def test_without_held_out_sources_any_labelled_route_will_do_but_a_guided_chain_is_none():
     assert describe_gaps(*everything(("b", "out"), ("t", "m")), []) == []
     problems, lacking = (
         [problem("t", "train")],
@@ -86,8 +88,10 @@ def scripted_run(tmp_path):
     path = tmp_path / "c.yaml"
     path.write_text(
         "model: some/model\n"
-        f"domain: {{kind: python, target: '{CLAIMS}', settings: {{sizes: {{train: 6, validation: 2, test: 4, test_rules: 2}}}}}}\n"
-        "routes: {kind: scripted, guided_problems: 4, held_out: [outsider], per_source: 2, eval_routes: 3}\n"
+        f"domain: {{kind: python, target: '{CLAIMS}', settings: {{sizes: "
+        "{train: 6, validation: 2, test: 4, test_rules: 2}}}\n"
+        "routes: {kind: scripted, guided_problems: 4, held_out: [outsider], per_source: 2, "
+        "eval_routes: 3}\n"
     )
     config = load_config(path, [])
     run = Run(tmp_path / "run", config)

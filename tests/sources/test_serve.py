@@ -1,4 +1,4 @@
-"""A real OpenAI-compatible server, `transformers serve` with the bundled model, as the endpoint of a guided collection."""
+"""A real OpenAI-compatible server, `transformers serve` with the bundled model, as a teacher."""
 
 import json
 import os
@@ -22,7 +22,8 @@ REPLIES = {
     "start_anchor": "<|assistant|>",
     "fields": {"content": {"close": "<|end|>", "content": "text"}},
 }
-"""How the server tells the model's turn from the prompt: for an architecture it knows it expects that architecture's template."""
+"""How the server tells the model's turn from the prompt. For an architecture that it knows, it
+expects that architecture's template."""
 
 pytestmark = pytest.mark.skipif(
     not is_serve_available(), reason="needs fastapi and uvicorn: pip install -e '.[test]'"

@@ -1,4 +1,4 @@
-"""The store: what was given is on the disk, once, and what a run has paid is counted across its calls."""
+"""The store: what was given is on disk, once, and what a run has paid adds up over its calls."""
 
 import asyncio
 import json
