@@ -69,9 +69,7 @@ def read_rows(
             "again."
         ) from None
     except (EOFError, zlib.error):
-        raise DataError(
-            f"{path}: is torn: the gzip file ends or breaks in the middle. Fetch it again."
-        ) from None
+        raise DataError(f"{path}: is torn: the gzip file breaks off. Fetch it again.") from None
     except UnicodeError:
         raise DataError(f"{path}: is torn: not whole UTF-16 text. Save it as UTF-8.") from None
     except OSError as error:

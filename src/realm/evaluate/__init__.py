@@ -54,7 +54,7 @@ def _ask_models(run: Run, eval_set: EvalSet) -> tuple[list[Answer], list[Measure
                 num_samples=run.config.evaluate.samples,
             )
             answers += asked
-            # The modes of `realm compare` that only re-use the routes shown are left out here.
+            # The modes of `realm compare` that only reuse the routes shown are left out here.
             measurements += [one for one in measured if one.mode != "best_of_routes"]
     return answers, measurements
 
