@@ -7,17 +7,18 @@ its stage `harvest` samples that model for routes. So its evaluation says what t
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from realm.bank.eligible import collapse_spaces
 from realm.bank.worth import write_bank
 from realm.core.jsonl import read_problems, read_routes, write_jsonl
-from realm.core.records import Route
 from realm.core.stages import Stage
 from realm.evaluate.ask import LazyPolicy, Sampling, make_own_route, make_prompt, sample_and_judge
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from realm.core.records import Route
     from realm.run import Run
 
 logger = logging.getLogger(__name__)
@@ -29,7 +30,7 @@ _SAMPLES_PER_ROUTE = 2
 
 
 def run_harvest(run: Run) -> None:
-    """Write RUN/routes.jsonl and bank.json: own samples for the training problems, else the bank."""
+    """Write RUN/routes.jsonl and bank.json: own routes for training problems, else the bank's."""
     config, verifier = run.config, run.domain.verifier
     problems = read_problems(run.path("problems.jsonl"))
     train = [problem for problem in problems if problem.split == "train"][: config.train.problems]

@@ -1,14 +1,17 @@
-"""Which rules of the rule book the taught chains use, as far as their text and their problems tell."""
+"""Which rules of the rule book the taught chains use, as far as their text tells."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from realm.core.records import Problem, Route
 from realm.verify.normal import plain
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from realm.core.records import Problem, Route
 
 _RULE = re.compile(r"^(\d+)\.\s+(.*(?:\n(?!\s*(?:\d+\.|#|$)).*)*)", re.MULTILINE)
 _CITED = re.compile(r"\b(?:rules?|R)\s*(?:no\.?|number|#|§)?\s*(\d+)", re.IGNORECASE)
@@ -30,8 +33,11 @@ def numbered_rules(rule_book: str) -> dict[int, str]:
 def used_rules(
     chain: Route, problem: Problem, rules: Mapping[int, str], terms: Mapping[int, set[str]]
 ) -> set[int]:
-    """Return the rules that a chain uses: those the problem says decide it, where it says so; else those that the chain cites
-    by number, or of whose own `terms` it holds two."""
+    """Return the rules that a chain uses.
+
+    They are the rules that decide the problem, if it names them; else those that the chain cites by
+    number, or of whose own `terms` it holds two.
+    """
     known = problem.meta.get("rules")
     if isinstance(known, list):
         return set(known) & set(rules)
@@ -60,10 +66,11 @@ def rule_coverage(
     problems: Mapping[str, Problem],
     rule_book: str | None,
 ) -> dict[str, Any]:
-    """Return how many rules there are and which none of `chains` uses; `{}` without a numbered rule book.
+    """Return how many rules there are, and those that none of `chains` uses.
 
-    Where prompts of the teacher held parts of a guide, `guide_units` says how many parts any of `routes` had before it, and
-    `guide_units_untaught` how many of them no taught chain had.
+    It is empty without a numbered rule book. If the teacher's prompts held parts of a guide,
+    `guide_units` counts the parts that any of `routes` saw, and `guide_units_untaught` those of
+    them that no taught chain saw.
     """
     units = {unit for route in routes for unit in route.guide}
     taught = {unit for chain in chains for unit in chain.guide}

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Collection, Iterable, Sequence
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from realm.bank.eligible import collapse_spaces, select_evaluation_routes
 from realm.core.records import Route, RouteSet
 from realm.core.settings import Section, Share
 from realm.method.steps import word_similarity
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
 
 
 class RouteMix(Section):
@@ -135,7 +138,7 @@ def _draw_by_majority(k: int, wrong_majority_share: float, rng: random.Random) -
 def _sort_plausible_first(wrong: list[Route], right_texts: tuple[str, ...]) -> list[Route]:
     """Return `wrong` with the routes most like a right one first, copies of a text last.
 
-    Similarities are rounded to a tenth, so that routes about equally plausible stay in random order.
+    Similarities are rounded to a tenth, so that routes about as plausible stay in random order.
     """
     seen: set[str] = set()
     ranked = []

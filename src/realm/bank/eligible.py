@@ -1,26 +1,29 @@
 """Which routes may be shown, taught or counted: the one filter of training, evaluation and reports.
 
-| route                              | shown in training | shown in evaluation | taught   | reported |
-|------------------------------------|-------------------|---------------------|----------|----------|
-| undecided (`correct` is `None`)    | no                | no                  | no       | yes      |
-| empty text                         | no                | no                  | no       | yes      |
-| guided chain (rules at hand)       | no                | no                  | if right | no       |
-| of a held-out source               | no                | yes                 | no       | yes      |
-| of another source, some held out   | yes               | no                  | if right | yes      |
-| same text as the row's own chain   | no                | -                   | -        | -        |
+| route                            | in training | in evaluation | taught   | in reports |
+|----------------------------------|-------------|---------------|----------|------------|
+| undecided (`correct` is `None`)  | no          | no            | no       | yes        |
+| empty text                       | no          | no            | no       | yes        |
+| guided chain (rules at hand)     | no          | no            | if right | no         |
+| of a held-out source             | no          | yes           | no       | yes        |
+| of another source, some held out | yes         | no            | if right | yes        |
+| same text as the taught chain    | no          | -             | -        | -          |
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from typing import TYPE_CHECKING
 
-from realm.core.records import Route
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+    from realm.core.records import Route
 
 
 def select_training_routes(
     routes: Iterable[Route], held_out: Collection[str], problem_ids: Collection[str]
 ) -> dict[str, list[Route]]:
-    """Return the routes that training prompts may show, by problem; problems without any are left out.
+    """Return the routes that training prompts may show, by problem. Others have no entry.
 
     Args:
         routes: The whole bank, guided chains included.
@@ -51,7 +54,7 @@ def select_evaluation_routes(
 def select_teachable_routes(
     routes: Iterable[Route], held_out: Collection[str], problem_ids: Collection[str]
 ) -> list[Route]:
-    """Return the labelled routes, guided or not, that distillation may use; it teaches the right ones."""
+    """Return the labelled routes, guided or not, for distillation; it teaches the right ones."""
     return [
         route
         for route in routes
@@ -60,7 +63,7 @@ def select_teachable_routes(
 
 
 def select_reported_routes(routes: Iterable[Route]) -> list[Route]:
-    """Return the routes that the bank's figures count: all but the guided chains, which are never shown."""
+    """Return the routes that the figures of a bank count: all but guided chains, never shown."""
     return [route for route in routes if not route.guided]
 
 
@@ -75,7 +78,7 @@ def exclude_chain(routes: Iterable[Route], chain: Route) -> list[Route]:
 
 
 def collapse_spaces(text: str) -> str:
-    """Return `text` with every run of white space as one space; two such texts are copies if equal."""
+    """Return `text` with each run of white space as one space, to tell copies of a text."""
     return " ".join(text.split())
 
 

@@ -1,4 +1,4 @@
-"""What the routes are worth without a model: their accuracy alone, by majority, and at their best."""
+"""What the routes are worth without a model: one of them, their majority, the best of them."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ import io
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from statistics import fmean, quantiles
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from realm.bank.eligible import select_reported_routes
 from realm.core.jsonl import write_json
 from realm.core.records import Problem, Route, RouteSet
 from realm.verify.vote import majorities
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SCHEMA = "realm.bank/1"
 ONE, MAJORITY, ANY = "one route", "majority", "any of K"

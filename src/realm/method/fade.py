@@ -1,4 +1,4 @@
-"""EAAI, Enabling Autonomy via Asymptotic Induction: how many routes a prompt shows as training goes on.
+"""EAAI, Enabling Autonomy via Asymptotic Induction: how many routes a prompt still shows.
 
 The idea is from ReaLM (arXiv 2508.12387). We had only its abstract, so the formulas are our own.
 """
@@ -34,8 +34,8 @@ class Fade(Section):
     """Share of prompts that show no route from the first step on, so that accuracy without routes
     is always measured."""
     mode: Literal["routes", "chance", "both", "in_group"] = "both"
-    """What fades: the number of routes shown, the chance that a prompt shows any, both, or the share
-    of the copies of one prompt that show any. With kind gated: chance or in_group."""
+    """What fades: the number of routes shown, the chance that a prompt shows any, both, or the
+    share of the copies of one prompt that show any. With kind gated: chance or in_group."""
     gate: Gate = Gate()
     """Settings of kind gated."""
     transfer: NonNegativeFloat = 0.0
@@ -52,13 +52,13 @@ class Fade(Section):
     def _check_gated(self) -> Self:
         if self.kind == "gated" and self.mode not in ("chance", "in_group"):
             raise ValueError(
-                f"mode = {self.mode}: with kind: gated the number of routes must not fade, since fewer "
-                "routes narrow the very gap that the gate watches. Allowed: chance, in_group"
+                f"mode = {self.mode}: with kind: gated the number of routes must not fade, since "
+                "fewer routes narrow the very gap that the gate watches. Allowed: chance, in_group"
             )
         if self.kind == "gated" and self.dropout == 0:
             raise ValueError(
-                "dropout = 0: kind: gated must measure accuracy without routes from the first step on. "
-                "Try dropout: 0.2"
+                "dropout = 0: kind: gated must measure accuracy without routes from the first step "
+                "on. Try dropout: 0.2"
             )
         return self
 
@@ -66,8 +66,8 @@ class Fade(Section):
     def _check_order(self) -> Self:
         if not self.start < self.end:
             raise ValueError(
-                f"start = {self.start:g} and end = {self.end:g}: need 0 <= start < end <= 1, so that the "
-                "routes start to fade before they are gone. Try start: 0.1, end: 0.8"
+                f"start = {self.start:g} and end = {self.end:g}: need 0 <= start < end <= 1, so "
+                "that the routes start to fade before they are gone. Try start: 0.1, end: 0.8"
             )
         return self
 
@@ -120,7 +120,7 @@ def split_share(progress: float, fade: Fade, gate_share: float = 1.0) -> tuple[f
     return math.sqrt(share), math.sqrt(share) * fade.routes
 
 
-def plan_num_routes(
+def plan_num_routes(  # noqa: PLR0913  # a pure function of all that decides it
     seed: int,
     row_id: str,
     step: int,

@@ -6,7 +6,6 @@ It does so for each bucket of problems of like difficulty, never on the clock al
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
@@ -15,6 +14,8 @@ from pydantic import Field, PositiveInt, model_validator
 from realm.core.settings import Section, Share
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
     from realm.core.records import Route
     from realm.method.fade import Fade
 
@@ -43,8 +44,8 @@ class Gate(Section):
         if not self.lower_below < self.raise_above:
             raise ValueError(
                 f"lower_below = {self.lower_below:g} and raise_above = {self.raise_above:g}: need "
-                "lower_below < raise_above, so that guidance does not go up and down with the noise. "
-                "Try lower_below: 0.05, raise_above: 0.15"
+                "lower_below < raise_above, so that guidance does not go up and down with the "
+                "noise. Try lower_below: 0.05, raise_above: 0.15"
             )
         return self
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from realm.core.records import Judgement
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # "Route 3:" at the start of a line, bare or as a Markdown bullet, heading, quote or bold text. The
 # class has no line break: with one, a run of empty lines would take quadratic time.

@@ -6,12 +6,12 @@ The model cannot copy such routes, and never meets the same mistake twice.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import random
+    from collections.abc import Callable
 
     from realm.core.records import Route, RouteSet
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import NonNegativeFloat
+from pydantic import Field, NonNegativeFloat
 
 from realm.core.settings import Section
 from realm.method.steps import score_flaws
@@ -45,7 +45,7 @@ class RewardWeights(Section):
     """The first step of a flawed route that does not hold is named, where it is known."""
     verdict_label: Literal["outcome", "process"] = "outcome"
     """What a verdict is compared with: the route reaches the gold answer, or each step holds."""
-    extra: dict[str, ExtraTerm] = {}
+    extra: dict[str, ExtraTerm] = Field(default={})
     """Further terms by name."""
 
 
@@ -88,7 +88,9 @@ def weigh_terms(weights: RewardWeights) -> dict[str, tuple[float, RewardTerm]]:
     return weighed
 
 
-def balance_verdicts(verdicts: Sequence[bool | None], labels: Sequence[bool]) -> float | None:
+def balance_verdicts(
+    verdicts: Sequence[bool | None], labels: Sequence[bool | None]
+) -> float | None:
     """Return the mean of the accuracy on sound and the accuracy on flawed routes.
 
     It is `None` unless both classes are shown. There every constant verdict earns exactly 1/2; if

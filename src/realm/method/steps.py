@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from realm.core.records import Route
 
 NEAR = 0.5
@@ -145,7 +146,7 @@ def score_check(check: str | None, flaw: Flaw) -> float:
 def score_flaws(
     verdicts: Sequence[bool | None],
     checks: Sequence[str | None],
-    labels: Sequence[bool],
+    labels: Sequence[bool | None],
     flaws: Sequence[Flaw | None],
 ) -> float | None:
     """Return how well the first flaws of the flawed routes are named.
@@ -158,9 +159,9 @@ def score_flaws(
     credits = [
         score_check(check, flaw) if verdict is False else 0.0
         for verdict, check, label, flaw in rows
-        if not label and flaw is not None
+        if label is False and flaw is not None
     ]
-    sound = [verdict is True for verdict, _, label, _ in rows if label]
+    sound = [verdict is True for verdict, _, label, _ in rows if label is True]
     if not credits or not sound:
         return None
     return sum(credits) / len(credits) * sum(sound) / len(sound)

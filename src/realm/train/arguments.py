@@ -1,11 +1,10 @@
-"""The arguments of TRL's trainers: the user's settings over our presets, checked before any work."""
+"""The arguments of TRL's trainers: the user's settings over our presets, checked at the start."""
 
 from __future__ import annotations
 
 import difflib
 import math
 from dataclasses import fields
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
@@ -17,6 +16,8 @@ from realm.core.quiet import quiet_libraries
 from realm.method.rewards import weigh_terms
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from realm.config.root import Config
     from realm.train.grader import WeightedTerms
 
@@ -57,9 +58,11 @@ def make_arguments(
         )
     is_on_gpu = torch.cuda.is_available() and not settings.get("use_cpu", False)
     # TRL's defaults (bf16, gradient checkpointing) fail or are slow without a GPU.
-    device = {} if is_on_gpu else {"use_cpu": True, "bf16": False, "gradient_checkpointing": False}
+    device: dict[str, Any] = (
+        {} if is_on_gpu else {"use_cpu": True, "bf16": False, "gradient_checkpointing": False}
+    )
     quiet_libraries()
-    common = {"report_to": "none", "disable_tqdm": True, "save_total_limit": 2}
+    common: dict[str, Any] = {"report_to": "none", "disable_tqdm": True, "save_total_limit": 2}
     try:
         return kind(**common | device | presets | settings | required)
     except (TypeError, ValueError) as error:
@@ -145,15 +148,15 @@ def _require_compatible(config: Config, arguments: GRPOConfig) -> None:
     is_server = arguments.use_vllm and arguments.vllm_mode == "server"
     if fade.mode == "in_group" and is_server:
         raise ConfigError(
-            "train.fade.mode: found in_group with train.grpo.vllm_mode: server, which sends one prompt "
-            "per group, while in_group shows routes to some of its copies only. Allowed with a server: "
-            "routes, chance, both. Or set vllm_mode: colocate."
+            "train.fade.mode: found in_group with train.grpo.vllm_mode: server, which sends one "
+            "prompt per group, while in_group shows routes to some of its copies only. Allowed "
+            "with a server: routes, chance, both. Or set vllm_mode: colocate."
         )
     if fade.transfer and config.prompt.think_end:
         raise ConfigError(
-            f"train.fade.transfer: found {fade.transfer:g} with prompt.think_end. Private thinking about "
-            "routes cannot be credited to a prompt without them, and leaving it out would teach the "
-            "model not to think. Set it to 0."
+            f"train.fade.transfer: found {fade.transfer:g} with prompt.think_end. Private thinking "
+            "about routes cannot be credited to a prompt without them, and leaving it out would "
+            "teach the model not to think. Set it to 0."
         )
 
 
@@ -180,15 +183,18 @@ def _set_save_steps(arguments: GRPOConfig, *, is_given: bool) -> None:
 def count_rollouts(arguments: GRPOConfig) -> int:
     """Return how many completions the whole training samples."""
     num_generations = math.ceil(arguments.max_steps / count_steps(arguments))
-    return num_generations * arguments.generation_batch_size
+    return num_generations * count_prompts(arguments) * (arguments.num_generations or 1)
 
 
 def count_prompts(arguments: GRPOConfig) -> int:
     """Return how many different prompts one generation samples."""
+    # TRL declares as optional what it always sets in __post_init__.
+    assert arguments.generation_batch_size and arguments.num_generations
     return arguments.generation_batch_size // arguments.num_generations
 
 
 def count_steps(arguments: GRPOConfig) -> float:
     """Return how many optimizer steps one generation lasts; below 1 if a step takes several."""
+    assert arguments.steps_per_generation
     micro_batches = arguments.steps_per_generation * arguments.num_iterations
     return micro_batches / arguments.gradient_accumulation_steps

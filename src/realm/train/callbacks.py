@@ -1,4 +1,4 @@
-"""Callbacks of reinforcement learning: the state kept in checkpoints, fade.jsonl, and its alarms."""
+"""Callbacks of reinforcement learning: state kept in checkpoints, fade.jsonl, and alarms."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import logging
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from transformers import TrainerCallback
@@ -17,6 +16,8 @@ from realm.core.jsonl import append_jsonl, read_jsonl, write_jsonl
 from realm.method.fade import expected_share
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from realm.method.gate import GuidanceGate, Outcome
     from realm.train.transfer import AutonomousAccuracy
 

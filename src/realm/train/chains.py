@@ -11,7 +11,6 @@ import re
 import statistics
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -22,6 +21,8 @@ from realm.core.jsonl import append_jsonl, read_jsonl
 from realm.core.progress import progress
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from transformers import PreTrainedModel
 
     from realm.config.root import DistillConfig

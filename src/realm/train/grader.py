@@ -1,4 +1,4 @@
-"""Grade the completions of one generation: reward terms for TRL, metrics, and a few samples to read."""
+"""Grade the completions of a generation: reward terms for TRL, metrics, and samples to read."""
 
 from __future__ import annotations
 
@@ -6,20 +6,21 @@ import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from realm.core.errors import ConfigError
 from realm.core.jsonl import append_jsonl
-from realm.core.records import Judged, Route
 from realm.core.targets import load_target, user_errors
 from realm.method.gate import Outcome
 from realm.method.rewards import RewardTerm, score_localization, weigh_terms
 from realm.verify.judge import judge_all
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from realm.config.root import Config
+    from realm.core.records import Judged, Route
     from realm.method.steps import Flaw
     from realm.verify.verifier import Verifier
 
@@ -129,7 +130,7 @@ class Grader:
         reward.__name__ = name
         return reward
 
-    def grade(
+    def grade(  # noqa: PLR0913  # the columns of a row, as TRL passes them
         self,
         *,
         prompts: Sequence[Any],
@@ -182,7 +183,7 @@ class Grader:
         return self.graded
 
     def _find_copies(self, judged: Sequence[Judged], majority: Sequence[Any]) -> list[bool | None]:
-        """Return whether each answer is the majority of its routes; `None` if there is no majority."""
+        """Return whether each answer is the majority of its routes; `None` without a majority."""
         copied = [None if answer is None else False for answer in majority]
         asked = [
             place
@@ -270,8 +271,8 @@ def compute_metrics(batch: Sequence[Graded]) -> dict[str, float]:
         "autonomous_answer": [graded.judged.correct for graded in alone],
         "undecided": [graded.judged.correct is None for graded in batch],
         "routes_shown": [len(graded.judged.labels) for graded in batch],
-        "verdict_accuracy_sound": [verdict is True for verdict, label in pairs if label],
-        "verdict_accuracy_flawed": [verdict is False for verdict, label in pairs if not label],
+        "verdict_accuracy_sound": [verdict is True for verdict, label in pairs if label is True],
+        "verdict_accuracy_flawed": [verdict is False for verdict, label in pairs if label is False],
         "always_sound": [set(verdicts) == {True} for verdicts in several],
         "always_flawed": [set(verdicts) == {False} for verdicts in several],
         "position_bias": [(said[0] is True) - (said[-1] is True) for said in several],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,8 @@ from realm.verify.judge import judge_all
 from realm.verify.vote import majorities
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from realm.policy import Policy
     from realm.run import Run
     from realm.verify.verifier import Verifier
@@ -48,16 +49,16 @@ class Headroom:
         """Return why reinforcement learning will not help, or `None` if nothing says so."""
         if self.pass_at_n == 0:
             return (
-                "The policy never answers right: nothing to reinforce. Distil first (recipe: r1), or "
-                "use easier problems."
+                "The policy never answers right: nothing to reinforce. Distil first (recipe: r1), "
+                "or use easier problems."
             )
         if self.mean_at_1 == 1:
             return "The policy is always right already. Use harder problems."
         if self.mixed_share < LITTLE_MIXED:
             return (
-                f"Little headroom: only {self.mixed_share:.0%} of the problems are answered now right, "
-                "now wrong, so most groups carry no signal. Raise train.grpo.num_generations, use "
-                "less extreme problems, or distil more."
+                f"Little headroom: only {self.mixed_share:.0%} of the problems are answered now "
+                "right, now wrong, so most groups carry no signal. Raise "
+                "train.grpo.num_generations, use less extreme problems, or distil more."
             )
         return None
 

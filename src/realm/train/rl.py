@@ -7,7 +7,6 @@ change from step to step.
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from accelerate.utils import gather_object
 from datasets import Dataset
-from trl import GRPOConfig
 
 from realm.core.errors import ConfigError, DataError, ModelError
 from realm.core.jsonl import read_problems, read_routes
@@ -39,7 +37,10 @@ from realm.train.trl import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
     from transformers import PreTrainedTokenizerBase
+    from trl import GRPOConfig
 
     from realm.config.root import Config
     from realm.run import Run
@@ -161,13 +162,14 @@ def run_train(run: Run) -> None:
     builder = RowBuilder(problems, routes, run.domain.verifier, config, tokenizer)
     require_routes(builder, run)
     new_tokens = arguments.max_completion_length
+    assert new_tokens  # TRL declares as optional what its defaults set
     require_room(builder, start, find_context_length(policy.model.config), new_tokens)
     report_headroom(policy, problems, run, new_tokens=new_tokens)
     grader = Grader(
         run.domain.verifier, config, terms, read=policy.read, samples_path=run.path(ROLLOUTS)
     )
     # The trainer loads the model again: two copies may not fit into memory.
-    policy.model = None
+    del policy.model
     gc.collect()
     torch.cuda.empty_cache()
     with _training_errors(start):
@@ -184,7 +186,8 @@ def _training_errors(model: str) -> Iterator[None]:
         yield
     except PrefixSharingError as error:
         raise ConfigError(
-            f"train.shared_prefix: found on, but prompts cannot be shared: {error}. Try auto or off."
+            f"train.shared_prefix: found on, but prompts cannot be shared: {error}. "
+            "Try auto or off."
         ) from error
     except FloatingPointError as error:
         raise ModelError(
@@ -218,9 +221,9 @@ def make_trainer(
     tokenizer: PreTrainedTokenizerBase,
     run: Run,
 ) -> ReaLMTrainer:
-    """Return the trainer; fade.jsonl and the rollouts are cut to the step where it will continue."""
+    """Return the trainer; fade.jsonl and the rollouts are cut to the step where it continues."""
     train = builder.config.train
-    checkpoint = find_last_checkpoint(Path(arguments.output_dir))
+    checkpoint = find_last_checkpoint(Path(str(arguments.output_dir)))
     if arguments.process_index == 0:
         for name in ("fade.jsonl", ROLLOUTS):
             drop_rows_after(run.path(name), find_step(checkpoint) if checkpoint else 0)
@@ -260,7 +263,7 @@ def _make_transfer(
         read=grader.read,
         encode=encode,
         temperature=arguments.temperature,
-        num_parts=arguments.steps_per_generation,
+        num_parts=arguments.steps_per_generation or 1,
         num_completions=arguments.per_device_train_batch_size,
     )
 

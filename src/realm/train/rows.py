@@ -1,11 +1,10 @@
-"""The rows of reinforcement learning: the prompt a problem shows at a step, and what graders need."""
+"""The rows of reinforcement learning: the prompt of a problem at a step, and its order."""
 
 from __future__ import annotations
 
 import logging
 import math
 import random
-from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +21,8 @@ from realm.train.trl import TrlPrompt, as_trl_prompt, encode_prompts, require_co
 from realm.verify.vote import majority
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from transformers import PreTrainedTokenizerBase
     from trl import GRPOConfig
 
@@ -150,10 +151,10 @@ def require_routes(builder: RowBuilder, run: Run) -> None:
         return
     if not num_with_routes:
         raise DataError(
-            f"{run.path('routes.jsonl')}: none of the {num_problems} training problems has a route to "
-            f"show, and train.fade asks for {fade.routes}. Guided chains and held-out sources are not "
-            "shown. Collect or import routes for the training problems, or set train.fade.kind: none "
-            "for plain GRPO."
+            f"{run.path('routes.jsonl')}: none of the {num_problems} training problems has a route "
+            f"to show, and train.fade asks for {fade.routes}. Guided chains and held-out sources "
+            "are not shown. Collect or import routes for the training problems, or set "
+            "train.fade.kind: none for plain GRPO."
         )
     if num_with_routes < num_problems:
         logger.info(

@@ -6,7 +6,6 @@ No chain of a teacher and no gold answer is read.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +28,8 @@ from realm.train.trl import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from transformers import PreTrainedTokenizerBase
 
     from realm.config.root import Config
@@ -85,9 +86,9 @@ def write_prompts(
         name,
         find_context_length(model.config),
         lengths,
-        new_tokens=arguments.max_completion_length,
-        advice="lower distill.sdft.max_completion_length, shorten the rule book, or use a model with "
-        "a longer context.",
+        new_tokens=arguments.max_completion_length or 0,
+        advice="lower distill.sdft.max_completion_length, shorten the rule book, or use a model "
+        "with a longer context.",
     )
     write_jsonl(run.path("sft.jsonl"), rows)
     stats = {"kind": "self", "rows": len(rows), "problems": len(rows)}

@@ -6,13 +6,11 @@ The stage `distill`. The idea is from ReaLM (arXiv 2508.12387); the training is 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from datasets import Dataset
 from trl import SFTConfig, SFTTrainer
 
 from realm.bank.coverage import rule_coverage
@@ -37,6 +35,9 @@ from realm.train.trl import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from datasets import Dataset
     from transformers import PreTrainedTokenizerBase
 
     from realm.config.root import Config
@@ -107,10 +108,10 @@ def write_rows(
     chains, figures = select_chains(routes, count_tokens, measure_likelihood, config.distill)
     if not chains:
         raise DataError(
-            f"{run.path('routes.jsonl')}: no route of a training problem reaches the gold answer, so "
-            f"there is nothing to distil. Found {len(routes)} routes for {len(problems)} training "
-            f"problems; left out: {figures['left_out'] or 'none'}. Collect more routes, try another "
-            f"distill.kind than {config.distill.kind}, or set recipe: zero."
+            f"{run.path('routes.jsonl')}: no route of a training problem reaches the gold answer, "
+            f"so there is nothing to distil. Found {len(routes)} routes for {len(problems)} "
+            f"training problems; left out: {figures['left_out'] or 'none'}. Collect more routes, "
+            f"try another distill.kind than {config.distill.kind}, or set recipe: zero."
         )
     rows = make_rows(routes, chains)
     dataset = encode(rows)
@@ -272,15 +273,15 @@ def require_room(
     problem_ids = [row["problem_id"] for row in rows]
     lengths = list(zip(problem_ids, map(len, dataset["input_ids"]), strict=True))
     advice = (
-        "lower distill.max_chain_tokens, show fewer routes (train.fade.routes), or use a model with "
-        "a longer context."
+        "lower distill.max_chain_tokens, show fewer routes (train.fade.routes), or use a model "
+        "with a longer context."
     )
     require_context(name, context, lengths, advice=advice)
     advice = f"raise it, set it to null, or {advice}"
     require_context("distill.sft.max_length", arguments.max_length, lengths, advice=advice)
 
 
-def train_on_rows(
+def train_on_rows(  # noqa: PLR0913  # what to train on, from where and to where
     run: Run,
     dataset: Dataset,
     tokenizer: PreTrainedTokenizerBase,
@@ -299,7 +300,7 @@ def train_on_rows(
         processing_class=tokenizer,
         peft_config=make_lora_config(config.train.lora),
     )
-    train_to_end(trainer, Path(arguments.output_dir).name)
+    train_to_end(trainer, Path(str(arguments.output_dir)).name)
     epochs = trainer.state.epoch or 0
     num_taught = sum(label != -100 for labels in dataset["labels"] for label in labels)
     run.record_figures(

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
 from typing import TYPE_CHECKING, Any
@@ -25,6 +24,8 @@ from torch import Tensor
 from realm.method.gate import Outcome, Rate
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
     from realm.train.grader import Graded
 
 _PROBLEM_HALF_LIFE = 32
@@ -182,7 +183,7 @@ class Transfer:
     models need that.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # one argument per quantity of the loss
         self,
         weight: float,
         accuracy: AutonomousAccuracy,

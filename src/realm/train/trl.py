@@ -6,7 +6,6 @@ import json
 import logging
 import re
 import shutil
-from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +28,8 @@ from realm.policy import make_stop_settings
 from realm.prefix.support import find_causal_lm
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from realm.config.root import Config
     from realm.run import Run
 
@@ -51,14 +52,20 @@ def as_trl_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str, system: str |
 def encode_prompts(
     tokenizer: PreTrainedTokenizerBase, prompts: Sequence[TrlPrompt]
 ) -> list[list[int]]:
-    """Return the token ids that TRL and `Policy` give the model, up to where the completion begins."""
+    """Return the token ids that TRL and `Policy` give the model before the completion."""
     if not prompts:
         return []
+    encoded: Any
     if isinstance(prompts[0], str):
-        return tokenizer(text=list(prompts))["input_ids"]
-    return tokenizer.apply_chat_template(
-        list(prompts), add_generation_prompt=True, tokenize=True, return_dict=True
-    )["input_ids"]
+        encoded = tokenizer(text=list(prompts))
+    else:
+        encoded = tokenizer.apply_chat_template(
+            list(prompts),  # type: ignore[arg-type]  # all are messages
+            add_generation_prompt=True,
+            tokenize=True,
+            return_dict=True,
+        )
+    return encoded["input_ids"]
 
 
 def tokenize_rows(
@@ -97,18 +104,20 @@ def completion_affixes(
     the chat template has it (Gemma's has one of its own), else the EOS token.
     """
     prompt = as_trl_prompt(tokenizer, "question", config.prompt.system)
-    rendered, closing = prompt, tokenizer.eos_token or ""
-    if not isinstance(prompt, str):
-        rendered = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, tokenize=False)
+    closing = tokenizer.eos_token or ""
+    if isinstance(prompt, str):
+        rendered = prompt
+    else:
+        rendered = _render_chat(tokenizer, prompt, is_open=True)
         answered = [*prompt, {"role": "assistant", "content": _SLOT}]
-        tail = tokenizer.apply_chat_template(answered, tokenize=False).rpartition(_SLOT)[2]
+        tail = _render_chat(tokenizer, answered).rpartition(_SLOT)[2]
         stops = _find_stop_tokens(model.generation_config.eos_token_id, tokenizer)
         ends = [tail.index(stop) + len(stop) for stop in stops if stop in tail]
         closing = tail[: min(ends)] if ends else closing
     if not closing:
         raise ModelError(
-            f"{config.model}: its tokenizer has no EOS token, so a student would never learn to stop. "
-            "Set one and save it again."
+            f"{config.model}: its tokenizer has no EOS token, so a student would never learn to "
+            "stop. Set one and save it again."
         )
     think_end = config.prompt.think_end
     if think_end is None:
@@ -116,6 +125,15 @@ def completion_affixes(
     think_start = think_end.replace("/", "", 1)
     is_open = rendered.rstrip().endswith(think_start)  # some templates open the thinking themselves
     return ("" if is_open else f"{think_start}\n") + f"\n{think_end}\n\n", closing
+
+
+def _render_chat(
+    tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, str]], *, is_open: bool = False
+) -> str:
+    """Return the text of a chat; an open one ends where the completion begins."""
+    return str(
+        tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=is_open)
+    )
 
 
 def _find_stop_tokens(
@@ -184,9 +202,9 @@ def find_step(checkpoint: Path) -> int:
     return int(checkpoint.name.rsplit("-", 1)[1])
 
 
-def train_to_end(trainer: Trainer, description: str) -> None:
+def train_to_end(trainer: Any, description: str) -> None:
     """Train to the last step, from the newest complete checkpoint if there is one."""
-    checkpoint = find_last_checkpoint(Path(trainer.args.output_dir))
+    checkpoint = find_last_checkpoint(Path(str(trainer.args.output_dir)))
     # Rollouts and the saved model use the settings of evaluation. Those of a checkpoint may be such
     # as Transformers refuses to save: a temperature without sampling.
     model = find_causal_lm(trainer.model)
@@ -258,7 +276,7 @@ def _write_card(run: Run, title: str, text: Sequence[str]) -> str:
     """Return the README.md of a model folder. A hub id goes into its header; a path does not."""
     config = run.config
     header = ["---", "library_name: transformers", "pipeline_tag: text-generation"]
-    if re.fullmatch(r"[\w.-]+/[\w.-]+", config.model or "") and not config.model.startswith("."):
+    if re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", config.model or ""):
         header.append(f"base_model: {config.model}")
     facts = f"- run: `{run.folder.name}`, recipe `{config.recipe}`, seed {config.seed}"
     opening, *lines = text
