@@ -22,10 +22,10 @@ LAYERS = [
     ["verify"],
     ["bank", "domains"],
     ["config", "prefix"],
-    ["sources", "policy"],
+    ["sources", "policy", "sampling"],
     ["train"],
     ["evaluate", "baselines"],
-    ["run", "rounds", "results", "stages"],
+    ["run", "rounds", "stages"],
     ["cli", "cli_support", "scaffold", "__init__", "__main__"],
 ]
 RANKS = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}

@@ -7,10 +7,9 @@ import pytest
 from realm.config.root import load_config
 from realm.core.jsonl import read_routes
 from realm.core.records import Problem, Route
-from realm.evaluate.ask import make_own_route
-from realm.evaluate.records import Answer
 from realm.rounds import next_round, replace_routes
 from realm.run import Run
+from realm.sampling import Answer, make_own_route
 from realm.verify.judge import judge
 from realm.verify.verifier import Verifier
 from test_pipeline import realm, write_config

@@ -13,7 +13,7 @@ from realm.bank.eligible import collapse_spaces
 from realm.bank.worth import write_bank
 from realm.core.jsonl import read_problems, read_routes, write_jsonl
 from realm.core.stages import Stage
-from realm.evaluate.ask import LazyPolicy, Sampling, make_own_route, make_prompt, sample_and_judge
+from realm.sampling import LazyPolicy, Sampling, make_own_route, make_prompt, sample_and_judge
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

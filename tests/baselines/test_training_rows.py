@@ -18,10 +18,9 @@ from realm.config.root import load_config
 from realm.core.errors import ConfigError
 from realm.core.jsonl import write_jsonl
 from realm.core.records import Judged, Problem
-from realm.evaluate.ask import make_own_route, make_prompt
-from realm.evaluate.records import Answer
 from realm.method.steps import drop_opening_answer
 from realm.run import Run
+from realm.sampling import Answer, make_own_route, make_prompt
 from realm.verify.judge import judge
 
 VERIFIER = ClaimsDomain().verifier

@@ -7,7 +7,7 @@ import pytest
 from realm.core.records import Judged, Problem, Route, RouteSet
 from realm.evaluate.measure import measure_mode
 from realm.evaluate.modes import TASK_OF_MODE
-from realm.evaluate.records import Answer, EvalPrompt
+from realm.sampling import Answer, EvalPrompt
 from realm.verify.verifier import Verifier
 
 RUN = SimpleNamespace(

@@ -21,8 +21,8 @@ from realm.core.errors import ConfigError
 from realm.core.jsonl import read_problems
 from realm.core.records import Problem, RouteSet
 from realm.core.targets import load_target, user_errors
-from realm.evaluate.ask import LazyPolicy, make_prompt, sample_and_judge
 from realm.method.prompt import render_prompt, render_reasoning
+from realm.sampling import LazyPolicy, make_prompt, sample_and_judge
 
 if TYPE_CHECKING:
     from realm.run import Run

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from realm.baselines.further import count_further_completions, train_further
-from realm.evaluate.ask import LazyPolicy, Sampling, make_prompt, sample_and_judge
+from realm.sampling import LazyPolicy, Sampling, make_prompt, sample_and_judge
 
 if TYPE_CHECKING:
-    from realm.evaluate.records import Answer, EvalPrompt
     from realm.run import Run
+    from realm.sampling import Answer, EvalPrompt
 
 logger = logging.getLogger(__name__)
 

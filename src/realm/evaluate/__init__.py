@@ -8,8 +8,9 @@ from realm.core.jsonl import write_json, write_jsonl
 
 if TYPE_CHECKING:
     from realm.evaluate.eval_set import EvalSet
-    from realm.evaluate.records import Answer, Measurement
+    from realm.evaluate.records import Measurement
     from realm.run import Run
+    from realm.sampling import Answer
 
 
 def run_evaluate(run: Run) -> None:
@@ -36,8 +37,8 @@ def run_evaluate(run: Run) -> None:
 
 
 def _ask_models(run: Run, eval_set: EvalSet) -> tuple[list[Answer], list[Measurement]]:
-    from realm.evaluate.ask import LazyPolicy
     from realm.evaluate.modes import TASKS, ask_task
+    from realm.sampling import LazyPolicy
 
     # The long prompts come first, so that a context too short shows at once.
     names = ["assisted", "autonomous", *(["samples"] if run.config.evaluate.samples else [])]

@@ -12,9 +12,9 @@ from realm.bank.worth import MAJORITY
 from realm.config.compare import Family
 from realm.core.errors import ConfigError
 from realm.core.jsonl import read_problems, read_routes, write_json, write_jsonl
-from realm.evaluate.ask import LazyPolicy, Sampling, make_prompt, sample_and_judge
 from realm.evaluate.results import split_contender
 from realm.evaluate.stats import smallest_detectable
+from realm.sampling import LazyPolicy, Sampling, make_prompt, sample_and_judge
 
 if TYPE_CHECKING:
     from realm.config.root import Config

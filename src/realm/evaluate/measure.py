@@ -7,7 +7,8 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from realm.evaluate.eval_set import make_problem_key
-from realm.evaluate.records import Answer, EvalPrompt, Measurement
+from realm.evaluate.records import Measurement
+from realm.sampling import Answer, EvalPrompt
 from realm.verify.vote import majorities
 
 if TYPE_CHECKING:

@@ -11,21 +11,23 @@ from realm.baselines.prompting import add_rules, pick_chosen, pick_soundest, ren
 from realm.core.errors import DataError
 from realm.core.jsonl import read_jsonl, write_json, write_jsonl
 from realm.core.records import RouteSet, to_row
-from realm.evaluate.ask import (
+from realm.evaluate.eval_set import EvalSet, load_eval_set
+from realm.evaluate.measure import Pick, measure_mode
+from realm.sampling import (
+    Answer,
+    EvalPrompt,
     LazyPolicy,
     Sampling,
     make_own_route,
     make_prompt,
     sample_and_judge,
 )
-from realm.evaluate.eval_set import EvalSet, load_eval_set
-from realm.evaluate.measure import Pick, measure_mode
-from realm.evaluate.records import Answer, EvalPrompt, Measurement
 from realm.verify.vote import majority
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from realm.evaluate.records import Measurement
     from realm.run import Run
 
 

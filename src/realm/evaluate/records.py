@@ -1,4 +1,4 @@
-"""The records of an evaluation: prompts, answers, measurements, and the rows of results.json."""
+"""The records of an evaluation: measurements, and the rows of results.json."""
 
 from __future__ import annotations
 
@@ -6,62 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from realm.core.records import Judged, Problem, RouteSet, to_row
 from realm.evaluate.stats import Difference
 
 NO_EVIDENCE = "no evidence of a difference"
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvalPrompt:
-    """One prompt, before the model's chat template is applied, and the routes that it shows.
-
-    Example: `EvalPrompt(problem=problem, text="2 + 2?", routes=RouteSet(problem_id=problem.id))`.
-    """
-
-    problem: Problem
-    text: str
-    routes: RouteSet
-    asks_verdicts: bool = True
-    """False if the prompt shows routes without asking whether they are sound."""
-    route_numbers: tuple[int, ...] = ()
-    """Places of the routes among those of the problem in routes.jsonl, from 0."""
-    num_tokens: int = 0
-    """Tokens that the model generated for candidates of its own that the prompt shows."""
-    prompt_tokens: int = 0
-    """Tokens that the model read to write these candidates."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Answer:
-    """One judged completion: a row of answers.jsonl.
-
-    Example: `Answer(method="realm", mode="autonomous", split="test", problem_id="p1", prompt="...",
-    judged=Judged(text="<answer>4</answer>", answer=4, correct=True), prompt_tokens=57)`.
-    """
-
-    method: str = ""
-    mode: str = ""
-    split: str
-    problem_id: str
-    sample: int = 0
-    prompt: str
-    """The whole text that the model completed, chat template included."""
-    judged: Judged
-    prompt_tokens: int
-    routes: tuple[int, ...] = ()
-    """Places of the routes shown, see `EvalPrompt.route_numbers`."""
-
-    def to_row(self) -> dict[str, Any]:
-        """Return the answer as a JSON-ready dict."""
-        return to_row(self) | {"judged": to_row(self.judged)}
-
-    @classmethod
-    def from_row(cls, row: Mapping[str, Any]) -> Answer:
-        """Return the answer that a row of answers.jsonl holds."""
-        said = {"answer": row["judged"].get("answer")}  # may itself be a list, such as a set
-        judged = Judged(**lists_to_tuples(row["judged"]) | said)
-        return cls(**lists_to_tuples(row) | {"judged": judged})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,8 +123,3 @@ class Comparison(Difference):
         low, high = (100 * bound for bound in self.ci95)
         points = f"{100 * self.difference:+.1f} [{low:+.1f}, {high:+.1f}] points"
         return f"{self.title}: {points}, {self.finding}"
-
-
-def lists_to_tuples(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a row read from JSON with tuples in place of lists, as records hold them."""
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in row.items()}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from realm.core.errors import RunError
 from realm.core.records import to_row
-from realm.evaluate.records import Comparison, Evaluation, Measurement, lists_to_tuples
+from realm.evaluate.records import Comparison, Evaluation, Measurement
 from realm.evaluate.stats import (
     bootstrap_interval,
     holm,
@@ -19,6 +19,7 @@ from realm.evaluate.stats import (
     paired_difference,
     wilson_interval,
 )
+from realm.sampling import lists_to_tuples
 
 if TYPE_CHECKING:
     from realm.config.compare import Family

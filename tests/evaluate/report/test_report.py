@@ -8,10 +8,10 @@ from realm.core.errors import RunError
 from realm.core.jsonl import read_jsonl, write_json, write_jsonl
 from realm.core.records import Problem, Route
 from realm.evaluate import report
-from realm.evaluate.records import Answer
 from realm.evaluate.report.transcripts import pick_transcripts
 from realm.evaluate.results import SCHEMA
 from realm.run import Run
+from realm.sampling import Answer
 
 ATTACK = "<script>alert('owned')</script>"
 

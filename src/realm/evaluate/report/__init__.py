@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from realm.core.jsonl import read_jsonl, read_problems, read_routes, write_text
-from realm.evaluate.records import Answer
 from realm.evaluate.results import Results, read_results
+from realm.sampling import Answer
 
 if TYPE_CHECKING:
     from realm.run import Run

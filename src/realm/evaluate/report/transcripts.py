@@ -13,7 +13,7 @@ from realm.evaluate.report.words import MODELS
 
 if TYPE_CHECKING:
     from realm.core.records import Problem, Route
-    from realm.evaluate.records import Answer
+    from realm.sampling import Answer
 
 
 @dataclass(frozen=True, kw_only=True)
