@@ -130,7 +130,10 @@ def test_every_stop_token_of_the_generation_config_ends_a_completion(tmp_path, m
 
 @pytest.mark.parametrize("special", [True, False])
 def test_our_tags_survive_decoding_even_as_special_tokens(tmp_path, monkeypatch, special):
-    text = "<think>hm</think><verify>\nRoute 1: sound\n</verify><reason>as <route 1> says</reason><answer>7</answer>"
+    text = (
+        "<think>hm</think><verify>\nRoute 1: sound\n</verify>"
+        "<reason>as <route 1> says</reason><answer>7</answer>"
+    )
     folder = make_tiny(tmp_path / "tags", "qwen2")
     tags = [
         "<think>",
@@ -176,7 +179,7 @@ def test_a_context_too_short_names_the_longest_prompt_and_what_to_lower(tmp_path
     policy = Policy(make_tiny(tmp_path / "short", "qwen2", context=64))
     with pytest.raises(
         ModelError,
-        match=r"at most 64 tokens, and 1 of 2 .*longest is 60 tokens, and 12 more.*evaluate\.routes",
+        match=r"at most 64 tokens, and 1 of 2 .*longest is 60 tokens, and 12 more.*\.routes",
     ):
         policy.generate(["short", "x" * 60], **BUDGET)
 

@@ -17,7 +17,8 @@ def test_nothing_stands_twice_and_positions_go_on_after_the_prompt() -> None:
 
 def test_each_completion_token_is_read_from_the_one_before_it() -> None:
     layout = pack_groups([[10, 11, 12], [20, 21]], [[[13, 14, 15], [16]], [[22, 23], []]], "cpu")
-    assert list(zip(layout.input_ids[0, layout.reads].tolist(), layout.labels.tolist(), strict=True)) == [
+    read = layout.input_ids[0, layout.reads].tolist()
+    assert list(zip(read, layout.labels.tolist(), strict=True)) == [
         (12, 13), (13, 14), (14, 15), (12, 16), (21, 22), (22, 23),
     ]  # fmt: skip
 

@@ -97,7 +97,7 @@ WARPED = {
 
 @pytest.mark.parametrize("more", WARPED.values(), ids=WARPED.keys())
 def test_two_tokens_are_distributed_as_transformers_samples_them(more: dict[str, float]) -> None:
-    """The exact distribution of the first two tokens comes from the usual forward pass and `generate`'s own warpers."""
+    """The exact distribution comes from the usual forward pass and `generate`'s own warpers."""
     model, prompt, draws = make_model(vocab_size=12).eval(), [5, 6, 7, 8], 4000
     settings = sampled(max_new_tokens=2, **more)
     torch.manual_seed(3)

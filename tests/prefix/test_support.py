@@ -30,25 +30,30 @@ OTHERS = {
     "state-space": (lambda: make_other("mamba", state_size=4), "mamba"),
     "hybrid": (
         lambda: make_other(
-            "qwen3_next", intermediate_size=32, num_experts=0, linear_num_key_heads=2, linear_num_value_heads=2,
-            linear_key_head_dim=8, linear_value_head_dim=8, head_dim=8, layer_types=["linear_attention", "full_attention"],
+            "qwen3_next", intermediate_size=32, num_experts=0, linear_num_key_heads=2,
+            linear_num_value_heads=2, linear_key_head_dim=8, linear_value_head_dim=8, head_dim=8,
+            layer_types=["linear_attention", "full_attention"],
         ),
         "state-space or recurrent",
     ),
     "sinks": (
         lambda: make_other(
-            "gpt_oss", intermediate_size=32, num_local_experts=2, num_experts_per_tok=1, head_dim=8, pad_token_id=0,
-            layer_types=["full_attention", "full_attention"],
+            "gpt_oss", intermediate_size=32, num_local_experts=2, num_experts_per_tok=1,
+            head_dim=8, pad_token_id=0, layer_types=["full_attention", "full_attention"],
         ),
         "attention sinks",
     ),
     "chunked layers": (
         lambda: make_other(
-            "llama4_text", intermediate_size=32, intermediate_size_mlp=32, head_dim=8, moe_layers=[], pad_token_id=0
+            "llama4_text", intermediate_size=32, intermediate_size_mlp=32, head_dim=8,
+            moe_layers=[], pad_token_id=0,
         ),
         "unsupported layers",
     ),
-    "scaled logits": (lambda: make_other("cohere", intermediate_size=32, logit_scale=0.25, pad_token_id=0), "scales its logits"),
+    "scaled logits": (
+        lambda: make_other("cohere", intermediate_size=32, logit_scale=0.25, pad_token_id=0),
+        "scales its logits",
+    ),
     "attention dropout": (lambda: make_model("qwen2", attention_dropout=0.1), "drops out 10%"),
 }  # fmt: skip
 

@@ -36,7 +36,7 @@ def variety(completion_ids: list[list[int]], **_: Any) -> list[float]:
 
 
 class Rehearsed(SharedPrefixTrainer):
-    """A trainer whose rollouts are a function of the prompt and the step, so that two trainings see the same ones."""
+    """A trainer whose rollouts depend on prompt and step alone: two trainings see the same ones."""
 
     def _generate_single_turn(self, prompt_ids: Any, *args: Any, **kwargs: Any) -> Any:
         draw = random.Random(f"{self.state.global_step}|{prompt_ids[0]}")
@@ -59,8 +59,9 @@ def make_trainer(
         if name in settings
     }
     presets = {
-        "output_dir": str(tmp_path), "use_cpu": True, "bf16": False, "report_to": "none", "disable_tqdm": True,
-        "gradient_checkpointing": False, "save_strategy": "no", "per_device_train_batch_size": 8, "num_generations": 4,
+        "output_dir": str(tmp_path), "use_cpu": True, "bf16": False, "report_to": "none",
+        "disable_tqdm": True, "gradient_checkpointing": False, "save_strategy": "no",
+        "per_device_train_batch_size": 8, "num_generations": 4,
         "max_completion_length": 12, "max_steps": 2, "learning_rate": 1e-3, "seed": 3,
         "temperature": 0.9, "gradient_accumulation_steps": 2, "steps_per_generation": 2,
     }  # fmt: skip
@@ -207,8 +208,8 @@ def test_unknown_generation_settings_leave_only_the_rollouts_to_trl(
     trainer.train()
     assert trainer._shares_passes and not trainer._shares_rollouts
     assert (
-        "Rollouts encode every prompt once per completion: shared rollouts do not support the generation "
-        "setting repetition_penalty" in caplog.text
+        "Rollouts encode every prompt once per completion: shared rollouts do not support the "
+        "generation setting repetition_penalty" in caplog.text
     )
 
 
@@ -239,9 +240,10 @@ def test_off_touches_nothing(checkpoint, tmp_path) -> None:
         ),
         (
             GRPOTrainer._get_per_token_logps_and_entropies,
-            "self model input_ids attention_mask logits_to_keep batch_size compute_entropy compute_aux_loss pixel_values "
-            "image_grid_thw num_images pixel_attention_mask spatial_shapes num_tiles image_sizes token_type_ids "
-            "mm_token_type_ids image_position_ids",
+            "self model input_ids attention_mask logits_to_keep batch_size compute_entropy "
+            "compute_aux_loss pixel_values image_grid_thw num_images pixel_attention_mask "
+            "spatial_shapes num_tiles image_sizes token_type_ids mm_token_type_ids "
+            "image_position_ids",
         ),
         (grpo_trainer.shuffle_sequence_dict, "seq_dict"),
         (disable_gradient_checkpointing, "model gradient_checkpointing_kwargs"),

@@ -175,6 +175,7 @@ def test_a_model_whose_prompts_must_be_shared_and_cannot_is_a_config_error(tmp_p
         rl.run_train(make_run(tmp_path, config))
 
 
+@pytest.mark.slow
 def test_rollouts_and_the_saved_model_ignore_sampling_settings_of_the_checkpoint(tmp_path):
     texts = []
     for name, own in (("plain", {}), ("own", {"no_repeat_ngram_size": 1, "temperature": 0.1})):

@@ -75,6 +75,7 @@ class _AttendPacked(torch.autograd.Function):
             bucket.put(output, found[0])
             bucket.put(sums, found[1])
         for own, seen, positions in _cross_parts(layout, rules, repeats):
+            # A slice of the row is a view: the prompt's keys are not copied for its completions.
             keys, values = (x[seen].transpose(0, 1)[None] for x in (key, value))
             found = attend(_fold(query[own], repeats), keys, values, rules, positions)
             other = (_unfold(x, repeats) for x in found)
@@ -97,6 +98,7 @@ class _AttendPacked(torch.autograd.Function):
             found = attend_backward(bucket.take_gradients(grad), saved, rules, positions)
             bucket.put(grads[0], found[0])
             for whole, part in zip(grads[1:], found[1:], strict=True):
+                # A key head gets the gradients of all query heads that share it.
                 bucket.put(whole, part.unflatten(1, (-1, repeats)).sum(2))
         for own, seen, positions in _cross_parts(layout, rules, repeats):
             keys, values = (x[seen].transpose(0, 1)[None] for x in (key, value))

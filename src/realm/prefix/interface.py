@@ -27,15 +27,11 @@ if TYPE_CHECKING:
     from realm.prefix.attention import SharedAttention
 
 _NAME = "shared_prefix_"
+# Arguments that models pass on to attention and that do not change what it computes.
 _HARMLESS = {
-    "position_ids",
-    "use_cache",
-    "output_attentions",
-    "output_hidden_states",
-    "output_router_logits",
-    "return_dict",
-}
-"""Arguments that models pass on to attention and that do not change what it computes."""
+    "position_ids", "use_cache", "output_attentions", "output_hidden_states",
+    "output_router_logits", "return_dict",
+}  # fmt: skip
 
 
 def install_shared_attention(model: PreTrainedModel) -> None:

@@ -94,7 +94,7 @@ def attend(
         )
         for queries, keys in _split_queries(query, key, rules, positions)
     ]
-    outputs, sums = zip(*found, strict=True)
+    outputs, sums = zip(*found, strict=True)  # pieces of the queries, one after the other
     return torch.cat(outputs, -2), torch.cat(sums, -1)
 
 
@@ -125,6 +125,7 @@ def attend_backward(
         scores, slope = _score(query[..., queries, :], key[..., keys, :], rules, hidden)
         weights = (scores - sums[..., queries, None]).exp()
         grad_out = grad[..., queries, :]
+        # What the normalization of softmax takes back: the mean of the weights' gradients.
         delta = (grad_out * output[..., queries, :]).sum(-1, keepdim=True)
         grad_scores = weights * (grad_out @ value[..., keys, :].transpose(-1, -2) - delta)
         grad_scores = grad_scores * slope
@@ -153,6 +154,7 @@ def attend_visible(
             query, key, value, 0.0, False, attn_mask=mask, scale=rules.scale
         )
     scores, _ = _score(query, key, rules, hidden)
+    # A query that sees no key has the weights exp(-inf - _NO_SCORE) = 0 and so the output 0.
     sums = scores.logsumexp(-1).clamp_min(_NO_SCORE)
     return (scores - sums[..., None]).exp().to(value.dtype) @ value, sums
 
@@ -197,6 +199,7 @@ def _split_queries(
 ) -> Iterator[tuple[slice, slice]]:
     """Yield the queries in pieces of at most `_MAX_SCORES` scores, with the keys each may see."""
     batch, heads, length, _ = query.shape
+    # Whole rows of scores: a softmax needs all keys of its query at once.
     step = max(1, _MAX_SCORES // max(1, batch * heads * key.shape[-2]))
     for start in range(0, length, step):
         stop = min(start + step, length)

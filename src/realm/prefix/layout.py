@@ -114,6 +114,7 @@ class Layout:
 
     def pad_completions(self, values: Tensor, width: int) -> Tensor:
         """Return (M,) values as (completions, width), zero after the end of a completion."""
+        # A row of each completion, all as long as the longest, then as wide as asked for.
         rows = pad_sequence(values.split(self.lengths), batch_first=True)
         return pad(rows, (0, width - rows.shape[1]))
 

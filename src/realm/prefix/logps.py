@@ -83,6 +83,7 @@ def compute_packed_logps(
 ) -> tuple[Tensor, Tensor]:
     """Return log-probabilities and entropies (M,) of the completion tokens of a packed row."""
     install_shared_attention(model)
+    # The attention object goes with the call, so nothing of a pass stays behind in the model.
     hidden = run_backbone(model, layout.input_ids, layout.position_ids, PackedAttention(layout))
     # Only places that predict a completion token go through the head, which is wide.
     hidden = hidden[0].index_select(0, layout.reads)

@@ -173,9 +173,11 @@ def _decode(
         if num_running == 0 or place + 1 == settings.max_new_tokens:
             break
         if num_running <= _COMPACT_BELOW * len(rows):
+            # From here on row i of the batch is row rows[i] of the result.
             keep = is_running.nonzero().flatten()
             rows, tokens, is_running = rows[keep], tokens[keep], is_running[keep]
             attention.keep_rows(keep)
+        # One token per row: each row is a sequence of length 1 for the model.
         hidden = run_backbone(model, tokens[:, None], attention.positions, attention)
         attention.advance()
         logits = compute_logits(model, hidden[:, -1])

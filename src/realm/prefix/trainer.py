@@ -36,6 +36,7 @@ from realm.prefix.support import (
 
 logger = logging.getLogger(__name__)
 
+# Size of the batch that is checked: enough for unequal completions, little next to a step.
 _CHECKED_ROWS = 8
 _CHECKED_TOKENS = 16
 _MAX_GAP = {True: 2e-2, False: 1e-4}
@@ -124,10 +125,8 @@ class SharedPrefixTrainer(GRPOTrainer):
                 theirs, _, _ = super()._get_per_token_logps_and_entropies(model, *batch)
             finally:
                 model.train(was_training)
-            is_half = self.accelerator.mixed_precision != "no" or find_causal_lm(model).dtype in (
-                torch.bfloat16,
-                torch.float16,
-            )
+            num_bytes = find_causal_lm(model).dtype.itemsize
+            is_half = self.accelerator.mixed_precision != "no" or num_bytes < 4
             is_token = batch[1][:, -batch[2] :] == 1
             gap = ((ours - theirs).abs() / (1 + theirs.abs()))[is_token].mean()
             if not gap <= _MAX_GAP[is_half]:  # also if the gap is NaN
@@ -146,16 +145,12 @@ class SharedPrefixTrainer(GRPOTrainer):
         rows_of_prompt = _group_equal(prompt_ids)
         checkpointing = self.args.gradient_checkpointing_kwargs
         with self.accelerator.autocast(), disable_gradient_checkpointing(self.model, checkpointing):
-            found = sample_completions(
-                self.model,
-                list(rows_of_prompt),
-                [len(rows) for rows in rows_of_prompt.values()],
-                self.generation_config,
-            )
-        completion_ids: list[list[int]] = [[]] * len(prompt_ids)
-        for row, ids in zip(chain(*rows_of_prompt.values()), found, strict=True):
-            completion_ids[row] = ids
-        return completion_ids, None
+            counts = [len(rows) for rows in rows_of_prompt.values()]
+            prompts = list(rows_of_prompt)
+            found = sample_completions(self.model, prompts, counts, self.generation_config)
+        # Completions stand prompt by prompt. TRL wants them in the order of its rows.
+        by_row = dict(zip(chain(*rows_of_prompt.values()), found, strict=True))
+        return [by_row[row] for row in range(len(prompt_ids))], None
 
     def _get_per_token_logps_and_entropies(
         self,
@@ -168,15 +163,9 @@ class SharedPrefixTrainer(GRPOTrainer):
         **others: Any,
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         if not self._shares_passes:
-            return super()._get_per_token_logps_and_entropies(
-                model,
-                input_ids,
-                attention_mask,
-                logits_to_keep,
-                batch_size,
-                compute_entropy,
-                **others,
-            )
+            given = (model, input_ids, attention_mask, logits_to_keep, batch_size, compute_entropy)
+            return super()._get_per_token_logps_and_entropies(*given, **others)
+        # `others` are images and the loss of experts, which models that share do not have.
         size = batch_size or len(input_ids)
         found = [
             self._compute_packed(model, *rows, logits_to_keep)
