@@ -133,8 +133,10 @@ class ApiTeacher(Teacher):
         status = error.status_code
         found = f"HTTP {status}: {_quote_line(_message_of(error))}"
         has_no_credit = status == 402 or "insufficient_quota" in (error.code, error.type)
+        # About this very request: too long, filtered, or a field that the model does not take.
         if status in (400, 413, 422):
             return NoReplyError(f"refused: {found}", is_refused=True)
+        # What the client has retried in vain.
         if not has_no_credit and (status in (408, 409, 425, 429) or status >= 500):
             wait = error.response.headers.get("retry-after")
             hint = f" (it asks to wait: Retry-After: {_quote_line(wait)})" if wait else ""
@@ -210,6 +212,7 @@ def read_reply(body: Any, *, max_tokens: int | None = None) -> Reply:
         raise ValueError("not a chat completion") from None
     thoughts, text = read_parts(content)
     finish = choice.get("finish_reason")
+    # OpenRouter reports an error of the provider in the choice, others beside an empty one.
     if finish == "error" or choice.get("error") or (body.get("error") and not text):
         raise ValueError("an error in place of a chat completion")
     fields = ("".join(read_parts(message.get(name))) for name in _REASONING_FIELDS)
@@ -218,6 +221,7 @@ def read_reply(body: Any, *, max_tokens: int | None = None) -> Reply:
     usage = body.get("usage")
     usage = usage if isinstance(usage, dict) else {}
     completion_tokens = _read_count(usage.get("completion_tokens"))
+    # Some servers say "stop" for a reply that ends at the limit.
     if max_tokens is not None and (completion_tokens or 0) >= max_tokens:
         finish = "length"
     return Reply(
@@ -241,7 +245,7 @@ def _find_error_status(body: bytes) -> int | None:
     Gateways report errors of the provider behind them in the body. A body that is not a chat
     completion at all gets 502, which the client retries.
     """
-    value = None
+    value = None  # stays so if the body is not JSON
     try:
         value = json.loads(body)
         read_reply(value)

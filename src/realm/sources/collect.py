@@ -96,6 +96,7 @@ class Collector:
         calls = (call for turn in zip_longest(*todo) for call in turn if call is not None)
         # Twice as many as may be in flight, so that a pause before a retry leaves no place empty.
         num_workers = 2 * self.settings.concurrency
+        # They share one generator of calls, and each takes the next one when it is free.
         self._workers = {asyncio.create_task(self._make_calls(calls)) for _ in range(num_workers)}
         try:
             await self._await_workers()
@@ -295,6 +296,7 @@ class _Call:
 
 
 def _slot_of(teacher: Teacher, request: Request) -> Slot:
+    # Free replies are not stored; the slot only tells requests apart.
     if teacher.fields is None:
         return f"{request.problem.id}:{request.kind}", request.sample
     return hash_request(teacher.fields, request.messages), request.sample

@@ -90,6 +90,7 @@ def cut_guide(units: Sequence[Unit], question: str, tokens: int) -> list[Unit]:
     def find_rank(place: int) -> tuple[bool, float, int]:
         return units[place].is_rule, -_score_unit(units[place].text, question), place
 
+    # A unit that does not fit is skipped, and smaller ones further down may still fit.
     kept, left = set(), tokens
     for place in sorted(range(len(units)), key=find_rank):
         unit = units[place]
@@ -126,6 +127,7 @@ def _score_unit(text: str, question: str) -> float:
     """Return how near a unit is to a question: BM25 with a word's length for its rarity."""
     counts = Counter(_WORD.findall(text.lower()))
     asked = set(_WORD.findall(question.lower()))
+    # The longer the unit, the more often a word must occur for the same score.
     damping = _K1 * (1 - _B + _B * counts.total() / _AVERAGE_WORDS)
     return sum(
         math.log(1 + len(word)) * counts[word] * (1 + _K1) / (counts[word] + damping)

@@ -140,6 +140,7 @@ def _read_texts(value: Any, column: str, place: str, has_text_cells: bool) -> li
 
     Of a chat the assistant's last message is the output.
     """
+    # Only where a cell is always text: in JSON a text that begins with [ is meant as a text.
     if has_text_cells and isinstance(value, str) and value.lstrip().startswith("["):
         with suppress(ValueError):
             value = json.loads(value)
@@ -196,6 +197,7 @@ def _check_result(found: Imported, settings: ImportedRoutes) -> None:
         )
     if found.routes:
         return
+    # Name the likeliest reason first: a row that could not be read, then one without a problem.
     why = "they hold no rows"
     if found.bad:
         why = str(found.bad[0])

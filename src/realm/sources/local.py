@@ -51,6 +51,7 @@ class LocalTeacher(Teacher):
 
     async def ask(self, requests: Sequence[Request], attempts: Attempts) -> list[Reply | None]:
         """Return the replies, drawn with a seed from the requests: samples differ, runs do not."""
+        # A batch is drawn together, so its first request stands for all.
         first = requests[0]
         fields = {**(self.fields or {}), "sample": first.sample}
         seed = int(hash_request(fields, first.messages)[:8], 16)

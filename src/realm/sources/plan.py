@@ -245,6 +245,7 @@ def _estimate_teacher(
     # A rationalized prompt is about as long as the guided one of the same problem.
     again = list(guided.values()) if rationalizes else []
     prompt = sum(map(_count_tokens, todo))
+    # Replies vary much more than prompts, so the range is that of the replies.
     low = int(len(todo) * teacher.max_tokens * SHORT_REPLY)
     high = (len(todo) + len(again)) * teacher.max_tokens
     low_usd = price_tokens(prompt, low, teacher.price)
@@ -278,6 +279,7 @@ def make_figures(routes: Sequence[Route], stats: Mapping[str, TeacherStats]) -> 
 def _summarize_routes(routes: Sequence[Route], stats: Sequence[TeacherStats]) -> dict[str, Any]:
     right = sum(route.correct is True for route in routes)
     wrong = sum(route.correct is False for route in routes)
+    # A run may mix priced and free teachers; without any price there is no cost to report.
     priced = [route.cost_usd for route in routes if route.cost_usd is not None]
     cost = sum(priced) if priced else None
     return {

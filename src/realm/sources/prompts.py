@@ -119,6 +119,7 @@ class PromptWriter:
 
 def make_messages(system: str, template: str, **values: str) -> Messages:
     """Return the messages of a prompt. All fields are filled at once: braces in a value stay."""
+    # One pass over the template: a field name inside a question is not filled in.
     text = re.sub(
         r"\{(question|guide|answer|form)\}", lambda field: values.get(field[1], field[0]), template
     )

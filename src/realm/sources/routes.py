@@ -112,6 +112,7 @@ def _group_problems(
     problems: Sequence[Problem], routes: Sequence[Route], held_out: Sequence[str]
 ) -> Iterator[tuple[str, list[Problem], Collection[str]]]:
     """Yield training and evaluation problems, each with the ids of those with a route to show."""
+    # Training never shows held-out sources, and evaluation shows nothing else if there are any.
     train = [problem for problem in problems if problem.split == "train"]
     others = [problem for problem in problems if problem.split != "train"]
     train_ids = {problem.id for problem in train}
