@@ -1,4 +1,4 @@
-"""Tiny random models of every architecture whose prompts are shared, and the prompts to try them on."""
+"""Tiny random models of every architecture whose prompts are shared, and prompts for them."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def make_rows(
     even: bool = False,
     seed: int = 0,
 ) -> tuple[list[list[int]], list[list[int]]]:
-    """Return prompts of the given lengths and `group_size` completions for each: ragged, an empty and a one-token one too."""
+    """Return prompts of the given lengths, each with `group_size` completions of many lengths."""
     draw = random.Random(seed)
 
     def ids(length: int) -> list[int]:

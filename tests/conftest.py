@@ -25,7 +25,7 @@ SMALL = {
 
 @pytest.fixture
 def write_config(tmp_path: Path) -> Callable[..., Path]:
-    """Give a function that writes a small config to the test's folder, top-level sections replaced, and returns its path."""
+    """Return a function that writes a small config, some sections replaced, and gives its path."""
 
     def write(**sections: Any) -> Path:
         path = tmp_path / "small.yaml"

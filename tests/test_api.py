@@ -187,9 +187,9 @@ def test_results_are_looked_up_in_either_order(tmp_path):
     with pytest.raises(realm.RunError, match="realm - base, autonomous, was not compared on test"):
         results.difference("realm", "base")
     with pytest.raises(
-        realm.RunError, match="base assisted was not measured on test. Measured: re"
+        realm.RunError, match=r"base assisted was not measured on test\. Measured: re"
     ):
         results.accuracy("base", mode="assisted")
     write_json(tmp_path / "results.json", content | {"schema": "realm.results/1"})
-    with pytest.raises(realm.RunError, match="not results of schema realm.results/2"):
+    with pytest.raises(realm.RunError, match=r"not results of schema realm\.results/2"):
         read_results(tmp_path)

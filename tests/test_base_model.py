@@ -1,4 +1,4 @@
-"""The bundled model: a plain Qwen2 checkpoint that reads and counts, and whose pretraining says nothing of claims' rules."""
+"""The bundled model reads and counts, and its pretraining contains no rule of claims."""
 
 import itertools
 import json

@@ -36,7 +36,7 @@ ROWS = [
 
 @pytest.fixture
 def config(write_config, tmp_path):
-    """Give the path of a config whose problems come from a file of 40 rows, and whose run folder is in the test's folder."""
+    """Return the path of a config with a file of 40 problems and a run folder of its own."""
     write_jsonl(tmp_path / "rows.jsonl", ROWS)
     routes = {"kind": "import", "files": [{"path": "answers.jsonl", "source": "someone"}]}
     return write_config(
@@ -60,7 +60,7 @@ def files_of(folder):
 
 @pytest.fixture
 def stand_ins(monkeypatch):
-    """Replace every stage by one that writes its outputs at once, and give the list of the stages that ran."""
+    """Replace every stage by one that only writes its outputs; return the stages that ran."""
     ran = []
 
     def stand_in(stage):
@@ -165,7 +165,8 @@ def test_an_unknown_key_is_one_message(config):
     result = realm("data", config, "--set", "domain.anwser=text")
     assert result.exit_code == 2
     assert result.stderr == (
-        "realm: --set domain.anwser=text: unknown key. Allowed here: kind, path, columns, question_template, answer, rules, "
+        "realm: --set domain.anwser=text: unknown key. Allowed here: kind, path, columns, "
+        "question_template, answer, rules, "
         "splits, strict, allow_shared_questions. Did you mean 'answer'?\n"
     )
 
@@ -174,7 +175,8 @@ def test_a_missing_config_is_one_message(tmp_path):
     result = realm("run", tmp_path / "none.yaml")
     assert (result.exit_code, result.stderr) == (
         2,
-        f"realm: {tmp_path / 'none.yaml'}: there is no such config file. Ready ones are in configs/.\n",
+        f"realm: {tmp_path / 'none.yaml'}: there is no such config file. Ready ones are in "
+        "configs/.\n",
     )
 
 
@@ -281,7 +283,8 @@ SLOW_DATA = """
 import signal, time
 import realm.cli, realm.domains.data
 
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job would ignore Ctrl-C
+# A background job of a shell would ignore Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 def run_data(run):
     (run.work("data") / "half.txt").write_text("half")
@@ -321,7 +324,8 @@ def test_an_interrupted_stage_keeps_its_half_done_work_and_the_next_call_finishe
 def test_help_is_quick_because_it_loads_no_model_library():
     code = (
         "import sys, realm, realm.cli, realm.run\n"
-        "heavy = {'torch', 'transformers', 'trl', 'datasets', 'pandas', 'peft', 'accelerate', 'statsmodels', 'plotly'}\n"
+        "heavy = {'torch', 'transformers', 'trl', 'datasets', 'pandas', 'peft', 'accelerate', "
+        "'statsmodels', 'plotly'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )
     loaded = subprocess.run(

@@ -1,4 +1,4 @@
-"""The whole pipeline on a tiny random model: every stage, what is skipped, and what SIGKILL leaves behind."""
+"""The whole pipeline on a tiny model: every stage, what is skipped, what SIGKILL leaves."""
 
 import json
 import os
@@ -72,7 +72,13 @@ def write_config(
         },
         "prompt": {"autonomous": "{question}", "assisted": "{question}\n{routes}"},
         "routes": {"kind": "scripted", "guided_problems": 8, "held_out": ["outsider"]},
-        "distill": {"sft": {"max_steps": distill_steps, "per_device_train_batch_size": 2, "save_steps": 1}},
+        "distill": {
+            "sft": {
+                "max_steps": distill_steps,
+                "per_device_train_batch_size": 2,
+                "save_steps": 1,
+            }
+        },
         "train": {
             "fade": {"routes": 2, "dropout": 0.3, "end": 0.5},
             "headroom": {"problems": 2, "samples": 2},

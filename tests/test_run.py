@@ -108,7 +108,8 @@ def test_the_zero_recipe_does_not_distill(run):
 def test_a_missing_input_names_the_verb_that_makes_it(run):
     with pytest.raises(
         RunError,
-        match=r"problems\.jsonl: `realm routes` reads it, and it is not there\. Run `realm data` first",
+        match=r"problems\.jsonl: `realm routes` reads it, and it is not there\. "
+        r"Run `realm data` first",
     ):
         do(run, "routes")
     assert not run.folder.exists()

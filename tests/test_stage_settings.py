@@ -1,4 +1,4 @@
-"""Each stage declares the settings that it reads: otherwise it would count as up to date too long."""
+"""Each stage declares the settings that it reads, or it would count as up to date too long."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -103,7 +103,7 @@ def recorder(monkeypatch) -> Recorder:
 
 
 CHECKED_ONLY = ("train.fade.mode", "train.fade.transfer", "train.reward")
-"""What the baselines read only to check the arguments of TRL: it changes nothing that they write."""
+"""What the baselines read only to check the arguments of TRL; it changes none of their outputs."""
 ALLOWED = {
     "data": ("model",),  # whether there is one: then the splits for training must not be empty
     "train": ("evaluate.batch_tokens",),  # how many samples of the headroom are drawn at once

@@ -1,4 +1,4 @@
-"""Tiny random checkpoints, made on the spot: four architectures, each with a byte-level tokenizer and its own chat template."""
+"""Tiny random checkpoints of four architectures, with byte-level tokenizers and templates."""
 
 from __future__ import annotations
 
@@ -9,17 +9,20 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
 _CHATML = (
-    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] "
+    "}}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 _LLAMA = (
-    "<|begin_of_text|>{% for message in messages %}<|start_header_id|>{{ message['role'] }}<|end_header_id|>\n\n"
+    "<|begin_of_text|>{% for message in messages %}<|start_header_id|>{{ message['role'] "
+    "}}<|end_header_id|>\n\n"
     "{{ message['content'] }}<|eot_id|>{% endfor %}"
     "{% if add_generation_prompt %}<|start_header_id|>assistant<|end_header_id|>\n\n{% endif %}"
 )
 _GEMMA = (
     "<bos>{% for message in messages %}"
-    "<start_of_turn>{{ 'model' if message['role'] == 'assistant' else message['role'] }}\n{{ message['content'] }}<end_of_turn>\n"
+    "<start_of_turn>{{ 'model' if message['role'] == 'assistant' else message['role'] }}\n{{ "
+    "message['content'] }}<end_of_turn>\n"
     "{% endfor %}{% if add_generation_prompt %}<start_of_turn>model\n{% endif %}"
 )
 _TEMPLATES = {"qwen2": _CHATML, "qwen3": _CHATML, "llama": _LLAMA, "gemma3": _GEMMA}
@@ -57,9 +60,10 @@ def make_tiny(
     chat: bool = True,
     seed: int = 0,
 ) -> Path:
-    """Write a random checkpoint of about 30,000 parameters and its tokenizer to `folder`, and return `folder`.
+    """Write a random checkpoint of about 30,000 parameters to `folder`, and return `folder`.
 
-    `architecture` is qwen2, qwen3, llama (no pad token) or gemma3 (a BOS and two EOS ids); one byte is one token.
+    `architecture` is qwen2, qwen3, llama (no pad token) or gemma3 (a BOS and two EOS ids). One byte
+    is one token.
     With `chat=False` the tokenizer has no chat template.
     """
     tokenizer = make_tokenizer(architecture, chat=chat, context=context)
@@ -96,7 +100,7 @@ def make_tiny(
 def make_tokenizer(
     architecture: str = "qwen2", *, chat: bool = True, context: int = 4096
 ) -> PreTrainedTokenizerFast:
-    """Return a byte-level tokenizer (256 bytes and the special tokens) in the manner of `architecture`."""
+    """Return a byte-level tokenizer with the special tokens of `architecture`."""
     special = _SPECIAL[architecture]
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     backend = Tokenizer(

@@ -26,7 +26,11 @@ def write_config(folder: Path) -> Path:
     config = {
         "model": "model",
         "run": str(folder / "run"),
-        "domain": {"kind": "python", "target": CLAIMS, "settings": {"sizes": {"train": 8, "validation": 2, "test": 6, "test_rules": 2}}},
+        "domain": {
+            "kind": "python",
+            "target": CLAIMS,
+            "settings": {"sizes": {"train": 8, "validation": 2, "test": 6, "test_rules": 2}},
+        },
         "prompt": {"autonomous": "{question}", "assisted": "{question}\n{routes}"},
         "routes": {
             "kind": "scripted",
@@ -39,10 +43,20 @@ def write_config(folder: Path) -> Path:
         "train": {
             "fade": {"routes": 2, "dropout": 0.3, "end": 0.5},
             "headroom": {"problems": 1, "samples": 2},
-            "grpo": {"max_steps": 2, "per_device_train_batch_size": 4, "num_generations": 2, "max_completion_length": 4},
+            "grpo": {
+                "max_steps": 2,
+                "per_device_train_batch_size": 4,
+                "num_generations": 2,
+                "max_completion_length": 4,
+            },
         },
         "evaluate": {"routes": 2, "max_new_tokens": 4, "batch_tokens": 40000},
-        "compare": {"seeds": 2, "pilot_problems": 2, "methods": ["distilled", "realm", "cot_synthesizer"], "modes": MODES},
+        "compare": {
+            "seeds": 2,
+            "pilot_problems": 2,
+            "methods": ["distilled", "realm", "cot_synthesizer"],
+            "modes": MODES,
+        },
     }  # fmt: skip
     path = folder / "tiny.yaml"
     path.write_text(yaml.safe_dump(config), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""A small run of reinforcement learning: six problems, three sources, three steps on a tiny model."""
+"""A small run of reinforcement learning: six problems, three sources, three steps."""
 
 from __future__ import annotations
 

@@ -55,8 +55,11 @@ def test_with_a_source_held_out_training_and_evaluation_are_two_groups():
     problems = [problem("a"), problem("b"), problem("t", "train")]
     rows = summarize_bank(problems, BANK, same_all, held_out=["n"])
     assert [(row.group, row.source, row.problems) for row in rows] == [
-        ("train", "m", 1), ("evaluation", "m", 2), ("evaluation", "n", 1), ("evaluation", ALL_SOURCES, 2),
-    ]  # fmt: skip
+        ("train", "m", 1),
+        ("evaluation", "m", 2),
+        ("evaluation", "n", 1),
+        ("evaluation", ALL_SOURCES, 2),
+    ]
 
 
 def test_a_route_without_a_label_is_counted_and_is_not_right():

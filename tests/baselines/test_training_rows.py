@@ -171,7 +171,7 @@ def test_the_instructor_goes_from_error_to_error_until_there_are_enough_items(pr
     assert list(write_exercises(errors, lambda *_: None, 5, set(), seed=7)) == []
     assert list(write_exercises(errors, lambda *_: ("known", "c", "a"), 5, {"known"}, seed=7)) == []
     assert list(write_exercises([], write, 5, set(), seed=7)) == []
-    with pytest.raises(ConfigError, match="the instructor, asked about .* raised SystemExit: 0"):
+    with pytest.raises(ConfigError, match=r"the instructor, asked about .* raised SystemExit: 0"):
         list(write_exercises(errors, lambda *_: sys.exit(0), 5, set(), seed=7))
 
 

@@ -38,7 +38,12 @@ def test_an_override_is_read_as_yaml_and_wins(write_config):
             "train.grpo.learning_rate=1e-5",
         ],
     )
-    assert (config.seed, config.train.fade.kind, config.train.lora, config.domain.settings["sizes"]["train"]) == (
+    assert (
+        config.seed,
+        config.train.fade.kind,
+        config.train.lora,
+        config.domain.settings["sizes"]["train"],
+    ) == (
         3,
         "cosine",
         {"r": 8},
@@ -60,7 +65,8 @@ def test_the_error_for_an_old_key_names_the_new_one(write_config, old):
 def test_an_unknown_key_names_file_key_allowed_keys_and_the_nearest(write_config):
     path = write_config(train={"fade": {"dropot": 0.7}})
     assert message_of(path) == (
-        f"{path}: train.fade.dropot: unknown key. Allowed here: kind, routes, start, end, dropout, mode, gate, transfer. "
+        f"{path}: train.fade.dropot: unknown key. Allowed here: kind, routes, start, end, dropout, "
+        "mode, gate, transfer. "
         "Did you mean 'dropout'?"
     )
 
@@ -71,9 +77,11 @@ def test_the_kind_of_the_domain_that_moved_to_the_examples_names_its_place(write
 
 
 def test_an_unknown_key_inside_a_union_is_named_as_the_file_writes_it(write_config):
-    path = write_config(domain={"kind": "reasoning_gym", "tasks": {"gcd": {}}, "sizes": {"trian": 5}})
+    domain = {"kind": "reasoning_gym", "tasks": {"gcd": {}}, "sizes": {"trian": 5}}
+    path = write_config(domain=domain)
     assert message_of(path).startswith(
-        f"{path}: domain.sizes.trian: unknown key. Allowed here: train, validation, test, test_rules."
+        f"{path}: domain.sizes.trian: unknown key. Allowed here: train, validation, test, "
+        "test_rules."
     )
 
 
@@ -84,7 +92,8 @@ def test_an_unknown_key_in_an_override_names_the_override(write_config):
 def test_all_mistakes_are_told_at_once(write_config):
     path = write_config(seed="x", recipe="r2")
     assert message_of(path).splitlines() == [
-        f"{path}: seed: found 'x'; input should be a valid integer, unable to parse string as an integer.",
+        f"{path}: seed: found 'x'; input should be a valid integer, unable to parse string as an "
+        "integer.",
         f"{path}: recipe: found 'r2'; allowed: 'r1' or 'zero'.",
     ]
 
@@ -94,12 +103,14 @@ def test_all_mistakes_are_told_at_once(write_config):
     [
         pytest.param(
             "domain.kind=fils",
-            "domain: kind: found 'fils'; allowed: 'files', 'reasoning_gym', 'python', 'given'. Did you mean 'files'?",
+            "domain: kind: found 'fils'; allowed: 'files', 'reasoning_gym', 'python', 'given'. Did "
+            "you mean 'files'?",
             id="tag",
         ),
         pytest.param(
             "domain={}",
-            "the key 'kind' is needed and missing; allowed: 'files', 'reasoning_gym', 'python', 'given'.",
+            "the key 'kind' is needed and missing; allowed: 'files', 'reasoning_gym', 'python', "
+            "'given'.",
             id="no tag",
         ),
         pytest.param(
@@ -120,7 +131,8 @@ def test_all_mistakes_are_told_at_once(write_config):
         ),
         pytest.param(
             "domain={kind: files, path: a.csv}",
-            "routes.kind: scripted asks the domain to write routes, and domain.kind = files writes none",
+            "routes.kind: scripted asks the domain to write routes, and domain.kind = files writes "
+            "none",
             id="expert",
         ),
         pytest.param(

@@ -1,4 +1,4 @@
-"""The shipped configs work on their data, and the routes of real models are worth what they should be."""
+"""The shipped configs work on their data, and real routes are worth what was measured."""
 
 from pathlib import Path
 
@@ -90,7 +90,8 @@ def wikitq():
     missing = [name for name in config.domain.paths if not config.resolve(name).exists()]
     if missing:
         pytest.skip(
-            f"no answers of real models at {config.resolve(missing[0])}; configs/wikitq.yaml says where they come from"
+            f"no answers of real models at {config.resolve(missing[0])}; configs/wikitq.yaml says "
+            "where they come from"
         )
     domain = load_domain(config)
     problems = domain.problems(config.seed)

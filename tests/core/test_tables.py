@@ -32,7 +32,10 @@ def lines(rows):
 
 
 def read(name, on_error=None):
-    found = list(read_rows(name, on_error=on_error.append) if on_error is not None else read_rows(name))
+    if on_error is None:
+        found = list(read_rows(name))
+    else:
+        found = list(read_rows(name, on_error=on_error.append))
     return [place for place, _ in found], [row for _, row in found]
 
 
@@ -78,7 +81,9 @@ def test_bad_rows_are_named_by_line_and_the_others_are_read():
     write("rows.jsonl", lines(ROWS[:1]) + b'{"id": \n\n[1]\n{"id": "\xff"}\n' + lines(ROWS[1:]))
     assert read("rows.jsonl", bad) == (["rows.jsonl:1", "rows.jsonl:6"], ROWS)
     assert [str(error)[:28] for error in bad] == [
-        "rows.jsonl:2: not valid JSON", "rows.jsonl:4: not a JSON obj", "rows.jsonl:5: not UTF-8 text",
+        "rows.jsonl:2: not valid JSON",
+        "rows.jsonl:4: not a JSON obj",
+        "rows.jsonl:5: not UTF-8 text",
     ]  # fmt: skip
     bad = []
     write("rows.csv", "id,text\na,b\nx\nü,v\n1,2,3\nc,d\n".encode("latin1"))
@@ -156,8 +161,11 @@ def test_an_empty_file_has_no_rows():
 
 
 def write_data_set():
-    """Write a data set with two subsets, one of which has two splits, as a folder that the hub could hold."""
-    configs = "- config_name: main\n  data_files:\n  - {split: train, path: a.jsonl}\n  - {split: test, path: b.jsonl}\n"
+    """Write a dataset with two subsets, one with two splits, as the hub could hold it."""
+    configs = (
+        "- config_name: main\n  data_files:\n"
+        "  - {split: train, path: a.jsonl}\n  - {split: test, path: b.jsonl}\n"
+    )
     configs += "- config_name: small\n  data_files: b.jsonl\n"
     local_path("data").mkdir()
     write("data/README.md", f"---\nconfigs:\n{configs}---\n".encode())
@@ -200,9 +208,9 @@ def test_a_name_means_the_same_from_any_folder(tmp_path):
 def test_a_few_bad_rows_are_told_in_full():
     errors = [DataError(f"a.csv:{number}: bad") for number in range(7)]
     assert describe_bad_rows(errors[:1]) == "1 row left out:\n  a.csv:0: bad"
-    assert describe_bad_rows(errors).startswith("7 rows left out:\n  a.csv:0: bad\n") and describe_bad_rows(
-        errors
-    ).endswith("and 2 more")
+    assert describe_bad_rows(errors).startswith(
+        "7 rows left out:\n  a.csv:0: bad\n"
+    ) and describe_bad_rows(errors).endswith("and 2 more")
     assert describe_bad_rows([]) == ""
 
 

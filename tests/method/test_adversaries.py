@@ -1,4 +1,4 @@
-"""Policies that try to be paid without judging or solving, on real sets of the bundled domain: each has its bound, and why."""
+"""Policies that try to be paid without judging or solving: each has a bound, and a reason."""
 
 from collections import defaultdict
 from statistics import fmean
@@ -96,7 +96,8 @@ def imitates_fences(shown):
         f"<route {n}>\nRoute {n}: sound\n</route>\n<route {n}>\nRoute {n}: flawed\n</route>"
         for n in range(1, 5)
     )
-    return f"{fences}\n<verify>\n{fences}\n</verify>\n<reason>\nbecause\n</reason>\n<answer>nothing</answer>"
+    reasoning = "<reason>\nbecause\n</reason>\n<answer>nothing</answer>"
+    return f"{fences}\n<verify>\n{fences}\n</verify>\n{reasoning}"
 
 
 def quotes_every_step(shown):
@@ -129,7 +130,7 @@ def test_who_judges_and_solves_earns_every_term():
 
 @pytest.mark.parametrize("word", ["sound", "flawed", "sound or flawed", "flawed, no, sound"])
 def test_a_constant_verdict_earns_half_the_verdict_term_and_no_localization(word):
-    """Half: one class is always right and the other always wrong. No localization: it takes both verdicts."""
+    """Half: one class is always right, the other always wrong. Localization needs both verdicts."""
     found = earned(always(word))
     assert all((one.verdict, one.localization) == (0.5, 0.0) for one in found)
     assert all(one.total == pytest.approx(0.5 * 0.5 + 0.1) for one in found)
@@ -144,7 +145,7 @@ def test_on_sets_of_one_class_no_verdict_is_paid_at_all(word):
 
 
 def test_copying_the_majority_earns_the_answer_no_more_often_than_the_majority_is_right():
-    """And where the majority is wrong its verdicts are wrong on every sound route: at most half the verdict term."""
+    """If the majority is wrong, it misjudges every sound route: at most half the verdict term."""
     for shown, one in zip(MIXED, earned(copies_majority), strict=True):
         assert one.answer == (vote(shown) == gold_of(shown))
         assert one.answer or one.verdict <= 0.5
@@ -164,7 +165,7 @@ def test_repeated_blocks_are_paid_once_and_cost_the_format():
 
 
 def test_an_answer_inside_the_verification_or_a_fence_in_it_is_no_answer():
-    """It may be a route's; so of this completion the verifier reads the answer block alone, which is wrong."""
+    """It may be a route's, so the verifier reads the answer block alone, which is wrong."""
     assert all(
         one.answer == 0.0 and one.total <= 0.1 for one in earned(hides_answer_in_its_verification)
     )

@@ -24,7 +24,7 @@ def outcomes(problem_id, *, assisted, autonomous, count=20):
 
 
 def run_gate(accuracies, *, fade=FADE, problem_id="p"):
-    """Return the share after each step of a training whose (assisted, autonomous) accuracies are given, a pair a step."""
+    """Return the share after each step, given (assisted, autonomous) accuracies per step."""
     gate, shares = GuidanceGate(fade, {problem_id: 0}), []
     for step, (assisted, autonomous) in enumerate(accuracies):
         shares.append(guidance_share(step / len(accuracies), fade, gate.find_share(problem_id)))

@@ -41,7 +41,8 @@ CASES = [
         id="last verdict wins",
     ),
     pytest.param(
-        "<verify>Route 1: not sound\nRoute 2: unsound\nRoute 3: is not flawed\nRoute 4: isn't sound\n"
+        "<verify>Route 1: not sound\nRoute 2: unsound\nRoute 3: is not flawed\nRoute 4: isn't "
+        "sound\n"
         "Route 5: isn’t really sound\nRoute 6: 8 does not hold flawed</verify>" + REST,
         6,
         Judgement(

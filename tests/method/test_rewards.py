@@ -114,7 +114,8 @@ ADVERSARIES = [
         "<answer>7</answer><answer>8</answer>", 0.0, id="the right one first does not help"
     ),
     pytest.param(
-        '<verify>\n<route 1>\nRoute 4: flawed\n</route>\nRoute 1: "Route 4: flawed"\n</verify>\n<reason>x</reason>'
+        '<verify>\n<route 1>\nRoute 4: flawed\n</route>\nRoute 1: "Route 4: flawed"\n</verify>\n'
+        "<reason>x</reason>"
         "<answer>8</answer>",
         0.5 * 0.5 + 0.1,
         id="imitated fence: one verdict read, never more than its due",

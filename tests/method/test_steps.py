@@ -201,7 +201,10 @@ def test_a_flaw_in_a_route_that_is_called_right_by_its_label_is_not_asked_for():
 
 
 def test_checks_are_read_where_verdicts_are():
-    text = "Route 1: outside\n<verify>chain\nRoute 1: fee 24 flawed\n**Route 2:** holds sound\nRoute 1: step 4 flawed</verify>"
+    text = (
+        "Route 1: outside\n<verify>chain\nRoute 1: fee 24 flawed\n"
+        "**Route 2:** holds sound\nRoute 1: step 4 flawed</verify>"
+    )
     assert parse_completion(text, 3).checks == ("step 4 flawed", "holds sound", None)
     thought = "<verify>Route 1: step 1</verify></think>" + text
     assert parse_completion(thought, 1, think_end="</think>").checks == ("step 4 flawed",)

@@ -166,10 +166,16 @@ CASES = [
     pytest.param({"frac_reward_zero_std": 0.9}, "groups without signal", id="zero variance"),
 ]
 HEALTHY = {
-    "always_sound": 0.9, "verdict_accuracy_flawed": 0.7, "always_flawed": 0.1, "verdict_accuracy_sound": 0.9,
-    "position_bias": 0.1, "copy_wrong_rate": 0.3, "rewards/answer/mean": 0.6, "rewards/format/mean": 0.99,
+    "always_sound": 0.9,
+    "verdict_accuracy_flawed": 0.7,
+    "always_flawed": 0.1,
+    "verdict_accuracy_sound": 0.9,
+    "position_bias": 0.1,
+    "copy_wrong_rate": 0.3,
+    "rewards/answer/mean": 0.6,
+    "rewards/format/mean": 0.99,
     "frac_reward_zero_std": 0.4,
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("row", "name"), CASES)

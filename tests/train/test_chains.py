@@ -1,4 +1,4 @@
-"""Which chains are taught: checked, distinct, of moderate length, likely to the student, and counted where left out."""
+"""Which chains are taught: checked, distinct, of moderate length, and likely to the student."""
 
 import json
 

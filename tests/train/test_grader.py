@@ -152,7 +152,7 @@ def test_a_term_with_a_taken_name_or_a_useless_value_is_the_users_error(tmp_path
     with pytest.raises(ConfigError, match="'answer': there is already a term of this name"):
         load_terms(config, {"answer": (1.0, lambda judged: 1.0)})
     terms = load_terms(config, {"odd": (1.0, lambda judged: float("nan"))})
-    with pytest.raises(ConfigError, match="reward term odd: .*it returned nan"):
+    with pytest.raises(ConfigError, match=r"reward term odd: .*it returned nan"):
         terms["odd"][1](Judged(text="", correct=True))
     unknown = {"extra": {"own": {"weight": 1.0, "function": "no_such_module:term"}}}
     config = make_config(tmp_path, train=TRAIN | {"reward": unknown})

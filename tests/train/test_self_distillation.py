@@ -93,7 +93,7 @@ def test_a_domain_without_rules_has_no_privileged_context(tmp_path):
 
 
 def test_rules_too_long_for_the_context_are_refused_and_nothing_is_cut(tmp_path):
-    config, run = make_run(tmp_path, rules="1. Pay. " * 100, context=400)
+    _, run = make_run(tmp_path, rules="1. Pay. " * 100, context=400)
     with pytest.raises(ModelError, match="6 of 6 rows do not fit into 400 tokens"):
         distill.run_distill(run)
     assert not run.path("sft.jsonl").exists()
@@ -103,6 +103,7 @@ def test_an_unknown_setting_of_trl_is_named(tmp_path):
     config, _ = make_run(tmp_path, sdft={"max_step": 2})
     with pytest.raises(
         ConfigError,
-        match=r"distill.sdft.max_step: SDFTConfig of TRL has no such setting. Did you mean max_steps",
+        match=r"distill.sdft.max_step: SDFTConfig of TRL has no such setting. "
+        r"Did you mean max_steps",
     ):
         distill.check_distill(Run(tmp_path, config))

@@ -391,7 +391,8 @@ def test_an_unknown_setting_of_trl_is_named_with_a_suggestion(tmp_path):
     config = make_config(tmp_path, distill={"sft": {"learning_rat": 1}})
     with pytest.raises(
         ConfigError,
-        match=r"distill.sft.learning_rat: SFTConfig of TRL has no such setting. Did you mean learning_rate\?",
+        match=r"distill.sft.learning_rat: SFTConfig of TRL has no such setting. "
+        r"Did you mean learning_rate\?",
     ):
         distill.run_distill(make_run(tmp_path, config))
 

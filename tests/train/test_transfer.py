@@ -220,7 +220,7 @@ def test_without_credits_the_loss_is_nothing_and_still_has_its_forward_pass(mode
 
 @pytest.fixture
 def generous(monkeypatch):
-    """Let every completion of an assisted prompt be credited from its second token on: a random model never solves any."""
+    """Credit every assisted completion from its second token on; a random model solves none."""
     monkeypatch.setattr(transfer, "can_be_credited", lambda one: bool(one.judged.labels))
     monkeypatch.setattr(
         transfer, "find_reasoning_start", lambda ids, read: 1 if len(ids) > 1 else None
