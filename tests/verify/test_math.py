@@ -1,10 +1,16 @@
 import gc
+import gzip
+import json
+import logging
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
+from math_verify import LatexExtractionConfig, parse, verify
 
+from realm.verify.math import decide, make_key
 from realm.verify.verifier import Verifier
 
 BOMBS = [
@@ -205,3 +211,39 @@ def test_no_process_before_it_is_needed_a_dead_one_is_replaced_and_none_is_left(
 def test_same(answers, left, right, equal):
     assert answers.same(left, right) is equal
     assert answers.same(right, left) is equal
+
+
+ROUTES = Path(
+    os.environ.get("REALM_ROUTES_DATA") or Path(__file__).parents[3] / "shared/data/routes"
+)
+ANSWERS = ROUTES / "math_llama3-8b_ans.jsonl.gz"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not ANSWERS.is_file(), reason=f"no answers of a real model in {ROUTES}")
+def test_what_is_decided_without_math_verify_is_what_math_verify_decides(answers):
+    with gzip.open(ANSWERS, "rt", encoding="utf-8") as lines:
+        rows = [json.loads(line) for line in lines]
+    pairs = [
+        (answers.extract(text or ""), row["answer"])
+        for row in rows
+        for text in row["assistant_answer"]
+    ]
+    assert len(pairs) == 2500
+    keys = dict.fromkeys(make_key(*pair) for pair in pairs if pair[0] is not None)
+    decided = {key: verdict for key in keys if (verdict := decide(*key)) is not None}
+    assert len(decided) > len(keys) / 2
+    config = [LatexExtractionConfig()]
+    parsed = {
+        text: parse(f"${text}$", config, parsing_timeout=None) for key in decided for text in key
+    }
+    logging.disable()
+    try:
+        differing = [
+            (answer, gold)
+            for (answer, gold), verdict in decided.items()
+            if verify(parsed[gold], parsed[answer], timeout_seconds=None) is not verdict
+        ]
+    finally:
+        logging.disable(logging.NOTSET)
+    assert differing == []

@@ -144,7 +144,7 @@ class MathAnswer(AnswerKind):
 
     def same_all(self, pairs: Sequence[tuple[Any, Any]]) -> list[bool | None]:
         """Return the verdict on each pair; symbolic comparisons are spread over processes."""
-        keys = [_make_key(answer, gold) for answer, gold in pairs]
+        keys = [make_key(answer, gold) for answer, gold in pairs]
         if len(self._known) > _MOST_REMEMBERED:
             self._known.clear()
         new = [key for key in dict.fromkeys(keys) if key not in self._known]
@@ -208,7 +208,7 @@ def rewrite(text: str) -> str:
     return text
 
 
-def _make_key(answer: Any, gold: Any) -> tuple[str, str]:
+def make_key(answer: Any, gold: Any) -> tuple[str, str]:
     """Return two answers as they are compared; "" for one that is not said or too long."""
     texts = ["" if side is None else rewrite(str(side)) for side in (answer, gold)]
     texts = [text if len(text) <= _LONGEST else "" for text in texts]
