@@ -60,7 +60,7 @@ _ABBREVIATION = re.compile(
 _REST = re.compile(
     r"(?:[,;]| [-–—]) (?:and )?(?:who|which|where|when|while|with|as|because|since|but|so|not"
     r"|therefore|thus|hence|it|this|he|she|they|given|held|(?-i:[a-z]+(?:ing|ed)(?= )))\b"
-    r"| (?:because|since|rather than|instead of|according to|based on|as (?:shown|indicated|seen|per))\b",
+    r"| (?:because|since|rather than|instead of|according to|based on|as (?:shown|indicated|per))\b",
     re.IGNORECASE,
 )
 # What leads to a statement: "Therefore, ", "Based on the table, ", "we see that ".
@@ -312,13 +312,11 @@ def _take_bare(text: str) -> str | None:
         lines = [line for line in text.split("\n") if line.strip()]
         items = [clean(_BULLET.sub("", line)) for line in lines]
         return ", ".join(items) if all(_BULLET.match(line) for line in lines) else None
-    is_sentence = len(split_sentences(text)) > 1 or _COPULA.search(text) or _SPEAKS.match(text)
-    is_sentence = (
-        is_sentence
-        or _REFUSAL.search(text)
-        or (text.endswith((".", "?", ":")) and text.count(" ") > 5)
-    )
-    return None if is_sentence or len(text) > _LONGEST_BARE or "<" in text else text
+    if len(text) > _LONGEST_BARE or "<" in text or len(split_sentences(text)) > 1:
+        return None
+    if _COPULA.search(text) or _SPEAKS.match(text) or _REFUSAL.search(text):
+        return None
+    return None if text.endswith((".", "?", ":")) and text.count(" ") > 5 else text
 
 
 def _take_complement(sentence: str) -> str | None:

@@ -41,8 +41,8 @@ class PythonAnswer(AnswerKind):
         ]
         if lacking:
             raise ConfigError(
-                f"{_SETTING}: the hook {self.hook!r} returned {type(theirs).__name__}, which has no "
-                f"{' and no '.join(lacking)}. It returns an object with extract(text) and "
+                f"{_SETTING}: the hook {self.hook!r} returned {type(theirs).__name__}, which has "
+                f"no {' and no '.join(lacking)}. It returns an object with extract(text) and "
                 "same(answer, gold)."
             )
         self._theirs = theirs

@@ -41,7 +41,7 @@ class JsonAnswer(AnswerKind):
         """
         found = [one for one in _list_objects(span[-_LONGEST:]) if one and not _is_template(one)]
         asked = [one for one in found if self.fields and all(name in one for name in self.fields)]
-        return (asked or found or [None])[-1]
+        return next(reversed(asked or found), None)
 
     def find(self, text: str) -> dict[str, Any] | None:
         """Return the last whole JSON object in free text."""

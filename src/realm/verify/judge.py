@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from realm.verify.verifier import Verifier
 
 
-def judge(
+def judge(  # noqa: PLR0913 (a completion has so many sides)
     completion: str,
     *,
     gold: Any,
@@ -47,7 +47,7 @@ def judge(
     return judged
 
 
-def judge_all(
+def judge_all(  # noqa: PLR0913
     completions: Sequence[str],
     *,
     golds: Sequence[Any],

@@ -174,7 +174,7 @@ def _read_choice(text: str) -> str | None:
     first = _LETTER_FIRST.fullmatch(text) if len(text) <= _LONGEST_CHOICE else None
     if not first or _SECOND_CHOICE.match(first["rest"]):
         return None
-    return next(filter(None, first.groups()[:3])).upper()
+    return str(first[1] or first[2] or first[3]).upper()
 
 
 def _list_ways(value: Any) -> list[str]:

@@ -286,7 +286,7 @@ def _take_last(text: str) -> str | None:
 
 
 def _get_formula(match: re.Match[str]) -> str:
-    return next(filter(None, match.groupdict().values())).strip()
+    return str(match["dollars"] or match["round"] or match["square"]).strip()
 
 
 def _serve() -> None:
@@ -305,7 +305,7 @@ def _serve() -> None:
 
     @lru_cache(maxsize=4096)
     def read(latex: str) -> list[Any]:
-        return parse(f"${latex}$", [LatexExtractionConfig()], parsing_timeout=None)
+        return list(parse(f"${latex}$", [LatexExtractionConfig()], parsing_timeout=None))
 
     verify(read("\\frac{1}{2}x"), read("x + \\sqrt{2}"), timeout_seconds=None)  # load everything
     replies.write("ready\n")

@@ -8,7 +8,7 @@ import unicodedata
 # Fullwidth forms, which East Asian text uses, one by one instead of by NFKC: NFKC would also
 # turn 10² into 102.
 _FULLWIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
-_REPAIRED = str.maketrans({**_FULLWIDTH, "。": ". ", "、": ", ", "\u3000": " ", "\r": "\n"})
+_REPAIRED = str.maketrans({"。": ". ", "、": ", ", "\u3000": " ", "\r": "\n"}) | _FULLWIDTH
 # "\boxed" and "\frac" in a string that was unescaped once too often: a backspace and a form feed
 # have no other meaning before these letters.
 _UNESCAPED = re.compile(r"\x08(?=[a-z]{2})|\x0c(?=rac\b|box\b)")
@@ -51,8 +51,8 @@ _SEASON = re.compile(r"\b(\d\d)(\d\d)-\1(\d\d)\b")  # 1914-1915
 NUMBER_WORDS = {
     word: value
     for value, word in enumerate(
-        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
-        "fifteen sixteen seventeen eighteen nineteen twenty".split()  # noqa: SIM905
+        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "  # noqa: SIM905
+        "fifteen sixteen seventeen eighteen nineteen twenty".split()
     )
 } | {"once": 1, "twice": 2, "thrice": 3}
 # A date or season, a time, a year, a rank or a count; "14-15" and "3a" are none of them.

@@ -7,7 +7,7 @@ import re
 from fractions import Fraction
 from typing import Any, Literal, NamedTuple
 
-from pydantic import NonNegativeFloat
+from pydantic import NonNegativeFloat  # noqa: TC002 (pydantic needs it at run time)
 
 from realm.verify.extract import unwrap
 from realm.verify.kinds import AnswerKind
@@ -206,7 +206,7 @@ def _read_digits(span: str) -> Number | None:
 def _stands_alone(span: str, start: int) -> bool:
     """Return whether the numeral at `start` is no part of a name or of another numeral: "H2O"."""
     before = span[start - 1 : start]
-    return not (before.isascii() and (before.isalnum() or before in "_.,^#" and before))
+    return not re.fullmatch(r"[a-zA-Z0-9_.,^#]", before)
 
 
 def _compute(found: re.Match[str]) -> Fraction | None:
@@ -241,7 +241,7 @@ def _read_words(span: str) -> Number | None:
     if _WORD_NUMBER.search(span, found.end()):
         return None
     total = group = 0
-    previous = None
+    previous = ""
     for word in re.findall(r"[a-z]+", found[0]):
         if word == "and":
             continue

@@ -198,7 +198,7 @@ def _states(sentence: str, item: str, last: bool = False) -> bool:
     number = MENTION.match(item)
     if number and not re.search(r"\d", item[number.end() :]):
         unit = item[number.end() :].strip().rstrip("s")
-        found = {_read_value(written) for written in list_mentions(sentence, number.lastgroup)}
+        found = {_read_value(written) for written in list_mentions(sentence, str(number.lastgroup))}
         return found == {_read_value(number[0])} and unit in sentence.casefold()
     if _SIDES.fullmatch(item):
         return set(_SIDES.findall(sentence.casefold())) == {item}

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 
 def majority(answers: Sequence[Any], same: Callable[[Any, Any], bool | None]) -> Any | None:
-    """Return the answer given most often, the earlier of equals; `None` where nobody says anything.
+    """Return the answer given most often, of equals the earlier; `None` if nobody gives one.
 
     >>> majority(["7", None, "8", "8"], str.__eq__)
     '8'
@@ -19,44 +19,23 @@ def majorities(
     sets: Sequence[Sequence[Any]],
     same_all: Callable[[Sequence[tuple[Any, Any]]], Sequence[bool | None]],
 ) -> list[Any | None]:
-    """Return the majority of each set; what the sets ask next is compared all at once.
+    """Return the majority of each set; the comparisons of all sets are asked for together.
 
     >>> majorities([["7", "8", "8"], ["9"]], lambda pairs: [a == b for a, b in pairs])
     ['8', '9']
     """
-    votes: list[Any | None] = [None] * len(sets)
-    counts = dict(enumerate(map(_count, sets)))
-    verdicts: dict[int, list[bool | None] | None] = dict.fromkeys(counts)
-    while verdicts:
-        asked: dict[int, list[tuple[Any, Any]]] = {}
-        for index, verdict in verdicts.items():
-            try:
-                asked[index] = counts[index].send(verdict)
-            except StopIteration as counted:
-                votes[index] = counted.value
-        told = (
-            iter(same_all([pair for pairs in asked.values() for pair in pairs]))
-            if asked
-            else iter(())
-        )
-        verdicts = {index: [next(told) for _ in pairs] for index, pairs in asked.items()}
-    return votes
-
-
-def _count(
-    answers: Sequence[Any],
-) -> Generator[list[tuple[Any, Any]], list[bool | None] | None, Any | None]:
-    """Ask of one answer after another which of those before it is the same, and return the one of the largest group."""
-    groups: list[list[Any]] = []
-    for answer in answers:
-        if answer is None:
-            continue
-        verdicts = (yield [(answer, group[0]) for group in groups]) if groups else []
-        group = next(
-            (group for group, verdict in zip(groups, verdicts, strict=True) if verdict), None
-        )
-        if group is None:
-            groups.append([answer])
-        else:
-            group.append(answer)
-    return max(groups, key=len)[0] if groups else None
+    groups: list[list[list[Any]]] = [[] for _ in sets]
+    waiting = [[answer for answer in answers if answer is not None] for answers in sets]
+    while any(waiting):
+        # One answer of each set in a round: it is compared with the first answer of each group.
+        asked = [(index, answers.pop(0)) for index, answers in enumerate(waiting) if answers]
+        pairs = [(answer, group[0]) for index, answer in asked for group in groups[index]]
+        verdicts = iter(same_all(pairs) if pairs else [])
+        for index, answer in asked:
+            told = [next(verdicts) for _ in groups[index]]
+            same = [group for group, verdict in zip(groups[index], told, strict=True) if verdict]
+            if same:
+                same[0].append(answer)
+            else:
+                groups[index].append([answer])
+    return [max(found, key=len)[0] if found else None for found in groups]
