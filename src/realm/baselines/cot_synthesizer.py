@@ -68,7 +68,7 @@ def make_synthesis_rows(
     syntheses = _collect_syntheses(routes, bank, problems, config)
     names, rows, rng = list(syntheses), [], Random(f"{config.seed}|altered")
     for number in range(count if names else 0):
-        turn, place = divmod(number, len(names))
+        turn, place = divmod(number, len(names))  # each turn goes once over all problems
         problem = problems[names[place]]
         chain = syntheses[problem.id][turn % len(syntheses[problem.id])]
         candidates = exclude_chain(bank[problem.id], chain)
@@ -81,8 +81,9 @@ def make_synthesis_rows(
             mix=config.train.mix,
         )
         if not shown.routes:
-            continue
+            continue  # the chain is the only route of the problem
         answer = verifier.render(problem.answer)
+        # Altered as in distillation, so that the comparison with ReaLM is fair.
         if rng.random() < config.distill.altered_share:
             shown = alter_routes(shown, chain, answer, verifier.render, rng)
         row = {
@@ -112,7 +113,7 @@ def _collect_syntheses(
             chains.setdefault(route.problem_id, []).append(route)
     guided = {name: [route for route in group if route.guided] for name, group in chains.items()}
     if not any(guided.values()):
-        return chains
+        return chains  # nobody wrote with a guide
     if config.distill.use_unguided_when_missing:
         return {name: guided[name] or group for name, group in chains.items()}
     return {name: group for name, group in guided.items() if group}

@@ -47,6 +47,7 @@ def make_further_config(run: Run) -> Config:
     from realm.train.arguments import make_sft_arguments
 
     config = run.config
+    # A model at the end of its schedule should not start again at the full learning rate.
     sft = config.distill.sft | config.compare.further_sft
     arguments = make_sft_arguments(config.with_settings({"distill.sft": sft}), Path("unused"))
     per_step = (
@@ -54,6 +55,7 @@ def make_further_config(run: Run) -> Config:
         * arguments.gradient_accumulation_steps
         * arguments.world_size
     )
+    # Rounded up: the control never trains on less than ReaLM.
     steps = max(1, math.ceil(count_further_completions(run) / per_step))
     return config.with_settings({"distill.sft": sft | {"max_steps": steps}})
 
@@ -80,7 +82,7 @@ def train_further(run: Run, stage: str, rows: Sequence[Mapping[str, Any]], title
     start = run.path("distilled")
     if not rows:
         logger.info("%s: there is no row to train on; the model stays as it is.", title)
-        shutil.rmtree(run.path("model"), ignore_errors=True)
+        shutil.rmtree(run.path("model"), ignore_errors=True)  # of an earlier, interrupted call
         shutil.copytree(start, run.path("model"))
         return
     network, tokenizer, _, closing = _load_start(run)

@@ -97,6 +97,7 @@ def write_exercises(
         for problem, answer in errors:
             if written == count:
                 return
+            # A generator of its own: an exercise does not depend on the other errors.
             rng = random.Random(f"instructor:{seed}:{turn}:{problem.id}")
             with user_errors("LLMs-as-Instructors", f"the instructor, asked about {problem.id!r},"):
                 exercise = instructor(problem, answer, rng)
@@ -105,7 +106,7 @@ def write_exercises(
                 written += 1
                 yield problem, exercise
         if written == before:
-            return
+            return  # the instructor has nothing new to say
 
 
 def load_instructor(run: Run, problems: Sequence[Problem]) -> Instructor:

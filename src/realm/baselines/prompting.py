@@ -30,6 +30,7 @@ def pick_soundest(
     >>> pick_soundest(["7", "8", "8"], [True, False, False], str.__eq__)
     '7'
     """
+    # The first group that holds an answer decides.
     for accepted in ((True,), (None,), (True, None, False)):
         candidates = [
             answer

@@ -33,6 +33,7 @@ def run_rft(run: Run) -> None:
         prompts,
         run.work("rft") / "samples.jsonl",
         mode="rft",
+        # As many samples as ReaLM has rollouts, at the temperature of its rollouts.
         sampling=Sampling(max(1, rollouts // len(problems)), temperature),
     )
     rows = select_right_chains(prompts, groups)
@@ -51,7 +52,7 @@ def select_right_chains(
     """Return the samples to teach: right and well-formed, each text of a problem once."""
     rows = []
     for prompt, group in zip(prompts, groups, strict=True):
-        texts: dict[str, str] = {}
+        texts: dict[str, str] = {}  # by the text with single spaces: copies teach nothing more
         for answer in group:
             if answer.judged.correct and answer.judged.well_formed:
                 texts.setdefault(" ".join(answer.judged.text.split()), answer.judged.text)
