@@ -80,7 +80,7 @@ class Run(RunFolder):
     def derive(self, folder: Path, config: Config, stages: Mapping[str, Stage]) -> Run:
         """Return a run in another folder with the same domain and reward terms."""
         run = Run(folder, config, self._given_domain, self.reward_terms, stages=stages)
-        run._is_derived = True
+        run._is_derived = True  # its folder already holds links to what it starts from
         return run
 
     def data(self, *, force: bool = False) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from realm.core.errors import ConfigError
+from realm.core.errors import ConfigError, suggest_nearest
 from realm.core.settings import Section
 
 RENAMED = {
@@ -61,6 +61,7 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+# YAML 1.1 takes a number with an exponent for a text unless it has a dot: 1e-5 would be a text.
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
     re.compile(r"[-+]?(?:\d[\d_]*\.?\d*|\.\d+)[eE][-+]?\d+$"),
@@ -205,7 +206,7 @@ def _describe(mistake: Any, dotted: str, sections: list[type[Section]]) -> str:
             if dotted in RENAMED:
                 return f"this key is now called {RENAMED[dotted]}."
             allowed = list(sections[0].model_fields)
-            hint = _suggest(dotted.rpartition(".")[2], allowed)
+            hint = suggest_nearest(dotted.rpartition(".")[2], allowed)
             return f"unknown key. Allowed here: {', '.join(allowed)}.{hint}"
         case "missing":
             return "this key is needed and missing."
@@ -216,20 +217,15 @@ def _describe(mistake: Any, dotted: str, sections: list[type[Section]]) -> str:
             return f"the key 'kind' is needed and missing; allowed: {tags}."
         case "union_tag_invalid":
             found, allowed_text = context["tag"], context["expected_tags"]
-            hint = MOVED_KINDS.get(str(found))
-            hint = hint or _suggest(str(found), re.findall(r"'([^']*)'", allowed_text))
+            known = re.findall(r"'([^']*)'", allowed_text)
+            hint = MOVED_KINDS.get(str(found)) or suggest_nearest(str(found), known)
             return f"kind: found {found!r}; allowed: {allowed_text}.{hint}"
         case "literal_error":
             found, allowed_text = mistake["input"], context["expected"]
-            hint = _suggest(str(found), re.findall(r"'([^']*)'", allowed_text))
+            hint = suggest_nearest(str(found), re.findall(r"'([^']*)'", allowed_text))
             return f"found {found!r}; allowed: {allowed_text}.{hint}"
     reason = mistake["msg"][:1].lower() + mistake["msg"][1:]
     return f"found {mistake['input']!r}; {reason}."
-
-
-def _suggest(found: str, allowed: list[str]) -> str:
-    near = difflib.get_close_matches(found, allowed, n=1)
-    return f" Did you mean {near[0]!r}?" if near else ""
 
 
 def _describe_problem(error: yaml.YAMLError) -> str:

@@ -81,6 +81,8 @@ class RunFolder(ABC):
     def adopt(self, path: Path, name: str) -> None:
         """Link `path` into the run folder as `name`, without a copy."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        # A relative link survives moving the runs together. It is made under another name and then
+        # renamed, so that an existing link is replaced in one step.
         temporary = self.path(f".{name}.link")
         temporary.unlink(missing_ok=True)
         temporary.symlink_to(os.path.relpath(path.resolve(), self.folder.resolve()))
@@ -100,6 +102,7 @@ class RunFolder(ABC):
         if entry is None:
             return False
         outputs = entry["outputs"]
+        # The cheap checks first: hashing the outputs may mean reading gigabytes of weights.
         if any(not self.path(name).exists() for name in outputs):
             return False
         try:
@@ -118,10 +121,12 @@ class RunFolder(ABC):
         same. Under `accelerate launch` only the main process touches the folder.
         """
         hashes = self._hash_dependencies(stage)
+        # torchrun and accelerate number the processes of a run in RANK.
         if int(os.environ.get("RANK", "0")) != 0:
             yield
             return
         with self._lock():
+            # From here on the old outputs may be overwritten, so they no longer count as done.
             self._forget(stage)
             earlier_seconds = self._open_work(stage, hashes)
             started, clock = _now(), time.monotonic()
@@ -129,7 +134,7 @@ class RunFolder(ABC):
             self._figures = {}
             try:
                 yield
-            except BaseException:
+            except BaseException:  # also Ctrl-C and SystemExit
                 seconds = earlier_seconds + time.monotonic() - clock
                 self._keep_work(stage, {**hashes, "seconds": seconds})
                 raise
@@ -248,6 +253,7 @@ class RunFolder(ABC):
 def hash_path(path: Path) -> str:
     """Return the SHA-256 of a file, or of the names and contents of all files in a folder."""
     if path.is_file():
+        # Size and time are part of the cache's key, so that a changed file is read again.
         status = path.stat()
         return _hash_file(path, status.st_size, status.st_mtime_ns)
     total = hashlib.sha256()

@@ -34,6 +34,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
 @contextmanager
 def replacing_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path that atomically replaces `path` on success."""
+    # In the same folder, because os.replace is atomic only within one file system.
     temporary = path.with_name(f".{path.name}.part")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -70,7 +71,7 @@ def append_jsonl(path: Path) -> Iterator[Callable[[dict[str, Any] | Problem | Ro
 
         def append(row: dict[str, Any] | Problem | Route) -> None:
             file.write(_format_line(row))
-            file.flush()
+            file.flush()  # a killed process loses at most the row that it is writing
 
         yield append
 

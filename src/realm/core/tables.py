@@ -145,9 +145,8 @@ def _open_text(path: Path) -> IO[str]:
         )
     else:
         how = {"encoding": "utf-8-sig", "errors": "surrogateescape", "newline": ""}
-    if is_packed:
-        return cast("IO[str]", gzip.open(path, "rt", **how))
-    return path.open(**how)
+    file = gzip.open(path, "rt", **how) if is_packed else path.open(**how)
+    return cast("IO[str]", file)
 
 
 def _json_rows(path: Path, file: IO[str], on_error: OnError) -> Iterator[tuple[str, Row]]:
