@@ -257,14 +257,9 @@ def _find_error_status(body: bytes) -> int | None:
 
 
 def _message_of(error: APIStatusError) -> str:
-    """Return the endpoint's own words, from the usual place in the body if they are there."""
-    body = error.body
-    if isinstance(body, dict):
-        inner = body.get("error", body)
-        said = inner.get("message") if isinstance(inner, dict) else inner
-        if isinstance(said, str):
-            return said
-    return error.message
+    """Return the endpoint's own words; the client has taken `error` out of the body."""
+    said = error.body.get("message") if isinstance(error.body, dict) else None
+    return said if isinstance(said, str) else error.message
 
 
 def _quote_line(text: str) -> str:
