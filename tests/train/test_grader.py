@@ -13,6 +13,7 @@ from realm.run import Run
 from realm.train import grader as grading
 from realm.train import rl
 from realm.train.grader import Grader, load_terms
+from realm.train.rows import RowFacts
 from realm.verify.verifier import Verifier
 from tiny import make_tiny
 from tiny_rl import GRPO, TRAIN, make_config, make_run
@@ -160,7 +161,7 @@ def test_a_term_with_a_taken_name_or_a_useless_value_is_the_users_error(tmp_path
         rl.check_train(make_run(tmp_path, config))
 
 
-def grade(tmp_path, texts, *, shown, config=None, majority=None, **columns):
+def grade(tmp_path, texts, *, shown, config=None, majority=None):
     config = config or make_config(tmp_path)
     grader = Grader(
         Verifier("number"),
@@ -174,13 +175,17 @@ def grade(tmp_path, texts, *, shown, config=None, majority=None, **columns):
         prompts=["q"] * count,
         completion_ids=[list(map(ord, text)) for text in texts],
         problem_id=["p"] * count,
-        gold=["6"] * count,
-        routes=shown,
-        flaws=[(None,) * len(routes) for routes in shown],
-        majority=majority or [None] * count,
-        majority_correct=[None] * count,
-        share=[1.0] * count,
-        progress=[0.0] * count,
+        facts=[
+            RowFacts(
+                gold="6",
+                routes=routes,
+                flaws=(None,) * len(routes),
+                majority=voted,
+                share=1.0,
+                progress=0.0,
+            )
+            for routes, voted in zip(shown, majority or [None] * count, strict=True)
+        ],
         trainer_state=type("State", (), {"is_world_process_zero": False, "global_step": 0}),
         log_metric=logged.__setitem__,
     )

@@ -207,8 +207,8 @@ def test_a_row_is_a_pure_function_of_its_problem_and_step(builder):
     assert rows == [
         builder.build_row(f"p{i}", step, step / 10) for i in range(6) for step in range(10)
     ]
-    assert {len(row["routes"]) for row in rows} == {0, 2}
-    assert all(not row["routes"] for row in rows if row["progress"] >= 0.9)
+    assert {len(row["facts"].routes) for row in rows} == {0, 2}
+    assert all(not row["facts"].routes for row in rows if row["facts"].progress >= 0.9)
     assert not any("outsider" in row["prompt"][-1]["content"] for row in rows)
 
 
@@ -219,7 +219,7 @@ def test_problems_without_routes_are_shown_alone(tmp_path, caplog):
     builder = rl.RowBuilder(PROBLEMS, ROUTES[:3], load_domain(config).verifier, config, tokenizer)
     rl.require_routes(builder, make_run(tmp_path, config))
     assert "5 of 6 training problems have no routes" in caplog.text
-    assert all(builder.build_row("p5", step, 0.0)["routes"] == () for step in range(20))
+    assert all(builder.build_row("p5", step, 0.0)["facts"].routes == () for step in range(20))
 
 
 def test_no_routes_at_all_is_an_error_while_the_fade_wants_some(tmp_path):

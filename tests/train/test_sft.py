@@ -310,8 +310,8 @@ def test_a_killed_distillation_goes_on_from_its_last_checkpoint(tmp_path, caplog
 @pytest.mark.parametrize("lora", [None, {"r": 2, "target_modules": ["q_proj"]}])
 def test_a_training_killed_after_its_last_checkpoint_is_saved_and_not_continued(tmp_path, lora):
     make_tiny(tmp_path / "model", "qwen2")
-    # A learning rate that does not decay to 0 lets a step too many show.
-    sft = SFT | {"max_steps": 4, "save_steps": 2, "lr_scheduler_type": "constant"}
+    # Three of the four steps of an epoch, at a rate that does not decay: a step too many shows.
+    sft = SFT | {"max_steps": 3, "save_steps": 3, "lr_scheduler_type": "constant"}
     train = {"lora": lora} if lora else {}
     config = make_config(tmp_path, distill={"sft": sft}, train=train)
     run = make_run(tmp_path, config)

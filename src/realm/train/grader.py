@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from realm.config.root import Config
-    from realm.core.records import Judged, Route
-    from realm.method.steps import Flaw
+    from realm.core.records import Judged
+    from realm.train.rows import RowFacts
     from realm.verify.verifier import Verifier
 
 RewardFunction = Callable[..., list[float | None]]
@@ -130,43 +130,39 @@ class Grader:
         reward.__name__ = name
         return reward
 
-    def grade(  # noqa: PLR0913  # the columns of a row, as TRL passes them
+    def grade(
         self,
         *,
         prompts: Sequence[Any],
         completion_ids: list[list[int]],
         problem_id: Sequence[str],
-        gold: Sequence[Any],
-        routes: Sequence[Sequence[Route]],
-        flaws: Sequence[Sequence[Flaw | None]],
-        majority: Sequence[Any],
-        majority_correct: Sequence[bool | None],
-        share: Sequence[float],
-        progress: Sequence[float],
+        facts: Sequence[RowFacts],
         trainer_state: Any,
         log_metric: Callable[[str, float], None],
         **_: Any,
     ) -> list[Graded]:
         """Return the batch, graded; the first call for a batch also logs metrics and samples.
 
-        The arguments are TRL's and the columns of `realm.train.rows`. The token ids are read rather
-        than TRL's text: TRL drops special tokens, and our tags may be special tokens.
+        The arguments are TRL's and the columns of `RowBuilder.build_row`.
         """
+        # TRL calls each reward function with the same lists; only the first call has work to do.
         if completion_ids is self._batch:
             return self.graded
         judged = judge_all(
+            # Not TRL's text: it lacks special tokens, and our tags may be special tokens.
             [self.read(ids) for ids in completion_ids],
-            golds=gold,
+            golds=[row.gold for row in facts],
             verifier=self.verifier,
-            routes=routes,
-            flaws=flaws,
+            routes=[row.routes for row in facts],
+            flaws=[row.flaws for row in facts],
             label=self.config.train.reward.verdict_label,
             think_end=self.config.prompt.think_end,
             num_tokens=[len(ids) for ids in completion_ids],
         )
-        copied = self._find_copies(judged, majority)
+        copied = self._find_copies(judged, [row.majority for row in facts])
         self.graded = [
-            self._score(*one) for one in zip(judged, copied, majority_correct, strict=True)
+            self._score(one, copy, row.majority_correct)
+            for one, copy, row in zip(judged, copied, facts, strict=True)
         ]
         self.outcomes = [
             Outcome(problem_id=name, guided=bool(one.labels), correct=one.correct)
@@ -174,10 +170,11 @@ class Grader:
         ]
         self._batch = completion_ids
         self._log_undecided(judged)
-        for name, value in compute_metrics(self.graded).items():
+        figures = compute_metrics(self.graded)
+        figures["share"] = fmean(row.share for row in facts)
+        figures["progress"] = facts[0].progress
+        for name, value in figures.items():
             log_metric(name, value)
-        log_metric("share", fmean(share))
-        log_metric("progress", progress[0])
         if trainer_state.is_world_process_zero:
             self._write_samples(prompts, problem_id, step=trainer_state.global_step + 1)
         return self.graded
@@ -185,14 +182,13 @@ class Grader:
     def _find_copies(self, judged: Sequence[Judged], majority: Sequence[Any]) -> list[bool | None]:
         """Return whether each answer is the majority of its routes; `None` without a majority."""
         copied = [None if answer is None else False for answer in majority]
-        asked = [
-            place
-            for place, (one, answer) in enumerate(zip(judged, majority, strict=True))
-            if one.answer is not None and answer is not None
+        # An answer that is not stated is no copy, and needs no comparison.
+        places = [
+            i for i, one in enumerate(judged) if one.answer is not None and majority[i] is not None
         ]
-        found = self.verifier.same_all([(judged[place].answer, majority[place]) for place in asked])
-        for place, same in zip(asked, found, strict=True):
-            copied[place] = same
+        found = self.verifier.same_all([(judged[i].answer, majority[i]) for i in places])
+        for i, same in zip(places, found, strict=True):
+            copied[i] = same
         return copied
 
     def _score(self, judged: Judged, copied: bool | None, majority_correct: bool | None) -> Graded:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import random
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,27 @@ if TYPE_CHECKING:
     from realm.verify.verifier import Verifier
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowFacts:
+    """What the reward terms and the metrics must know of one training row.
+
+    Example: `RowFacts(gold="6", routes=(right, wrong), flaws=(None, None), majority="6",
+    majority_correct=True, share=0.5, progress=0.25)`.
+    """
+
+    gold: Any
+    routes: tuple[Route, ...] = ()
+    """The routes that the prompt shows, in their order; none for an autonomous prompt."""
+    flaws: tuple[Flaw | None, ...] = ()
+    """The first flawed step of each route where it is known."""
+    majority: Any = None
+    """The answer that most routes give; `None` if none gives any."""
+    majority_correct: bool | None = None
+    share: float
+    """The share of all routes that an average prompt shows now."""
+    progress: float
 
 
 class RowBuilder:
@@ -102,17 +124,18 @@ class RowBuilder:
         )
         voted = majority([route.answer for route in shown.routes], self.verifier.same)
         voters = [route for route in shown.routes if route.answer is voted]
-        return {
-            "prompt": self.write_prompt(problem_id, shown),
-            "problem_id": problem_id,
-            "gold": self.problems[problem_id].answer,
-            "routes": shown.routes,
-            "flaws": tuple(self.find_flaw(problem_id, route) for route in shown.routes),
-            "majority": voted,
-            "majority_correct": None if voted is None else voters[0].correct,
-            "share": expected_share(progress, self.config.train.fade, gate_share),
-            "progress": progress,
-        }
+        facts = RowFacts(
+            gold=self.problems[problem_id].answer,
+            routes=shown.routes,
+            flaws=tuple(self.find_flaw(problem_id, route) for route in shown.routes),
+            majority=voted,
+            # The routes are labelled already: no answer needs to be verified again.
+            majority_correct=None if voted is None else voters[0].correct,
+            share=expected_share(progress, self.config.train.fade, gate_share),
+            progress=progress,
+        )
+        prompt = self.write_prompt(problem_id, shown)
+        return {"prompt": prompt, "problem_id": problem_id, "facts": facts}
 
     def find_flaw(self, problem_id: str, route: Route) -> Flaw | None:
         """Return the first flawed step of a route.
