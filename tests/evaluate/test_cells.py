@@ -1,6 +1,7 @@
 """Every kind of cell, once, on a tiny random model."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
@@ -105,13 +106,12 @@ def test_without_negatives_no_wrong_route_is_shown_and_zero_starts_from_the_mode
 
 
 def test_rollouts_count_generations_that_last_several_steps():
-    class Arguments:
-        (
-            max_steps,
-            steps_per_generation,
-            num_iterations,
-            gradient_accumulation_steps,
-            generation_batch_size,
-        ) = 6, 2, 1, 1, 16
-
-    assert count_rollouts(Arguments()) == 48
+    arguments = SimpleNamespace(
+        max_steps=6,
+        steps_per_generation=2,
+        num_iterations=1,
+        gradient_accumulation_steps=1,
+        generation_batch_size=16,
+        num_generations=4,
+    )
+    assert count_rollouts(arguments) == 48
