@@ -12,6 +12,7 @@ from realm.core.errors import ConfigError, DataError, ModelError
 from realm.core.jsonl import read_jsonl, write_jsonl
 from realm.core.records import Judged
 from realm.domains import load_domain
+from realm.method.gate import Bucket
 from realm.method.parse import parse_completion
 from realm.method.rewards import RewardWeights, weigh_terms
 from realm.policy import Policy
@@ -210,6 +211,36 @@ def test_a_row_is_a_pure_function_of_its_problem_and_step(builder):
     assert {len(row["facts"].routes) for row in rows} == {0, 2}
     assert all(not row["facts"].routes for row in rows if row["facts"].progress >= 0.9)
     assert not any("outsider" in row["prompt"][-1]["content"] for row in rows)
+
+
+def test_what_graders_know_of_a_row_is_what_its_prompt_shows(builder):
+    checked = 0
+    for step in range(20):
+        row = builder.build_row("p1", step, 0.0)
+        facts, text = row["facts"], row["prompt"][-1]["content"]
+        shown = [part.split("\n")[1] for part in text.split("<route ")[1:]]
+        assert shown == [route.text for route in facts.routes]
+        assert len(facts.flaws) == len(facts.routes) and facts.gold == "8"
+        if facts.routes:
+            # Two answers, one vote each: the first one shown counts.
+            assert facts.majority == facts.routes[0].answer
+            assert facts.majority_correct is facts.routes[0].correct
+            checked += 1
+    assert checked > 10
+
+
+def test_a_gated_row_shows_what_the_gate_of_its_bucket_leaves(tmp_path):
+    make_tiny(tmp_path / "model", "qwen2")
+    fade = {"kind": "gated", "routes": 2, "dropout": 0.2, "start": 0.0, "gate": {"buckets": 1}}
+    config = make_config(tmp_path, train=TRAIN | {"fade": fade})
+    tokenizer = Policy(tmp_path / "model").tokenizer
+    builder = rl.RowBuilder(PROBLEMS, ROUTES, load_domain(config).verifier, config, tokenizer)
+    full = [builder.build_row(f"p{i}", step, 0.1)["facts"] for i in range(6) for step in range(20)]
+    builder.gate.buckets = [Bucket(share=0.25)]
+    few = [builder.build_row(f"p{i}", step, 0.1)["facts"] for i in range(6) for step in range(20)]
+    assert {facts.share for facts in full} == {0.8} and {facts.share for facts in few} == {0.2}
+    num_guided = [sum(bool(facts.routes) for facts in group) / 120 for group in (full, few)]
+    assert num_guided == pytest.approx([0.8, 0.2], abs=0.1)
 
 
 def test_problems_without_routes_are_shown_alone(tmp_path, caplog):
