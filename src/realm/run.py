@@ -10,10 +10,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from realm.config.root import Config
 from realm.core.errors import ConfigError, DataError, RealmError, RunError
 from realm.core.folder import RunFolder, hash_path
-from realm.core.stages import Stage
 from realm.core.tables import local_path
 from realm.core.targets import fingerprint
 from realm.domains.domain import GivenSettings
@@ -22,6 +20,8 @@ from realm.rounds import next_round
 from realm.stages import STAGES
 
 if TYPE_CHECKING:
+    from realm.config.root import Config
+    from realm.core.stages import Stage
     from realm.domains import Domain
 
 logger = logging.getLogger(__name__)

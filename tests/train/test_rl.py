@@ -269,7 +269,8 @@ def test_a_context_too_short_for_prompt_and_completion_is_refused(tmp_path):
     config = make_config(tmp_path)
     with pytest.raises(
         ModelError,
-        match=r"rows do not fit into 400 tokens. The longest, problem p\d, has \d+ tokens and 6 new tokens",
+        match=r"rows do not fit into 400 tokens. The longest, problem p\d, has \d+ tokens and "
+        r"6 new tokens",
     ):
         rl.run_train(make_run(tmp_path, config))
 
@@ -320,7 +321,8 @@ def test_what_trl_refuses_is_the_users_mistake(tmp_path):
 def test_a_batch_that_the_groups_do_not_fill_says_what_to_try(tmp_path):
     with pytest.raises(
         ConfigError,
-        match=r"\(4\) must be divisible by num_generations \(3\).*Try a multiple of num_generations",
+        match=r"\(4\) must be divisible by num_generations \(3\).*"
+        r"Try a multiple of num_generations",
     ):
         arguments_of(tmp_path, num_generations=3)
 

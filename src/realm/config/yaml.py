@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import ValidationError
 
 from realm.core.errors import ConfigError, suggest_nearest
 from realm.core.settings import Section
+
+if typing.TYPE_CHECKING:
+    from pydantic import ValidationError
 
 RENAMED = {
     "compare.own": "compare.extra_methods",
@@ -179,9 +181,8 @@ def _locate(
             continue
         keys.append(key)
         field = sections[0].model_fields.get(key) if sections else None
-        if field is not None and key != mistake["loc"][-1]:
-            sections = list(_find_sections(field.annotation))
-        elif field is not None and mistake["type"].startswith("union_tag"):
+        is_last = key == mistake["loc"][-1] and not mistake["type"].startswith("union_tag")
+        if field is not None and not is_last:
             sections = list(_find_sections(field.annotation))
     return keys, sections
 

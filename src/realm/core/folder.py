@@ -16,13 +16,15 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
 from realm.core.errors import RealmError, RunError
 from realm.core.jsonl import write_json
-from realm.core.stages import Stage
+
+if TYPE_CHECKING:
+    from realm.core.stages import Stage
 
 SCHEMA = "realm.run/2"
 LIBRARIES = (

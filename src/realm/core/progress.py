@@ -18,7 +18,8 @@ class _LogStream:
 
     def write(self, text: str) -> None:
         if line := text.strip():
-            print(line, file=sys.stderr, flush=True)
+            sys.stderr.write(f"{line}\n")
+            sys.stderr.flush()
 
     def flush(self) -> None:
         """Do nothing, since each line is flushed when it is written."""

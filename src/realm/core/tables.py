@@ -145,7 +145,8 @@ def _open_text(path: Path) -> IO[str]:
         )
     else:
         how = {"encoding": "utf-8-sig", "errors": "surrogateescape", "newline": ""}
-    file = gzip.open(path, "rt", **how) if is_packed else path.open(**how)
+    # The caller closes the file.
+    file = gzip.open(path, "rt", **how) if is_packed else path.open(**how)  # noqa: SIM115
     return cast("IO[str]", file)
 
 

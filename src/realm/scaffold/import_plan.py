@@ -212,9 +212,9 @@ def _name_sources(
 ) -> list[dict[str, Any]]:
     """Return the files with their sources: NAME, or what tells the names of the files apart."""
     if options.source or by_column:
-        return [
-            {"path": make_absolute(file)} | ({"source": name} if name else {}) for name, file in named
-        ]
+        sources = [{"source": name} if name else {} for name, _ in named]
+        files = [{"path": make_absolute(file)} for _, file in named]
+        return [file | source for file, source in zip(files, sources, strict=True)]
     stems = [_get_stem(file) for _, file in named]
     unnamed = Counter(stem for stem, (name, _) in zip(stems, named, strict=True) if not name)
     if twice := [stem for stem, count in unnamed.items() if count > 1]:
