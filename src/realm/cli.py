@@ -273,6 +273,8 @@ def compare_methods(run: Run, dry_run: bool, force: bool) -> None:
     from realm.evaluate.compare import run_comparison
     from realm.evaluate.report.tables import print_results
 
+    if not dry_run:
+        run.check_folder("compare", force=force)
     results = run_comparison(run, dry_run=dry_run, force=force)
     if results is not None:
         print_results(results)

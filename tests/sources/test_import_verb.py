@@ -246,6 +246,17 @@ def test_init_writes_the_example_and_overwrites_nothing():
     assert Path("mine/rules.md").read_text() == "my rules"
 
 
+def test_an_imported_file_is_never_written_over():
+    folder = Path("imp")
+    folder.mkdir()
+    write("imp/routes.jsonl", rows_of("good"))
+    before = Path("imp/routes.jsonl").read_bytes()
+    refused = realm("import", "imp/routes.jsonl", "--run", "imp", "--kind", "number", fails=True)
+    assert "routes.jsonl: the config names this file as an input" in refused.stderr
+    found = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    assert found == {"routes.jsonl": before}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("where", ["scaffold", "example"])
 def test_the_scaffold_and_the_example_run_from_start_to_end(where, tmp_path):
