@@ -60,7 +60,7 @@ _ABBREVIATION = re.compile(
 _REST = re.compile(
     r"(?:[,;]| [-–—]) (?:and )?(?:who|which|where|when|while|with|as|because|since|but|so|not"
     r"|therefore|thus|hence|it|this|he|she|they|given|held|(?-i:[a-z]+(?:ing|ed)(?= )))\b"
-    r"| (?:because|since|rather than|instead of|according to|based on|as (?:shown|indicated|per))\b",
+    r"| (?:because|since|rather than|instead of|according to|based on|as (?:shown|seen|per))\b",
     re.IGNORECASE,
 )
 # What leads to a statement: "Therefore, ", "Based on the table, ", "we see that ".
