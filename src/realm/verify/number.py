@@ -7,7 +7,7 @@ import re
 from fractions import Fraction
 from typing import Any, Literal, NamedTuple
 
-from pydantic import NonNegativeFloat  # noqa: TC002 (pydantic needs it at run time)
+from pydantic import NonNegativeFloat
 
 from realm.verify.extract import unwrap
 from realm.verify.kinds import AnswerKind
