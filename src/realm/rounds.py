@@ -68,6 +68,7 @@ def replace_routes(bank: Sequence[Route], own: dict[str, list[Route]]) -> list[R
     """
     routes: list[Route] = []
     classes: dict[str, set[bool | None]] = {}
+    # The first of equal texts is kept, so that a resumed harvest gives the same bank.
     for problem_id, written in own.items():
         distinct: dict[str, Route] = {}
         for route in written:

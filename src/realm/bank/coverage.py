@@ -13,8 +13,11 @@ if TYPE_CHECKING:
 
     from realm.core.records import Problem, Route
 
+# "3. Text", with the lines below it up to the next number, heading or blank line.
 _RULE = re.compile(r"^(\d+)\.\s+(.*(?:\n(?!\s*(?:\d+\.|#|$)).*)*)", re.MULTILINE)
+# "rule 3", "rules no. 3", "R3".
 _CITED = re.compile(r"\b(?:rules?|R)\s*(?:no\.?|number|#|§)?\s*(\d+)", re.IGNORECASE)
+# Words of four letters or more, and numbers: shorter words say nothing of a rule.
 _TERM = re.compile(r"[a-z][a-z-]{3,}|\d+(?:\.\d+)?")
 _SHARED_BY = 2
 """A term that more rules than this use says of none of them that it was applied."""

@@ -68,7 +68,7 @@ def draw_routes(
     k = min(k, len(right) + len(wrong))
     num_right = _draw_num_right(right, wrong, k, rng, mix.wrong_majority_share)
     chosen = right[:num_right] + wrong[: k - num_right]
-    rng.shuffle(chosen)
+    rng.shuffle(chosen)  # else right routes would stand first, and verdicts could go by place
     return RouteSet(problem_id=row_id, routes=tuple(chosen))
 
 
@@ -173,5 +173,6 @@ def _count_distinct(routes: list[Route]) -> int:
 
 
 def _make_rng(key: str) -> random.Random:
+    # Python's own hash of a text differs from process to process.
     digest = hashlib.blake2b(key.encode(), digest_size=16, person=b"route set").digest()
     return random.Random(int.from_bytes(digest))

@@ -73,6 +73,7 @@ def exclude_chain(routes: Iterable[Route], chain: Route) -> list[Route]:
     A prompt that shows the chain which its completion teaches would teach the model to copy, and
     to call every route sound.
     """
+    # By text and not by identity: a source may have written the same chain twice.
     taught = collapse_spaces(chain.text)
     return [route for route in routes if collapse_spaces(route.text) != taught]
 
@@ -83,6 +84,7 @@ def collapse_spaces(text: str) -> str:
 
 
 def _is_usable(route: Route) -> bool:
+    # Without a label there is no true verdict to reward; without a text there is nothing to judge.
     return route.correct is not None and bool(route.text.strip())
 
 

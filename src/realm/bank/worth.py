@@ -125,6 +125,7 @@ def evaluate_bank(
     }
     sources = sorted({route.source for group in written.values() for route in group})
     groups: dict[str | None, Bank] = {}
+    # The figures of each source add something only if they are not those of the routes shown.
     hides_some = True
     if shown is not None:
         groups[None] = {problem.id: shown[problem.id].routes for problem in problems}
@@ -221,8 +222,10 @@ def _summarize_source(
     routes = [route for one in sets for route in one]
     votes = label_majorities(sets, same_all)
     labels = [{route.correct for route in one} for one in sets]
+    # Sources that say the same are no repetition; one source that says it twice is.
     num_distinct = sum(len({(route.source, route.text) for route in one}) for one in sets)
     lengths = [len(route.text.split()) for route in routes]
+    # `quantiles` needs two values; the percentiles of one value are that value.
     cuts = quantiles(lengths, n=100, method="inclusive") if len(lengths) > 1 else lengths * 99
     return SourceSummary(
         group=group,

@@ -143,6 +143,7 @@ class GuidanceGate:
             if outcome.problem_id in self.bucket_of and outcome.correct is not None:
                 key = (self.bucket_of[outcome.problem_id], outcome.guided)
                 groups.setdefault(key, []).append(outcome.correct)
+        # In one update per bucket and mode, so that the order of completions does not matter.
         for (number, guided), correct in groups.items():
             bucket, half_life = self.buckets[number], self.fade.gate.half_life
             if guided:

@@ -55,6 +55,7 @@ def _alter_route(
     text = change(route.text)
     if text == route.text:
         return route
+    # A check or a process label by somebody else spoke of the numbers before.
     route = replace(route, text=text, check=None, process=None, flaw=None)
     answer = None if route.answer is None else render(route.answer)
     if answer is None or change(answer) == answer:

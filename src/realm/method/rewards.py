@@ -100,6 +100,7 @@ def balance_verdicts(
     >>> balance_verdicts([True, True, None], [True, False, False])
     0.5
     """
+    # A label of `None` (undecided) belongs to neither class.
     hits = {
         wanted: [
             verdict is label

@@ -62,6 +62,7 @@ def make_arguments(
         {} if is_on_gpu else {"use_cpu": True, "bf16": False, "gradient_checkpointing": False}
     )
     quiet_libraries()
+    # Our progress bar and fade.jsonl take the place of trackers and bars.
     common: dict[str, Any] = {"report_to": "none", "disable_tqdm": True, "save_total_limit": 2}
     try:
         return kind(**common | device | presets | settings | required)
@@ -166,6 +167,7 @@ def _set_save_steps(arguments: GRPOConfig, *, is_given: bool) -> None:
     A run resumed in the middle of a generation would have to sample it anew.
     """
     window = max(1, round(count_steps(arguments)))
+    # About 20 checkpoints in a run, each on the start of a generation.
     if not is_given:
         arguments.save_steps = math.ceil(arguments.max_steps / 20 / window) * window
     every = arguments.save_steps

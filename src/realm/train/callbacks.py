@@ -72,6 +72,7 @@ class TrainingState(TrainerCallback, ExportableState):
             "bucket_assisted": [bucket.assisted.value for bucket in buckets],
             "bucket_autonomous": [bucket.autonomous.value for bucket in buckets],
         }
+        # After the figures: the row of this step shows the guidance that its prompts had.
         self.gate.advance(state.global_step, state.max_steps)
 
     def state(self) -> dict[str, Any]:
@@ -97,6 +98,7 @@ class FadeLogger(TrainerCallback):
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if state.is_world_process_zero:
+            # A resumed run must count the steps before it, and not repeat their alarms.
             for row in read_jsonl(self.path):
                 self._alarms.check_row(row)
 
@@ -172,6 +174,7 @@ def _exceeds(figure: str, bound: float) -> Callable[[Row], bool | None]:
     return lambda row: None if row.get(figure) is None else abs(row[figure]) > bound
 
 
+# The bounds are loose on purpose: an alarm should mean a habit, and not noise.
 _ALARMS: dict[str, tuple[Callable[[Row], bool | None], str]] = {
     "always sound": (
         lambda row: _is_constant(row, "always_sound", "flawed"),

@@ -253,12 +253,14 @@ def compute_metrics(batch: Sequence[Graded]) -> dict[str, float]:
     """
     assisted = [graded for graded in batch if graded.judged.labels]
     alone = [graded for graded in batch if not graded.judged.labels]
+    # With one route shown, any verdict is "always" the same.
     several = [graded.judged.verdicts for graded in assisted if len(graded.judged.labels) > 1]
     pairs = [
         pair
         for graded in assisted
         for pair in zip(graded.judged.verdicts, graded.judged.labels, strict=True)
     ]
+    # Copying a right majority is no bad habit; copying a wrong one is.
     wrong_majority = [graded for graded in assisted if graded.majority_correct is False]
     cases: dict[str, list[float | bool | None]] = {
         "assisted_reward": [graded.reward for graded in assisted],

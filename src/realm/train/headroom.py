@@ -112,6 +112,7 @@ def measure_headroom(
             max_new_tokens=new_tokens,
             batch_tokens=config.evaluate.batch_tokens,
             seed=config.seed,
+            # As RL will sample: greedy answers would hide what the policy can do sometimes.
             temperature=config.train.grpo.get("temperature", 1.0),
             num_samples=settings.samples,
             on_done=lambda done, _: advance(len(done)),

@@ -75,6 +75,7 @@ class ReaLMTrainer(SharedPrefixTrainer):
         batch = super()._generate_and_score_completions(rows)
         if not self.model.training:
             return batch
+        # Every process observes the outcomes of all, so that all move their gates alike.
         if self._training_state.observers:
             self._training_state.observe(gather_object(self._grader.outcomes))
         if self._transfer is not None:
@@ -224,6 +225,7 @@ def make_trainer(
     """Return the trainer; fade.jsonl and the rollouts are cut to the step where it continues."""
     train = builder.config.train
     checkpoint = find_last_checkpoint(Path(str(arguments.output_dir)))
+    # What was logged after the checkpoint will be logged again.
     if arguments.process_index == 0:
         for name in ("fade.jsonl", ROLLOUTS):
             drop_rows_after(run.path(name), find_step(checkpoint) if checkpoint else 0)

@@ -80,6 +80,7 @@ def write_prompts(
         prompt = render_prompt(problem.question, shown, autonomous=config.prompt.autonomous)
         rows.append({"problem_id": problem.id, "prompt": prompt})
         guided = arguments.teacher_prompt_template.format(prompt=prompt, privileged_context=rules)
+        # The teacher's prompt is the longer one, so it decides whether the row fits.
         [ids] = encode_prompts(tokenizer, [as_trl_prompt(tokenizer, guided, system)])
         lengths.append((problem.id, len(ids)))
     require_context(

@@ -301,6 +301,7 @@ def train_on_rows(  # noqa: PLR0913  # what to train on, from where and to where
         peft_config=make_lora_config(config.train.lora),
     )
     train_to_end(trainer, Path(str(arguments.output_dir)).name)
+    # For comparisons at equal budget: what was trained, not what there is.
     epochs = trainer.state.epoch or 0
     num_taught = sum(label != -100 for labels in dataset["labels"] for label in labels)
     run.record_figures(

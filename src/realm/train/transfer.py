@@ -223,6 +223,7 @@ class Transfer:
         """
         found: dict[str, Credit] = {}
         for problem_id, graded, prompt, completion in rollouts:
+            # One credit a problem: several would weigh an easy problem more than a hard one.
             if problem_id not in found and can_be_credited(graded):
                 credit = self._make_credit(problem_id, prompt, completion)
                 if credit is not None:
@@ -236,6 +237,7 @@ class Transfer:
             with torch.no_grad():
                 sampled, _ = self._measure(model, rows, device)
             batches.append((credits, sampled))
+        # With several updates per generation each micro-batch comes round again.
         self._batches = cycle(batches)
         return {"transfer_share": len(self.credits) / len(rollouts)}
 

@@ -219,7 +219,7 @@ def train_to_end(trainer: Any, description: str) -> None:
             trainer._load_from_checkpoint(str(checkpoint))
             trainer.state = state
             return
-    trainer.remove_callback(PrinterCallback)
+    trainer.remove_callback(PrinterCallback)  # it prints a dict at each logged step
     with ExitStack() as stack:
         trainer.add_callback(_Progress(description, stack))
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
@@ -256,6 +256,7 @@ def save_policy(
         text: Paragraphs of the card.
     """
     folder = run.path(output)
+    # Written beside its place and renamed, so that a kill leaves the old folder or the new one.
     part = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     model = trainer.accelerator.unwrap_model(trainer.model)
