@@ -1,6 +1,6 @@
 import pytest
 
-from realm.verify.extract import clean, find_answer, find_tagged, unwrap
+from realm.verify.extract import clean_span, find_answer, find_tagged, unwrap_answer
 from realm.verify.normal import list_mentions
 
 
@@ -80,7 +80,9 @@ from realm.verify.normal import list_mentions
 def test_find_answer(text, expected):
     tagged = find_tagged(text)
     found = find_answer(text) if tagged is None else None
-    assert ((found.text or None) if found else tagged and clean(unwrap(tagged))) == expected
+    assert (
+        (found.text or None) if found else tagged and clean_span(unwrap_answer(tagged))
+    ) == expected
 
 
 def test_nothing_that_a_model_may_write_raises_or_takes_long():
@@ -97,7 +99,7 @@ def test_nothing_that_a_model_may_write_raises_or_takes_long():
 
 
 def test_clean_takes_off_every_layer():
-    assert clean(' **"$\\text{Bo}$"**, ') == "Bo"
+    assert clean_span(' **"$\\text{Bo}$"**, ') == "Bo"
 
 
 def test_the_number_of_a_name_counts_where_there_is_no_other():

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from realm.verify.normal import plain
+from realm.verify.normal import fold_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -44,7 +44,7 @@ def used_rules(
     known = problem.meta.get("rules")
     if isinstance(known, list):
         return set(known) & set(rules)
-    said = set(_TERM.findall(plain(chain.text)))
+    said = set(_TERM.findall(fold_text(chain.text)))
     cited = {int(number) for number in _CITED.findall(chain.text)} & set(rules)
     return cited | {
         number
@@ -55,7 +55,7 @@ def used_rules(
 
 def own_terms(rules: Mapping[int, str]) -> dict[int, set[str]]:
     """Return the words and numbers of each rule that at most one other rule has."""
-    terms = {number: set(_TERM.findall(plain(text))) for number, text in rules.items()}
+    terms = {number: set(_TERM.findall(fold_text(text))) for number, text in rules.items()}
     counts = Counter(term for own in terms.values() for term in own)
     return {
         number: {term for term in own if counts[term] <= _SHARED_BY}

@@ -140,7 +140,7 @@ def find_stated(text: str, *, is_label: bool = False) -> Conclusion | None:
         if is_cut_off or (boxed is not None and _PRAISE.match(statement)):
             continue
         return None if is_prose and _REFUSAL.search(statement) else _conclude(statement)
-    return None if not boxed else Conclusion(clean(boxed), None)
+    return None if not boxed else Conclusion(clean_span(boxed), None)
 
 
 def find_tagged(text: str) -> str | None:
@@ -176,10 +176,10 @@ def find_box(text: str) -> tuple[int, str | None]:
     return boxes[-1][1], ", ".join(joined)
 
 
-def unwrap(span: str) -> str:
+def unwrap_answer(span: str) -> str:
     r"""Return `span` without a box around the answer or a mark before it.
 
-    >>> unwrap("The answer is $\\boxed{7}$."), unwrap("I agree")
+    >>> unwrap_answer("The answer is $\\boxed{7}$."), unwrap_answer("I agree")
     ('7', 'I agree')
     """
     boxed = find_box(span)[1]
@@ -202,10 +202,10 @@ def is_one_line(text: str) -> bool:
     return 0 < len(text) <= _LONGEST_BARE and "\n" not in text and not is_defined
 
 
-def clean(span: str) -> str:
+def clean_span(span: str) -> str:
     """Return `span` without Markdown, math delimiters, quotes around it and a full stop.
 
-    >>> clean(' **"Palais Royal!"**. ')
+    >>> clean_span(' **"Palais Royal!"**. ')
     'Palais Royal!'
     """
     span = re.sub(r"\\(?:text|mathrm|textbf|mathbf)\s*\{([^{}]*)\}", r"\1", span)
@@ -235,7 +235,7 @@ def _find_implied(text: str) -> Conclusion | None:
     text = _squeeze(text)
     bare = _take_bare(text)
     if bare is not None:
-        said = clean(bare)
+        said = clean_span(bare)
         return Conclusion(said, said if bare.endswith(".") else None) if said else None
     lines = [line for line in text.split("\n") if re.search(r"\w", line)]
     sentence = _open_statement(split_sentences(lines[-1][-_LONGEST:])[-1]) if lines else ""
@@ -246,11 +246,11 @@ def _find_implied(text: str) -> Conclusion | None:
         return _conclude(complement) if is_whole and not _REFUSAL.search(complement) else None
     if not is_finished or _SPEAKS.match(sentence) or _REFUSAL.search(sentence) or not sentence:
         return None
-    return Conclusion(_read_prose(clean(sentence)) or "", clean(sentence))
+    return Conclusion(_read_prose(clean_span(sentence)) or "", clean_span(sentence))
 
 
 def _conclude(statement: str) -> Conclusion | None:
-    said = clean(statement)
+    said = clean_span(statement)
     if _DID.match(said):
         return Conclusion(_read_prose(said) or said, said)
     return Conclusion(said, said) if said else None
@@ -264,7 +264,7 @@ def _take_statement(text: str) -> str:
         for line in filter(None, lines):
             if not _BULLET.match(line):
                 break
-            items.append(clean(_BULLET.sub("", line)))
+            items.append(clean_span(_BULLET.sub("", line)))
         return ", ".join(items)
     statement = _open_statement(split_sentences(lines[0])[0])
     return _take_complement(statement) or statement
@@ -310,7 +310,7 @@ def _take_bare(text: str) -> str | None:
         return None
     if "\n" in text:
         lines = [line for line in text.split("\n") if line.strip()]
-        items = [clean(_BULLET.sub("", line)) for line in lines]
+        items = [clean_span(_BULLET.sub("", line)) for line in lines]
         return ", ".join(items) if all(_BULLET.match(line) for line in lines) else None
     if len(text) > _LONGEST_BARE or "<" in text or len(split_sentences(text)) > 1:
         return None

@@ -9,8 +9,8 @@ from string import ascii_uppercase
 from typing import Any, Literal
 
 from realm.core.settings import Section
-from realm.verify.extract import clean, find_answer, find_stated, is_one_line, unwrap
-from realm.verify.normal import plain
+from realm.verify.extract import clean_span, find_answer, find_stated, is_one_line, unwrap_answer
+from realm.verify.normal import fold_text
 
 _LONGEST_CHOICE = 300
 """Characters of a letter with the text of its choice."""
@@ -79,12 +79,12 @@ class TextAnswer(AnswerKind):
 
     def read(self, span: str) -> str | None:
         """Return `span` without what announces an answer."""
-        return unwrap(span) or None
+        return unwrap_answer(span) or None
 
     def same(self, answer: Any, gold: Any) -> bool:
         """Return whether two texts are equal apart from their form."""
-        said, normal = unwrap(str(answer)), normalize_text(unwrap(str(gold)))
-        return normalize_text(said) == normal or normalize_text(clean(said)) == normal
+        said, normal = unwrap_answer(str(answer)), normalize_text(unwrap_answer(str(gold)))
+        return normalize_text(said) == normal or normalize_text(clean_span(said)) == normal
 
 
 class LabelAnswer(AnswerKind):
@@ -97,7 +97,7 @@ class LabelAnswer(AnswerKind):
 
     def read(self, span: str) -> str | None:
         """Return `span` without what announces an answer."""
-        return unwrap(span) or None
+        return unwrap_answer(span) or None
 
     def find(self, text: str) -> str | None:
         """Return the label that free text states; a short line is a label, whatever it says."""
@@ -108,7 +108,7 @@ class LabelAnswer(AnswerKind):
         if chosen:
             return chosen[-1][1] or chosen[-1][2]
         if is_one_line(text):
-            return self.read(clean(text.strip()))
+            return self.read(clean_span(text.strip()))
         found = find_answer(text)
         return None if found is None else self.read(found.text)
 
@@ -138,7 +138,7 @@ def normalize_text(value: Any) -> str:
     >>> normalize_text('The "Palais Royal!"')
     'palais royal'
     """
-    whole = plain(str(value))
+    whole = fold_text(str(value))
     text = re.sub(r"^(?:the|an?) (?=\S)", "", whole.replace('"', "").strip(" .,;:!?'"))
     return text.strip(" .,;:!?'") or whole  # a text that is all punctuation is itself
 
@@ -183,7 +183,7 @@ def _list_ways(value: Any) -> list[str]:
 
 
 def _normalize_label(value: Any) -> str:
-    whole = plain(str(value))
+    whole = fold_text(str(value))
     text = re.sub(r"[$€£](?=\s?\d)", "", whole)
     text = re.sub(r"(?<=\d),(?=\d{3}\b)|(?<=\d)\.00?\b", "", text)
     text = re.sub(r"[()\[\]{}\"'*]", " ", text).strip(" .,;:!?").replace("_", " ")

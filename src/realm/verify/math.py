@@ -22,7 +22,7 @@ from typing import Any, Literal
 from pydantic import PositiveFloat, PrivateAttr
 
 from realm.core.workers import WorkerPool
-from realm.verify.extract import clean, find_answer, find_box, find_stated, unwrap
+from realm.verify.extract import clean_span, find_answer, find_box, find_stated, unwrap_answer
 from realm.verify.kinds import AnswerKind
 
 _LONGEST = 2000
@@ -118,7 +118,7 @@ class MathAnswer(AnswerKind):
 
     def read(self, span: str) -> str | None:
         """Return the answer in LaTeX: what a box holds, a formula, or all of `span`."""
-        span = unwrap(span)
+        span = unwrap_answer(span)
         closing = _CLOSING.fullmatch(span)
         return _keep(_get_formula(closing) if closing else span)
 
@@ -132,7 +132,7 @@ class MathAnswer(AnswerKind):
         """
         text = text.strip()
         boxed, stated = find_box(text)[1], find_stated(text)
-        if boxed is not None and (stated is None or stated.text == clean(boxed)):
+        if boxed is not None and (stated is None or stated.text == clean_span(boxed)):
             return _keep(boxed)
         marks = list(_MARKED.finditer(text[-_CLOSING_PART:]))
         marked = _get_formula(marks[-1]) if marks else None
@@ -148,19 +148,19 @@ class MathAnswer(AnswerKind):
         if len(self._known) > _MOST_REMEMBERED:
             self._known.clear()
         new = [key for key in dict.fromkeys(keys) if key not in self._known]
-        self._known.update((key, decide(*key)) for key in new)
+        self._known.update((key, decide_exactly(*key)) for key in new)
         open_keys = [key for key in new if self._known[key] is None]
         for key, reply in zip(open_keys, self._pool.ask_all(open_keys), strict=True):
             self._known[key] = None if reply is None else reply == "1"
         return [self._known[key] for key in keys]
 
 
-def decide(answer: str, gold: str) -> bool | None:
+def decide_exactly(answer: str, gold: str) -> bool | None:
     r"""Return whether two rewritten answers are equal, or `None` if that takes symbolic comparison.
 
     Equal texts are equal, plain numbers are compared by value, words as words.
 
-    >>> decide(r"\frac{2}{4}", "1/2"), decide("3", "4"), decide("2^3", "8")
+    >>> decide_exactly(r"\frac{2}{4}", "1/2"), decide_exactly("3", "4"), decide_exactly("2^3", "8")
     (True, False, None)
     """
     if not answer or not gold:
@@ -188,11 +188,11 @@ def decide(answer: str, gold: str) -> bool | None:
 
 
 @lru_cache(maxsize=65536)
-def rewrite(text: str) -> str:
+def rewrite_latex(text: str) -> str:
     r"""Return an answer in the plain LaTeX that math-verify reads, of the same value.
 
-    >>> rewrite("−2√3"), rewrite(r"8{,}000"), rewrite(r"\dfrac{3}{4}."), rewrite("11 5/6")
-    ('-2\\sqrt{3}', '8000', '\\frac{3}{4}', '11\\frac{5}{6}')
+    >>> rewrite_latex("−2√3"), rewrite_latex(r"8{,}000"), rewrite_latex(r"\dfrac{3}{4}."), rewrite_latex("11 5/6")
+    ('-2\\sqrt{3}', '8000', '11\\frac{5}{6}')
     """
     boxed = find_box(text)[1]
     text = (text if boxed is None else boxed)[: _LONGEST + 1].strip().strip("$")
@@ -210,7 +210,7 @@ def rewrite(text: str) -> str:
 
 def make_key(answer: Any, gold: Any) -> tuple[str, str]:
     """Return two answers as they are compared; "" for one that is not said or too long."""
-    texts = ["" if side is None else rewrite(str(side)) for side in (answer, gold)]
+    texts = ["" if side is None else rewrite_latex(str(side)) for side in (answer, gold)]
     texts = [text if len(text) <= _LONGEST else "" for text in texts]
     if not re.fullmatch(r"(?:\\text\w*\s*\{)?\(?[A-Z]\)?\}?", texts[1]):
         texts = [_KEY.sub("", text, count=1) if _KEY.match(text) else text for text in texts]

@@ -88,10 +88,10 @@ def repair_text(text: str) -> str:
 _BACKSLASHED = {"\x08": "\\b", "\x0c": "\\f"}
 
 
-def plain(text: str) -> str:
+def fold_text(text: str) -> str:
     """Return `text` in lower case, without accents, with plain quotes and dashes, single spaces.
 
-    >>> plain("Samuel  SÁNCHEZ – ‘x²’")
+    >>> fold_text("Samuel  SÁNCHEZ – ‘x²’")
     "samuel sanchez - 'x^2'"
     """
     return remove_accents(text).casefold()

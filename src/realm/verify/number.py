@@ -9,9 +9,9 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import NonNegativeFloat
 
-from realm.verify.extract import unwrap
+from realm.verify.extract import unwrap_answer
 from realm.verify.kinds import AnswerKind
-from realm.verify.normal import NUMBER_WORDS, plain
+from realm.verify.normal import NUMBER_WORDS, fold_text
 
 _LONGEST = 200
 """Characters of a number with its unit and its remarks."""
@@ -143,7 +143,7 @@ def read_number(value: Any) -> Number | None:
         return Number(Fraction(value), False)
     if isinstance(value, float):
         return Number(Fraction(str(value)), False) if math.isfinite(value) else None
-    span = unwrap(str(value))[-_LONGEST:]
+    span = unwrap_answer(str(value))[-_LONGEST:]
     if re.search(r"=.*\bor\b", span):  # x = 3 or x = 5
         return None
     span = _tidy(span)
@@ -168,7 +168,7 @@ def _tidy(span: str) -> str:
     span = re.sub(r"\^\{(-?\d+)\}", r"^\1", span.replace("\\$", "$").replace("\\%", "%"))
     span = re.sub(r"\^\s*(?:\{\s*\\circ\s*\}|\\circ)|\\degree", "°", span)
     # "x = 5" and "6 * 7 = 42" say what stands behind the sign; a remark in brackets explains.
-    span = plain(re.split(r"[=≈]", span)[-1]).strip(' .,;:!?*_"')
+    span = fold_text(re.split(r"[=≈]", span)[-1]).strip(' .,;:!?*_"')
     remark = re.fullmatch(r"(.*\d.*?) \((?!or\b|not\b)[^()]*\)(.*)", span)
     return _ROUNDLY.sub("", remark[1] + remark[2] if remark else span, count=1)
 

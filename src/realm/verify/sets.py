@@ -7,9 +7,9 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Any, Literal
 
-from realm.verify.extract import clean, find_answer, unwrap
+from realm.verify.extract import clean_span, find_answer, unwrap_answer
 from realm.verify.kinds import AnswerKind, normalize_text
-from realm.verify.normal import MENTION, list_mentions, plain, write_iso_times
+from realm.verify.normal import MENTION, fold_text, list_mentions, write_iso_times
 from realm.verify.number import read_number
 
 _BETWEEN = re.compile(
@@ -74,8 +74,8 @@ class SetAnswer(AnswerKind):
 
     def read(self, span: str) -> list[str] | None:
         """Return the items that `span` lists, as they are written."""
-        enclosed = _ENCLOSED.fullmatch(unwrap(span))
-        return split_items(enclosed[1] if enclosed else unwrap(span)) or None
+        enclosed = _ENCLOSED.fullmatch(unwrap_answer(span))
+        return split_items(enclosed[1] if enclosed else unwrap_answer(span)) or None
 
     def find(self, text: str) -> list[str] | None:
         """Return the items of the final answer, or a sentence that may state them.
@@ -126,7 +126,7 @@ def split_items(span: str) -> list[str]:
     """Return the items of a list in a sentence; the comma of a date ends none."""
     parts = _BETWEEN.split(_DATE_COMMA.sub("\\1\0", span))
     items = (part.replace("\0", ",").strip() for part in parts)
-    return [clean(item) or item for item in items if item]
+    return [clean_span(item) or item for item in items if item]
 
 
 def _join(value: Any) -> str:
@@ -153,7 +153,7 @@ def _normalize_whole(value: Any) -> str:
 
 
 def _normalize(item: str) -> str:
-    item = clean(item)
+    item = clean_span(item)
     enclosed = _BRACKETS.fullmatch(item.rstrip("."))
     item = (enclosed[1] or enclosed[2] or item) if enclosed else item
     for _ in range(_MOST_DETAILS):
@@ -177,7 +177,7 @@ def _is_equal(left: str, right: str) -> bool:
 @lru_cache(maxsize=65536)
 def _read_quantity(item: str) -> tuple[Fraction, str] | None:
     """Return (value, unit) of "15 mm", "2nd", "$1,000", "seven goals"; units in the singular."""
-    match = _QUANTITY.fullmatch(plain(item))
+    match = _QUANTITY.fullmatch(fold_text(item))
     number = read_number(match["number"]) if match else None
     if match is None or number is None:
         return None
