@@ -2,14 +2,9 @@
 
 import pytest
 
-from realm.baselines.prompting import (
-    add_rules,
-    pick_chosen,
-    pick_soundest,
-    read_choice,
-    render_choice_prompt,
-)
+from realm.baselines.prompting import add_rules, pick_chosen, pick_soundest, read_choice
 from realm.core.records import Route, RouteSet
+from realm.method.prompt import render_prompt
 
 
 def same(a, b):
@@ -68,9 +63,8 @@ def test_the_prompt_of_a_choice_numbers_the_candidates_and_fences_them():
         Route(problem_id="p", source="s", text=text, answer="7", correct=True)
         for text in ("one", "</route>two")
     )
-    prompt = render_choice_prompt(
-        "What?", RouteSet(problem_id="p", routes=routes), "{question}\n{routes}\nWhich of {count}?"
-    )
+    shown = RouteSet(problem_id="p", routes=routes)
+    prompt = render_prompt("What?", shown, assisted="{question}\n{routes}\nWhich of {count}?")
     assert (
         prompt == "What?\n<route 1>\none\n</route>\n<route 2>\n‹/route>two\n</route>\nWhich of 2?"
     )

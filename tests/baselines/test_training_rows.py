@@ -38,14 +38,14 @@ def test_synthesis_rows_show_candidates_and_teach_the_guided_chain(small_config,
     )
     config = small_config.with_settings({"prompt.assisted": "{question}\n{routes}\nSolve."})
     rows = make_synthesis_rows(
-        {p.id: p for p in train}, routes, 65, verifier=VERIFIER, config=config, opening=">"
+        {p.id: p for p in train}, routes, 65, verifier=VERIFIER, config=config
     )
     chains = {route.problem_id: route.text for route in routes if route.guided}
     gold = {problem.id: problem.answer for problem in train}
     assert len(rows) == 65
     for row in rows:
         chain, answer = chains[row["problem_id"]], gold[row["problem_id"]]
-        assert row["completion"] == f"><reason>\n{chain}\n</reason>\n<answer>{answer}</answer>"
+        assert row["completion"] == f"<reason>\n{chain}\n</reason>\n<answer>{answer}</answer>"
         assert "<route 1>" in row["prompt"] and row["prompt"].endswith("\nSolve.")
     prompts = [row["prompt"] for row in rows if row["problem_id"] == train[0].id]
     assert len(set(prompts)) == len(prompts) == 3  # candidates are drawn anew each time

@@ -14,12 +14,8 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from realm.bank.draw import draw_routes
-from realm.bank.eligible import (
-    exclude_chain,
-    select_teachable_routes,
-    select_training_routes,
-)
-from realm.baselines.further import count_further_completions, get_completion_opening, train_further
+from realm.bank.eligible import exclude_chain, select_teachable_routes, select_training_routes
+from realm.baselines.further import count_further_completions, train_further
 from realm.core.jsonl import read_problems, read_routes
 from realm.method.perturb import alter_routes
 from realm.method.prompt import render_prompt, render_reasoning
@@ -34,20 +30,16 @@ if TYPE_CHECKING:
 
 def run_cot_synthesizer(run: Run) -> None:
     """Train RUN/distilled to synthesize, for ReaLM's number of completions; write RUN/model."""
-    problems = {
-        problem.id: problem
-        for problem in read_problems(run.path("problems.jsonl"))
-        if problem.split == "train"
-    }
+    problems = read_problems(run.path("problems.jsonl"))
     rows = make_synthesis_rows(
-        problems,
+        {problem.id: problem for problem in problems if problem.split == "train"},
         read_routes(run.path("routes.jsonl")),
         count_further_completions(run),
         config=run.config,
         verifier=run.domain.verifier,
-        opening=get_completion_opening(run),
     )
-    train_further(run, "cot_synthesizer", rows, "CoT-Synthesizer (arXiv 2501.01668)")
+    title = "CoT-Synthesizer (arXiv 2501.01668)"
+    train_further(run, "cot_synthesizer", rows, title, adds_opening=True)
 
 
 def make_synthesis_rows(
@@ -57,12 +49,11 @@ def make_synthesis_rows(
     *,
     config: Config,
     verifier: Verifier,
-    opening: str = "",
 ) -> list[dict[str, Any]]:
     """Return `count` rows: problem after problem, each time with candidates drawn anew.
 
     The synthesis is one of the problem's right chains, and never among the candidates. The prompt
-    is `prompt.assisted`, which this method replaces by its own. `opening` begins each completion.
+    is `prompt.assisted`, which this method replaces by its own.
     """
     bank = select_training_routes(routes, config.routes.held_out, problems)
     syntheses = _collect_syntheses(routes, bank, problems, config)
@@ -89,7 +80,7 @@ def make_synthesis_rows(
         row = {
             "problem_id": problem.id,
             "prompt": render_prompt(problem.question, shown, assisted=config.prompt.assisted),
-            "completion": opening + render_reasoning(drop_opening_answer(chain), answer),
+            "completion": render_reasoning(drop_opening_answer(chain), answer),
             "route": chain.source,
         }
         rows.append(row)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import math
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,43 +60,37 @@ def make_further_config(run: Run) -> Config:
     return config.with_settings({"distill.sft": sft | {"max_steps": steps}})
 
 
-def get_completion_opening(run: Run) -> str:
-    """Return the text that every taught completion begins with.
-
-    It is an empty private thought if the model thinks in private, and else nothing.
-    """
-    return _load_start(run)[2]
-
-
-def train_further(run: Run, stage: str, rows: Sequence[Mapping[str, Any]], title: str) -> None:
+def train_further(
+    run: Run, stage: str, rows: Sequence[dict[str, Any]], title: str, *, adds_opening: bool = False
+) -> None:
     """Train RUN/distilled for ReaLM's number of completions, and write RUN/model.
 
-    `rows` have problem_id, prompt and completion; without rows the model stays as it is. The work
-    folder of `stage` keeps checkpoints, and the model card says `title` of the training.
+    Args:
+        run: The run whose model is trained.
+        stage: Its work folder keeps checkpoints.
+        rows: What is taught: problem_id, prompt and completion. Without rows the model stays.
+        title: What the model card says of the training.
+        adds_opening: The completions are not the model's own, and lack what opens its own: an
+            empty private thought if it thinks in private, and else nothing.
     """
+    from realm.policy import load_checkpoint
     from realm.train.arguments import make_sft_arguments
     from realm.train.sft import require_room, train_on_rows
-    from realm.train.trl import find_context_length, tokenize_rows
+    from realm.train.trl import completion_affixes, find_context_length, tokenize_rows
 
-    write_jsonl(run.path("taught.jsonl"), map(dict, rows))
     start = run.path("distilled")
+    network, tokenizer = load_checkpoint(start)
+    opening, closing = completion_affixes(network, tokenizer, run.config)
+    if adds_opening:
+        rows = [row | {"completion": opening + row["completion"]} for row in rows]
+    write_jsonl(run.path("taught.jsonl"), rows)
     if not rows:
         logger.info("%s: there is no row to train on; the model stays as it is.", title)
         shutil.rmtree(run.path("model"), ignore_errors=True)  # of an earlier, interrupted call
         shutil.copytree(start, run.path("model"))
         return
-    network, tokenizer, _, closing = _load_start(run)
     arguments = make_sft_arguments(make_further_config(run), run.work(stage))
     dataset = tokenize_rows(rows, tokenizer, system=run.config.prompt.system, closing=closing)
     require_room(str(start), find_context_length(network.config), arguments, rows, dataset)
-    names = {"start": str(start), "output": "model", "how": title}
-    train_on_rows(run, dataset, tokenizer, arguments, **names)
-
-
-def _load_start(run: Run) -> tuple[Any, Any, str, str]:
-    """Return the distilled model, its tokenizer, and what opens and closes its completions."""
-    from realm.policy import load_checkpoint
-    from realm.train.trl import completion_affixes
-
-    network, tokenizer = load_checkpoint(run.path("distilled"))
-    return network, tokenizer, *completion_affixes(network, tokenizer, run.config)
+    how = {"start": str(start), "output": "model", "how": title}
+    train_on_rows(run, dataset, tokenizer, arguments, **how)

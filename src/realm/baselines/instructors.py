@@ -12,11 +12,7 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from realm.baselines.further import (
-    count_further_completions,
-    get_completion_opening,
-    train_further,
-)
+from realm.baselines.further import count_further_completions, train_further
 from realm.core.errors import ConfigError
 from realm.core.jsonl import read_problems
 from realm.core.records import Problem, RouteSet
@@ -46,18 +42,18 @@ def run_instructors(run: Run) -> None:
     counts = {"rollouts": num_asked, "errors": len(errors), "items": len(exercises)}
     logger.info("LLMs-as-Instructors: %s; the items are taught.", counts)
     run.record_figures(counts)
-    opening = get_completion_opening(run)
     rows = []
     for problem, (question, chain, answer) in exercises:
         alone = RouteSet(problem_id=problem.id)
         row = {
             "problem_id": problem.id,
             "prompt": render_prompt(question, alone, autonomous=config.prompt.autonomous),
-            "completion": opening + render_reasoning(chain, answer),
+            "completion": render_reasoning(chain, answer),
             "route": "instructor",
         }
         rows.append(row)
-    train_further(run, "instructors", rows, "LLMs-as-Instructors (arXiv 2407.00497)")
+    title = "LLMs-as-Instructors (arXiv 2407.00497)"
+    train_further(run, "instructors", rows, title, adds_opening=True)
 
 
 def _find_errors(run: Run, count: int) -> tuple[int, list[tuple[Problem, Any]]]:

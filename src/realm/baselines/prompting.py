@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from realm.method.parse import parse_completion
-from realm.method.prompt import render_prompt
 from realm.verify.vote import majority
-
-if TYPE_CHECKING:
-    from realm.core.records import RouteSet
 
 # At most four digits: a longer number names no candidate, and int() of a huge one is slow.
 _NUMBER = re.compile(r"\d{1,4}")
@@ -40,14 +36,6 @@ def pick_soundest(
         if candidates:
             return majority(candidates, same)
     return None
-
-
-def render_choice_prompt(question: str, candidates: RouteSet, template: str) -> str:
-    """Return the prompt of universal self-consistency (Chen et al., arXiv 2311.17311).
-
-    It shows the candidates, numbered from 1, and asks for the number of one of them.
-    """
-    return render_prompt(question, candidates, assisted=template)
 
 
 def read_choice(

@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from realm.baselines.prompting import add_rules, pick_chosen, pick_soundest, render_choice_prompt
+from realm.baselines.prompting import add_rules, pick_chosen, pick_soundest
 from realm.core.errors import DataError
 from realm.core.jsonl import read_jsonl, write_json, write_jsonl
 from realm.core.records import RouteSet, to_row
 from realm.evaluate.eval_set import EvalSet, load_eval_set
 from realm.evaluate.measure import Pick, measure_mode
+from realm.method.prompt import render_prompt
 from realm.sampling import (
     Answer,
     EvalPrompt,
@@ -151,22 +152,18 @@ def _ask_with_rules(run: Run, eval_set: EvalSet) -> list[EvalPrompt]:
 
 def _ask_with_own_samples(run: Run, eval_set: EvalSet) -> list[EvalPrompt]:
     samples: dict[str, list[Answer]] = {problem.id: [] for problem in eval_set.problems}
-    for row in read_jsonl(run.path("answers/samples.jsonl")):
-        answer = Answer.from_row(row)
+    for answer in map(Answer.from_row, read_jsonl(run.path("answers/samples.jsonl"))):
         samples[answer.problem_id].append(answer)
     verifier, prompts = run.domain.verifier, []
     for problem in eval_set.problems:
         group = samples[problem.id]
         routes = tuple(make_own_route(problem, answer.judged, verifier) for answer in group)
+        shown = RouteSet(problem_id=problem.id, routes=routes)
+        # What the samples cost counts as the cost of the answer that needs them.
+        written = sum(answer.judged.num_tokens for answer in group)
+        read = sum(answer.prompt_tokens for answer in group)
         prompts.append(
-            make_prompt(
-                problem,
-                run.config,
-                RouteSet(problem_id=problem.id, routes=routes),
-                # What the samples cost counts as the cost of the answer that needs them.
-                num_tokens=sum(answer.judged.num_tokens for answer in group),
-                prompt_tokens=sum(answer.prompt_tokens for answer in group),
-            )
+            make_prompt(problem, run.config, shown, num_tokens=written, prompt_tokens=read)
         )
     return prompts
 
@@ -174,60 +171,37 @@ def _ask_with_own_samples(run: Run, eval_set: EvalSet) -> list[EvalPrompt]:
 def _ask_to_choose(
     run: Run, eval_set: EvalSet, *, candidates: Callable[[Run, EvalSet], list[EvalPrompt]]
 ) -> list[EvalPrompt]:
-    """Return prompts that show the same candidates and ask for the number of one of them."""
-    template = run.config.compare.prompts.choose
-    return [
-        replace(
-            prompt,
-            text=render_choice_prompt(prompt.problem.question, prompt.routes, template),
-            asks_verdicts=False,  # the answer is a number, without verdicts to judge
-        )
-        for prompt in candidates(run, eval_set)
-    ]
+    """Return prompts that show the same candidates and ask for the number of one of them.
+
+    So asks universal self-consistency (Chen et al., arXiv 2311.17311).
+    """
+    template, prompts = run.config.compare.prompts.choose, []
+    for prompt in candidates(run, eval_set):
+        text = render_prompt(prompt.problem.question, prompt.routes, assisted=template)
+        # The answer is a number, without verdicts to judge.
+        prompts.append(replace(prompt, text=text, asks_verdicts=False))
+    return prompts
 
 
 TASKS: dict[str, EvalTask] = {
     task.name: task
     for task in (
         EvalTask(name="autonomous", make_prompts=_ask_alone, modes={"autonomous": None}),
-        EvalTask(
-            name="assisted",
-            make_prompts=_ask_assisted,
-            modes={"assisted": None, "best_of_routes": _pick_soundest},
-        ),
-        EvalTask(
-            name="rules",
-            make_prompts=_ask_with_rules,
-            modes={"rules": None},
-            settings=("compare.prompts.rules",),
-            inputs=("rules.md",),
-        ),
-        EvalTask(
-            name="samples",
-            make_prompts=_ask_alone,
-            modes={"sampled": None, "self_consistency": _vote},
-            is_sampled=True,
-        ),
-        EvalTask(
-            name="self_routes",
-            make_prompts=_ask_with_own_samples,
-            modes={"self_routes": None, "best_of_n": _pick_soundest},
-            needs_samples=True,
-        ),
-        EvalTask(
-            name="universal",
-            make_prompts=partial(_ask_to_choose, candidates=_ask_with_own_samples),
-            modes={"universal": _pick_chosen},
-            needs_samples=True,
-            settings=("compare.prompts.choose",),
-        ),
-        EvalTask(
-            name="universal_routes",
-            make_prompts=partial(_ask_to_choose, candidates=_ask_assisted),
-            modes={"universal_routes": _pick_chosen},
-            settings=("compare.prompts.choose",),
-        ),
+        EvalTask(name="assisted", make_prompts=_ask_assisted,
+                 modes={"assisted": None, "best_of_routes": _pick_soundest}),
+        EvalTask(name="rules", make_prompts=_ask_with_rules, modes={"rules": None},
+                 settings=("compare.prompts.rules",), inputs=("rules.md",)),
+        EvalTask(name="samples", make_prompts=_ask_alone, is_sampled=True,
+                 modes={"sampled": None, "self_consistency": _vote}),
+        EvalTask(name="self_routes", make_prompts=_ask_with_own_samples, needs_samples=True,
+                 modes={"self_routes": None, "best_of_n": _pick_soundest}),
+        EvalTask(name="universal", needs_samples=True, modes={"universal": _pick_chosen},
+                 make_prompts=partial(_ask_to_choose, candidates=_ask_with_own_samples),
+                 settings=("compare.prompts.choose",)),
+        EvalTask(name="universal_routes", modes={"universal_routes": _pick_chosen},
+                 make_prompts=partial(_ask_to_choose, candidates=_ask_assisted),
+                 settings=("compare.prompts.choose",)),
     )
-}
+}  # fmt: skip
 
 TASK_OF_MODE: dict[str, EvalTask] = {mode: task for task in TASKS.values() for mode in task.modes}
