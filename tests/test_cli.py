@@ -274,7 +274,7 @@ def test_our_own_mistake_is_no_user_error(config, monkeypatch):
     def broken(run):
         raise AssertionError("ours")
 
-    monkeypatch.setattr("realm.domains.data.run_data", broken)
+    monkeypatch.setitem(STAGES, "data", replace(STAGES["data"], function=broken))
     with pytest.raises(AssertionError, match="ours"):
         realm("data", config)
 

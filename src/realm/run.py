@@ -231,13 +231,10 @@ class Run(RunFolder):
             if self.config.recipe == "r1" or not name.startswith("distilled/")
         ]
 
-    def describe_config(self) -> dict[str, Any]:
-        """Return all settings of the run as a JSON-ready dict."""
-        return self.config.dump()
-
-    def describe_overrides(self) -> list[str]:
-        """Return the settings that were given beside the config file, as KEY=VALUE."""
-        return self.config.overrides
+    def describe(self) -> dict[str, Any]:
+        """Return all settings, those that were given beside the config file, and the seed."""
+        config = self.config
+        return {"config": config.dump(), "overrides": config.overrides, "seed": config.seed}
 
     def find_settings(self, stage: str) -> dict[str, Any]:
         """Return the settings that `stage` declares, by their dotted names.

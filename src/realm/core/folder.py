@@ -55,12 +55,8 @@ class RunFolder(ABC):
         self._figures: dict[str, Any] = {}
 
     @abstractmethod
-    def describe_config(self) -> dict[str, Any]:
-        """Return all settings of the run as a JSON-ready dict."""
-
-    @abstractmethod
-    def describe_overrides(self) -> list[str]:
-        """Return the settings that were given beside the config file, as KEY=VALUE."""
+    def describe(self) -> dict[str, Any]:
+        """Return what the manifest says of the run beside its stages, as a JSON-ready dict."""
 
     @abstractmethod
     def find_settings(self, stage: str) -> dict[str, Any]:
@@ -239,12 +235,9 @@ class RunFolder(ABC):
 
     def _record(self, stage: str, entry: dict[str, Any]) -> None:
         stages = self.manifest().get("stages", {}) | {stage: entry}
-        config = self.describe_config()
         manifest = {
             "schema": SCHEMA,
-            "config": config,
-            "overrides": self.describe_overrides(),
-            "seed": config["seed"],
+            **self.describe(),
             "versions": _find_versions(),
             "commit": _find_commit(),
             "stages": {name: stages[name] for name in self.stages if name in stages},
