@@ -211,7 +211,6 @@ def test_a_few_bad_rows_are_told_in_full():
     assert describe_bad_rows(errors).startswith(
         "7 rows left out:\n  a.csv:0: bad\n"
     ) and describe_bad_rows(errors).endswith("and 2 more")
-    assert describe_bad_rows([]) == ""
 
 
 @pytest.mark.parametrize(

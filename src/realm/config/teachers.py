@@ -15,7 +15,7 @@ from pydantic import (
     model_validator,
 )
 
-from realm.core.settings import Section
+from realm.core.settings import Section, check_placeholders
 
 
 class Price(Section):
@@ -189,10 +189,7 @@ class TeacherPrompts(Section):
     def _check_placeholders(cls, template: str | None, info: Any) -> str | None:
         needed = {"unguided": ["{question}"], "rationalized": ["{question}", "{guide}", "{answer}"]}
         names = needed.get(info.field_name, ["{question}", "{guide}"])
-        missing = [name for name in names if template is not None and name not in template]
-        if missing:
-            raise ValueError(f"the template lacks {' and '.join(missing)}")
-        return template
+        return None if template is None else check_placeholders(template, names)
 
 
 def _find_secret_name(value: Any) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 import typing
@@ -12,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from realm.core.errors import ConfigError, suggest_nearest
+from realm.core.errors import ConfigError, suggest_file, suggest_nearest
 from realm.core.settings import Section
 
 if typing.TYPE_CHECKING:
@@ -42,7 +41,6 @@ MOVED_KINDS = {
     "settings: {sizes: ...}.",
 }
 """Kinds that are no longer part of the package, and what to write in their place."""
-
 
 PATHS = ("run", "model", "domain.path", "domain.rules", "routes.guide.path", "routes.store")
 """Settings that hold a path. `--set` takes it relative to the working directory, if it exists
@@ -80,9 +78,7 @@ def read_settings(path: Path, overrides: list[str]) -> dict[str, Any]:
     try:
         settings = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except FileNotFoundError:
-        configs = [file.name for file in path.parent.glob("*.yaml")]
-        near = difflib.get_close_matches(path.name, configs, n=1)
-        hint = f" Did you mean {path.parent / near[0]}?" if near else " Ready ones are in configs/."
+        hint = suggest_file(path, "*.yaml") or " Ready ones are in configs/."
         raise ConfigError(f"{path}: there is no such config file.{hint}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
 _SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD", re.IGNORECASE)
 _SECRET_TEXT = re.compile(
@@ -70,6 +71,13 @@ def suggest_nearest(name: str, allowed: Sequence[str]) -> str:
     """
     near = difflib.get_close_matches(name, allowed, n=3)
     return f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+
+
+def suggest_file(path: Path, pattern: str = "*") -> str:
+    """Return a hint at the file beside `path` with the nearest name, or an empty text."""
+    names = [file.name for file in path.parent.glob(pattern)]
+    near = difflib.get_close_matches(path.name, names, n=1)
+    return f" Did you mean {path.parent / near[0]}?" if near else ""
 
 
 class RealmError(Exception):

@@ -9,12 +9,12 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import MISSING, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
 
 from realm.core.errors import DataError
-from realm.core.records import Problem, Route, to_row
+from realm.core.records import Problem, Route, find_required, to_row
 
 Record = TypeVar("Record", Problem, Route)
 _NONE = type(None)
@@ -162,11 +162,7 @@ def read_routes(path: Path) -> list[Route]:
 
 def _read_records(path: Path, kind: type[Record]) -> list[Record]:
     known = {field.name for field in fields(kind)}
-    needed = [
-        field.name
-        for field in fields(kind)
-        if field.default is MISSING and field.default_factory is MISSING
-    ]
+    needed = find_required(kind)
     records = []
     for number, row in read_numbered_rows(path):
         missing = [name for name in needed if name not in row]

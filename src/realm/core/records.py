@@ -129,13 +129,18 @@ class Judged:
     """Length of the completion in tokens; 0 if it was not counted."""
 
 
-def to_row(record: Any) -> dict[str, Any]:
-    """Return a record as a JSON-ready dict, without optional fields that are None or empty."""
-    needed = {
+def find_required(record: Any) -> list[str]:
+    """Return the fields of a record, or of its class, that have no default."""
+    return [
         field.name
         for field in fields(record)
         if field.default is MISSING and field.default_factory is MISSING
-    }
+    ]
+
+
+def to_row(record: Any) -> dict[str, Any]:
+    """Return a record as a JSON-ready dict, without optional fields that are None or empty."""
+    needed = find_required(record)
     return {
         key: value
         for key, value in asdict(record).items()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import codecs
 import csv
-import difflib
 import gzip
 import json
 import re
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 from zipfile import BadZipFile
 
-from realm.core.errors import DataError
+from realm.core.errors import DataError, suggest_file
 from realm.core.jsonl import parse_row
 
 HUB = "hub:"
@@ -48,21 +47,23 @@ def read_rows(
         yield from _hub_rows(name, resolve)
         return
     path = resolve(name)
-    kind = path.name.lower().removesuffix(".gz").rpartition(".")[2]
-    if kind not in _KINDS or path.name.lower().endswith((".parquet.gz", ".xlsx.gz")):
+    file_name = path.name.lower()
+    read_binary = _BINARY_KINDS.get(file_name.rpartition(".")[2])
+    read_text = _TEXT_KINDS.get(file_name.removesuffix(".gz").rpartition(".")[2])
+    if not (read_binary or read_text):
         raise DataError(
             f"{path}: an unknown kind of file. Allowed: .jsonl (one JSON object a line), .json (a "
             "list of objects), .csv, .tsv, each of them with .gz, .xlsx, .parquet, and "
             f"{HUB}owner/name for a dataset of the hub, or {HUB}FOLDER for one on disk."
         )
     try:
-        if kind in ("parquet", "xlsx"):
-            yield from (_parquet_rows(path) if kind == "parquet" else _excel_rows(path))
-            return
-        with _open_text(path) as file:
-            yield from _KINDS[kind](path, file, on_error)
+        if read_binary:
+            yield from read_binary(path)
+        elif read_text:
+            with _open_text(path) as file:
+                yield from read_text(path, file, on_error)
     except FileNotFoundError:
-        raise DataError(f"{path}: there is no such file.{_near(path)}") from None
+        raise DataError(f"{path}: there is no such file.{suggest_file(path)}") from None
     except gzip.BadGzipFile:
         raise DataError(
             f"{path}: is no gzip file. Take .gz off its name if it is plain text, or fetch it "
@@ -118,9 +119,7 @@ def make_absolute(name: str) -> str:
 
 
 def describe_bad_rows(errors: Sequence[DataError]) -> str:
-    """Return how many rows were left out and why, the first few in full; "" if there are none."""
-    if not errors:
-        return ""
+    """Return how many rows were left out and why, the first few in full."""
     lines = [f"{len(errors)} {'row' if len(errors) == 1 else 'rows'} left out:"]
     lines += map(str, errors[:NUM_NAMED])
     if len(errors) > NUM_NAMED:
@@ -334,16 +333,10 @@ def _require_utf8(text: str, place: str) -> None:
         )
 
 
-def _near(path: Path) -> str:
-    near = difflib.get_close_matches(path.name, [file.name for file in path.parent.glob("*")], n=1)
-    return f" Did you mean {path.parent / near[0]}?" if near else ""
-
-
-_KINDS: dict[str, Any] = {
+_TEXT_KINDS = {
     "jsonl": _json_rows,
     "json": _json_list_rows,
     "csv": _csv_rows,
     "tsv": _csv_rows,
-    "parquet": _parquet_rows,
-    "xlsx": _excel_rows,
 }
+_BINARY_KINDS = {"parquet": _parquet_rows, "xlsx": _excel_rows}

@@ -6,7 +6,7 @@ import json
 import logging
 import re
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from realm.core.errors import DataError
 from realm.core.jsonl import write_jsonl, write_text
@@ -99,11 +99,6 @@ def check_answers(problems: Sequence[Problem], domain: Domain, source: str) -> l
     return good
 
 
-def _read_back(gold: Any, verifier: Verifier) -> Any:
-    """Return what the verifier reads from a completion that states the gold answer."""
-    return verifier.extract(render_completion(chain="", answer=gold, verifier=verifier))
-
-
 def _check_contamination(problems: Sequence[Problem], verifier: Verifier, source: str) -> None:
     """Raise a DataError if the training split holds a question of another split.
 
@@ -129,7 +124,9 @@ def _find_shared(
         same = trained.get(_simplify(problem.question))
         if problem.split == "train" or same is None:
             continue
-        if verifier.same(_read_back(same.answer, verifier), problem.answer) is not False:
+        # A gold answer may be another type than an answer, so one of the two is stated and read.
+        stated = render_completion(chain="", answer=same.answer, verifier=verifier)
+        if verifier.same(verifier.extract(stated), problem.answer) is not False:
             yield same, problem
 
 

@@ -12,7 +12,8 @@ import yaml
 
 from realm.core.errors import ConfigError, DataError
 from realm.core.jsonl import write_text
-from realm.core.tables import HUB, Row, look_up, make_absolute, read_rows
+from realm.core.tables import HUB, Row, make_absolute, read_rows
+from realm.domains.cells import get_cell
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -162,17 +163,8 @@ def _find_columns(
         by_column = {"source": options.source} if options.source and not name else {}
         for role, column in (columns | by_column).items():
             for each in column if isinstance(column, list) else [column]:
-                _require_column(row, each, role, file)
+                get_cell(row, each, file, f"--{role}")  # raises if there is no such column
     return columns
-
-
-def _require_column(row: Row, column: str, role: str, file: str) -> None:
-    try:
-        look_up(row, column)
-    except KeyError:
-        raise DataError(
-            f"{file}: there is no column {column!r} for --{role}. Found: {', '.join(row)}."
-        ) from None
 
 
 def _read_first_row(file: str) -> Row:
