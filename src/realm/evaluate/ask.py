@@ -82,9 +82,9 @@ def ask_question(
     for sample in samples:
         said = parse_completion(sample.text, 0, think_end=prompts.think_end)
         text = write_own_text(sample.text, said.reasoning, said.answer)
-        routes.append(
-            Route(problem_id="", source="self", text=text, answer=said.answer, correct=None)
-        )
+        # Nobody knows the right answer, so no sample has a label.
+        route = Route(problem_id="", source="self", text=text, answer=said.answer, correct=None)
+        routes.append(route)
     [last] = generate(RouteSet(problem_id="", routes=tuple(routes)), 1, 0.0)
     return Reply(
         completion=last,

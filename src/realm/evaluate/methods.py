@@ -61,6 +61,10 @@ class Method:
     modes: tuple[str, ...] = BOTH
 
 
+# How the student is asked by the baselines that begin with its own answers.
+GENERATION = ("evaluate.max_new_tokens", "evaluate.batch_tokens")
+
+
 def _make_stage(
     name: str, function: Callable[[Run], None], *settings: str, reads: str = "", **more: Any
 ) -> Stage:
@@ -82,25 +86,13 @@ BASELINE_STAGES = {
     stage.name: stage
     for stage in (
         _make_stage("further", run_further, reads="sft.jsonl"),
-        _make_stage("rft", run_rft, "evaluate.max_new_tokens", "evaluate.batch_tokens"),
-        _make_stage(
-            "instructors",
-            run_instructors,
-            "evaluate.max_new_tokens",
-            "evaluate.batch_tokens",
-            "compare.instructor",
-            check=partial(load_instructor, problems=[]),
-        ),
-        _make_stage(
-            "cot_synthesizer",
-            run_cot_synthesizer,
-            "train.fade.routes",
-            "train.mix",
-            "distill.use_unguided_when_missing",
-            "distill.altered_share",
-        ),
+        _make_stage("rft", run_rft, *GENERATION),
+        _make_stage("instructors", run_instructors, *GENERATION, "compare.instructor",
+                    check=partial(load_instructor, problems=[])),
+        _make_stage("cot_synthesizer", run_cot_synthesizer, "train.fade.routes", "train.mix",
+                    "distill.use_unguided_when_missing", "distill.altered_share"),
     )
-}
+}  # fmt: skip
 
 
 def list_methods(config: Config) -> dict[str, Method]:
@@ -189,17 +181,14 @@ def _list_ablations(config: Config) -> list[Method]:
 
 
 STARTS = {
-    f"{kind}_start": Method(
-        name=f"{kind}_start",
-        summary=f"distillation, kind {kind}",
-        role="start",
-        stage="distill",
-        settings={"distill.kind": kind},
-        modes=(),
-    )
-    for kind in ("answer_only", "unguided")
+    name: Method(name=name, summary=name, role="start", stage="distill", settings=own, modes=())
+    for name, own in {
+        "distilled": {},  # most methods start from it even if it is not compared
+        "answer_only_start": {"distill.kind": "answer_only"},
+        "unguided_start": {"distill.kind": "unguided"},
+    }.items()
 }
-"""Starting points that are not methods of their own: shared, and asked nothing."""
+"""Starting points that are not compared themselves: shared, and asked nothing."""
 
 
 def choose_methods(run: Run) -> dict[str, Method]:
@@ -277,12 +266,8 @@ def add_starts(methods: Mapping[str, Method]) -> dict[str, Method]:
 
     A start that is not itself compared is made, and asked nothing.
     """
-    # `distilled` without modes: most methods start from it even if it is not compared.
-    silent = Method(
-        name="distilled", summary="guided distillation", role="start", stage="distill", modes=()
-    )
-    known = {"distilled": silent, **STARTS, **methods}
     ordered: dict[str, Method] = {}
+    known = {**STARTS, **methods}
 
     def add(name: str) -> None:
         if name != "data" and name not in ordered:

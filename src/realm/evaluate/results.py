@@ -237,11 +237,11 @@ def _compare_family(
     family: Family, outcomes: SeedOutcomes, seed: int, *, is_nested: bool
 ) -> list[Comparison]:
     """Return the comparisons of a family that were measured, corrected together if nested."""
-    rows = []
-    for contender in family.against:
-        found = _compare_pair(family, contender, outcomes, seed, is_nested=is_nested)
-        if found is not None:
-            rows.append(found)
+    found = (
+        _compare_pair(family, other, outcomes, seed, is_nested=is_nested)
+        for other in family.against
+    )
+    rows = [row for row in found if row is not None]
     if not is_nested:
         return rows
     corrected = holm([row.p for row in rows if row.p is not None])

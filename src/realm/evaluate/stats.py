@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import numpy as np
 
+# The usual ones: one false alarm in twenty, and four of five true differences found.
+LEVEL, POWER = 0.05, 0.8
+# The smallest p-value that can come out is 2 / (RESAMPLES + 1), see `nested_difference`.
 RESAMPLES = 10_000
+# Resamples drawn at once. Each holds a weight for every problem, so all would fill the memory.
 CHUNK = 1_000
-"""Resamples drawn at once. Each holds a weight for every problem, so all would fill the memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,10 +87,8 @@ def mcnemar_p(a: Sequence[bool], b: Sequence[bool]) -> float:
     return float(mcnemar(table, exact=True).pvalue)
 
 
-def smallest_detectable(
-    n: int, discordant: float, *, power: float = 0.8, level: float = 0.05
-) -> float | None:
-    """Return the smallest true difference that `n` pairs show at this level with this power.
+def smallest_detectable(n: int, discordant: float, *, level: float = LEVEL) -> float | None:
+    """Return the smallest true difference that `n` pairs show at this level with 80% power.
 
     Solves for d (Connor 1987):
     n = (z_{alpha/2} sqrt(discordant) + z_{power} sqrt(discordant - d^2))^2 / d^2.
@@ -96,7 +97,6 @@ def smallest_detectable(
     Args:
         n: number of pairs.
         discordant: share of pairs on which the two methods differ.
-        power: probability of finding the difference.
         level: two-sided significance level.
 
     >>> round(smallest_detectable(1740, 0.15), 3)
@@ -107,7 +107,7 @@ def smallest_detectable(
 
     if discordant <= 0:
         return None
-    z_level, z_power = norm.ppf(1 - level / 2), norm.ppf(power)
+    z_level, z_power = norm.ppf(1 - level / 2), norm.ppf(POWER)
 
     def shortfall(d: float) -> float:
         return (
@@ -155,7 +155,7 @@ def nested_difference(groups: Sequence[Parts], *, seed: int) -> Difference:
     A problem that several seeds share has one key. `nested_draws` explains the bootstrap.
     """
     import numpy as np
-    from scipy.stats import ttest_1samp
+    from scipy.stats import norm, ttest_1samp
 
     per_seed = [_sum_of_means(parts) for parts in groups]
     draws = nested_draws(groups, seed=seed)
@@ -163,7 +163,8 @@ def nested_difference(groups: Sequence[Parts], *, seed: int) -> Difference:
     # The p-value counts the resamples on the smaller side of 0; adding 1 keeps it above 0.
     low, high = np.quantile(draws, [0.025, 0.975])
     beyond = min(int((draws <= 0).sum()), int((draws >= 0).sum()))
-    spread = float(draws.std())
+    # The difference whose normal interval excludes 0 with the wanted power.
+    detectable = float((norm.ppf(1 - LEVEL / 2) + norm.ppf(POWER)) * draws.std())
     return Difference(
         n=sum(len(values) for parts in groups for _, values in parts),
         difference=math.fsum(per_seed) / len(per_seed),
@@ -172,7 +173,7 @@ def nested_difference(groups: Sequence[Parts], *, seed: int) -> Difference:
         p_seeds=float(ttest_1samp(per_seed, 0).pvalue) if seeds_vary else None,
         per_seed=tuple(per_seed),
         # Below this spread only rounding varies.
-        smallest_detectable=detectable_at(spread) if spread > 1e-12 else None,
+        smallest_detectable=detectable if draws.std() > 1e-12 else None,
     )
 
 
@@ -225,13 +226,6 @@ def _weighted_means(groups: Sequence[Parts], rng: np.random.Generator) -> np.nda
 
 def _sum_of_means(parts: Parts) -> float:
     return math.fsum(sign * math.fsum(values.values()) / len(values) for sign, values in parts)
-
-
-def detectable_at(standard_error: float, *, power: float = 0.8) -> float:
-    """Return the true difference found at the 5% level with this power and standard error."""
-    from scipy.stats import norm
-
-    return float((norm.ppf(0.975) + norm.ppf(power)) * standard_error)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

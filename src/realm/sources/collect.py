@@ -194,15 +194,12 @@ class _Call:
         self.collector, self.teacher, self.slots = collector, teacher, slots
         self.stats = collector.stats[teacher.name]
         self.requests = [same[0] for same in slots.values()]
+        limit, price = teacher.max_tokens, teacher.price
+        self.worst = sum((worst_cost(one, limit, price) for one in self.requests), Spent())
+        """The most that an attempt may cost."""
         self._num_attempts = 0
         self._answered: int | None = None
         """The number of the attempt that was answered, until its replies are stored."""
-
-    @property
-    def worst(self) -> Spent:
-        """Return the most that an attempt may cost."""
-        limit, price = self.teacher.max_tokens, self.teacher.price
-        return sum((worst_cost(request, limit, price) for request in self.requests), Spent())
 
     @asynccontextmanager
     async def attempt(self) -> AsyncIterator[Attempt]:

@@ -35,9 +35,8 @@ class Imported:
 
     def describe_result(self) -> str:
         """Return what was read and what was left out, a line each."""
-        sources = {route.source for route in self.routes}
-        noun = "source" if len(sources) == 1 else "sources"
-        lines = [f"{len(self.routes)} routes of {len(sources)} {noun}"]
+        count = len({route.source for route in self.routes})
+        lines = [f"{len(self.routes)} routes of {count} source{'s' * (count != 1)}"]
         if self.unmatched:
             count, first = len(self.unmatched), self.unmatched[0]
             lines.append(f"{count} rows are of no problem in the set, the first at {first}")

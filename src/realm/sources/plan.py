@@ -269,10 +269,10 @@ def make_figures(routes: Sequence[Route], stats: Mapping[str, TeacherStats]) -> 
     Costs are those of the routes at hand, whenever they were paid; calls and retries are of this
     call of the command.
     """
-    rows = {}
-    for name, row in stats.items():
-        own = [route for route in routes if route.source == name]
-        rows[name] = _summarize_routes(own, [row])
+    rows = {
+        name: _summarize_routes([route for route in routes if route.source == name], [row])
+        for name, row in stats.items()
+    }
     return {"all": _summarize_routes(routes, list(stats.values())), "teachers": rows}
 
 

@@ -49,11 +49,11 @@ class ReplayTeacher(Teacher):
 
     async def ask(self, requests: Sequence[Request], attempts: Attempts) -> list[Reply | None]:
         """Return what the file holds for each request."""
-        found: list[Reply | None] = []
-        for request in requests:
-            replies = self._replies.get((request.problem.id, request.kind), [])
-            found.append(replies[request.sample] if request.sample < len(replies) else None)
-        return found
+        rows = [self._replies.get((one.problem.id, one.kind), []) for one in requests]
+        return [
+            replies[request.sample] if request.sample < len(replies) else None
+            for request, replies in zip(requests, rows, strict=True)
+        ]
 
 
 class ScriptedTeacher(Teacher):

@@ -18,7 +18,6 @@ from realm.sources.budget import Spent
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
-    from types import TracebackType
 
 VERSION = 1
 
@@ -79,12 +78,7 @@ class Store:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         with self._connection_lock:
             self._database.close()
 
@@ -106,13 +100,10 @@ class Store:
         """Queue a reply; `write_queued` puts it on disk."""
         values = {key: value for key, value in asdict(reply).items() if value not in (None, "")}
         text = json.dumps(values | {"text": reply.text})
-        self._waiting.append(
-            (
-                # Another run may have stored the same reply in the meantime; the first one counts.
-                "INSERT OR IGNORE INTO replies VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (*slot, text, teacher, self.run, spent.usd, spent.tokens),
-            )
-        )
+        # Another run may have stored the same reply in the meantime; the first one counts.
+        query = "INSERT OR IGNORE INTO replies VALUES (?, ?, ?, ?, ?, ?, ?)"
+        row = (*slot, text, teacher, self.run, spent.usd, spent.tokens)
+        self._waiting.append((query, row))
 
     def add_attempt(self, teacher: str, worst: Spent) -> int:
         """Queue the worst cost of an attempt that is about to begin, and return its number."""

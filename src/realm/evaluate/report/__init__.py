@@ -26,7 +26,7 @@ def run_report(run: Run) -> None:
 
     bank = json.loads(run.path("bank.json").read_text(encoding="utf-8"))["sources"]
     fade = read_jsonl(run.path("fade.jsonl")) if run.path("fade.jsonl").exists() else []
-    path = run.path("headroom.json")
+    path = run.path("headroom.json")  # this and fade.jsonl: only where there was training
     headroom = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     _write_page(
         run,

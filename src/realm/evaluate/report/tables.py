@@ -94,9 +94,8 @@ def tabulate_comparisons(
     rows: Sequence[Comparison], *, is_wide: bool = True, for_page: bool = False
 ) -> Table:
     """Return the paired differences of a family; a narrow table has no p and no detectable."""
-    cells = []
-    for row in rows:
-        cell = {
+    cells = [
+        {
             "comparison": row.title,
             "n": f"{row.n:,}" if for_page else "",
             "difference": with_interval(row.difference, row.ci95, signed=True),
@@ -104,7 +103,8 @@ def tabulate_comparisons(
             "detectable": percent(row.smallest_detectable) if is_wide else "",
             "finding": row.finding,
         }
-        cells.append(cell)
+        for row in rows
+    ]
     title = f"{rows[0].family}: paired differences in points, with 95% intervals"
     caption = "detectable: the difference that would show with 80% power" if is_wide else ""
     if is_wide and any(row.p_holm is not None for row in rows):
@@ -175,7 +175,5 @@ def _round(value: float | None) -> str:
 def _format_verdicts(row: Evaluation) -> str:
     if "verdict_accuracy" not in row.figures:
         return ""
-    sound, flawed = (
-        percent(row.figures.get(f"verdict_accuracy_{word}")) for word in ("sound", "flawed")
-    )
-    return f"{sound} / {flawed}"
+    names = ("verdict_accuracy_sound", "verdict_accuracy_flawed")
+    return " / ".join(percent(row.figures.get(name)) for name in names)

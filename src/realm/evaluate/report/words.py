@@ -82,14 +82,10 @@ def list_warnings(results: Results) -> list[str]:
     return warnings
 
 
-def find_best_other(rows: Sequence[Comparison]) -> Comparison:
-    """Return the comparison of a family in which the lead is smallest."""
-    return min(rows, key=lambda row: -row.difference if row.split == "drop" else row.difference)
-
-
 def describe_family(rows: Sequence[Comparison]) -> str:
     """Return the lead over the best other, and whether it is the claimed one."""
-    row = find_best_other(rows)
+    # The smallest lead. Of drops it is the other way round: less lost is better.
+    row = min(rows, key=lambda one: -one.difference if one.split == "drop" else one.difference)
     text = f"{row.family}: {row.a} {row.a_mode} against the best other, {row.b} {row.b_mode}: "
     text += f"{with_interval(row.difference, row.ci95, True)} points"
     if row.split == "drop":
