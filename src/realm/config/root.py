@@ -50,6 +50,7 @@ class PromptConfig(Section):
     @classmethod
     def _check_placeholders(cls, template: str, info: ValidationInfo) -> str:
         is_assisted = info.field_name == "assisted"
+        # The first one only, if the prompt shows no routes.
         return check_placeholders(template, ["{question}", "{routes}"][: 1 + is_assisted])
 
 
@@ -193,6 +194,7 @@ class Config(Section):
                     f"domain.kind = {self.domain.kind} writes no routes; take a teacher of kind "
                     "api, local or replay"
                 )
+            # Whether a domain in Python has a rule book is known when it is loaded.
             has_guide = self.domain.kind != "files" or self.domain.rules or self.routes.guide.path
             if teacher.guided and not has_guide:
                 raise ValueError(
@@ -231,6 +233,7 @@ class Config(Section):
         folder = self.resolve(self.model)
         if folder.is_dir():
             return str(folder)
+        # A hub id is NAME or OWNER/NAME. All else can only be meant as a folder.
         if self.model.startswith((".", "/", "~")) or self.model.count("/") > 1:
             raise ConfigError(
                 f"{self._source}: model: there is no folder {folder}. Allowed: a folder (relative "
@@ -252,6 +255,7 @@ class Config(Section):
         Raises:
             ConfigError: A setting is unknown, or its value is out of range.
         """
+        # Without defaults: those of one `kind` would be unknown keys after a change of the kind.
         changed = self.model_dump(mode="json", exclude_unset=True)
         for dotted, value in settings.items():
             put_in(changed, dotted.split("."), value, f"{dotted}: {value}")
@@ -286,6 +290,7 @@ def _validate(settings: Mapping[str, Any], path: Path, overrides: list[str]) -> 
         raise ConfigError(describe_errors(error, Config, settings, path, overrides)) from None
     config._source = path
     config._overrides = overrides
+    # All of the settings, since the manifest holds all of them.
     _refuse_secrets(config.dump(), path, "")
     return config
 

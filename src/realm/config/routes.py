@@ -74,6 +74,7 @@ class ImportedRoutes(Section):
 
     @model_validator(mode="after")
     def _check_sources(self) -> Self:
+        # Sources that a column names are known when the files are read.
         if self.columns.source or isinstance(self.columns.outputs, list):
             return self
         sources = {file.source for file in self.files if file.source}
@@ -133,6 +134,7 @@ class CollectedRoutes(Section):
 
     @model_validator(mode="after")
     def _check_prices(self) -> Self:
+        # Only these charge: the others are models on this machine, files and the domain itself.
         paid = [teacher for teacher in self.teachers if teacher.kind == "api"]
         unpriced = [teacher.name for teacher in paid if teacher.price is None]
         if self.budget_usd is not None and unpriced:
@@ -150,6 +152,7 @@ class CollectedRoutes(Section):
             if teacher.kind != "api":
                 continue
             fields = [teacher.model, teacher.temperature, teacher.limit, teacher.extra]
+            # As JSON, since `extra` is a dict and cannot be a key itself.
             first = asked.setdefault(json.dumps(fields, sort_keys=True), teacher.name)
             if first != teacher.name:
                 raise ValueError(

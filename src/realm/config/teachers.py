@@ -88,6 +88,7 @@ class ApiTeacher(_SampledTeacher):
     @field_validator("base_url")
     @classmethod
     def _check_address(cls, url: str | None) -> str | None:
+        # null is filled in from the environment when the teacher is asked.
         parts = urlsplit(url or "http://unset")
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("this is no address; it needs the form http://host:port/v1")
@@ -101,6 +102,7 @@ class ApiTeacher(_SampledTeacher):
     @field_validator("key_env")
     @classmethod
     def _check_variable(cls, name: str | None) -> str | None:
+        # Capitals only, so that a key pasted here by mistake is refused.
         if name is not None and not re.fullmatch(r"[A-Z_][A-Z0-9_]{0,63}", name):
             raise ValueError(
                 "this is no name of an environment variable (capital letters, digits, "

@@ -51,6 +51,7 @@ class _Loader(yaml.SafeLoader):
     """YAML in which a key may not come twice and `1e-5` is a number, not a text."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        # YAML itself takes the last value of a repeated key without a word.
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         for position, key in enumerate(keys):
             if key in keys[:position]:
@@ -109,6 +110,7 @@ def _apply_override(settings: dict[str, Any], override: str) -> None:
         raise ConfigError(
             f"--set {override}: the value is not valid YAML: {_describe_problem(error)}."
         ) from None
+    # The run folder is made later, so it need not exist.
     is_path = dotted.strip() in PATHS and isinstance(value, str)
     if is_path and (dotted.strip() == "run" or Path(value).expanduser().exists()):
         value = str(Path(value).expanduser().absolute())
@@ -117,6 +119,7 @@ def _apply_override(settings: dict[str, Any], override: str) -> None:
 
 def format_override(dotted: str, value: Any) -> str:
     """Return a setting as `--set` takes it: KEY=VALUE, where the value is YAML."""
+    # JSON is YAML, and quotes a text that YAML would read as a number, a boolean or a list.
     try:
         is_plain = isinstance(value, str) and yaml.load(value, _Loader) == value
     except yaml.YAMLError:
@@ -128,7 +131,7 @@ def put_in(settings: dict[str, Any], names: list[str], value: Any, origin: str) 
     """Set a value in nested settings. `origin` begins the error message if that is impossible."""
     section = settings
     for depth, name in enumerate(names[:-1], 1):
-        if section.get(name) is None:
+        if section.get(name) is None:  # also `train:` with nothing below it, which YAML makes null
             section[name] = {}
         section = section[name]
         if not isinstance(section, dict):
@@ -207,13 +210,14 @@ def _describe(mistake: Any, dotted: str, sections: list[type[Section]]) -> str:
             return f"unknown key. Allowed here: {', '.join(allowed)}.{hint}"
         case "missing":
             return "this key is needed and missing."
-        case "value_error":
+        case "value_error":  # raised by a validator of ours, whose text says it all
             return f"{context['error']}."
         case "union_tag_not_found":
             tags = ", ".join(repr(_tag_of(section)) for section in sections)
             return f"the key 'kind' is needed and missing; allowed: {tags}."
         case "union_tag_invalid":
             found, allowed_text = context["tag"], context["expected_tags"]
+            # pydantic gives the allowed values as one text: 'files', 'python'.
             known = re.findall(r"'([^']*)'", allowed_text)
             hint = MOVED_KINDS.get(str(found)) or suggest_nearest(str(found), known)
             return f"kind: found {found!r}; allowed: {allowed_text}.{hint}"
@@ -221,6 +225,7 @@ def _describe(mistake: Any, dotted: str, sections: list[type[Section]]) -> str:
             found, allowed_text = mistake["input"], context["expected"]
             hint = suggest_nearest(str(found), re.findall(r"'([^']*)'", allowed_text))
             return f"found {found!r}; allowed: {allowed_text}.{hint}"
+    # pydantic's messages are sentences of their own; here they end one.
     reason = mistake["msg"][:1].lower() + mistake["msg"][1:]
     return f"found {mistake['input']!r}; {reason}."
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+# Names of environment variables that hold a key, such as OPENAI_API_KEY or HF_TOKEN.
 _SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD", re.IGNORECASE)
 _SECRET_TEXT = re.compile(
     # The usual prefixes, whole or shortened by a server ("sk-abc...xyz").
@@ -50,6 +51,7 @@ def mask_secrets(text: str) -> str:
     """
     # The longest first, since a key may begin with another one.
     for value in sorted(find_secrets(), key=len, reverse=True):
+        # A server may quote a key by its beginning and end: "abcdef...wxyz".
         shortened = f"{re.escape(value[:6])}[\\w-]*\\.{{2,}}[\\w-]*"
         text = re.sub(f"{re.escape(value)}|{shortened}", "***", text)
     return _SECRET_TEXT.sub("***", text)
@@ -57,6 +59,7 @@ def mask_secrets(text: str) -> str:
 
 def find_secrets() -> set[str]:
     """Return the secrets of this process: keys in use, and variables that are named like one."""
+    # Shorter values are no keys: TOKENIZERS_PARALLELISM=false has a name like one.
     named = {
         value for name, value in os.environ.items() if _SECRET_NAME.search(name) and len(value) >= 8
     }
@@ -84,6 +87,7 @@ class RealmError(Exception):
     """A user error. The message says where, what was found, what is allowed and what to try."""
 
     def __init__(self, message: str) -> None:
+        # It may quote a server's reply or a setting, either of which may hold a key.
         super().__init__(mask_secrets(message))
 
 

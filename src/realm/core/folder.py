@@ -26,6 +26,7 @@ from realm.core.jsonl import write_json
 if TYPE_CHECKING:
     from realm.core.stages import Stage
 
+# Counts up when the files of a run change their form, so that an older folder is refused.
 SCHEMA = "realm.run/2"
 LIBRARIES = (
     "realm-slm",
@@ -147,6 +148,7 @@ class RunFolder(ABC):
             if self._figures:
                 entry["figures"] = self._figures
             self._record(stage, entry)
+            # Only now: what is killed before this line still has its work.
             shutil.rmtree(self.work(stage), ignore_errors=True)
 
     def manifest(self) -> dict[str, Any]:
@@ -172,6 +174,7 @@ class RunFolder(ABC):
 
     def _hash_dependencies(self, stage: str) -> dict[str, Any]:
         """Return the hashes of the settings and inputs of a stage."""
+        # Sorted, so that the order of the keys in a config does not matter.
         text = json.dumps(self.find_settings(stage), sort_keys=True, ensure_ascii=False)
         inputs = {name: hash_path(path) for name, path in self.find_inputs(stage).items()}
         return {"settings": hashlib.sha256(text.encode()).hexdigest(), "inputs": inputs}
@@ -208,6 +211,7 @@ class RunFolder(ABC):
         if key != hashes:
             shutil.rmtree(self.work(stage))
             seconds = 0.0
+        # Anew, since removing the work has removed the folder too.
         write_json(self.work(stage) / "key.json", {**hashes, "seconds": seconds})
         return seconds
 
@@ -252,6 +256,7 @@ def hash_path(path: Path) -> str:
         status = path.stat()
         return _hash_file(path, status.st_size, status.st_mtime_ns)
     total = hashlib.sha256()
+    # Sorted, since each file system lists files in an order of its own.
     for file in sorted(file for file in path.rglob("*") if file.is_file()):
         if file.parent.name == "__pycache__":
             continue  # Python rewrites it when it imports the package
@@ -278,9 +283,11 @@ def _find_commit() -> str | None:
 
     None if the package is not run from a git checkout.
     """
+    # An installed copy may lie in the checkout of another project (its .venv): is it tracked?
     if _run_git("ls-files", "--error-unmatch", Path(__file__).name) is None:
         return None
     commit = _run_git("rev-parse", "HEAD")
+    # Below this folder only: other changes of the checkout do not change what a run does.
     has_changes = bool(_run_git("status", "--porcelain", "--", "."))
     return commit and commit + ("+" if has_changes else "")
 

@@ -108,6 +108,7 @@ def read_numbered_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                     yield number, parse_row(line, f"{path}:{number}")
     except FileNotFoundError:
         raise DataError(f"{path}: there is no such file.") from None
+    # A torn .gz raises EOFError or zlib.error, and neither is an OSError.
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise DataError(
             f"{path}: cannot be read: {error}. Allowed: UTF-8 text, or its .gz."
@@ -131,7 +132,7 @@ def parse_row(
     """
     try:
         row = json.loads(line, parse_constant=lambda _: None, object_pairs_hook=on_object)
-    except (ValueError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # thousands of open brackets recurse
         reason = (
             f"{error.msg} at column {error.colno}"
             if isinstance(error, json.JSONDecodeError)
@@ -186,6 +187,7 @@ def _read_records(path: Path, kind: type[Record]) -> list[Record]:
 
 def _format_line(row: dict[str, Any] | Problem | Route) -> str:
     plain = row if isinstance(row, dict) else to_row(row)
+    # NaN is not JSON, and other programs would refuse the whole file.
     return json.dumps(plain, ensure_ascii=False, allow_nan=False) + "\n"
 
 

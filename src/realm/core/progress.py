@@ -35,14 +35,14 @@ def progress(description: str, total: int) -> Iterator[Callable[..., None]]:
         "file": _LogStream(),
         "bar_format": _LINE,
         "mininterval": SECONDS_BETWEEN_LINES,
-        "miniters": 1,
+        "miniters": 1,  # else tqdm adapts it, and a line comes late when the work slows down
         "delay": SECONDS_BETWEEN_LINES,
     }
     terminal = {"leave": False, "dynamic_ncols": True}
     with tqdm(desc=description, total=total, **(terminal if sys.stderr.isatty() else log)) as bar:
 
         def advance(count: int, note: str = "") -> None:
-            bar.set_postfix_str(note, refresh=False)
+            bar.set_postfix_str(note, refresh=False)  # the next line draws both
             bar.update(count)
 
         yield advance

@@ -141,6 +141,7 @@ def find_required(record: Any) -> list[str]:
 def to_row(record: Any) -> dict[str, Any]:
     """Return a record as a JSON-ready dict, without optional fields that are None or empty."""
     needed = find_required(record)
+    # A needed field stays when it is None: that a route states no answer is worth keeping.
     return {
         key: value
         for key, value in asdict(record).items()

@@ -13,6 +13,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 class Section(BaseModel):
     """A part of the settings. Unknown keys are errors, and values cannot be changed once read."""
 
+    # A misspelt key would otherwise be passed over, and the run would use the default.
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 

@@ -66,8 +66,7 @@ def read_rows(
         raise DataError(f"{path}: there is no such file.{suggest_file(path)}") from None
     except gzip.BadGzipFile:
         raise DataError(
-            f"{path}: is no gzip file. Take .gz off its name if it is plain text, or fetch it "
-            "again."
+            f"{path}: is no gzip file. Take .gz off its name, or fetch it again."
         ) from None
     except (EOFError, zlib.error):
         raise DataError(f"{path}: is torn: the gzip file breaks off. Fetch it again.") from None
@@ -85,6 +84,7 @@ def look_up(row: Any, column: str) -> Any:
     >>> look_up({"choices": [{"text": "2"}, {"text": "3"}]}, "choices[].text")
     ['2', '3']
     """
+    # The whole name first: a column may have a dot in its own name.
     if isinstance(row, dict) and column in row:
         return row[column]
     first, _, rest = column.partition(".")
@@ -132,17 +132,20 @@ def _open_text(path: Path) -> IO[str]:
 
     Excel's "Unicode text" and PowerShell write UTF-16, which begins with a mark of its own.
     """
+    # newline="": a quoted cell of a CSV may hold line ends, which have to stay as they are.
     is_packed = path.suffix.lower() == ".gz"
     with gzip.open(path) if is_packed else path.open("rb") as file:
         start = file.read(64)
     if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         how: dict[str, Any] = {"encoding": "utf-16", "newline": ""}
-    elif b"\0" in start[:4]:
+    elif b"\0" in start[:4]:  # Latin letters in UTF-16; UTF-8 text holds no zero byte
         raise DataError(
             f"{path}: looks like UTF-16 text without a byte order mark. Save the file as UTF-8, or "
             "convert it: iconv -f utf-16le -t utf-8 FILE"
         )
     else:
+        # "-sig" drops the mark that Excel writes before UTF-8. A byte that is no UTF-8 becomes half
+        # of a surrogate pair, which `_require_utf8` finds in its row.
         how = {"encoding": "utf-8-sig", "errors": "surrogateescape", "newline": ""}
     # The caller closes the file.
     file = gzip.open(path, "rt", **how) if is_packed else path.open(**how)  # noqa: SIM115
@@ -165,6 +168,7 @@ def _json_rows(path: Path, file: IO[str], on_error: OnError) -> Iterator[tuple[s
         except DataError as error:
             on_error(error)
             continue
+        # UTF-8 text cannot hold half of a surrogate pair, but an escape such as \ud83d can.
         yield place, _plain(row) if "\\u" in line else row
 
 
@@ -202,6 +206,7 @@ def _excel_rows(path: Path) -> Iterator[tuple[str, Row]]:
             "save the sheet as CSV UTF-8."
         ) from None
     try:
+        # data_only: what Excel has computed, not the formulas.
         sheet = load_workbook(path, read_only=True, data_only=True).worksheets[0]
     except (InvalidFileException, BadZipFile, KeyError, ValueError) as error:
         raise DataError(f"{path}: is no whole .xlsx file: {error}. Save it again.") from None
@@ -229,6 +234,7 @@ def _csv_rows(path: Path, file: IO[str], on_error: OnError) -> Iterator[tuple[st
         for row in reader:
             place = f"{path}:{reader.line_num}"
             try:
+                # DictReader puts surplus cells under the key None, and None for missing ones.
                 if None in row or None in row.values():
                     raise DataError(
                         f"{place}: more or fewer cells than the {len(columns)} columns of the "

@@ -115,6 +115,7 @@ def user_errors(setting: str, target: str) -> Iterator[None]:
 
 def _where(error: BaseException) -> str:
     """Return the file and line of the user's code that raised `error`, as far as they are known."""
+    # Code of Python, of its packages and of this package is not where the mistake is.
     installed = ("<frozen ", sys.prefix, sys.base_prefix, str(Path(__file__).parents[1]))
     frames = traceback.extract_tb(error.__traceback__)
     theirs = [frame for frame in frames if not frame.filename.startswith(installed)]

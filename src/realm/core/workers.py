@@ -73,6 +73,7 @@ class WorkerPool:
     def _start(self) -> subprocess.Popen[str]:
         process = subprocess.Popen(
             [sys.executable, "-m", self._module],
+            # So that it finds what a script or a notebook has put on sys.path.
             env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -84,6 +84,7 @@ def get_identity(
 
 def hash_text(text: str) -> str:
     """Return a short id for `text` that does not depend on its white space."""
+    # 48 bits: among a million texts two get the same id with a chance of 0.2%.
     return hashlib.sha256(" ".join(text.split()).encode()).hexdigest()[:12]
 
 
@@ -91,6 +92,7 @@ def to_text(value: Any) -> str:
     """Return the text of a cell; of a list, its items with commas between them."""
     if value is None:
         return ""
+    # A table with gaps in a column of whole numbers gives floats: 7.0 is 7.
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return ", ".join(map(to_text, value)) if isinstance(value, list) else str(value).strip()
@@ -98,6 +100,7 @@ def to_text(value: Any) -> str:
 
 def to_list(value: Any) -> list[str] | None:
     """Return a list from a list, from JSON (`["a", "b"]`) or from a cell (`a | b`)."""
+    # A cell of a CSV that is no JSON after all is split at its bars below.
     if isinstance(value, str) and value.lstrip().startswith("["):
         with suppress(ValueError):
             value = json.loads(value)

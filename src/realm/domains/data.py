@@ -93,6 +93,7 @@ def check_answers(problems: Sequence[Problem], domain: Domain, source: str) -> l
         )
         if domain.is_strict:
             raise error
+        # Not by `append`: the default is one list of the class, which all domains share.
         domain.bad_rows = [*domain.bad_rows, error]
     if not domain.allow_shared_questions:
         _check_contamination(good, verifier, source)

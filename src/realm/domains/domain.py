@@ -81,6 +81,7 @@ class Domain:
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
+        # Not inherited: a subclass of a domain is another domain in reports.
         cls.name = cls.__dict__.get("name", cls.__name__)
 
     def problems(self, seed: int) -> list[Problem]:

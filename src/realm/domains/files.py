@@ -97,6 +97,7 @@ class FilesSettings(Section):
     @field_validator("splits")
     @classmethod
     def _check_shares(cls, splits: dict[str, float]) -> dict[str, float]:
+        # As floats, 0.7 + 0.2 + 0.1 is not 1.
         if not math.isclose(sum(splits.values()), 1, abs_tol=1e-6):
             raise ValueError(
                 f"the shares add up to {sum(splits.values()):g}; they must add up to 1"
@@ -118,6 +119,7 @@ class FilesDomain(Domain):
         self.files = [*settings.paths, *([settings.rules] if settings.rules else [])]
         self.verifier = make_verifier(settings.answer, resolve("."))
         self.rules = _read_rules(resolve(settings.rules)) if settings.rules else None
+        # A column says itself which splits there are; a share above 0 promises problems.
         if settings.columns.split is None:
             used = [split for split, share in settings.splits.items() if share > 0]
             self.needed_splits = tuple(dict.fromkeys([*Domain.needed_splits, *used]))
@@ -171,6 +173,7 @@ class FilesDomain(Domain):
         template = self.settings.question_template
         if template:
             question = fill_template(template, row, place, "domain.question_template")
+        # A template may show the choices itself.
         if choices and "{" + str(columns.choices) + "}" not in (template or ""):
             question += "\nOne of: " + _render_choices(choices, answer)
         identity = get_identity(row, columns.id, asked, place, "domain.columns.id")
@@ -231,6 +234,7 @@ def read_problems(
 def draw_split(identity: str, shares: Mapping[Any, float], seed: int) -> str:
     """Return the split of a problem. It depends on the id and the seed, not on other problems."""
     digest = hashlib.sha256(f"{seed}:{identity}".encode()).digest()
+    # The first 64 bits of the hash, as a number from 0 to 1.
     point = int.from_bytes(digest[:8]) / 2**64
     for split, share in shares.items():
         point -= share

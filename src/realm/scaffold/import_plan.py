@@ -204,9 +204,10 @@ def _name_sources(
 ) -> list[dict[str, Any]]:
     """Return the files with their sources: NAME, or what tells the names of the files apart."""
     if options.source or by_column:
-        sources = [{"source": name} if name else {} for name, _ in named]
-        files = [{"path": make_absolute(file)} for _, file in named]
-        return [file | source for file, source in zip(files, sources, strict=True)]
+        return [
+            {"path": make_absolute(file)} | ({"source": name} if name else {})
+            for name, file in named
+        ]
     stems = [_get_stem(file) for _, file in named]
     unnamed = Counter(stem for stem, (name, _) in zip(stems, named, strict=True) if not name)
     if twice := [stem for stem, count in unnamed.items() if count > 1]:
@@ -246,12 +247,9 @@ def _remove_common_parts(stems: Sequence[str]) -> list[str]:
 def _find_common_words(stems: Sequence[str]) -> str:
     """Return the words that all of `stems` begin with, each with the separator behind it."""
     common = ""
-    for word, *others in zip(*(_split_words(stem) for stem in stems), strict=False):
+    split = [re.split(f"(?<=[{SEPARATORS}])", stem) for stem in stems]
+    for word, *others in zip(*split, strict=False):
         if set(others) - {word}:
             break
         common += word
     return common
-
-
-def _split_words(stem: str) -> list[str]:
-    return re.split(f"(?<=[{SEPARATORS}])", stem)
