@@ -31,7 +31,7 @@ def select_training_routes(
         problem_ids: The problems trained on; routes of all others are dropped.
     """
     usable = select_teachable_routes(routes, held_out, problem_ids)
-    return _group_by_problem(route for route in usable if not route.guided)
+    return group_by_problem(route for route in usable if not route.guided)
 
 
 def select_evaluation_routes(
@@ -41,7 +41,7 @@ def select_evaluation_routes(
 
     These are the routes of the held-out sources, or of every source if none is held out.
     """
-    return _group_by_problem(
+    return group_by_problem(
         route
         for route in routes
         if route.problem_id in problem_ids
@@ -88,7 +88,8 @@ def _is_usable(route: Route) -> bool:
     return route.correct is not None and bool(route.text.strip())
 
 
-def _group_by_problem(routes: Iterable[Route]) -> dict[str, list[Route]]:
+def group_by_problem(routes: Iterable[Route]) -> dict[str, list[Route]]:
+    """Return the routes by problem; problems and routes keep their order."""
     groups: dict[str, list[Route]] = {}
     for route in routes:
         groups.setdefault(route.problem_id, []).append(route)

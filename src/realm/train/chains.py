@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn.functional import cross_entropy
 
-from realm.bank.eligible import collapse_spaces
+from realm.bank.eligible import collapse_spaces, group_by_problem
 from realm.core.jsonl import append_jsonl, read_jsonl
 from realm.core.progress import progress
 
@@ -76,31 +76,40 @@ def select_chains(
     if settings.kind == "answer_only":
         settings = settings.model_copy(update={"select_by": "length", "max_chains_per_problem": 1})
     chains, left_out = find_chains(routes, count_tokens, settings)
-    groups: dict[str, list[Route]] = {}
-    for chain in chains:
-        groups.setdefault(chain.problem_id, []).append(chain)
+    groups = group_by_problem(chains)
     most = settings.max_chains_per_problem if settings.select_by != "all" else len(chains)
     rivals = [chain for chain in chains if len(groups[chain.problem_id]) > most]
     figures: dict[str, Any] = {"kind": settings.kind, "select_by": settings.select_by}
-    if settings.select_by == "likelihood" and rivals:
-        likelihoods = measure_likelihood(rivals)
-        costs = {id(chain): -value for chain, value in zip(rivals, likelihoods, strict=True)}
+    is_by_likelihood = settings.select_by == "likelihood" and bool(rivals)
+    if is_by_likelihood:
+        costs = [-likelihood for likelihood in measure_likelihood(rivals)]
     else:
-        lengths = {id(chain): count_tokens(chain.text) for chain in rivals}
-        distinct = {chain.text: count_tokens(chain.text) for chain in chains} if rivals else {}
-        median = statistics.median(distinct.values() or [0])
-        costs = {key: abs(length - median) for key, length in lengths.items()}
+        costs = _measure_distances(rivals, chains, count_tokens)
+    # By identity: two sources may have written the same text.
+    cost_of = {id(chain): cost for chain, cost in zip(rivals, costs, strict=True)}
     chosen: list[Route] = []
     for group in groups.values():
-        has_rivals = len(group) > most
-        chosen += sorted(group, key=lambda chain: costs[id(chain)])[:most] if has_rivals else group
-    if settings.select_by == "likelihood" and rivals:
-        kept = [-costs[id(chain)] for chain in chosen if id(chain) in costs]
-        figures["likelihood_rivals"] = -statistics.fmean(costs.values())
+        # A group without rivals has no costs, keeps its order and is taught whole.
+        chosen += sorted(group, key=lambda chain: cost_of.get(id(chain), 0.0))[:most]
+    if is_by_likelihood:
+        kept = [-cost_of[id(chain)] for chain in chosen if id(chain) in cost_of]
+        figures["likelihood_rivals"] = -statistics.fmean(costs)
         figures["likelihood_chosen"] = statistics.fmean(kept)
     if len(chains) > len(chosen):
         left_out["not chosen"] = len(chains) - len(chosen)
     return chosen, figures | {"left_out": left_out}
+
+
+def _measure_distances(
+    rivals: Sequence[Route], chains: Sequence[Route], count_tokens: Callable[[str], int]
+) -> list[float]:
+    """Return how far the length of each of `rivals` is from the median over all `chains`."""
+    if not rivals:
+        return []
+    # Each text once: a text that many problems share would pull the median to its length.
+    lengths = {chain.text: count_tokens(chain.text) for chain in chains}
+    median = statistics.median(lengths.values())
+    return [abs(lengths[chain.text] - median) for chain in rivals]
 
 
 def find_chains(

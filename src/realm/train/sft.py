@@ -20,9 +20,10 @@ from realm.core.errors import DataError
 from realm.core.jsonl import read_problems, read_routes, write_json, write_jsonl
 from realm.core.records import Problem, Route, RouteSet
 from realm.method.perturb import alter_routes
-from realm.method.prompt import render_answer, render_judgement, render_prompt, render_reasoning
+from realm.method.prompt import render_answer, render_judgement, render_reasoning
 from realm.method.steps import drop_opening_answer, write_check
 from realm.policy import load_checkpoint, require_model
+from realm.sampling import make_prompt
 from realm.train.arguments import make_lora_config, make_sft_arguments
 from realm.train.chains import leak_score, measure_log_likelihoods, select_chains
 from realm.train.trl import (
@@ -42,6 +43,9 @@ if TYPE_CHECKING:
 
     from realm.config.root import Config
     from realm.run import Run
+
+Lesson = tuple[Route, RouteSet, str]
+"""(chain, routes that its prompt shows, completion) of one row."""
 
 logger = logging.getLogger(__name__)
 
@@ -99,6 +103,7 @@ def write_rows(
 
     def measure_likelihood(chains: Sequence[Route]) -> list[float]:
         pad = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+        # Of the very rows that would be taught, but without routes: assisted rows come later.
         rows = encode(make_rows((), chains)).to_list()
         return measure_log_likelihoods(model, rows, run.work("distill") / "likelihood.jsonl", pad)
 
@@ -115,6 +120,7 @@ def write_rows(
         )
     rows = make_rows(routes, chains)
     dataset = encode(rows)
+    # Checked before anything is written, so that sft.jsonl only ever holds rows that fit.
     require_room(name, find_context_length(model.config), arguments, rows, dataset)
     write_jsonl(run.path("sft.jsonl"), rows)
     stats = _compute_stats(rows, chains) | figures
@@ -135,11 +141,6 @@ def make_sft_rows(
 ) -> list[dict[str, Any]]:
     """Return the rows of sft.jsonl: each chain once without routes, then the assisted rows.
 
-    An assisted row shows routes of the chain's problem and teaches a check and a verdict for each,
-    then the chain: a cold start for what RL rewards. The check is the teacher's, or else one made
-    from the route's label and the taught chain. In `distill.altered_share` of these rows numbers of
-    the routes are changed (docs/decisions/0012).
-
     Args:
         problems: The training problems by id.
         routes: Routes that may be taught, the source of those that assisted rows show.
@@ -148,41 +149,63 @@ def make_sft_rows(
         config: The settings.
         opening: Begins each completion (see `completion_affixes`).
     """
-    distill = config.distill
-    rng = Random(f"{config.seed}|altered")
-
-    def make_row(chain: Route, shown: RouteSet, completion: str) -> dict[str, Any]:
-        prompt = render_prompt(
-            problems[chain.problem_id].question,
-            shown,
-            autonomous=config.prompt.autonomous,
-            assisted=config.prompt.assisted,
-        )
-        return {
+    golds = {chain.problem_id: render(problems[chain.problem_id].answer) for chain in chains}
+    lessons = _teach_chains(chains, golds, config)
+    lessons += _teach_judgements(routes, chains, golds, render, config)
+    return [
+        {
             "problem_id": chain.problem_id,
-            "prompt": prompt,
+            "prompt": make_prompt(problems[chain.problem_id], config, shown).text,
             "completion": opening + completion,
             "route": chain.source,
         }
+        for chain, shown, completion in lessons
+    ]
 
-    rows = []
+
+def _teach_chains(
+    chains: Sequence[Route], golds: Mapping[str, str], config: Config
+) -> list[Lesson]:
+    """Return the rows without routes: each teaches a chain, or under `answer_only` its answer."""
+    lessons = []
     for chain in chains:
-        answer = render(problems[chain.problem_id].answer)
-        completion = render_reasoning(drop_opening_answer(chain), answer)
-        if distill.kind == "answer_only":
-            completion = render_answer(answer)
-        rows.append(make_row(chain, RouteSet(problem_id=chain.problem_id), completion))
+        gold = golds[chain.problem_id]
+        completion = render_reasoning(drop_opening_answer(chain), gold)
+        if config.distill.kind == "answer_only":
+            completion = render_answer(gold)
+        lessons.append((chain, RouteSet(problem_id=chain.problem_id), completion))
+    return lessons
+
+
+def _teach_judgements(
+    routes: Sequence[Route],
+    chains: Sequence[Route],
+    golds: Mapping[str, str],
+    render: Callable[[Any], str],
+    config: Config,
+) -> list[Lesson]:
+    """Return the assisted rows, a cold start for what RL rewards.
+
+    Each shows routes of the chain's problem and teaches a check and a verdict for each, then the
+    chain. The check is the teacher's, or else one made from the route's label and the taught chain.
+    In `distill.altered_share` of the rows numbers of the routes are changed
+    (docs/decisions/0012).
+    """
+    # A generator of its own, so that the sets drawn do not depend on how many are altered.
+    rng = Random(f"{config.seed}|altered")
+    lessons = []
     for chain, shown in _draw_assisted_sets(routes, chains, config):
-        answer = render(problems[chain.problem_id].answer)
-        if rng.random() < distill.altered_share:
-            shown = alter_routes(shown, chain, answer, render, rng)
+        gold = golds[chain.problem_id]
+        if rng.random() < config.distill.altered_share:
+            shown = alter_routes(shown, chain, gold, render, rng)
+        # The labels are of the routes as shown: altering may have changed them.
         checks = [
-            (route.check or write_check(route, chain, answer, render), bool(route.correct))
+            (route.check or write_check(route, chain, gold, render), bool(route.correct))
             for route in shown.routes
         ]
-        completion = render_judgement(checks, drop_opening_answer(chain), answer)
-        rows.append(make_row(chain, shown, completion))
-    return rows
+        completion = render_judgement(checks, drop_opening_answer(chain), gold)
+        lessons.append((chain, shown, completion))
+    return lessons
 
 
 def _draw_assisted_sets(
@@ -210,6 +233,7 @@ def _draw_assisted_sets(
         turn, place = divmod(number, len(pairs))
         chain, candidates = pairs[place]
         k = most if rng.random() < 0.5 else rng.randint(1, most)
+        # The turn stands in for the step: a chain that comes again shows another set.
         shown = draw_routes(
             candidates,
             k,
