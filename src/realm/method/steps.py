@@ -73,11 +73,14 @@ def find_departure(route: Route, positives: Sequence[Route]) -> int | None:
     nearest, positive = max(alike, key=lambda pair: pair[0], default=(0.0, None))
     if positive is None or nearest < NEAR:
         return None
-    known = {tuple(split_words(step)) for step in split_steps(positive)}
-    missing = [
-        i for i, step in enumerate(split_steps(route)) if tuple(split_words(step)) not in known
-    ]
-    return missing[0] if missing else None
+    return _find_new_step(route, positive)
+
+
+def _find_new_step(route: Route, other: Route) -> int | None:
+    """Return the index of the first step of `route` that `other` lacks, word by word."""
+    known = {tuple(split_words(step)) for step in split_steps(other)}
+    steps = enumerate(split_steps(route))
+    return next((i for i, step in steps if tuple(split_words(step)) not in known), None)
 
 
 def drop_opening_answer(route: Route) -> str:
@@ -99,11 +102,10 @@ def write_check(route: Route, chain: Route, gold: str, render: Callable[[Any], s
     said = "no answer" if route.answer is None else render(route.answer)
     if route.correct:
         return f"{said} holds"
-    known = {tuple(split_words(step)) for step in split_steps(route)}
-    missing = [step for step in split_steps(chain) if tuple(split_words(step)) not in known]
-    if not missing or word_similarity(route.text, chain.text) < NEAR:
+    new = _find_new_step(chain, route)
+    if new is None or word_similarity(route.text, chain.text) < NEAR:
         return f"{said} not {gold}"
-    return f"{said} not {gold} from {missing[0]}"
+    return f"{said} not {gold} from {split_steps(chain)[new]}"
 
 
 def find_flaw(route: Route, gold: Any, positives: Sequence[Route]) -> Flaw | None:

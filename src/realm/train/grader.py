@@ -127,7 +127,7 @@ class Grader:
         def reward(**batch: Any) -> list[float | None]:
             return [graded.terms[name] for graded in self.grade(**batch)]
 
-        reward.__name__ = name
+        reward.__name__ = name  # TRL logs rewards/<name>/mean, which fade.jsonl keeps
         return reward
 
     def grade(
@@ -148,7 +148,30 @@ class Grader:
         # TRL calls each reward function with the same lists; only the first call has work to do.
         if completion_ids is self._batch:
             return self.graded
-        judged = judge_all(
+        judged = self._judge(completion_ids, facts)
+        copied = self._find_copies(judged, [row.majority for row in facts])
+        self.graded = [
+            self._score(one, copy, row.majority_correct)
+            for one, copy, row in zip(judged, copied, facts, strict=True)
+        ]
+        # `correct` and not the reward: the gate compares accuracies, whatever the weights are.
+        self.outcomes = [
+            Outcome(problem_id=name, guided=bool(one.labels), correct=one.correct)
+            for name, one in zip(problem_id, judged, strict=True)
+        ]
+        self._batch = completion_ids
+        self._log_undecided(judged)
+        schedule = {"share": fmean(row.share for row in facts), "progress": facts[0].progress}
+        for name, value in (compute_metrics(self.graded) | schedule).items():
+            log_metric(name, value)
+        if trainer_state.is_world_process_zero:
+            self._write_samples(prompts, problem_id, step=trainer_state.global_step + 1)
+        return self.graded
+
+    def _judge(
+        self, completion_ids: Sequence[list[int]], facts: Sequence[RowFacts]
+    ) -> list[Judged]:
+        return judge_all(
             # Not TRL's text: it lacks special tokens, and our tags may be special tokens.
             [self.read(ids) for ids in completion_ids],
             golds=[row.gold for row in facts],
@@ -159,25 +182,6 @@ class Grader:
             think_end=self.config.prompt.think_end,
             num_tokens=[len(ids) for ids in completion_ids],
         )
-        copied = self._find_copies(judged, [row.majority for row in facts])
-        self.graded = [
-            self._score(one, copy, row.majority_correct)
-            for one, copy, row in zip(judged, copied, facts, strict=True)
-        ]
-        self.outcomes = [
-            Outcome(problem_id=name, guided=bool(one.labels), correct=one.correct)
-            for name, one in zip(problem_id, judged, strict=True)
-        ]
-        self._batch = completion_ids
-        self._log_undecided(judged)
-        figures = compute_metrics(self.graded)
-        figures["share"] = fmean(row.share for row in facts)
-        figures["progress"] = facts[0].progress
-        for name, value in figures.items():
-            log_metric(name, value)
-        if trainer_state.is_world_process_zero:
-            self._write_samples(prompts, problem_id, step=trainer_state.global_step + 1)
-        return self.graded
 
     def _find_copies(self, judged: Sequence[Judged], majority: Sequence[Any]) -> list[bool | None]:
         """Return whether each answer is the majority of its routes; `None` without a majority."""

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from realm.core.jsonl import write_json
 from realm.core.progress import progress
-from realm.core.records import Judged, Problem, RouteSet
-from realm.method.prompt import render_prompt
+from realm.sampling import make_prompt
 from realm.verify.judge import judge_all
 from realm.verify.vote import majorities
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from realm.core.records import Judged, Problem
     from realm.policy import Policy
     from realm.run import Run
     from realm.verify.verifier import Verifier
@@ -71,6 +71,7 @@ def report_headroom(
     policy: Policy, problems: Sequence[Problem], run: Run, *, new_tokens: int
 ) -> None:
     """Measure and log the headroom and write RUN/headroom.json; a resumed run keeps its own."""
+    # A resumed run starts from the same model: measuring it again would only cost time.
     kept, path = run.work("train") / "headroom.json", run.path("headroom.json")
     if kept.exists():
         write_json(path, json.loads(kept.read_text(encoding="utf-8")))
@@ -96,15 +97,7 @@ def measure_headroom(
     settings = config.train.headroom
     chosen = problems[: settings.problems]
     prompts = [
-        policy.render(
-            render_prompt(
-                problem.question,
-                RouteSet(problem_id=problem.id),
-                autonomous=config.prompt.autonomous,
-            ),
-            config.prompt.system,
-        )
-        for problem in chosen
+        policy.render(make_prompt(problem, config).text, config.prompt.system) for problem in chosen
     ]
     with progress("headroom", len(prompts)) as advance:
         completions = policy.generate(
@@ -123,6 +116,7 @@ def measure_headroom(
         verifier=run.domain.verifier,
         think_end=config.prompt.think_end,
     )
+    # All samples of one problem stand in a row.
     groups = [judged[i : i + settings.samples] for i in range(0, len(judged), settings.samples)]
     return summarize_groups(groups, [problem.answer for problem in chosen], run.domain.verifier)
 

@@ -15,8 +15,8 @@ from realm.core.errors import DataError
 from realm.core.records import Problem, Route, RouteSet
 from realm.method.fade import expected_share, plan_num_routes
 from realm.method.gate import GuidanceGate, assign_buckets
-from realm.method.prompt import render_prompt
 from realm.method.steps import Flaw, find_flaw
+from realm.sampling import make_prompt
 from realm.train.arguments import count_prompts, count_steps
 from realm.train.trl import TrlPrompt, as_trl_prompt, encode_prompts, require_context
 from realm.verify.vote import majority
@@ -105,14 +105,8 @@ class RowBuilder:
 
     def write_prompt(self, problem_id: str, shown: RouteSet) -> TrlPrompt:
         """Return the prompt in TRL's form: messages, or text without a chat template."""
-        templates = self.config.prompt
-        text = render_prompt(
-            self.problems[problem_id].question,
-            shown,
-            autonomous=templates.autonomous,
-            assisted=templates.assisted,
-        )
-        return as_trl_prompt(self.tokenizer, text, templates.system)
+        text = make_prompt(self.problems[problem_id], self.config, shown).text
+        return as_trl_prompt(self.tokenizer, text, self.config.prompt.system)
 
     def build_row(
         self, problem_id: str, step: int, progress: float, *, copy: int = 0, num_copies: int = 1
@@ -122,6 +116,7 @@ class RowBuilder:
         shown = self.draw_routes(
             problem_id, step, progress, gate_share=gate_share, copy=copy, num_copies=num_copies
         )
+        # Of equal answers the vote returns one of the objects given, so that `is` finds who gave it.
         voted = majority([route.answer for route in shown.routes], self.verifier.same)
         voters = [route for route in shown.routes if route.answer is voted]
         facts = RowFacts(
@@ -142,6 +137,7 @@ class RowBuilder:
 
         If its author does not name it, it is searched for only if naming it is paid: that is slow.
         """
+        # Kept for the whole training: a route is shown at many steps and comparing texts is slow.
         key = (problem_id, route.text)
         if key not in self._flaws:
             is_paid = self.config.train.reward.localization > 0 and not route.correct
@@ -198,11 +194,13 @@ def order_rows(builder: RowBuilder, arguments: GRPOConfig) -> list[str]:
     num_rows = math.ceil(arguments.max_steps / steps_per_generation) * num_prompts
     problem_ids = list(builder.problems)
     order: list[str] = []
+    # Shuffled by epoch, so that every problem comes once before any comes again.
     for epoch in range(math.ceil(num_rows / len(problem_ids))):
         rng = random.Random(f"{builder.config.seed}|{epoch}")
         order += rng.sample(problem_ids, len(problem_ids))
     if steps_per_generation >= 1:
         return order[:num_rows]
+    # Sorted within a step only, so that each step keeps the problems that the shuffle gave it.
     per_step = round(num_prompts / steps_per_generation)
     by_length: list[str] = []
     for step in range(arguments.max_steps):

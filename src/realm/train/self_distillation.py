@@ -14,9 +14,8 @@ from trl.experimental.sdft import SDFTConfig, SDFTTrainer
 
 from realm.core.errors import ConfigError
 from realm.core.jsonl import write_json, write_jsonl
-from realm.core.records import Problem, RouteSet
-from realm.method.prompt import render_prompt
 from realm.policy import load_checkpoint
+from realm.sampling import make_prompt
 from realm.train.arguments import make_arguments, make_lora_config
 from realm.train.trl import (
     as_trl_prompt,
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from realm.config.root import Config
+    from realm.core.records import Problem
     from realm.run import Run
 
 
@@ -76,8 +76,7 @@ def write_prompts(
     model, tokenizer = load_checkpoint(name)
     rows, lengths = [], []
     for problem in problems:
-        shown = RouteSet(problem_id=problem.id)
-        prompt = render_prompt(problem.question, shown, autonomous=config.prompt.autonomous)
+        prompt = make_prompt(problem, config).text
         rows.append({"problem_id": problem.id, "prompt": prompt})
         guided = arguments.teacher_prompt_template.format(prompt=prompt, privileged_context=rules)
         # The teacher's prompt is the longer one, so it decides whether the row fits.
