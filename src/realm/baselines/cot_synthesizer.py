@@ -68,7 +68,7 @@ def make_synthesis_rows(
             config.train.fade.routes,
             seed=config.seed,
             row_id=problem.id,
-            step=turn,
+            step=turn,  # other candidates in each turn
             mix=config.train.mix,
         )
         if not shown.routes:
@@ -100,7 +100,7 @@ def _collect_syntheses(
     """
     chains: dict[str, list[Route]] = {}
     for route in select_teachable_routes(routes, config.routes.held_out, problems):
-        if route.correct and bank.get(route.problem_id):
+        if route.correct and bank.get(route.problem_id):  # else there is nothing to weigh
             chains.setdefault(route.problem_id, []).append(route)
     guided = {name: [route for route in group if route.guided] for name, group in chains.items()}
     if not any(guided.values()):

@@ -29,7 +29,7 @@ def run_evaluate(run: Run) -> None:
         [*measurements, *measure_routes(eval_set, run)],
         list_eval_families(list(eval_set.splits)) if run.config.model else [],
         seed=run.config.seed,
-        is_nested=False,
+        is_nested=False,  # a run has one seed
         left_out=dict(eval_set.left_out),
     )
     write_jsonl(run.path("answers.jsonl"), (answer.to_row() for answer in answers))

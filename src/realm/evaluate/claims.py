@@ -109,6 +109,7 @@ def run_pilot(run: Run) -> None:
     """
     config = run.config
     problems = read_problems(run.path("problems.jsonl"))
+    # Problems that no claim is tested on, so that a look at them costs nothing.
     chosen = [problem for problem in problems if problem.split == "validation"]
     chosen = chosen[: config.compare.pilot_problems]
     shown = draw_evaluation_sets(
@@ -153,6 +154,7 @@ def measure_disagreement(right: Sequence[Sequence[bool]]) -> float:
     shares = []
     for group in right:
         count, good = len(group), sum(group)
+        # Of the count * (count - 1) ordered pairs of samples, so many differ.
         shares.append(2 * good * (count - good) / (count * (count - 1)))
     return fmean(shares)
 

@@ -37,6 +37,7 @@ def measure_mode(
     else:
         correct = [[right] for right in check_picks(run, prompts, groups, pick)]
         if len(groups[0]) > 1:
+            # For the chart of accuracy against tokens.
             figures["curve"] = _measure_curve(run, prompts, groups, pick)
     # A picked answer costs all samples together; plain samples are averaged.
     combine = fmean if pick is None else sum
@@ -96,7 +97,7 @@ def summarize_verdicts(run: Run, prompts: Sequence[EvalPrompt], groups: Groups) 
         (prompt.routes, answer.judged)
         for prompt, group in zip(prompts, groups, strict=True)
         for answer in group
-        if answer.judged.labels
+        if answer.judged.labels  # there are none if the prompt asks for no verdicts
     ]
     if not shown:
         return {}

@@ -115,7 +115,7 @@ class Comparison(Difference):
             b=self.a,
             b_mode=self.a_mode,
             difference=-self.difference,
-            ci95=(-high, -low),
+            ci95=(-high, -low),  # a change of sign swaps the bounds
             per_seed=tuple(-value for value in self.per_seed),
         )
 

@@ -159,6 +159,7 @@ def build_results(
     """
     by_row: dict[tuple[str | None, ...], list[Measurement]] = {}
     outcomes: SeedOutcomes = {}
+    # By seed, so that `seeds` and `per_seed` of a row are in one order.
     for one in sorted(measurements, key=lambda one: one.seed):
         by_row.setdefault((one.method, one.mode, one.split, one.source), []).append(one)
         if one.source is None:  # comparisons are about the routes that prompts show
@@ -252,6 +253,7 @@ def _compare_pair(
     family: Family, contender: str, outcomes: SeedOutcomes, seed: int, *, is_nested: bool
 ) -> Comparison | None:
     """Return the comparison of the claim with one other, over the seeds that both have."""
+    # A drop is the accuracy on test less that on test_rules.
     signs = {"test": 1.0, "test_rules": -1.0} if family.split == "drop" else {family.split: 1.0}
     sides = [
         (sign, outcomes.get((family.claim, split), {}), outcomes.get((contender, split), {}))

@@ -108,6 +108,7 @@ def _draw_intervals(
                 showlegend=False,
                 hoverinfo="skip",
             )
+    # Reversed: plotly puts the first name at the bottom.
     names = list(dict.fromkeys(point["name"] for point in points))[::-1]
     figure.update_yaxes(categoryorder="array", categoryarray=names, title_text="", dtick=1)
     if view:
@@ -222,6 +223,7 @@ def draw_verdicts(results: Results) -> str:
     figure.update_traces(textposition="outside", cliponaxis=False)
     figure.update_layout(bargap=0.45, bargroupgap=0.08)
     figure.update_xaxes(title_text="")
+    # Up to 108, for the number above a bar of 100%.
     figure.update_yaxes(range=[0, 108], ticksuffix="%", title_text="")
     return _render(figure, "verdicts", height=320)
 
@@ -231,6 +233,7 @@ def draw_lengths(bank: Sequence[Mapping[str, Any]]) -> str:
     figure = go.Figure()
     groups = list(dict.fromkeys(row["group"] for row in bank))
     places = {"lowerfence": "p10", "q1": "p25", "median": "p50", "q3": "p75", "upperfence": "p90"}
+    # Two groups if there are held-out sources, else one.
     for group, colour in zip(groups, (SLATE, BLUE), strict=False):
         rows = [row for row in bank if row["group"] == group][::-1]
         figure.add_box(
@@ -260,7 +263,7 @@ def _render(figure: go.Figure, name: str, *, height: int) -> str:
     figure.update_yaxes(automargin=True)
     return figure.to_html(
         full_html=False,
-        include_plotlyjs=False,
+        include_plotlyjs=False,  # the page holds one copy for all charts
         div_id=name,
         config={"displayModeBar": False, "responsive": True},
     )

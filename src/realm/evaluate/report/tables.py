@@ -54,7 +54,7 @@ def tabulate_accuracies(results: Results, split: str, *, for_page: bool = False)
     rows = []
     for row in sort_evaluations(results.list_rows(split)):
         name = label(row)
-        if not for_page and row.mode not in ("routes", "sampled"):
+        if not for_page and row.mode not in ("routes", "sampled"):  # whose labels say it
             name += f", {row.mode}"
         rows.append(
             {

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from realm.evaluate.records import Comparison, Evaluation
     from realm.evaluate.results import Results
 
-MODELS = ("base", "distilled", "realm")
+MODELS = ("base", "distilled", "realm")  # in the order of training
 NEAR_ZERO = 0.05  # below this no model is said to solve the domain
 UNSOLVED = "This model does not solve this domain; the figures only show that the programs work."
 
@@ -54,7 +54,7 @@ def label(row: Evaluation) -> str:
 
 def list_sentences(results: Results) -> list[str]:
     """Return the outcome in sentences: one a family, or one for a run of one seed."""
-    if results.methods:
+    if results.methods:  # only those of a comparison
         return [describe_family(rows) for rows in results.families.values()]
     if all(row.mode == "routes" for row in results.evaluations):
         return [_describe_routes(results)]
@@ -67,6 +67,7 @@ def list_warnings(results: Results) -> list[str]:
     if results.left_out:
         counts = ", ".join(f"{count} of {split}" for split, count in results.left_out.items())
         warnings.append(f"Problems without a route to show are left out: {counts}.")
+    # Without the rows over all seeds, which count the same answers once more.
     undecided = sum(
         row.figures.get("undecided", 0) for row in results.evaluations if row.seed is not None
     )
