@@ -61,6 +61,7 @@ def render_prompt(
     The templates have the fields {question}, {routes} and {count}. All are filled in one pass, so
     that a field name inside a question or a route stays plain text.
 
+    >>> from realm.core.records import RouteSet
     >>> render_prompt("3 + 4?", RouteSet(problem_id="p"), autonomous="{question} Answer:")
     '3 + 4? Answer:'
     """

@@ -47,8 +47,11 @@ _PRAISE = re.compile(
     r"(?:in)?correct\b|right\b|wrong\b|consistent\b|reasonable\b|verified\b", re.IGNORECASE
 )
 _BOX = re.compile(r"\\(?:boxed|fbox|framebox)\s*(?:\{|(?=\w))")
-# Between two boxes that are one answer: "\boxed{3} or \boxed{5}".
-_BETWEEN_BOXES = re.compile(r"[\s$]*(?:,|;|,?\s*(?:and|or)|,?\s*\\text\{\s*(?:and|or)\s*\})?[\s$]*")
+# Between two boxes that are one answer: "\boxed{3} or \boxed{5}". `*+` gives nothing back, so that
+# a long run of spaces takes linear time.
+_BETWEEN_BOXES = re.compile(
+    r"[\s$]*+(?:,|;|,?\s*(?:and|or)|,?\s*\\text\{\s*(?:and|or)\s*\})?[\s$]*+"
+)
 
 _BULLET = re.compile(r"^\s*(?:[-*•]|\d{1,2}[.)])\s+")
 _CODE = re.compile(r"[\s*_:]*`([^`\n]+)`[\s.*_]*(?:\n|$)")
