@@ -141,7 +141,7 @@ def import_outputs(
         imported.routes()
     except RealmError:
         if is_new:
-            path.unlink()
+            path.unlink()  # it would stand in the way of the corrected command
         raise
     typer.echo(f"\nnext:  realm eval {path}")
 

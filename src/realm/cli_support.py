@@ -23,7 +23,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
-    pretty_exceptions_enable=False,
+    pretty_exceptions_enable=False,  # Typer's own tracebacks show variables, which may hold keys
 )
 
 ConfigPath = Annotated[
@@ -67,7 +67,7 @@ def user_errors_as_messages() -> Iterator[None]:
         raise typer.Exit(2) from None
     except KeyboardInterrupt:
         typer.echo("\nrealm: interrupted; the same command continues.", err=True)
-        raise typer.Exit(130) from None
+        raise typer.Exit(130) from None  # 128 + SIGINT, as a shell reports it
 
 
 def _set_environment() -> None:
@@ -137,6 +137,7 @@ def add_run_verb(name: str) -> Callable[[Callable[[Run, bool, bool], None]], Cal
             settings = load_config(config, set_ or [])
             function(Run(run or settings.run_folder(), settings), dry_run, force)
 
+        # Typer reads the options from the signature of `command`, and the help from its docstring.
         command.__doc__ = function.__doc__
         return add_verb(name)(command)
 

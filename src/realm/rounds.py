@@ -14,6 +14,7 @@ from realm.bank.worth import write_bank
 from realm.core.jsonl import read_problems, read_routes, write_jsonl
 from realm.core.stages import Stage
 from realm.sampling import LazyPolicy, Sampling, make_own_route, make_prompt, sample_and_judge
+from realm.stages import VERIFIER_SETTINGS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,10 +89,7 @@ HARVEST = Stage(
     function=run_harvest,
     settings=(
         "seed",
-        "domain.kind",
-        "domain.answer",
-        "domain.target",
-        "domain.settings",
+        *VERIFIER_SETTINGS,
         "prompt",
         "routes.held_out",
         "train.problems",
@@ -107,6 +105,7 @@ HARVEST = Stage(
 
 def next_round(run: Run, number: int) -> Run:
     """Return the run of round `number`, with what exists of the round before it linked in."""
+    # All rounds lie side by side in the folder of the first run.
     first = run.folder if number == 2 else run.folder.parent
     stages = {HARVEST.name: HARVEST}
     stages |= {name: run.stages[name] for name in ("train", "eval", "report")}

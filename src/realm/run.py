@@ -60,6 +60,7 @@ class Run(RunFolder):
                 "passed to realm.Run either."
             )
         if domain is not None:
+            # The manifest must not name a domain that the run does not use.
             config = config.model_copy(update={"domain": GivenSettings()})
         self.config = config
         self.reward_terms: RewardTerms = reward_terms or {}
@@ -119,6 +120,7 @@ class Run(RunFolder):
         elif not force and self.is_done(stage):
             logger.info("%-8s up to date", stage)
         else:
+            # Before `recording`, which gives up the old outputs of the stage.
             self.check_folder(stage, force=force)
             started = time.monotonic()
             with self.recording(stage):

@@ -133,6 +133,7 @@ class GymVerifier(Verifier):
                 f"names {', '.join(self._scorers)}. Run `realm data` again, or `realm run`."
             )
         try:
+            # Many scorers give part of the marks for a near answer, which is still not right.
             return bool(scorer.score_answer(answer, gold) >= 1.0)
         except Exception:  # a scorer fails on what it cannot read, and that is not the answer
             return False
@@ -155,6 +156,7 @@ class ReasoningGymDomain(Domain):
 
     def problems(self, seed: int) -> list[Problem]:
         """Return the problems of every split, drawn from `seed`; no question comes twice."""
+        # One set for all splits, so that training shows no question of a test.
         seen: set[str] = set()
         drawn = {split: list(self._draw_split(split, seed, seen)) for split in DRAW_ORDER}
         return [problem for split in reversed(DRAW_ORDER) for problem in drawn[split]]

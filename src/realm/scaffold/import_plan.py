@@ -88,7 +88,7 @@ def plan_import(files: Sequence[str], options: ImportOptions, run: Path) -> Impo
         route_columns["source"] = options.source
     settings = {
         "run": run.absolute().as_posix(),
-        "model": None,
+        "model": None,  # `realm run` then says what the answers are worth
         "domain": {
             "kind": "files",
             "path": list(dict.fromkeys(make_absolute(file) for _, file in named)),
@@ -141,6 +141,7 @@ def default_folder(files: Sequence[str]) -> Path:
 def _split_name(file: str) -> tuple[str | None, str]:
     """Return (name, file) of NAME=FILE; the name is `None` if `file` is just a file."""
     name, equals, rest = file.partition("=")
+    # The path of a file may hold an equals sign too.
     is_named = equals and name and "/" not in name and not Path(file).exists()
     return (name, rest) if is_named else (None, file)
 
@@ -241,6 +242,7 @@ def _remove_common_parts(stems: Sequence[str]) -> list[str]:
     before = len(_find_common_words(stems))
     after = len(_find_common_words([stem[::-1] for stem in stems]))
     shorter = [stem[before : len(stem) - after] for stem in stems]
+    # A stem that is nothing but common parts would leave its source without a name.
     return shorter if all(shorter) else list(stems)
 
 
