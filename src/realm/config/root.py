@@ -173,29 +173,25 @@ class Config(Section):
     _overrides: list[str] = PrivateAttr(default=[])
 
     @model_validator(mode="after")
-    def _check_that_domain_writes_routes(self) -> Self:
-        asks_domain = self.routes.kind == "scripted"
-        if asks_domain and self.domain.kind not in ("python", "given"):
+    def _check_routes_suit_domain(self) -> Self:
+        writes_routes = self.domain.kind in ("python", "given")
+        if self.routes.kind == "scripted" and not writes_routes:
             raise ValueError(
                 "routes.kind: scripted asks the domain to write routes, and domain.kind = "
                 f"{self.domain.kind} writes none; set routes.kind: import and name the files that "
                 "hold your models' answers in routes.files, or routes.kind: collect to ask teachers"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _check_teachers(self) -> Self:
         if self.routes.kind != "collect":
             return self
+        # Whether a domain in Python has a rule book is known when it is loaded.
+        has_guide = self.domain.kind != "files" or self.domain.rules or self.routes.guide.path
         for teacher in self.routes.teachers:
-            if teacher.kind == "scripted" and self.domain.kind not in ("python", "given"):
+            if teacher.kind == "scripted" and not writes_routes:
                 raise ValueError(
                     f"the teacher {teacher.name!r} of kind scripted is the domain itself, and "
                     f"domain.kind = {self.domain.kind} writes no routes; take a teacher of kind "
                     "api, local or replay"
                 )
-            # Whether a domain in Python has a rule book is known when it is loaded.
-            has_guide = self.domain.kind != "files" or self.domain.rules or self.routes.guide.path
             if teacher.guided and not has_guide:
                 raise ValueError(
                     f"the teacher {teacher.name!r} is asked for guided chains, and there is no "
