@@ -106,10 +106,7 @@ def find_model_and_prompts(model: str) -> tuple[str, PromptConfig]:
     if manifest.exists():
         made = [name for name in ("model", "distilled") if (folder / name).is_dir()]
         if not made:
-            raise DataError(
-                f"{folder}: this run has no model yet. Run `realm train` first, or give a model "
-                "folder or a hub id."
-            )
+            raise DataError(f"{folder}: this run has no model yet. Run `realm train` first.")
         model = str(folder / made[0])
     else:
         manifest = folder.parent / "manifest.json"

@@ -81,10 +81,9 @@ class Cell:
 
     def run_missing_stages(self, *, force: bool = False) -> None:
         """Link the shared files, and run the stages that are not up to date."""
-        for name in SHARED if self.parent else ():
-            assert self.parent is not None
-            if self.parent.run.path(name).exists():
-                self.run.adopt(self.parent.run.path(name), name)
+        for made in [self.parent.run.path(name) for name in SHARED] if self.parent else []:
+            if made.exists():
+                self.run.adopt(made, made.name)
         for stage in self.stages:
             if force or not self.run.is_done(stage):
                 with self.run.recording(stage):

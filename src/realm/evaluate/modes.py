@@ -8,7 +8,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from realm.baselines.prompting import add_rules, pick_chosen, pick_soundest
-from realm.core.errors import DataError
 from realm.core.jsonl import read_jsonl, write_json, write_jsonl
 from realm.core.records import RouteSet, to_row
 from realm.evaluate.eval_set import EvalSet, load_eval_set
@@ -139,11 +138,7 @@ def _ask_assisted(run: Run, eval_set: EvalSet) -> list[EvalPrompt]:
 
 def _ask_with_rules(run: Run, eval_set: EvalSet) -> list[EvalPrompt]:
     rules, template = run.domain.rules, run.config.compare.prompts.rules
-    if rules is None:
-        raise DataError(
-            f"{run.config.source}: the mode rules needs a rule book, and this domain has none. "
-            "Leave it out."
-        )
+    assert rules is not None  # `choose_methods` drops this mode where there is no rule book
     return [
         make_prompt(problem, run.config, question=add_rules(problem.question, rules, template))
         for problem in eval_set.problems

@@ -134,10 +134,7 @@ def read_results(folder: str | Path) -> Results:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise RunError(
-            f"{path}: there are no results yet. Run `realm eval` first, or `realm run` for all "
-            "stages."
-        ) from None
+        raise RunError(f"{path}: there are no results yet. Run `realm eval` first.") from None
     if not isinstance(content, dict) or content.get("schema") != SCHEMA:
         raise RunError(f"{path}: not results of schema {SCHEMA}. Run `realm eval --force`.")
     return Results.from_json(content)

@@ -213,7 +213,11 @@ class _Call:
             collector.in_flight.add(task)
             try:
                 await collector.store.write_queued()
-                self._count_attempt()
+                self._num_attempts += 1
+                self.stats.calls += len(self.requests)
+                if self._num_attempts > 1:
+                    self.stats.retries += 1
+                    collector.note_progress()
                 yield attempt
             finally:
                 collector.in_flight.discard(task)
@@ -283,13 +287,6 @@ class _Call:
         except BudgetReachedError as reached:
             self.collector.stop_asking(str(reached))
             raise asyncio.CancelledError from None
-
-    def _count_attempt(self) -> None:
-        self._num_attempts += 1
-        self.stats.calls += len(self.requests)
-        if self._num_attempts > 1:
-            self.stats.retries += 1
-            self.collector.note_progress()
 
 
 def _slot_of(teacher: Teacher, request: Request) -> Slot:
