@@ -57,8 +57,8 @@ def test_a_module_beside_the_config_is_taken_before_one_on_the_path(folder):
 @pytest.mark.parametrize(
     ("code", "target", "message"),
     [
-        ("", "user_code", r"a\.b: found 'user_code'; it has the form module:name"),
-        ("", "user_code:not a name", "it has the form module:name"),
+        ("", "user_code", r"a\.b: found 'user_code'; write module:name"),
+        ("", "user_code:not a name", "write module:name"),
         ("", "nowhere:f", "there is no module 'nowhere' in .*Put the .py file beside the config"),
         ("", "user_code:f", "user_code.py defines no 'f'"),
         (

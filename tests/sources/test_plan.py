@@ -226,7 +226,7 @@ def test_the_teacher_of_the_example_runs_against_any_endpoint(tmp_path, monkeypa
             {"teachers": [teacher(), teacher(name="copy")]},
             "ask the same model with the same settings",
         ),
-        ({"held_out": ["small"]}, "held_out names 'small', which is no teacher; allowed: big"),
+        ({"held_out": ["small"]}, "held_out names 'small', no teacher; allowed: big"),
         ({"teachers": [teacher(routes=0, eval_routes=0)]}, "the teacher 'big' is asked nothing"),
         (
             {"teachers": [teacher(temperature=0, routes=2)]},

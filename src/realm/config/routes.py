@@ -127,9 +127,8 @@ class CollectedRoutes(Section):
                 "unique"
             )
         if unknown := [name for name in self.held_out if name not in names]:
-            raise ValueError(
-                f"held_out names {unknown[0]!r}, which is no teacher; allowed: {', '.join(names)}"
-            )
+            allowed = ", ".join(names)
+            raise ValueError(f"held_out names {unknown[0]!r}, no teacher; allowed: {allowed}")
         return self
 
     @model_validator(mode="after")

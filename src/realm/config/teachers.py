@@ -121,9 +121,7 @@ class ApiTeacher(_SampledTeacher):
             )
         limit = extra.get("max_completion_tokens", 1)
         if not isinstance(limit, int) or limit < 1:
-            raise ValueError(
-                f"max_completion_tokens: found {limit!r}; it is a whole number above 0"
-            )
+            raise ValueError(f"max_completion_tokens: found {limit!r}; give a whole number above 0")
         if secret := _find_secret_name(extra):
             raise ValueError(
                 f"{secret!r} would be written to files; put the key into an environment variable "

@@ -82,9 +82,7 @@ def read_settings(path: Path, overrides: list[str]) -> dict[str, Any]:
         hint = suggest_file(path, "*.yaml") or " Ready ones are in configs/."
         raise ConfigError(f"{path}: there is no such config file.{hint}") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"{path}: cannot be read as a text file: {error}. A config is a YAML file."
-        ) from None
+        raise ConfigError(f"{path}: cannot be read as a text file: {error}.") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f"{path}:{mark.line + 1}" if mark else str(path)
@@ -107,9 +105,8 @@ def _apply_override(settings: dict[str, Any], override: str) -> None:
     try:
         value = yaml.load(text, _Loader)
     except yaml.YAMLError as error:
-        raise ConfigError(
-            f"--set {override}: the value is not valid YAML: {_describe_problem(error)}."
-        ) from None
+        problem = _describe_problem(error)
+        raise ConfigError(f"--set {override}: the value is not valid YAML: {problem}.") from None
     # The run folder is made later, so it need not exist.
     is_path = dotted.strip() in PATHS and isinstance(value, str)
     if is_path and (dotted.strip() == "run" or Path(value).expanduser().exists()):
@@ -135,9 +132,8 @@ def put_in(settings: dict[str, Any], names: list[str], value: Any, origin: str) 
             section[name] = {}
         section = section[name]
         if not isinstance(section, dict):
-            raise ConfigError(
-                f"{origin}: {'.'.join(names[:depth])} is {_name_type(section)}, it holds no keys."
-            )
+            parent = ".".join(names[:depth])
+            raise ConfigError(f"{origin}: {parent} is {_name_type(section)}, it holds no keys.")
     section[names[-1]] = value
 
 

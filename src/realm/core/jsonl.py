@@ -110,9 +110,7 @@ def read_numbered_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         raise DataError(f"{path}: there is no such file.") from None
     # A torn .gz raises EOFError or zlib.error, and neither is an OSError.
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise DataError(
-            f"{path}: cannot be read: {error}. Allowed: UTF-8 text, or its .gz."
-        ) from None
+        raise DataError(f"{path}: cannot be read: {error}. Allowed: UTF-8 text, .gz.") from None
 
 
 def parse_row(

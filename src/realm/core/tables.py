@@ -65,9 +65,7 @@ def read_rows(
     except FileNotFoundError:
         raise DataError(f"{path}: there is no such file.{suggest_file(path)}") from None
     except gzip.BadGzipFile:
-        raise DataError(
-            f"{path}: is no gzip file. Take .gz off its name, or fetch it again."
-        ) from None
+        raise DataError(f"{path}: is no gzip file. Take .gz off its name.") from None
     except (EOFError, zlib.error):
         raise DataError(f"{path}: is torn: the gzip file breaks off. Fetch it again.") from None
     except UnicodeError:
@@ -161,10 +159,7 @@ def _json_rows(path: Path, file: IO[str], on_error: OnError) -> Iterator[tuple[s
             _require_utf8(line, place)
             row = parse_row(line, place, on_object=_require_unique_keys)
             if latex := _LATEX.search(line):
-                raise DataError(
-                    f"{place}: in JSON the backslash of \\{latex[1]} must be doubled, or it is "
-                    "lost."
-                )
+                raise DataError(f"{place}: in JSON the backslash of \\{latex[1]} must be doubled.")
         except DataError as error:
             on_error(error)
             continue
@@ -227,10 +222,7 @@ def _csv_rows(path: Path, file: IO[str], on_error: OnError) -> Iterator[tuple[st
         columns = list(reader.fieldnames or [])
         _require_utf8(",".join(columns), f"{path}:1")
         if twice := sorted({column for column in columns if column and columns.count(column) > 1}):
-            raise DataError(
-                f"{path}:1: the column {twice[0]!r} comes twice. Give each column a name of its "
-                "own."
-            )
+            raise DataError(f"{path}:1: the column {twice[0]!r} comes twice. Rename one of them.")
         for row in reader:
             place = f"{path}:{reader.line_num}"
             try:
@@ -263,9 +255,8 @@ def _parquet_rows(path: Path) -> Iterator[tuple[str, Row]]:
             for number, row in enumerate(rows, 1):
                 yield f"{path}: row {number}", _plain(row)
     except ArrowException as error:
-        raise DataError(
-            f"{path}: is no whole Parquet file: {str(error).rstrip('.')}. Write or fetch it again."
-        ) from None
+        reason = str(error).rstrip(".")
+        raise DataError(f"{path}: is no whole Parquet file: {reason}. Write it again.") from None
 
 
 def _hub_rows(name: str, resolve: Callable[[str], Path]) -> Iterator[tuple[str, Row]]:

@@ -33,9 +33,7 @@ def load_target(target: str, folder: Path, setting: str) -> Any:
     """
     module_name, colon, name = target.rpartition(":")
     if not (module_name and colon and name.isidentifier()):
-        raise ConfigError(
-            f"{setting}: found {target!r}; it has the form module:name, such as my_domain:Triage."
-        )
+        raise ConfigError(f"{setting}: found {target!r}; write module:name, as my_domain:Triage.")
     source = find_source(target, folder)
     with user_errors(setting, target):
         if source is not None:

@@ -98,10 +98,9 @@ class FilesSettings(Section):
     @classmethod
     def _check_shares(cls, splits: dict[str, float]) -> dict[str, float]:
         # As floats, 0.7 + 0.2 + 0.1 is not 1.
-        if not math.isclose(sum(splits.values()), 1, abs_tol=1e-6):
-            raise ValueError(
-                f"the shares add up to {sum(splits.values()):g}; they must add up to 1"
-            )
+        total = sum(splits.values())
+        if not math.isclose(total, 1, abs_tol=1e-6):
+            raise ValueError(f"the shares add up to {total:g}; they must add up to 1")
         return splits
 
 
