@@ -32,9 +32,11 @@ _SAMPLES_PER_ROUTE = 2
 
 def run_harvest(run: Run) -> None:
     """Write RUN/routes.jsonl and bank.json: own routes for training problems, else the bank's."""
+    from realm.train.rl import select_rl_problems  # loads torch
+
     config, verifier = run.config, run.domain.verifier
-    problems = read_problems(run.path("problems.jsonl"))
-    train = [problem for problem in problems if problem.split == "train"][: config.train.problems]
+    train = select_rl_problems(run)
+    # As RL samples; 1.0 is TRL's default.
     temperature = config.train.grpo.get("temperature", 1.0)
     groups = sample_and_judge(
         run,
@@ -57,7 +59,7 @@ def run_harvest(run: Run) -> None:
     )
     run.record_figures({"rollouts": sum(map(len, groups))})
     write_jsonl(run.path("routes.jsonl"), routes)
-    held_out = config.routes.held_out
+    problems, held_out = read_problems(run.path("problems.jsonl")), config.routes.held_out
     write_bank(run.path("bank.json"), problems, routes, verifier.same_all, held_out=held_out)
 
 

@@ -42,6 +42,7 @@ def used_rules(
     number, or of whose own `terms` it holds two.
     """
     known = problem.meta.get("rules")
+    # `meta` is the user's and may hold anything.
     if isinstance(known, list):
         return set(known) & set(rules)
     said = set(_TERM.findall(fold_text(chain.text)))
@@ -49,6 +50,7 @@ def used_rules(
     return cited | {
         number
         for number, own in terms.items()
+        # A short rule may have only one term of its own.
         if own and len(own & said) >= min(_TERMS_NEEDED, len(own))
     }
 

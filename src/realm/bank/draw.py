@@ -58,11 +58,13 @@ def draw_routes(
     """
     mix = mix or RouteMix()
     rng = _make_rng(f"{seed}|{row_id}|{step}")
+    # Right routes, wrong ones, their number, their order: a seed's sets depend on this order.
     right = _shuffle_distinct_first([route for route in bank if route.correct], rng)
     wrong: list[Route] = []
     if mix.show_wrong:
         wrong = _shuffle_distinct_first([route for route in bank if not route.correct], rng)
     if mix.prefer_plausible and right:
+        # Without copies and as a tuple, since similarities are cached by it.
         texts = dict.fromkeys(route.text for route in bank if route.correct)
         wrong = _sort_plausible_first(wrong, tuple(texts))
     k = min(k, len(right) + len(wrong))
@@ -90,6 +92,7 @@ def draw_evaluation_sets(
 
     def rank(route: Route) -> bytes:
         key = f"{seed}\n{route.problem_id}\n{route.source}\n{route.text}"
+        # A model may write half of a surrogate pair, which has no encoding.
         return hashlib.sha256(key.encode(errors="replace")).digest()
 
     return {
@@ -126,12 +129,15 @@ def _draw_by_majority(k: int, wrong_majority_share: float, rng: random.Random) -
     It is fewer than half in a `wrong_majority_share` of the draws. The other draws make up for it,
     so that right to wrong stays 1:1 over training as far as the share allows.
     """
+    # Fewer than half: a tie is no majority.
     minorities = range(1, (k + 1) // 2)
     if rng.random() < wrong_majority_share:
         return rng.choice(minorities)
     mean_minority = (minorities[0] + minorities[-1]) / 2
+    # Solves share * mean_minority + (1 - share) * balancing = k / 2.
     balancing = (k / 2 - wrong_majority_share * mean_minority) / (1 - wrong_majority_share)
     wanted = min(k - 1, max(minorities[-1] + 1, balancing))
+    # Rounded up or down by chance, so that the mean is `wanted`.
     return int(wanted) + (rng.random() < wanted - int(wanted))
 
 

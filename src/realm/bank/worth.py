@@ -151,6 +151,7 @@ def _score_bank(source: str | None, group: Bank, same_all: SameAll) -> list[Bank
         return []
     k = max(map(len, bank.values()))
     outcomes = {ONE: {id_: _share_right(routes) for id_, routes in bank.items()}}
+    # With one route a problem, its majority and the best of it are that route.
     if k > 1:
         labels = label_majorities(list(bank.values()), same_all)
         pairs = zip(bank, labels, strict=True)
@@ -161,8 +162,10 @@ def _score_bank(source: str | None, group: Bank, same_all: SameAll) -> list[Bank
     ]
     tokens: dict[str, float] = {}
     known = [[count for count in group if count is not None] for group in counts]
+    # Only if every route was counted: a mean over some of them would mislead.
     if known == counts:
         tokens = dict.fromkeys(outcomes, fmean(map(sum, known)))
+        # One route costs the mean of a problem's routes; the other ways need all of them.
         tokens[ONE] = fmean(map(fmean, known))
     return [
         BankResult(
@@ -272,6 +275,7 @@ def format_bank(summaries: Sequence[SourceSummary], held_out: Sequence[str] = ()
     figures = [
         name
         for name in _HEADS
+        # Nearly always 0, and the table has no room to spare.
         if name != "undecided" or any(summary.undecided for summary in summaries)
     ]
     for group in dict.fromkeys(summary.group for summary in summaries):
@@ -279,6 +283,7 @@ def format_bank(summaries: Sequence[SourceSummary], held_out: Sequence[str] = ()
         table = Table(
             title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=0, pad_edge=False
         )
+        # A long name takes more lines rather than the columns of the figures.
         table.add_column("source", overflow="fold")
         heads = [_HEADS[name] for name in figures]
         for head in ("prob-\nlems", "routes", *heads, "words\n10/50/90%"):

@@ -44,6 +44,7 @@ class Fade(Section):
     @model_validator(mode="before")
     @classmethod
     def _default_gated_mode(cls, settings: Any) -> Any:
+        # The default of the other kinds, `both`, is one that the gate refuses.
         if isinstance(settings, dict) and settings.get("kind") == "gated":
             return {"mode": "chance"} | settings
         return settings
@@ -99,6 +100,7 @@ def guidance_share(progress: float, fade: Fade, gate_share: float = 1.0) -> floa
     if fade.kind == "exponential":
         return float(2 ** (-_NUM_HALVINGS * faded))
     assert fade.kind == "step", fade.kind
+    # Whole routes: they fall away one by one, the last at the end.
     return math.ceil(fade.routes * (1 - faded)) / fade.routes
 
 
@@ -147,8 +149,10 @@ def plan_num_routes(  # noqa: PLR0913  # a pure function of all that decides it
         copy: Which copy of the prompt within its group (mode in_group).
         num_copies: Size of the group (mode in_group).
     """
+    # All three are always drawn, so that one setting does not change what another one draws.
     dropped, guided, rounded = _draw_three(f"{seed}|{row_id}|{step}")
     chance, mean_routes = split_share(progress, fade, gate_share)
+    # All copies of a prompt share one offset: `chance` of them, rounded by chance, are guided.
     if dropped < fade.dropout or (copy + guided) / num_copies >= chance:
         return 0
     whole = math.floor(mean_routes)

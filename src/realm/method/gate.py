@@ -155,12 +155,14 @@ class GuidanceGate:
     def advance(self, step: int, max_steps: int) -> None:
         """Move the guidance of every bucket after optimizer step number `step`."""
         if step / max_steps >= self.fade.start:
+            # From full guidance to none in QUICKEST of the steps of the fade.
             step_size = 1 / (max_steps * QUICKEST * (self.fade.end - self.fade.start))
             self.buckets = [bucket.move(self.fade.gate, step_size) for bucket in self.buckets]
 
     def state(self) -> list[list[Any]]:
         """Return the state of all buckets, ready for JSON."""
         return [
+            # Bare numbers, since this goes into trainer_state.json at each checkpoint.
             [b.share, b.assisted.right, b.assisted.seen, b.autonomous.right, b.autonomous.seen]
             for b in self.buckets
         ]

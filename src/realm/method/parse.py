@@ -46,10 +46,12 @@ def parse_completion(text: str, num_routes: int, *, think_end: str | None = None
     verification, outside = _split_verification(text)
     reasoning, answer = _find_last_block(outside, "reason"), _find_last_block(outside, "answer")
     if answer is None:
+        # Models that were never taught the format state their answer in plain text.
         answer = re.sub(r"</?(?:reason|answer)>", "\n", outside).strip()
     checks: list[str | None] = [None] * num_routes
     verdicts: list[bool | None] = [None] * num_routes
     for number, check in _find_checks(verification):
+        # A model may go on to judge routes that were not shown.
         if 1 <= number <= num_routes:
             checks[number - 1] = check
             stated = _VERDICT.findall(check)

@@ -35,6 +35,7 @@ def alter_routes(
         render: Returns the text of an answer.
         rng: Draws the numbers.
     """
+    # Sorted, since the order of a set of texts differs from process to process.
     numbers = sorted({_drop_separators(number) for number in _NUMBER.findall(chain.text)})
     if not numbers:
         return routes
@@ -79,5 +80,6 @@ def _draw_other(number: str, rng: random.Random) -> str:
     lowest, highest = units // 2, units * 3 // 2 + 3
     drawn = rng.randint(lowest, highest - 1)
     drawn += drawn >= units  # skip `units` itself, so that every other value is equally likely
+    # So that a digit is left before the decimal point.
     digits = str(drawn).zfill(len(decimals) + 1)
     return f"{digits[: -len(decimals)]}.{digits[-len(decimals) :]}" if decimals else digits

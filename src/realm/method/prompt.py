@@ -96,6 +96,7 @@ def render_judgement(checks: list[tuple[str, bool]], chain: str, answer: str) ->
         answer: The text of its answer.
     """
     lines = [
+        # On one line: a line of its own in a check could begin with "Route 2:".
         f"Route {number}: {' '.join(escape_tags(check).split())} {'sound' if sound else 'flawed'}"
         for number, (check, sound) in enumerate(checks, 1)
     ]

@@ -52,6 +52,7 @@ def split_steps(route: Route) -> tuple[str, ...]:
     """
     lines = [line.strip() for line in route.text.splitlines() if line.strip()]
     if len(lines) == 1:
+        # Only before white space, so that 3.5 stays whole.
         lines = re.split(r"(?<=[.!?;])\s+", lines[0])
     answer = split_words(str(route.answer))
     return tuple(line for line in lines if split_words(line) not in ([], answer))
@@ -171,6 +172,7 @@ def score_flaws(
 
 def _find_numbered(check: str, flaw: Flaw) -> set[int]:
     numbers = [int(number) for number in _STEP_NUMBER.findall(check)]
+    # A check may name a step that the route does not have.
     return {number - 1 for number in numbers if 1 <= number <= len(flaw.steps)}
 
 

@@ -63,6 +63,7 @@ def make_arguments(
     )
     quiet_libraries()
     # Our progress bar and fade.jsonl take the place of trackers and bars.
+    # Two checkpoints, since a kill may leave the newest one incomplete.
     common: dict[str, Any] = {"report_to": "none", "disable_tqdm": True, "save_total_limit": 2}
     try:
         return kind(**common | device | presets | settings | required)
@@ -89,7 +90,9 @@ def make_sft_arguments(config: Config, work: Path) -> SFTConfig:
         "distill.sft",
         config.distill.sft,
         presets={
+            # TRL would cut rows off; `require_room` refuses those that do not fit instead.
             "max_length": None,
+            # Assisted rows are much longer than the others; mixed batches would hold more padding.
             "train_sampling_strategy": "group_by_length",
             "save_steps": 0.1,
             "logging_steps": 10,
@@ -122,7 +125,9 @@ def make_grpo_arguments(
             presets={"logging_steps": 1, "seed": config.seed},
             required={
                 "output_dir": str(work),
+                # The reward functions need our columns.
                 "remove_unused_columns": False,
+                # The order of the rows is laid out in full by `order_rows`.
                 "shuffle_dataset": False,
                 "reward_weights": [weight for weight, _ in terms.values()],
             },
@@ -166,6 +171,7 @@ def _set_save_steps(arguments: GRPOConfig, *, is_given: bool) -> None:
 
     A run resumed in the middle of a generation would have to sample it anew.
     """
+    # Below 1 if a step takes several generations: then every step begins one.
     window = max(1, round(count_steps(arguments)))
     # About 20 checkpoints in a run, each on the start of a generation.
     if not is_given:

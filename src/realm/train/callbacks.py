@@ -28,6 +28,7 @@ PATIENCE = 5
 
 _COLUMNS = ("progress", "share", "routes_shown", "assisted_reward", "autonomous_reward")
 """Always in a row of fade.jsonl, `None` if a step had no prompt of that mode."""
+# TRL logs many more; these are the ones that the report and the alarms read.
 _FIGURES = (
     "assisted_answer",
     "autonomous_answer",
@@ -65,6 +66,7 @@ class TrainingState(TrainerCallback, ExportableState):
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if self.gate is None:
             return
+        # The counter has moved on already: the prompts of this step were written one earlier.
         progress = (state.global_step - 1) / state.max_steps
         buckets, fade = self.gate.buckets, self.gate.fade
         self.bucket_figures = {
@@ -131,7 +133,7 @@ class FadeLogger(TrainerCallback):
 def drop_rows_after(path: Path, step: int) -> None:
     """Remove the rows after `step` from a file of the run; a missing file becomes an empty one."""
     with append_jsonl(path):
-        pass
+        pass  # opening repairs a torn last line
     write_jsonl(path, [row for row in read_jsonl(path) if row["step"] <= step])
 
 

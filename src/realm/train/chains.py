@@ -175,6 +175,7 @@ def measure_log_likelihoods(
         cache: A file of finished measurements, so that an interrupted run does not repeat them.
         pad: A token id to pad with.
     """
+    # Keyed by content: what another tokenizer made of the same chain is another row.
     keys = [
         hashlib.sha256(repr((row["input_ids"], row["labels"])).encode()).hexdigest()[:24]
         for row in rows
@@ -214,5 +215,6 @@ def _measure_batch(model: PreTrainedModel, rows: Sequence[TokenRow], pad: int) -
     labels = torch.tensor([pad_right(row["labels"], -100) for row in rows], device=model.device)
     # The logits at position t predict token t + 1: (batch, width - 1, vocabulary).
     logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1].float()
+    # It takes the classes second, and gives labels of -100 (prompt, padding) a loss of 0.
     losses = cross_entropy(logits.transpose(1, 2), labels[:, 1:], reduction="none")
     return (-losses.sum(1) / (labels[:, 1:] != -100).sum(1)).tolist()

@@ -62,10 +62,6 @@ class Headroom:
             )
         return None
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the content of headroom.json."""
-        return asdict(self) | {"warning": self.find_warning()}
-
 
 def report_headroom(
     policy: Policy, problems: Sequence[Problem], run: Run, *, new_tokens: int
@@ -83,10 +79,11 @@ def report_headroom(
         f"mean@1 {found.mean_at_1:.1%}, majority@{n} {found.majority_at_n:.1%}, "
         f"pass@{n} {found.pass_at_n:.1%}, mixed groups {found.mixed_share:.1%}."
     )
-    if warning := found.find_warning():
+    warning = found.find_warning()
+    if warning:
         logger.warning("Warning: %s", warning)
     for place in (kept, path):
-        write_json(place, found.to_json())
+        write_json(place, asdict(found) | {"warning": warning})
 
 
 def measure_headroom(

@@ -108,6 +108,7 @@ class ReaLMTrainer(SharedPrefixTrainer):
         keys = [
             (row["problem_id"], (offset + place) % num_copies) for place, row in enumerate(inputs)
         ]
+        # Each different prompt once: the copies of a row share it.
         built = {
             (problem_id, copy): self._builder.build_row(
                 problem_id, step, progress, copy=copy, num_copies=num_copies
@@ -157,6 +158,7 @@ def run_train(run: Run) -> None:
         config, run.work("train"), num_problems=len(problems), terms=terms
     )
     think_end = config.prompt.think_end
+    # The tag that ends private thinking may be a special token, which decoding drops.
     policy = Policy(start, keep=[think_end] if think_end else [])
     tokenizer = policy.tokenizer
     routes = read_routes(run.path("routes.jsonl"))
@@ -164,6 +166,7 @@ def run_train(run: Run) -> None:
     require_routes(builder, run)
     new_tokens = arguments.max_completion_length
     assert new_tokens  # TRL declares as optional what its defaults set
+    # First what fails at once, then the headroom, which takes minutes.
     require_room(builder, start, find_context_length(policy.model.config), new_tokens)
     report_headroom(policy, problems, run, new_tokens=new_tokens)
     grader = Grader(
@@ -202,6 +205,7 @@ def check_train(run: Run) -> None:
     config = run.config
     require_model(config.resolve_model())
     terms = load_terms(config, run.reward_terms)
+    # There is no data yet. The number only sets how long training lasts.
     num_problems = config.train.problems or 1
     make_grpo_arguments(config, Path("unused"), num_problems=num_problems, terms=terms)
     make_lora_config(config.train.lora)
@@ -245,6 +249,7 @@ def make_trainer(
         model=start,
         reward_funcs=grader.make_reward_functions(),
         args=arguments,
+        # Ids only: the trainer writes the prompt when it is due.
         train_dataset=Dataset.from_dict({"problem_id": order_rows(builder, arguments)}),
         processing_class=tokenizer,
         callbacks=[training_state, FadeLogger(run.path("fade.jsonl"), training_state)],
@@ -274,6 +279,7 @@ def count_budget(trainer: ReaLMTrainer) -> dict[str, int]:
     """Return what training sampled and learned from, for the manifest, in completion tokens."""
     key = "completions/mean_length"
     lengths = [row[key] for row in trainer.state.log_history if key in row]
+    # Each generation has the same number of completions, so the mean of means is the mean.
     rollouts = count_rollouts(trainer.args)
     tokens = round(rollouts * sum(lengths) / len(lengths)) if lengths else 0
     return {"rollouts": rollouts, "trained_completions": rollouts, "trained_tokens": tokens}

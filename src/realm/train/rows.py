@@ -116,7 +116,7 @@ class RowBuilder:
         shown = self.draw_routes(
             problem_id, step, progress, gate_share=gate_share, copy=copy, num_copies=num_copies
         )
-        # Of equal answers the vote returns one of the objects given, so that `is` finds who gave it.
+        # The vote returns one of the objects it got, so that `is` finds a route that gave it.
         voted = majority([route.answer for route in shown.routes], self.verifier.same)
         voters = [route for route in shown.routes if route.answer is voted]
         facts = RowFacts(

@@ -56,6 +56,7 @@ def run_distill(run: Run) -> None:
         problem for problem in read_problems(run.path("problems.jsonl")) if problem.split == "train"
     ]
     if run.config.distill.kind == "self":
+        # TRL's trainer for it is experimental, so nothing else depends on it.
         from realm.train.self_distillation import run_self_distillation
 
         run_self_distillation(run, problems)
@@ -227,6 +228,7 @@ def _draw_assisted_sets(
     # So many assisted rows that they are `share` of all rows; a share of 1 has each chain once.
     num_rows = len(pairs) if share == 1 else round(len(chains) * share / (1 - share))
     rng = Random(config.seed)
+    # With fewer assisted rows than chains, chance and not the file decides who gets one.
     rng.shuffle(pairs)
     sets = []
     for number in range(num_rows):
@@ -242,6 +244,7 @@ def _draw_assisted_sets(
             step=turn,
             mix=config.train.mix,
         )
+        # Empty if wrong routes are never shown (mix.show_wrong) and there is no other right one.
         if shown.routes:
             sets.append((chain, shown))
     return sets

@@ -116,6 +116,7 @@ def find_reasoning_start(ids: Sequence[int], read: Callable[[list[int]], str]) -
     10
     """
     text = read(list(ids))
+    # The last block counts, as when the completion is read.
     length = len(text) - text.rfind("<reason>")
     # The text of ids[place:] gets shorter as `place` grows, so its start is found by bisection.
     start = (
@@ -138,6 +139,7 @@ def measure_token_logps(
     def pad(values: list[int], size: int) -> list[int]:
         return [0] * (size - len(values)) + values
 
+    # Any id does as padding, since the mask hides it.
     ids = torch.tensor([pad(context + y, width) for context, y in rows], device=device)
     mask = torch.tensor([pad([1] * len(c + y), width) for c, y in rows], device=device)
     said = torch.tensor([pad([1] * len(y), longest) for _, y in rows], device=device).float()
@@ -229,9 +231,11 @@ class Transfer:
                 if credit is not None:
                     found[problem_id] = credit
         self.credits = list(found.values())
+        # A part without credits makes the same passes, at weight 0.
         nothing = Credit(sampled_after=[0], prompt=[0], completion=[0], weight=0.0)
         batches = []
         for part in range(self.num_parts):
+            # Dealt out in turn, so that no micro-batch has more than one above another.
             credits = self.credits[part :: self.num_parts] or [nothing]
             rows = [(credit.sampled_after, credit.completion) for credit in credits]
             with torch.no_grad():

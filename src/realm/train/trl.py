@@ -38,6 +38,7 @@ TrlPrompt = str | list[dict[str, str]]
 
 logger = logging.getLogger(__name__)
 
+# Stands for the answer in a rendered chat; any text that no template writes will do.
 _SLOT = "the-completion-goes-here"
 
 
@@ -113,6 +114,7 @@ def completion_affixes(
         tail = _render_chat(tokenizer, answered).rpartition(_SLOT)[2]
         stops = _find_stop_tokens(model.generation_config.eos_token_id, tokenizer)
         ends = [tail.index(stop) + len(stop) for stop in stops if stop in tail]
+        # Up to the first stop token: what templates write after it is never generated.
         closing = tail[: min(ends)] if ends else closing
     if not closing:
         raise ModelError(
@@ -178,6 +180,7 @@ def require_context(
 
 def find_context_length(model_config: Any) -> int | None:
     """Return how many tokens the model can read, or `None` if its config does not say."""
+    # Models that also read images keep the settings of their text part in a config inside.
     return getattr(model_config.get_text_config(), "max_position_embeddings", None)
 
 
@@ -263,6 +266,7 @@ def save_policy(
     if is_peft_model(model):
         model, state = model.merge_and_unload(), None
     else:
+        # Gathers weights that DeepSpeed or FSDP spread out, so that every process must call it.
         state = trainer.accelerator.get_state_dict(trainer.model)
     if trainer.is_world_process_zero():
         model.save_pretrained(part, state_dict=state)
