@@ -318,6 +318,18 @@ def test_what_trl_refuses_is_the_users_mistake(tmp_path):
         arguments_of(tmp_path, num_generations=1)
 
 
+def test_a_text_where_trl_needs_a_number_is_the_users_mistake(tmp_path):
+    for name, value, allowed in (
+        ("max_steps", "many", "a number"),
+        ("learning_rate", [1e-3], "a number"),
+        ("gradient_checkpointing", "yes please", "true or false"),
+    ):
+        with pytest.raises(
+            ConfigError, match=rf"^train\.grpo\.{name}: found .*; allowed: {allowed}\.$"
+        ):
+            arguments_of(tmp_path, **{name: value})
+
+
 def test_a_batch_that_the_groups_do_not_fill_says_what_to_try(tmp_path):
     with pytest.raises(
         ConfigError,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
 
 import torch
 from transformers import TrainingArguments
@@ -56,6 +56,7 @@ def make_arguments(
             f"{section}.{unknown[0]}: {kind.__name__} of TRL has no such setting. "
             + (f"Did you mean {near[0]}?" if near else "See its documentation.")
         )
+    _require_numbers(kind, section, settings)
     is_on_gpu = torch.cuda.is_available() and not settings.get("use_cpu", False)
     # TRL's defaults (bf16, gradient checkpointing) fail or are slow without a GPU.
     device: dict[str, Any] = (
@@ -69,6 +70,20 @@ def make_arguments(
         return kind(**common | device | presets | settings | required)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"{section}: {kind.__name__} of TRL refuses it: {error}") from error
+
+
+def _require_numbers(kind: type, section: str, settings: dict[str, Any]) -> None:
+    """Raise `ConfigError` for a text or a list where TRL's class declares a number or a boolean.
+
+    TRL checks no types, so that such a mistake would end in an exception somewhere in training.
+    """
+    types = get_type_hints(kind)
+    for name, value in settings.items():
+        allowed = set(get_args(types[name])) or {types[name]}
+        is_number = allowed <= {int, float, bool, type(None)}
+        if is_number and not isinstance(value, int | float | None):
+            wanted = "true or false" if bool in allowed else "a number"
+            raise ConfigError(f"{section}.{name}: found {value!r}; allowed: {wanted}.")
 
 
 def make_lora_config(settings: dict[str, Any] | None) -> Any | None:
