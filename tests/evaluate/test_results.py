@@ -105,6 +105,9 @@ def test_a_clear_interval_without_a_corrected_p_is_no_evidence():
     assert row.finding == "no evidence of a difference"
     assert replace(row, p_holm=0.04).finding == "realm is better"
     assert replace(row, p_holm=0.04, ci95=(-0.05, -0.001)).finding == "a is better"
+    few = replace(row, p_holm=None, p_mcnemar=0.25)
+    assert few.finding == "no evidence of a difference"
+    assert replace(few, p_mcnemar=0.01).finding == "realm is better"
     same = replace(row, b="realm", a_mode="self_routes", b_mode="autonomous", p_holm=0.01)
     assert same.finding == "realm self_routes is better"
 
