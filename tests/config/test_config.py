@@ -27,6 +27,11 @@ def test_on_and_off_may_stand_bare_though_yaml_reads_them_as_truth(write_config)
         assert config.train.shared_prefix == said
 
 
+def test_a_value_in_place_of_a_section_is_called_so(write_config):
+    message = message_of(write_config(), ["train.fade=3"])
+    assert message == "--set train.fade=3: found 3; fade is a section, which holds keys."
+
+
 def test_an_override_is_read_as_yaml_and_wins(write_config):
     config = load_config(
         write_config(),

@@ -221,6 +221,9 @@ def _describe(mistake: Any, dotted: str, sections: list[type[Section]]) -> str:
             found, allowed_text = mistake["input"], context["expected"]
             hint = suggest_nearest(str(found), re.findall(r"'([^']*)'", allowed_text))
             return f"found {found!r}; allowed: {allowed_text}.{hint}"
+        case "model_type":
+            name = dotted.rpartition(".")[2]
+            return f"found {mistake['input']!r}; {name} is a section, which holds keys."
     # pydantic's messages are sentences of their own; here they end one.
     reason = mistake["msg"][:1].lower() + mistake["msg"][1:]
     return f"found {mistake['input']!r}; {reason}."

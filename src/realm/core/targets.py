@@ -107,7 +107,7 @@ def user_errors(setting: str, target: str) -> Iterator[None]:
             said = "; ".join(one["msg"] for one in error.errors())
         raise ConfigError(
             f"{setting}: {target} raised {type(error).__name__}: {said}{_where(error)}. "
-            "Correct the code, or name another target."
+            "Correct the code or its settings, or name another target."
         ) from error
 
 

@@ -49,8 +49,8 @@ class Headroom:
         """Return why reinforcement learning will not help, or `None` if nothing says so."""
         if self.pass_at_n == 0:
             return (
-                "The policy never answers right: nothing to reinforce. Distil first (recipe: r1), "
-                "or use easier problems."
+                "The policy never answers right: nothing to reinforce. Distil first (recipe: r1) "
+                "or longer, or use easier problems."
             )
         if self.mean_at_1 == 1:
             return "The policy is always right already. Use harder problems."
