@@ -73,7 +73,8 @@ def test_columns_are_taken_by_their_usual_names(row, expected):
         (
             ROW,
             {"outputs": "texts"},
-            r"a.jsonl: there is no column 'texts', which --outputs names. Found: question, answer, outputs",
+            r"a.jsonl: there is no column 'texts', which --outputs names. "
+            r"Found: question, answer, outputs",
         ),
         (ROW, {"source": "model"}, r"a.jsonl: there is no column 'model', which --source names"),
     ],
@@ -86,7 +87,8 @@ def test_a_column_that_cannot_be_told_lists_those_there_are(row, options, messag
 def test_every_file_must_have_the_columns_of_the_first():
     with pytest.raises(
         DataError,
-        match=r"b.jsonl: there is no column 'outputs', which --outputs names. Found: question, answer, text",
+        match=r"b.jsonl: there is no column 'outputs', which --outputs names. "
+        r"Found: question, answer, text",
     ):
         plan(write("a.jsonl"), write("b.jsonl", {"question": "", "answer": "", "text": ""}))
 
@@ -182,7 +184,9 @@ def test_a_column_may_be_a_path_or_several():
     made = plan(write("a.jsonl", row), question="input.question", outputs="a, b")
     assert made.settings["routes"]["columns"]["outputs"] == ["a", "b"]
     assert sources(made) == [None]
-    with pytest.raises(DataError, match=r"there is no column 'input\.text', which --question names"):
+    with pytest.raises(
+        DataError, match=r"there is no column 'input\.text', which --question names"
+    ):
         plan("a.jsonl", question="input.text", outputs="a")
     with pytest.raises(DataError, match="there is no column 'c', which --outputs names"):
         plan("a.jsonl", question="input.question", outputs="a,c")
