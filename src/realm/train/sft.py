@@ -113,12 +113,8 @@ def write_rows(
 
     chains, figures = select_chains(routes, count_tokens, measure_likelihood, config.distill)
     if not chains:
-        raise DataError(
-            f"{run.path('routes.jsonl')}: no route of a training problem reaches the gold answer, "
-            f"so there is nothing to distil. Found {len(routes)} routes for {len(problems)} "
-            f"training problems; left out: {figures['left_out'] or 'none'}. Collect more routes, "
-            f"try another distill.kind than {config.distill.kind}, or set recipe: zero."
-        )
+        found = f"{len(routes)} routes for {len(problems)} training problems"
+        raise _explain_no_chains(run, found, figures["left_out"])
     rows = make_rows(routes, chains)
     dataset = encode(rows)
     # Checked before anything is written, so that sft.jsonl only ever holds rows that fit.
@@ -129,6 +125,14 @@ def write_rows(
     write_json(run.path("sft_stats.json"), stats)
     _log_stats(stats, config)
     return dataset, tokenizer
+
+
+def _explain_no_chains(run: Run, found: str, left_out: Mapping[str, int]) -> DataError:
+    return DataError(
+        f"{run.path('routes.jsonl')}: no route of a training problem reaches the gold answer, so "
+        f"there is nothing to distil. Found {found}; left out: {left_out or 'none'}. Collect more "
+        f"routes, try another distill.kind than {run.config.distill.kind}, or set recipe: zero."
+    )
 
 
 def make_sft_rows(
