@@ -273,6 +273,7 @@ def load_config(
         ConfigError: The file cannot be read, or a setting is unknown, missing or out of range.
     """
     path = Path(path)
+    # Values of a mapping are taken as they are: only the command line's are read as YAML.
     if isinstance(overrides, Mapping):
         return _validate(read_settings(path, []), path, []).with_settings(overrides)
     written = list(overrides or [])
@@ -284,6 +285,7 @@ def _validate(settings: Mapping[str, Any], path: Path, overrides: list[str]) -> 
         config = Config.model_validate(settings)
     except ValidationError as error:
         raise ConfigError(describe_errors(error, Config, settings, path, overrides)) from None
+    # Not fields: moving a config file must not make its stages run again.
     config._source = path
     config._overrides = overrides
     # All of the settings, since the manifest holds all of them.

@@ -113,6 +113,7 @@ class ApiTeacher(_SampledTeacher):
     @field_validator("extra")
     @classmethod
     def _check_extra(cls, extra: dict[str, Any]) -> dict[str, Any]:
+        # Each request sets these itself, and `extra` would overwrite them.
         ours = {"model", "messages", "n", "stream", "temperature", "max_tokens"} & set(extra)
         if ours:
             raise ValueError(

@@ -172,6 +172,7 @@ def _locate(
         if is_index or (isinstance(value, dict) and key in value):
             value = value[key]
         elif mistake["type"] != "missing" or key != mistake["loc"][-1]:
+            # A key that is in no file is the tag of a union, and chooses the section.
             sections = [one for one in sections if key == _tag_of(one)] or sections
             continue
         keys.append(key)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from realm.core.errors import ConfigError
 from realm.core.targets import find_source, load_target, user_errors
 from realm.domains.domain import Domain, require_expert
+from realm.domains.files import FilesDomain
+from realm.domains.reasoning_gym import ReasoningGymDomain
 from realm.verify.verifier import Verifier
 
 if TYPE_CHECKING:
@@ -22,12 +24,8 @@ def load_domain(config: Config) -> Domain:
     """Return the domain that the config describes."""
     settings = config.domain
     if settings.kind == "files":
-        from realm.domains.files import FilesDomain
-
         return FilesDomain(settings, config.resolve)
     if settings.kind == "reasoning_gym":
-        from realm.domains.reasoning_gym import ReasoningGymDomain
-
         return ReasoningGymDomain(**settings.model_dump(exclude={"kind"}))
     assert settings.kind == "python", "a given domain is not loaded from the config"
     return _load_user_domain(settings, config)
