@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from realm.core.errors import DataError
+from realm.core.errors import DataError, RunError
 from realm.core.jsonl import (
     append_jsonl,
     read_jsonl,
@@ -175,3 +175,9 @@ def test_json_is_readable_by_a_person(tmp_path):
     write_json(tmp_path / "x.json", {"a": "✓"})
     assert "✓" in (tmp_path / "x.json").read_text(encoding="utf-8")
     assert json.loads((tmp_path / "x.json").read_text(encoding="utf-8")) == {"a": "✓"}
+
+
+def test_a_folder_that_cannot_be_made_is_one_message(tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(RunError, match=r"file/run: the folder cannot be made: Not a directory\."):
+        write_json(tmp_path / "file/run/results.json", {})

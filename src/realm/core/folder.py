@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock, Timeout
 
 from realm.core.errors import RealmError, RunError
-from realm.core.jsonl import write_json
+from realm.core.jsonl import make_folder, write_json
 
 if TYPE_CHECKING:
     from realm.core.stages import Stage
@@ -185,7 +185,7 @@ class RunFolder(ABC):
 
         The operating system releases the lock of a process that is killed.
         """
-        self.path("work").mkdir(parents=True, exist_ok=True)
+        make_folder(self.path("work"))
         lock = FileLock(self.path("work/.lock"))
         try:
             lock.acquire(timeout=0)

@@ -13,7 +13,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from realm.core.errors import DataError
+from realm.core.errors import DataError, RunError
 from realm.core.records import Problem, Route, find_required, to_row
 
 Record = TypeVar("Record", Problem, Route)
@@ -31,12 +31,22 @@ _TYPES: dict[str, tuple[type, ...]] = {
 """JSON types of the fields of problems and routes. An answer may be anything."""
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder unless it is there; raise `RunError` where that is not allowed."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(
+            f"{folder}: the folder cannot be made: {error.strerror}. Choose another place."
+        ) from None
+
+
 @contextmanager
 def replacing_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path that atomically replaces `path` on success."""
     # In the same folder, because os.replace is atomic only within one file system.
     temporary = path.with_name(f".{path.name}.part")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     try:
         yield temporary
         os.replace(temporary, path)
@@ -65,7 +75,7 @@ def write_jsonl(path: Path, rows: Iterable[dict[str, Any] | Problem | Route]) ->
 @contextmanager
 def append_jsonl(path: Path) -> Iterator[Callable[[dict[str, Any] | Problem | Route], None]]:
     """Yield a function that appends one row, after cutting off a line that a kill has torn."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     repair_torn_line(path)
     with path.open("a", encoding="utf-8") as file:
 
