@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 import sys
 import warnings
@@ -26,8 +25,6 @@ package does not rely on mtime, decodes with its own settings, checks every leng
 itself when the hub cannot be reached."""
 OLD_NAMES = ("gradient_checkpointing", "activation_checkpointing")
 """Settings that TRL still calls by their old names. The user cannot change that."""
-
-os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # read when trl.experimental is imported
 
 
 def quiet_libraries() -> None:
