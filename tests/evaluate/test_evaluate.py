@@ -180,7 +180,10 @@ def test_results_answer_by_method_and_mode(make_run, monkeypatch):
     found = results.difference("realm", "distilled", mode="autonomous")
     assert (found.difference, found.p_mcnemar, found.p_holm) == (0.5, 0.125, None)
     assert str(found).startswith("realm - distilled, autonomous: +50.0 [")
-    assert str(found).endswith("] points, realm is better")
+    # the exact test cannot go below 0.125 here: four problems on which the two models differ
+    assert str(found).endswith("] points, no evidence of a difference")
+    ahead = results.difference("realm", "base", mode="autonomous")
+    assert ahead.p_mcnemar < 0.05 and str(ahead).endswith("] points, realm is better")
     with pytest.raises(
         RunError, match=r"relm autonomous was not measured on test\. Measured: base"
     ):
