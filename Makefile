@@ -20,7 +20,7 @@ check: $(INSTALLED)
 
 # The fast tests, about a minute. Tests marked `slow` are left out (see pyproject.toml).
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" -n auto
 
 # Everything that .ci/run checks.
 test-all: check
