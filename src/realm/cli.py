@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -89,7 +89,7 @@ def import_outputs(
         ),
     ] = None,
     kind: Annotated[
-        str,
+        Literal["text", "label", "number", "math", "set", "json"],
         typer.Option(
             metavar="KIND", help="Kind of the answers: text, label, number, math, set or json."
         ),

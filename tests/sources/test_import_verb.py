@@ -172,7 +172,8 @@ def test_a_file_with_nothing_to_use_is_one_message_and_leaves_no_config(content,
 
 def test_a_wrong_kind_of_answer_says_what_is_allowed():
     result = realm("import", write("a.jsonl", rows_of("good")), "--kind", "nubmer", fails=True)
-    assert "'nubmer'" in result.stderr and "Did you mean 'number'?" in result.stderr
+    assert "'nubmer' is not one of" in result.stderr and "'number'" in result.stderr
+    assert not Path("runs").exists()
 
 
 SLOW_IMPORT = """
