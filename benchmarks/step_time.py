@@ -213,7 +213,7 @@ def measure_peak(name: str, model: str, shape: Shape, device: str) -> float:
 
 def print_peak(name: str, model: str, shape: Shape, device: str) -> None:
     """Print the peak memory of two steps less what was in use before them (Linux or CUDA)."""
-    # A tiny step first: what libraries load at first use is no part of the figure.
+    # Warm up with a tiny step, so that lazy imports of libraries are not timed.
     make_engine(name, "1m", Shape(8, 2, 2, 1), device).run_step()
     engine = make_engine(name, model, shape, device)
     if device == "cuda":

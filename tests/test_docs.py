@@ -92,12 +92,15 @@ def test_prose_has_lines_of_at_most_100_characters(page: Path) -> None:
     assert [line for line in prose.splitlines() if len(line) > 100] == []
 
 
-@pytest.mark.parametrize("page", GUIDES, ids=name_page)
-def test_python_examples_that_import_realm_run(page: Path) -> None:
-    blocks = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
-    for block in blocks:
-        if "import realm" in block and "load_config" not in block:
-            exec(compile(block, str(page), "exec"), {"__name__": "example"})
+def test_python_examples_that_import_realm_run() -> None:
+    ran = 0
+    for page in GUIDES:
+        blocks = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+        for block in blocks:
+            if "import realm" in block and "load_config" not in block:
+                exec(compile(block, str(page), "exec"), {"__name__": "example"})
+                ran += 1
+    assert ran > 0
 
 
 def test_the_tree_in_contributing_lists_every_module() -> None:

@@ -44,7 +44,7 @@ def draw_routes(
 
     If the bank has both classes, so has every set of two or more. By default each number of right
     routes from 1 to k - 1 is equally likely: right to wrong is 1:1 over training, and the majority
-    is wrong in some sets and right in others. A text comes twice only if there is no other.
+    is wrong in some sets and right in others. A text is shown twice only if there is no other.
 
     A pure function of its arguments: the copies of a prompt and a resumed run get the same set.
 
@@ -129,7 +129,7 @@ def _draw_by_majority(k: int, wrong_majority_share: float, rng: random.Random) -
     It is fewer than half in a `wrong_majority_share` of the draws. The other draws make up for it,
     so that right to wrong stays 1:1 over training as far as the share allows.
     """
-    # Fewer than half: a tie is no majority.
+    # The right routes must be fewer than half: a tie has no majority.
     minorities = range(1, (k + 1) // 2)
     if rng.random() < wrong_majority_share:
         return rng.choice(minorities)

@@ -84,7 +84,7 @@ def collapse_spaces(text: str) -> str:
 
 
 def _is_usable(route: Route) -> bool:
-    # Without a label there is no true verdict to reward; without a text there is nothing to judge.
+    # A route without a label has no true verdict to reward; one without text cannot be judged.
     return route.correct is not None and bool(route.text.strip())
 
 
