@@ -40,6 +40,34 @@ def test_guidance_stays_while_routes_help_and_falls_once_they_do_not():
     assert shares[75] < 0.25
 
 
+@pytest.mark.parametrize("accuracy", [0.0, 0.1])
+def test_guidance_stays_while_both_modes_fail_although_there_is_no_gap(accuracy):
+    shares = run_gate([(accuracy, accuracy)] * STEPS)
+    assert set(shares[:55]) == {1.0}, "from then on the end of the fade takes the routes away"
+    assert FADE.gate.min_autonomous > 0.1
+
+
+def test_guidance_falls_as_accuracy_alone_rises_and_never_as_accuracy_with_routes_falls():
+    def share_after(assisted, autonomous):
+        state = Bucket(0.5, assisted=Rate(assisted, 50), autonomous=Rate(autonomous, 50))
+        return state.move(FADE.gate, 0.1).share
+
+    rising = [share_after(40, autonomous) for autonomous in range(41)]
+    assert all(after <= before for before, after in pairwise(rising))
+    assert rising[0] == pytest.approx(0.6) and rising[-1] == pytest.approx(0.4)
+    assert min(share_after(assisted, 0) for assisted in range(41)) == 0.5
+
+
+def test_the_floor_decides_at_which_accuracy_guidance_may_fall():
+    at_floor = Bucket(assisted=Rate(10, 50), autonomous=Rate(10, 50))
+    assert at_floor.move(FADE.gate, 0.1).share == pytest.approx(0.9)
+    for floor, moves in ((0.21, False), (0.2, True), (0.0, True)):
+        gate = FADE.gate.model_copy(update={"min_autonomous": floor})
+        assert (at_floor.move(gate, 0.1) != at_floor) is moves
+    below = Bucket(0.5, assisted=Rate(30, 50), autonomous=Rate(2, 50))
+    assert below.move(FADE.gate, 0.1).share == pytest.approx(0.6), "the floor stops no rise"
+
+
 def test_guidance_does_not_fall_by_the_clock_alone_before_the_last_stretch():
     shares = run_gate([(0.8, 0.3)] * STEPS)
     assert set(shares[:55]) == {1.0}

@@ -1,6 +1,7 @@
 """The closed loop of EAAI: guidance falls as accuracy without routes nears accuracy with routes.
 
-It does so for each bucket of problems of like difficulty, never on the clock alone.
+It does so for each bucket of problems of like difficulty, never on the clock alone, and only where
+the policy solves problems without routes at all.
 """
 
 from __future__ import annotations
@@ -28,12 +29,16 @@ _LOWEST_SHARE = 0.05
 
 
 class Gate(Section):
-    """When kind gated lowers guidance: by the gap of assisted minus autonomous accuracy."""
+    """When kind gated lowers guidance: by autonomous accuracy and its gap to assisted accuracy."""
 
     buckets: PositiveInt = 3
     """Groups of problems of like difficulty, each with a gate of its own."""
     lower_below: Share = 0.05
-    """Guidance falls while the gap is at most this."""
+    """Guidance falls while the gap of assisted minus autonomous accuracy is at most this."""
+    min_autonomous: Share = 0.2
+    """Guidance never falls below this accuracy without routes: a policy that solves nothing has a
+    gap of 0 as well. At 0.2 a group of 8 completions holds a right one in 83% of the cases, so that
+    reinforcement learning has a signal without routes."""
     raise_above: Share = 0.15
     """Guidance rises while the gap is at least this; between the two it stays as it is."""
     half_life: Annotated[int, Field(ge=32)] = 512
@@ -108,14 +113,18 @@ class Bucket:
     def move(self, gate: Gate, step_size: float) -> Bucket:
         """Return the bucket with its guidance moved by at most `step_size`.
 
-        A small gap lowers it and a large one raises it. In between, and before both accuracies are
-        known, it stays, so that noise does not move it.
+        A large gap raises it. A small gap lowers it if the policy is competent: its autonomous
+        accuracy is at least `gate.min_autonomous`. Otherwise, and before both accuracies are known,
+        it stays, so that noise does not move it.
         """
-        if self.gap is None or gate.lower_below < self.gap < gate.raise_above:
+        if self.gap is None:
             return self
-        if self.gap <= gate.lower_below:
+        if self.gap >= gate.raise_above:
+            return replace(self, share=min(1.0, self.share + step_size))
+        is_competent = (self.autonomous.value or 0.0) >= gate.min_autonomous
+        if is_competent and self.gap <= gate.lower_below:
             return replace(self, share=max(_LOWEST_SHARE, self.share - step_size))
-        return replace(self, share=min(1.0, self.share + step_size))
+        return self
 
 
 class GuidanceGate:
