@@ -1,5 +1,6 @@
 """The shipped configs work on their data, and real routes are worth what was measured."""
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -84,19 +85,39 @@ def test_the_general_reasoning_config_gives_three_tasks_their_problems_and_route
     )
 
 
-@pytest.fixture(scope="module")
-def wikitq():
-    config = load_config(CONFIGS / "wikitq.yaml", [])
-    missing = [name for name in config.domain.paths if not config.resolve(name).exists()]
+def import_real_answers(name):
+    """Return the problems, the import and the bank of a config; skip where its files are missing"""
+    config = load_config(CONFIGS / f"{name}.yaml", [])
+    missing = [path for path in config.domain.paths if not config.resolve(path).exists()]
     if missing:
         pytest.skip(
-            f"no answers of real models at {config.resolve(missing[0])}; configs/wikitq.yaml says "
+            f"no answers of real models at {config.resolve(missing[0])}; configs/{name}.yaml says "
             "where they come from"
         )
     domain = load_domain(config)
     problems = domain.problems(config.seed)
     imported = import_outputs(problems, domain, config.routes, resolve=config.resolve)
     return problems, imported, summarize_bank(problems, imported.routes, domain.verifier.same_all)
+
+
+@pytest.fixture(scope="module")
+def wikitq():
+    return import_real_answers("wikitq")
+
+
+@pytest.mark.slow
+def test_four_models_on_gsm8k_are_as_good_as_the_file_says():
+    problems, imported, summaries = import_real_answers("gsm8k_routes")
+    assert len(problems) == 1319 and not imported.bad and not imported.unmatched
+    assert Counter(route.source for route in imported.routes if route.correct) == {
+        "6b_finetuning": 286,
+        "6b_verification": 515,
+        "175b_finetuning": 458,
+        "175b_verification": 742,
+    }
+    pooled = {row.source: row for row in summaries}[ALL_SOURCES]
+    shares = [round(100 * share, 1) for share in (pooled.one, pooled.majority, pooled.any)]
+    assert shares == [37.9, 44.3, 67.2]
 
 
 @pytest.mark.slow

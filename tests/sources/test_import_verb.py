@@ -104,6 +104,24 @@ def test_files_are_imported_evaluated_and_reported_without_a_model():
     assert "Route bank" in page and 'id="lengths"' in page and "Transcripts" not in page
 
 
+def test_worked_solutions_in_nested_columns_are_judged_as_their_file_judges_them():
+    # Thirteen problems of GSM8K with the solutions of four models, two of which break off.
+    file = Path(__file__).parents[1] / "cases/gsm8k/solutions.jsonl"
+    models = ["6b_finetuning", "6b_verification", "175b_finetuning", "175b_verification"]
+    outputs = ",".join(f"{model}.solution" for model in models)
+    command = ["import", file, "--answer", "ground_truth", "--outputs", outputs]
+    realm(*command, "--kind", "number", "--run", "x")
+    found = [
+        (route["source"], route["text"], route["correct"])
+        for route in read_jsonl(Path("x/routes.jsonl"))
+    ]
+    assert found == [
+        (model, row[model]["solution"], row[model]["is_correct"])
+        for row in read_jsonl(file)
+        for model in models
+    ]
+
+
 def test_the_same_command_does_nothing_again_and_other_settings_need_force():
     command = ["import", write("a.jsonl", rows_of("good")), "--kind", "number"]
     realm(*command)

@@ -57,6 +57,20 @@ class RouteColumns(Section):
     source: str | None = None
     """The column that says who wrote the outputs of a row, for files without a `source`."""
 
+    @property
+    def by_source(self) -> dict[str, str]:
+        """Return several columns by the names of their sources: `a.text` and `b.text` are a and b.
+
+        >>> RouteColumns(outputs=["gpt.text", "llama.text"]).by_source
+        {'gpt': 'gpt.text', 'llama': 'llama.text'}
+        """
+        columns = self.outputs if isinstance(self.outputs, list) else []
+        paths = [column.split(".") for column in columns]
+        # What the last parts of all paths have in common says nothing about who wrote them.
+        while len(paths) > 1 and all(len(path) > 1 and path[-1] == paths[0][-1] for path in paths):
+            paths = [path[:-1] for path in paths]
+        return dict(zip(map(".".join, paths), columns, strict=True))
+
 
 class ImportedRoutes(Section):
     """Answers that models already wrote."""
