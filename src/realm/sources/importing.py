@@ -118,9 +118,9 @@ def _read_row(
     """Yield the sources of a row with their outputs."""
     setting = "routes.columns.outputs"
     if isinstance(columns.outputs, list):
-        for source, column in columns.by_source.items():
+        for name, column in columns.by_source.items():
             value = cells.get_cell(row, column, place, setting)
-            yield source, _read_texts(value, column, place, has_text_cells)
+            yield name, _read_texts(value, column, place, has_text_cells)
         return
     source = file.source
     if source is None:
