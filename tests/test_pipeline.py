@@ -220,6 +220,27 @@ def test_a_run_killed_in_the_middle_of_each_long_stage_continues_and_ends_comple
 
 
 @pytest.mark.slow
+def test_plain_grpo_of_a_base_model_runs_through_every_stage_without_routes(tmp_path):
+    pytest.importorskip("reasoning_gym")
+    sizes = {"train": 8, "validation": 2, "test": 4, "test_rules": 0}
+    domain = {"kind": "reasoning_gym", "tasks": {"chain_sum": {"max_terms": 3}}, "sizes": sizes}
+    path = write_config(tmp_path, domain=domain, recipe="zero")
+    settings = yaml.safe_load(path.read_text())
+    del settings["routes"]
+    settings["train"]["fade"] = {"kind": "none"}
+    path.write_text(yaml.safe_dump(settings))
+    assert "routes.kind: none" in realm("run", str(path))
+    folder = tmp_path / "run"
+    assert (folder / "model/model.safetensors").exists() and (folder / "report.html").exists()
+    rows = json.loads((folder / "results.json").read_text())["evaluations"]
+    assert {(row["method"], row["mode"]) for row in rows} == {
+        ("base", "autonomous"),
+        ("realm", "autonomous"),
+    }
+    assert realm("run", str(path)).count("up to date") == 5
+
+
+@pytest.mark.slow
 def test_tasks_with_scorers_of_their_own_go_through_every_stage(tmp_path):
     realm("run", str(write_config(tmp_path, domain=GYM)))
     assert_complete(tmp_path / "run", files=FILES - {"rules.md"})

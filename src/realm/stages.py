@@ -67,7 +67,7 @@ def _route_files(run: Run) -> list[str]:
 # Without the columns, shares and sizes of `domain`: what they change shows in problems.jsonl.
 VERIFIER_SETTINGS = ("domain.kind", "domain.answer", "domain.target", "domain.settings")
 # What decides which model answers, how it is asked, and how it is judged.
-_MODEL = ("seed", "model", "recipe", *VERIFIER_SETTINGS, "prompt", "routes.held_out")
+_MODEL = ("seed", "model", "recipe", *VERIFIER_SETTINGS, "prompt", "routes.kind", "routes.held_out")
 
 STAGES: dict[str, Stage] = {
     stage.name: stage

@@ -167,6 +167,37 @@ def test_shares_must_add_up(write_config):
     )
 
 
+PLAIN_GRPO = ["recipe=zero", "train.fade.kind=none"]
+GYM = {"kind": "reasoning_gym", "tasks": {"gcd": {}}}
+
+
+def test_plain_grpo_needs_no_section_routes(write_config, tmp_path):
+    path = write_config(domain=GYM, routes=None)
+    path.write_text(path.read_text().replace("routes: null\n", ""))
+    config = load_config(path, PLAIN_GRPO)
+    assert config.routes.kind == "none" and config.routes.held_out == []
+    message = message_of(path, ["recipe=zero"])
+    assert "plain GRPO (recipe: zero, train.fade.kind: none) needs no routes" in message
+    # The missing default of `routes` is no mistake of its own.
+    assert message_of(path, ["recipe=r2"]).count("\n") == 0
+    given = load_config(write_config(), PLAIN_GRPO)
+    assert given.routes.kind == "scripted", "a section that is given is used"
+
+
+@pytest.mark.parametrize("setting", ["recipe=r1", "train.fade.kind=linear", "model=null"])
+def test_routes_of_kind_none_are_for_plain_grpo_only(write_config, setting):
+    path = write_config(routes={"kind": "none"})
+    assert load_config(path, PLAIN_GRPO).routes.kind == "none"
+    message = message_of(path, [*PLAIN_GRPO, setting])
+    assert "routes.kind: none is for plain GRPO only" in message
+    assert setting.replace("=", ": ").replace("null", "None") in message
+
+
+def test_the_gym_config_loads_as_plain_grpo():
+    config = load_config(ROOT / "configs/gym.yaml", [*PLAIN_GRPO, "routes={kind: none}"])
+    assert config.routes.kind == "none"
+
+
 def test_a_missing_file_names_the_nearest(write_config):
     path = write_config()
     assert message_of(path.with_name("smal.yaml")).endswith(

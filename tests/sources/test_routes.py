@@ -83,6 +83,18 @@ def test_a_group_without_any_route_stops_before_the_long_stages(scripted_run):
         routes.require_routes(scripted_run)
 
 
+def test_training_problems_need_routes_only_if_the_fade_shows_them(scripted_run):
+    scripted_run.config = scripted_run.config.with_settings({"routes.held_out": ["out"]})
+    problems, routes_ = everything(("t", "m"))
+    write_jsonl(scripted_run.path("problems.jsonl"), problems)
+    write_jsonl(scripted_run.path("routes.jsonl"), routes_)
+    with pytest.raises(DataError, match=r"none of the 1 training problems has a route"):
+        routes.require_routes(scripted_run)
+    settings = {"train.fade.kind": "none"}
+    scripted_run.config = scripted_run.config.with_settings(settings)
+    routes.require_routes(scripted_run)
+
+
 @pytest.fixture
 def scripted_run(tmp_path):
     path = tmp_path / "c.yaml"

@@ -19,7 +19,7 @@ from pydantic import (
 
 from realm.bank.draw import RouteMix
 from realm.config.compare import CompareConfig
-from realm.config.routes import CollectedRoutes, ImportedRoutes, ScriptedRoutes
+from realm.config.routes import CollectedRoutes, ImportedRoutes, NoRoutes, ScriptedRoutes
 from realm.config.yaml import describe_errors, format_override, put_in, read_settings
 from realm.core.errors import ConfigError, find_secrets
 from realm.core.settings import Section, Share, check_placeholders
@@ -141,6 +141,16 @@ class ReportConfig(Section):
     """Number of answers that the report shows in full."""
 
 
+def _default_routes(settings: dict[str, Any]) -> ScriptedRoutes | NoRoutes:
+    """Return the section `routes` of a config without one."""
+    return NoRoutes() if _is_plain_grpo(**settings) else ScriptedRoutes()
+
+
+def _is_plain_grpo(*, model: str | None, recipe: str, train: TrainConfig, **_: Any) -> bool:
+    """Return whether the run is GRPO on the model as it is, which needs no routes."""
+    return model is not None and recipe == "zero" and train.fade.kind == "none"
+
+
 class Config(Section):
     """All settings of a run. Paths are relative to the config file."""
 
@@ -160,12 +170,13 @@ class Config(Section):
     )
     """The problems and the verifier."""
     prompt: PromptConfig = PromptConfig()
-    routes: ScriptedRoutes | ImportedRoutes | CollectedRoutes = Field(
-        default=ScriptedRoutes(), discriminator="kind"
-    )
-    """The sources of routes."""
     distill: DistillConfig = DistillConfig()
     train: TrainConfig = TrainConfig()
+    # After `recipe` and `train`, which its default depends on.
+    routes: ScriptedRoutes | ImportedRoutes | CollectedRoutes | NoRoutes = Field(
+        default_factory=_default_routes, discriminator="kind"
+    )
+    """The sources of routes. Without this section: `scripted`, and `none` for plain GRPO."""
     evaluate: EvaluateConfig = EvaluateConfig()
     report: ReportConfig = ReportConfig()
     compare: CompareConfig = CompareConfig()
@@ -175,11 +186,18 @@ class Config(Section):
     @model_validator(mode="after")
     def _check_routes_suit_domain(self) -> Self:
         writes_routes = self.domain.kind in ("python", "given")
+        if self.routes.kind == "none" and not _is_plain_grpo(**dict(self)):
+            raise ValueError(
+                "routes.kind: none is for plain GRPO only, a run with a model, recipe: zero and "
+                f"train.fade.kind: none; found model: {self.model}, recipe: {self.recipe} and "
+                f"train.fade.kind: {self.train.fade.kind}"
+            )
         if self.routes.kind == "scripted" and not writes_routes:
             raise ValueError(
                 "routes.kind: scripted asks the domain to write routes, and domain.kind = "
                 f"{self.domain.kind} writes none; set routes.kind: import and name the files that "
-                "hold your models' answers in routes.files, or routes.kind: collect to ask teachers"
+                "hold your models' answers in routes.files, or routes.kind: collect to ask "
+                "teachers; plain GRPO (recipe: zero, train.fade.kind: none) needs no routes"
             )
         if self.routes.kind != "collect":
             return self

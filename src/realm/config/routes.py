@@ -1,4 +1,4 @@
-"""Settings of the stage `routes`, by `kind`: the domain's own expert, an import, or teachers."""
+"""Settings of the stage `routes`, by `kind`: the domain's expert, an import, teachers, or none."""
 
 from __future__ import annotations
 
@@ -34,6 +34,13 @@ class ScriptedRoutes(Section):
                 "held-out source"
             )
         return self
+
+
+class NoRoutes(Section):
+    """No routes at all: the default of plain GRPO (recipe zero and train.fade.kind none)."""
+
+    kind: Literal["none"] = "none"
+    held_out: list[str] = Field(default=[], max_length=0)
 
 
 class RouteFile(Section):

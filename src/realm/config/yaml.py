@@ -148,6 +148,8 @@ def describe_errors(
     given = {override.partition("=")[0].strip(): override for override in overrides}
     lines = []
     for mistake in error.errors(include_url=False):
+        if mistake["type"] == "default_factory_not_called":
+            continue  # only says that another setting is wrong
         keys, sections = _locate(model, settings, mistake)
         dotted = ".".join(map(str, keys))
         where = f"{path}: {dotted}" if dotted else str(path)

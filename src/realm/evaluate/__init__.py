@@ -41,7 +41,8 @@ def _ask_models(run: Run, eval_set: EvalSet) -> tuple[list[Answer], list[Measure
     from realm.sampling import LazyPolicy
 
     # The long prompts come first, so that a context too short shows at once.
-    names = ["assisted", "autonomous", *(["samples"] if run.config.evaluate.samples else [])]
+    names = ["assisted"] if eval_set.shown is not None else []
+    names += ["autonomous", *(["samples"] if run.config.evaluate.samples else [])]
     answers, measurements = [], []
     for method, model in _find_models(run).items():
         policy = LazyPolicy(model, run.config, method)

@@ -32,7 +32,7 @@ class EvalSet:
 
     splits: Mapping[str, Sequence[Problem]]
     shown: Mapping[str, RouteSet] | None
-    """Routes by problem; `None` in a run without a model, which shows them to nobody."""
+    """Routes by problem; `None` if no prompt shows any: without a model, or without routes."""
     routes: Mapping[str, Sequence[Route]]
     """All routes of each problem, in the order of routes.jsonl."""
     left_out: Mapping[str, int] = field(default_factory=dict)
@@ -48,7 +48,8 @@ def load_eval_set(run: Run) -> EvalSet:
     """Return the problems and the routes that evaluation uses.
 
     Raises:
-        DataError: The split test is empty, or no problem of a split has a route to show.
+        DataError: The split test is empty, or no problem of a split has a route to show (unless
+            the run has no routes at all).
     """
     config = run.config
     problems = read_problems(run.path("problems.jsonl"))
@@ -66,6 +67,8 @@ def load_eval_set(run: Run) -> EvalSet:
             splits[split] = members[: limits.get(split)]
     if "test" not in splits:
         raise DataError(_explain_empty_test(run, problems))
+    if config.routes.kind == "none":
+        return EvalSet(splits=splits, shown=None, routes=routes)
     shown = draw_evaluation_sets(
         [problem.id for members in splits.values() for problem in members],
         bank,

@@ -36,7 +36,7 @@ ON_ROUTES = ("best_of_routes", "universal_routes")
 
 MODEL_SETTINGS = (
     "seed", "model", "recipe", "domain.kind", "domain.answer", "domain.target", "domain.settings",
-    "prompt", "routes.held_out",
+    "prompt", "routes.kind", "routes.held_out",
 )  # fmt: skip
 """Settings that every stage with a model depends on."""
 

@@ -1,4 +1,4 @@
-"""Stage `routes`: the route bank, by import, from teachers or by the domain's own expert."""
+"""Stage `routes`: the route bank, by import, from teachers, by the domain's expert, or empty."""
 
 from __future__ import annotations
 
@@ -40,12 +40,17 @@ def run_routes(run: Run) -> None:
         routes = imported.routes
     elif settings.kind == "collect":
         routes = collect_routes(run, problems)
+    elif settings.kind == "none":
+        routes = []
     else:
         routes = _ask_domain(run, settings, problems)
     write_jsonl(run.path("routes.jsonl"), routes)
     same_all = run.domain.verifier.same_all
     held_out = settings.held_out
     summaries = write_bank(run.path("bank.json"), problems, routes, same_all, held_out=held_out)
+    if settings.kind == "none":
+        logger.info("No routes (routes.kind: none): all prompts show the question only.")
+        return
     for line in [*describe_unread(routes), *describe_gaps(problems, routes, held_out)]:
         logger.warning(line)
     logger.info(format_bank(summaries, held_out))
@@ -57,14 +62,17 @@ def estimate_routes(run: Run) -> str | None:
 
 
 def require_routes(run: Run) -> None:
-    """Raise `DataError` if no training or no evaluation problem has a route to show.
+    """Raise `DataError` if prompts are to show routes and no problem of theirs has any.
 
     It runs before the long stages, which would find out after hours.
     """
+    if run.config.routes.kind == "none":
+        return
     path, held_out = run.path("routes.jsonl"), run.config.routes.held_out
     problems, routes = read_problems(run.path("problems.jsonl")), read_routes(path)
     for group, here, with_routes in _group_problems(problems, routes, held_out):
-        if not with_routes:
+        is_shown = group == "evaluation" or run.config.train.fade.kind != "none"
+        if is_shown and not with_routes:
             raise DataError(
                 f"{path}: none of the {len(here)} {group} problems has a route by "
                 f"{_describe_sources(group, held_out)}, so no prompt could show any. Add routes or "
