@@ -1,4 +1,5 @@
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -10,9 +11,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from realm import Domain, Run, Verifier
 from realm.cli import app
 from realm.config.root import load_config
 from realm.core.jsonl import read_jsonl, write_jsonl, write_text
+from realm.evaluate.report import write_command
 from realm.stages import STAGES
 from tiny import make_tiny
 
@@ -122,6 +125,54 @@ def test_run_does_all_stages_in_order_once_and_ends_with_the_results(config, sta
     assert second.stdout.count("up to date") == len(STAGES)
     realm("run", config, "--set", "evaluate.samples=2")
     assert stand_ins == [*ALL, "eval"], "the report stands when the results came out the same"
+
+
+def test_a_run_folder_continues_with_what_it_was_made_with(config, stand_ins, tmp_path):
+    write_jsonl(tmp_path / "answers.jsonl", [])
+    realm("run", config, "--set", "evaluate.samples=2", "--set", "seed=8")
+    config.unlink()  # not even the config file is needed
+    assert realm("run", tmp_path / "run").stdout.count("up to date") == len(STAGES)
+    assert stand_ins == ALL
+    moved = (tmp_path / "run").rename(tmp_path / "moved")
+    realm("run", moved, "--set", "evaluate.samples=3")
+    assert stand_ins == [*ALL, "eval"], "only what --set changes runs again, in the folder given"
+    assert not (tmp_path / "run").exists()
+    kept = load_config(moved)
+    assert (kept.seed, kept.evaluate.samples) == (8, 3)
+    assert kept.overrides == ["evaluate.samples=2", "seed=8", "evaluate.samples=3"]
+
+
+def test_a_folder_that_a_config_did_not_make_is_not_continued(small_config, stand_ins, tmp_path):
+    class Sums(Domain):
+        verifier = Verifier("number")
+
+    Run(tmp_path / "theirs", small_config, domain=Sums()).data()
+    result = realm("run", tmp_path / "theirs")
+    assert result.exit_code == 2 and "made by a Python program" in result.stderr
+    (tmp_path / "empty").mkdir()
+    result = realm("run", tmp_path / "empty")
+    assert result.exit_code == 2 and "not a run folder" in result.stderr
+
+
+def test_the_command_of_the_report_does_the_same_from_any_folder(
+    write_config, stand_ins, tmp_path, monkeypatch
+):
+    folder = tmp_path / "it's here"
+    folder.mkdir()
+    write_jsonl(folder / "my rows.jsonl", ROWS)
+    write_jsonl(folder / "answers.jsonl", [])
+    files = {"kind": "files", "path": "none.jsonl", "answer": "number"}
+    routes = {"kind": "import", "files": [{"path": "answers.jsonl", "source": "someone"}]}
+    write_config(domain=files, routes=routes).rename(folder / "my config.yaml")
+    monkeypatch.chdir(folder)
+    overrides = ["domain.path=my rows.jsonl", "model=null", "domain.columns={id: id}"]
+    options = [part for override in overrides for part in ("--set", override)]
+    realm("run", "my config.yaml", "--run", "my run", *options)
+    assert stand_ins == ["data", "routes", "eval", "report"]
+    command = write_command(Run("my run", load_config("my config.yaml", overrides)), "run")
+    monkeypatch.chdir(tmp_path)
+    again = realm(*shlex.split(command)[1:])
+    assert again.stdout.count("up to date") == 4, again.stderr
 
 
 def test_the_zero_recipe_says_that_it_does_not_distill(config, stand_ins, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import traceback
 from pathlib import Path
@@ -57,7 +58,7 @@ def init_domain(
     from realm.scaffold import write_scaffold
 
     write_scaffold(folder)
-    config = folder / "config.yaml"
+    config = shlex.quote(str(folder / "config.yaml"))
     typer.echo(
         f"Wrote an example domain to {folder}. Next:\n\n"
         f"  realm run {config}                  what the outputs are worth, in seconds\n"
@@ -143,7 +144,7 @@ def import_outputs(
         if is_new:
             path.unlink()  # it would stand in the way of the corrected command
         raise
-    typer.echo(f"\nnext:  realm eval {path}")
+    typer.echo(f"\nnext:  realm eval {shlex.quote(str(path))}")
 
 
 @add_run_verb("data")

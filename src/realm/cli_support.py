@@ -27,7 +27,10 @@ app = typer.Typer(
 )
 
 ConfigPath = Annotated[
-    Path, typer.Argument(metavar="CONFIG", help="A YAML file with the settings.")
+    Path,
+    typer.Argument(
+        metavar="CONFIG", help="A YAML file with the settings, or the folder of a run to continue."
+    ),
 ]
 RunFolder = Annotated[
     Path | None,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from realm.core.errors import ConfigError, DataError, RealmError, RunError
-from realm.core.folder import RunFolder, hash_path
+from realm.core.folder import MADE_BY_CONFIG, RunFolder, hash_path
 from realm.core.tables import local_path
 from realm.core.targets import fingerprint
 from realm.domains.domain import GivenSettings
@@ -234,9 +234,20 @@ class Run(RunFolder):
         ]
 
     def describe(self) -> dict[str, Any]:
-        """Return all settings, those that were given beside the config file, and the seed."""
+        """Return what `load_config` needs to continue the run, and the seed."""
         config = self.config
-        return {"config": config.dump(), "overrides": config.overrides, "seed": config.seed}
+        made_by = MADE_BY_CONFIG
+        if config.domain.kind == "given" or self.reward_terms:
+            made_by = "a Python program"
+        if self._is_derived:
+            made_by = "another run"
+        return {
+            "made_by": made_by,
+            "source": str(config.source.absolute()),
+            "config": config.dump(),
+            "overrides": config.overrides,
+            "seed": config.seed,
+        }
 
     def find_settings(self, stage: str) -> dict[str, Any]:
         """Return the settings that `stage` declares, by their dotted names.

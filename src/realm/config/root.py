@@ -20,7 +20,14 @@ from pydantic import (
 from realm.bank.draw import RouteMix
 from realm.config.compare import CompareConfig
 from realm.config.routes import CollectedRoutes, ImportedRoutes, NoRoutes, ScriptedRoutes
-from realm.config.yaml import describe_errors, format_override, put_in, read_settings
+from realm.config.yaml import (
+    apply_override,
+    describe_errors,
+    format_override,
+    put_in,
+    read_run,
+    read_settings,
+)
 from realm.core.errors import ConfigError, find_secrets
 from realm.core.settings import Section, Share, check_placeholders
 from realm.domains.domain import GivenSettings, PythonSettings
@@ -280,10 +287,10 @@ class Config(Section):
 def load_config(
     path: str | Path, overrides: Mapping[str, Any] | Sequence[str] | None = None
 ) -> Config:
-    """Return the settings of a YAML file.
+    """Return the settings of a YAML file, or those that a run folder was made with.
 
     Args:
-        path: The YAML file. Paths inside it are relative to it.
+        path: The YAML file, or a run folder. Paths inside a file are relative to it.
         overrides: Settings that replace those of the file, as `{"train.fade.kind": "cosine"}`, or
             as the command line writes them: `["train.fade.kind=cosine"]`.
 
@@ -291,11 +298,16 @@ def load_config(
         ConfigError: The file cannot be read, or a setting is unknown, missing or out of range.
     """
     path = Path(path)
+    earlier: list[str] = []
+    if path.is_dir():
+        settings, path, earlier = read_run(path)
+    else:
+        settings = read_settings(path)
     # Values of a mapping are taken as they are: only the command line's are read as YAML.
     if isinstance(overrides, Mapping):
-        return _validate(read_settings(path, []), path, []).with_settings(overrides)
-    written = list(overrides or [])
-    return _validate(read_settings(path, written), path, written)
+        return _validate(settings, path, earlier).with_settings(overrides)
+    written = [apply_override(settings, override, path.parent) for override in overrides or []]
+    return _validate(settings, path, [*earlier, *written])
 
 
 def _validate(settings: Mapping[str, Any], path: Path, overrides: list[str]) -> Config:

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from realm.core.errors import ConfigError, suggest_file, suggest_nearest
+from realm.core.folder import MADE_BY_CONFIG, read_manifest
 from realm.core.settings import Section
 
 if typing.TYPE_CHECKING:
@@ -70,11 +71,11 @@ _Loader.add_implicit_resolver(
 )
 
 
-def read_settings(path: Path, overrides: list[str]) -> dict[str, Any]:
-    """Return the mapping in a YAML file, changed by overrides of the form `a.b=value`.
+def read_settings(path: Path) -> dict[str, Any]:
+    """Return the mapping in a YAML file.
 
     Raises:
-        ConfigError: The file or an override cannot be read.
+        ConfigError: The file cannot be read.
     """
     try:
         settings = yaml.load(path.read_text(encoding="utf-8"), _Loader)
@@ -92,12 +93,47 @@ def read_settings(path: Path, overrides: list[str]) -> dict[str, Any]:
             f"{path}: holds {_name_type(settings)}, not settings. A config is a YAML mapping, as "
             "in configs/demo.yaml."
         )
-    for override in overrides:
-        _apply_override(settings, override)
     return settings
 
 
-def _apply_override(settings: dict[str, Any], override: str) -> None:
+def read_run(folder: Path) -> tuple[dict[str, Any], Path, list[str]]:
+    """Return settings, config file and overrides that a run folder was made with.
+
+    Raises:
+        ConfigError: It is not a run folder, or more than a config is needed to continue it.
+    """
+    manifest = read_manifest(folder)
+    if not manifest:
+        raise ConfigError(
+            f"{folder}: is a folder without a manifest.json, so not a run folder. Give a config "
+            "file, or the folder of a run."
+        )
+    made_by = manifest.get("made_by", "an earlier version of ReaLM")
+    if made_by != MADE_BY_CONFIG:
+        raise ConfigError(
+            f"{folder}: was made by {made_by}, and cannot be continued without it. Run that again."
+        )
+    settings, source, overrides = (manifest.get(key) for key in ("config", "source", "overrides"))
+    if not (isinstance(settings, dict) and isinstance(source, str) and isinstance(overrides, list)):
+        raise ConfigError(
+            f"{folder / 'manifest.json'}: is damaged: it lacks config, source or overrides. Give "
+            "the config file in the place of the folder."
+        )
+    # The folder may have been moved since.
+    return settings | {"run": str(folder.absolute())}, Path(source), list(map(str, overrides))
+
+
+def apply_override(settings: dict[str, Any], override: str, folder: Path) -> str:
+    """Apply `a.b=value` to `settings`, and return it so that it means the same from any folder.
+
+    Args:
+        settings: Changed in place.
+        override: What follows `--set`.
+        folder: The folder of the config file, where a path is looked for second.
+
+    Raises:
+        ConfigError: The override cannot be read.
+    """
     dotted, equals, text = override.partition("=")
     names = dotted.strip().split(".")
     if not equals or not all(names):
@@ -107,11 +143,16 @@ def _apply_override(settings: dict[str, Any], override: str) -> None:
     except yaml.YAMLError as error:
         problem = _describe_problem(error)
         raise ConfigError(f"--set {override}: the value is not valid YAML: {problem}.") from None
-    # The run folder is made later, so it need not exist.
-    is_path = dotted.strip() in PATHS and isinstance(value, str)
-    if is_path and (dotted.strip() == "run" or Path(value).expanduser().exists()):
-        value = str(Path(value).expanduser().absolute())
+    if dotted.strip() in PATHS and isinstance(value, str):
+        path = Path(value).expanduser()
+        # The run folder is made later, so it need not exist.
+        if dotted.strip() == "run" or path.exists():
+            value = str(path.absolute())
+        elif (folder / path).exists():
+            value = str((folder / path).absolute())
+        override = format_override(dotted.strip(), value)
     put_in(settings, names, value, f"--set {override}")
+    return override
 
 
 def format_override(dotted: str, value: Any) -> str:

@@ -26,6 +26,8 @@ from realm.core.jsonl import make_folder, write_json
 if TYPE_CHECKING:
     from realm.core.stages import Stage
 
+# What `made_by` in a manifest says of a run that needs nothing but its config.
+MADE_BY_CONFIG = "a config"
 # Counts up when the files of a run change their form, so that an older folder is refused.
 SCHEMA = "realm.run/2"
 LIBRARIES = (
@@ -41,6 +43,8 @@ LIBRARIES = (
     "reasoning-gym",
 )
 """Packages whose versions the manifest records."""
+_ENTRY = {"settings": str, "inputs": dict, "outputs": dict, "seconds": int | float}
+"""Types of what the manifest says of a stage that is done."""
 
 
 class RunFolder(ABC):
@@ -153,24 +157,7 @@ class RunFolder(ABC):
 
     def manifest(self) -> dict[str, Any]:
         """Return the manifest; it is empty before the first stage is done."""
-        path = self.path("manifest.json")
-        try:
-            manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return {}
-        except (OSError, ValueError) as error:
-            raise RunError(
-                f"{path}: cannot be read: {error}. Remove it and run again; every stage then runs "
-                "again."
-            ) from None
-        found = manifest.get("schema") if isinstance(manifest, dict) else None
-        if found != SCHEMA:
-            raise RunError(
-                f"{path}: this run folder was made by another version of ReaLM (its schema is "
-                f"{found!r}; this version writes {SCHEMA!r}) and cannot be continued. Choose "
-                "another folder with --run, or delete this one."
-            )
-        return manifest
+        return read_manifest(self.folder)
 
     def _hash_dependencies(self, stage: str) -> dict[str, Any]:
         """Return the hashes of the settings and inputs of a stage."""
@@ -247,6 +234,40 @@ class RunFolder(ABC):
             "stages": {name: stages[name] for name in self.stages if name in stages},
         }
         write_json(self.path("manifest.json"), manifest)
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Return the manifest of a run folder; it is empty if there is none.
+
+    Raises:
+        RunError: The file is damaged, or another version wrote it.
+    """
+    path = folder / "manifest.json"
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, RecursionError) as error:
+        raise _explain_manifest(path, f"cannot be read: {error}") from None
+    found = manifest.get("schema") if isinstance(manifest, dict) else None
+    if found != SCHEMA:
+        raise RunError(
+            f"{path}: this run folder was made by another version of ReaLM (its schema is "
+            f"{found!r}; this version writes {SCHEMA!r}) and cannot be continued. Choose "
+            "another folder with --run, or delete this one."
+        )
+    stages = manifest.get("stages", {})
+    entries = list(stages.values()) if isinstance(stages, dict) else [None]
+    for entry in entries:
+        if not isinstance(entry, dict) or any(
+            not isinstance(entry.get(name), kind) for name, kind in _ENTRY.items()
+        ):
+            raise _explain_manifest(path, "is damaged: an entry of `stages` is not as it was")
+    return manifest
+
+
+def _explain_manifest(path: Path, fault: str) -> RunError:
+    return RunError(f"{path}: {fault}. Remove it and run again; every stage then runs again.")
 
 
 def hash_path(path: Path) -> str:

@@ -101,16 +101,23 @@ def _list_figures(headroom: Mapping[str, Any], prefix: str = "") -> Iterator[tup
             yield title, f"{value}"
 
 
+def write_command(run: Run, verb: str) -> str:
+    """Return the command that repeats a run, as a shell reads it in any folder."""
+    config = run.config
+    places = [str(config.source.absolute()), "--run", str(run.folder.absolute())]
+    overrides = [part for override in config.overrides for part in ("--set", override)]
+    return shlex.join(["realm", verb, *places, *overrides])
+
+
 def _list_settings(run: Run, results: Results) -> list[tuple[str, str]]:
     """Return what leads from a figure back to a command."""
     config, manifest = run.config, run.manifest()
     seeds = dict.fromkeys(str(row.seed) for row in results.evaluations if row.seed is not None)
     verb = "compare" if results.methods else "run"
     versions = manifest.get("versions", {})
-    overrides = [part for override in config.overrides for part in ("--set", override)]
     rows = {
         "run": run.folder.resolve().name,
-        "command": shlex.join(["realm", verb, str(config.source), *overrides]),
+        "command": write_command(run, verb),
         "model": config.model or "none",
         "recipe": config.recipe,
         "domain": config.domain.kind,
