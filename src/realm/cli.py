@@ -285,7 +285,10 @@ def compare_methods(run: Run, dry_run: bool, force: bool) -> None:
 @add_verb("ask")
 def ask_model(
     model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="A run folder, a model folder or a hub id.")
+        str,
+        typer.Argument(
+            metavar="MODEL", help="A run folder, a model folder, a GGUF file or a hub id."
+        ),
     ],
     question: Annotated[
         str, typer.Argument(metavar="QUESTION", help="The question; - reads standard input.")

@@ -22,6 +22,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from realm.config.gguf import resolve_gguf
 from realm.core.errors import DataError, ModelError
 from realm.core.quiet import quiet_libraries
 from realm.prefix import PrefixSharingError, sample_completions
@@ -46,14 +47,14 @@ class Completion:
 
 
 def load_checkpoint(model: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Return the model and the tokenizer of a checkpoint folder or a hub id, ready to generate.
+    """Return model and tokenizer of a folder, a GGUF file or a hub id, ready to generate.
 
     The weights are float32 on the CPU and bfloat16 on a GPU. Code of a checkpoint is never run.
 
     Raises:
         ModelError: it is not a complete causal language model with a tokenizer that works.
     """
-    name = str(model)
+    name = resolve_gguf(model)
     has_gpu = torch.cuda.is_available()
     require_model(name)
     with _explain_failure(name, "its tokenizer"):
@@ -96,8 +97,8 @@ def require_model(name: str) -> None:
         problem = " is not a Transformers checkpoint: it has no config.json"
     if problem:
         raise ModelError(
-            f"{name}{problem}. Give a folder that `save_pretrained` wrote, or a hub id such as "
-            "Qwen/Qwen2.5-1.5B-Instruct."
+            f"{name}{problem}. Give a folder that `save_pretrained` wrote, a GGUF file, or a hub "
+            "id such as Qwen/Qwen2.5-1.5B-Instruct."
         )
     quiet_libraries()
     with _explain_failure(name, "its config.json"):

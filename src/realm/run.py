@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from realm.config.gguf import find_gguf
 from realm.core.errors import ConfigError, DataError, RealmError, RunError
 from realm.core.folder import MADE_BY_CONFIG, RunFolder, hash_path
 from realm.core.tables import local_path
@@ -304,7 +305,9 @@ class Run(RunFolder):
         names = declared.files(self) if declared.files else []
         if "model" in declared.settings and config.model and Path(config.resolve_model()).is_dir():
             names = [config.model]
-        paths = {name: path for name in names if (path := local_path(name, config.resolve))}
+        found = {name: path for name in names if (path := local_path(name, config.resolve))}
+        # Of a model the GGUF file, not the copy that is converted from it beside it.
+        paths = {name: find_gguf(path) or path for name, path in found.items()}
         for path in paths.values():
             if not path.exists():
                 raise DataError(

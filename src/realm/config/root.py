@@ -19,6 +19,7 @@ from pydantic import (
 
 from realm.bank.draw import RouteMix
 from realm.config.compare import CompareConfig
+from realm.config.gguf import find_gguf, resolve_gguf
 from realm.config.routes import CollectedRoutes, ImportedRoutes, NoRoutes, ScriptedRoutes
 from realm.config.yaml import (
     apply_override,
@@ -166,7 +167,8 @@ class Config(Section):
     seed: NonNegativeInt = 7
     """Seed of the data, the splits, the routes and both trainings."""
     model: str | None = None
-    """A folder or a hub id of a causal language model. null: evaluate the routes only."""
+    """A folder, a GGUF file or a hub id of a causal language model. null: evaluate the routes
+    only."""
     recipe: Literal["r1", "zero"] = "r1"
     """`r1`: distillation, then reinforcement learning. `zero`: the latter only, on `model`."""
     rounds: PositiveInt = 1
@@ -240,10 +242,11 @@ class Config(Section):
         return self._source.parent / Path(path).expanduser()
 
     def resolve_model(self) -> str:
-        """Return the folder of the model, or its hub id.
+        """Return the folder of the model, or its hub id. A GGUF file is converted to a folder.
 
         Raises:
             ConfigError: There is no model, or it names a folder that does not exist.
+            ModelError: A GGUF file cannot be converted.
         """
         if self.model is None:
             raise ConfigError(
@@ -251,14 +254,16 @@ class Config(Section):
                 "language model of Transformers, a folder or a hub id, in the config or by "
                 "--set model=Qwen/Qwen2.5-1.5B-Instruct"
             )
-        folder = self.resolve(self.model)
-        if folder.is_dir():
-            return str(folder)
-        # A hub id is NAME or OWNER/NAME. All else can only be meant as a folder.
-        if self.model.startswith((".", "/", "~")) or self.model.count("/") > 1:
+        path = self.resolve(self.model)
+        if path.is_dir() or find_gguf(path):
+            return resolve_gguf(path)
+        # A hub id is NAME or OWNER/NAME. All else can only be meant as a path.
+        is_path = self.model.startswith((".", "/", "~")) or self.model.count("/") > 1
+        if is_path or path.suffix == ".gguf":
             raise ConfigError(
-                f"{self._source}: model: there is no folder {folder}. Allowed: a folder (relative "
-                "to the config file) or a hub id such as Qwen/Qwen2.5-1.5B-Instruct."
+                f"{self._source}: model: there is no folder or GGUF file {path}. Allowed: one of "
+                "them (relative to the config file) or a hub id such as "
+                "Qwen/Qwen2.5-1.5B-Instruct."
             )
         return self.model
 

@@ -51,7 +51,7 @@ def ask_question(
     """Return the reply of a model to one question.
 
     Args:
-        model: A run folder, a model folder or a hub id. A run's own prompt templates are used.
+        model: A run folder, a model folder, a GGUF file or a hub id. A run's own prompts are used.
         question: The question.
         self_routes: Number of own samples that the model judges before it answers.
         max_new_tokens: Limit of each completion.

@@ -1,0 +1,145 @@
+"""Convert a GGUF file to a Transformers checkpoint, once, in a folder beside the file."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import logging
+import shutil
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from realm.core.errors import ModelError
+from realm.core.jsonl import write_json
+
+logger = logging.getLogger(__name__)
+
+_SOURCE = "source.json"
+"""File of a converted checkpoint that says what it was made from."""
+
+
+def resolve_gguf(model: str | Path) -> str:
+    """Return the checkpoint folder of a GGUF file, or of a folder that holds one, converted.
+
+    Any other folder or hub id is returned as it is. The converted folder lies beside the file and
+    is made again when the file's size or time has changed.
+
+    Raises:
+        ModelError: The file cannot be converted.
+    """
+    file = find_gguf(Path(model))
+    if file is None:
+        return str(model)
+    folder = file.with_suffix(".converted")
+    if not _is_made_from(folder, file):
+        try:
+            with FileLock(file.with_suffix(".converted.lock")):
+                # Another process may have converted it while this one waited.
+                if not _is_made_from(folder, file):
+                    _convert(file, folder)
+        except OSError as error:
+            raise ModelError(
+                f"{folder}: the converted copy of {file.name} cannot be written ({error}). Copy "
+                "the file to a folder that you can write, with room for four bytes a weight."
+            ) from error
+    return str(folder)
+
+
+def find_gguf(path: Path) -> Path | None:
+    """Return the GGUF file that `path` is, or that a folder without a config.json holds.
+
+    Raises:
+        ModelError: The folder holds several.
+    """
+    if path.is_file():
+        return path if path.suffix.lower() == ".gguf" else None
+    if not path.is_dir() or (path / "config.json").exists():
+        return None
+    files = sorted(file for file in path.iterdir() if file.suffix.lower() == ".gguf")
+    if len(files) > 1:
+        names = ", ".join(file.name for file in files)
+        raise ModelError(f"{path}: holds several GGUF files. Name one of them: {names}.")
+    return files[0] if files else None
+
+
+def _describe_source(file: Path) -> dict[str, Any]:
+    status = file.stat()
+    return {"file": file.name, "size": status.st_size, "mtime_ns": status.st_mtime_ns}
+
+
+def _is_made_from(folder: Path, file: Path) -> bool:
+    try:
+        made = json.loads((folder / _SOURCE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return bool(made == _describe_source(file))
+
+
+def _convert(file: Path, folder: Path) -> None:
+    """Write the weights, dequantized, and the tokenizer of `file` to `folder`."""
+    source = _describe_source(file)  # before reading: a file that changes meanwhile is read again
+    with file.open("rb") as head:
+        if head.read(4) != b"GGUF":
+            raise ModelError(f"{file}: is not a GGUF file: it does not begin with GGUF.")
+    if importlib.util.find_spec("gguf") is None:
+        raise ModelError(f'{file}: reading GGUF needs a package: pip install "realm-slm[gguf]"')
+    logger.info("Converting %s to safetensors, once, in %s.", file, folder)
+    model, tokenizer = _load(file)
+    part = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    model.save_pretrained(part)
+    tokenizer.save_pretrained(part)
+    _drop_foreign_tokens(part / "tokenizer.json", model.get_input_embeddings().num_embeddings)
+    write_json(part / _SOURCE, source)
+    shutil.rmtree(folder, ignore_errors=True)
+    part.rename(folder)
+
+
+def _drop_foreign_tokens(path: Path, num_embeddings: int) -> None:
+    """Remove the tokens that the model has no embedding for from a tokenizer.json.
+
+    Transformers builds every byte-level tokenizer as GPT-2's, whose token <|endoftext|> it adds.
+    """
+    tokenizer = json.loads(path.read_text(encoding="utf-8"))
+    added = tokenizer["added_tokens"]
+    tokenizer["added_tokens"] = [token for token in added if token["id"] < num_embeddings]
+    write_json(path, tokenizer)
+
+
+def _load(file: Path) -> tuple[Any, Any]:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+    from transformers.modeling_gguf_pytorch_utils import GGUF_SUPPORTED_ARCHITECTURES
+
+    from realm.core.quiet import quiet_libraries
+
+    quiet_libraries()
+    place: dict[str, Any] = {"gguf_file": file.name, "trust_remote_code": False}
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(str(file.parent), **place)
+        found: Any = AutoModelForCausalLM.from_pretrained(
+            str(file.parent),
+            quantization_config=GgufConfig(dequantize=True),
+            # Training needs float32; dequantized weights are not exact in fewer bits.
+            dtype=torch.float32,
+            output_loading_info=True,
+            **place,
+        )
+    except Exception as error:  # a torn file fails in any way
+        cause = str(error).strip().splitlines() or [type(error).__name__]
+        # Transformers keeps two sections of metadata in the same table.
+        known = sorted({*GGUF_SUPPORTED_ARCHITECTURES} - {"general", "tokenizer"})
+        raise ModelError(
+            f"{file}: cannot be converted ({cause[0]}). If the file is torn, fetch it again. "
+            f"Transformers reads these architectures from GGUF: {', '.join(known)}; and the "
+            "quantizations Q4_0 to Q8_0, Q2_K to Q6_K, the IQ kinds, F16, BF16 and F32."
+        ) from error
+    model, notes = found
+    if missing := sorted(notes["missing_keys"]):
+        raise ModelError(
+            f"{file}: lacks {len(missing)} weights of the model ({missing[0]}, ...), so its "
+            "answers would be random. Join the parts of a split GGUF into one file first."
+        )
+    return model, tokenizer
