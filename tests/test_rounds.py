@@ -1,13 +1,17 @@
 """Further rounds: the policy's own routes, and what a round takes over from the last one."""
 
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from realm import rounds
 from realm.config.root import load_config
-from realm.core.jsonl import read_routes
+from realm.core.errors import ConfigError
+from realm.core.jsonl import read_routes, write_jsonl, write_text
 from realm.core.records import Problem, Route
-from realm.rounds import next_round, replace_routes
+from realm.rounds import make_round, replace_routes
 from realm.run import Run
 from realm.sampling import Answer, make_own_route
 from realm.verify.judge import judge
@@ -69,38 +73,116 @@ def test_own_routes_take_the_place_of_the_bank_which_fills_in_the_class_they_lac
     )
 
 
-def test_a_round_begins_where_the_last_one_ended(small_config, tmp_path):
-    first = Run(tmp_path / "run", small_config)
-    for name in ("model", "problems.jsonl", "routes.jsonl"):
-        (tmp_path / "run" / name).mkdir(parents=True)
-    second = next_round(first, 2)
-    assert (
-        second.folder == tmp_path / "run/round-2"
-        and second.path("distilled").resolve() == first.path("model").resolve()
-    )
-    third = next_round(second, 3)
-    assert third.folder == tmp_path / "run/round-3" and not third.path("distilled").exists()
+@pytest.fixture
+def run(small_config, tmp_path):
+    run = Run(tmp_path / "run", small_config.with_settings({"rounds": 3}))
+    for name in ("problems.jsonl", "routes.jsonl", "rules.md"):
+        write_text(run.path(name), "")
+    for name in ("distilled", "round-1/model", "round-2/model"):
+        run.path(name).mkdir(parents=True)
+    return run
+
+
+def test_a_round_begins_where_the_last_one_ended(run):
+    first = make_round(run, 1, None)
+    assert list(first.stages) == ["train"] and first.config.recipe == "r1"
+    assert first.path("distilled").resolve() == run.path("distilled").resolve()
+    second = make_round(run, 2, first)
+    assert list(second.stages) == ["harvest", "train"]
+    assert Path(second.config.resolve_model()).resolve() == first.path("model").resolve()
+    assert second.config.recipe == "zero", "it trains the model that the config names"
+    third = make_round(run, 3, second)
+    assert third.folder == run.path("round-3") and third.config.rounds == 1
+    assert Path(third.config.resolve_model()).resolve() == second.path("model").resolve()
+
+
+def test_a_round_distils_the_right_chains_of_the_last_model_where_the_config_says_so(run):
+    run.config = run.config.with_settings({"distill.every_round": True})
+    first = make_round(run, 1, None)
+    assert list(first.stages) == ["train"], "the run itself has distilled for the first round"
+    second = make_round(run, 2, first)
+    assert list(second.stages) == ["harvest", "distill", "train"]
+    assert second.config.recipe == "r1" and not second.path("distilled").exists()
+
+
+def test_harvested_right_chains_are_taught_as_guided_ones(run, monkeypatch):
+    answers = [said("pay 7"), said("pay 8", "copay"), replace(said("pay 7"), judged=LUCKY)]
+    monkeypatch.setattr(rounds, "sample_and_judge", lambda *_, **__: [answers])
+    run.config = run.config.with_settings({"distill.every_round": True})
+    first = make_round(run, 1, None)
+    write_jsonl(first.path("routes.jsonl"), [route("p0", True, guided=True)])
+    second = make_round(run, 2, first)
+    write_jsonl(second.path("problems.jsonl"), PROBLEMS[:1])
+    with second.recording("harvest"):
+        rounds.run_harvest(second)
+    found = read_routes(second.path("routes.jsonl"))
+    guided = [(one.source, one.correct) for one in found if one.guided]
+    assert sorted(guided) == [("hasty", True), ("self", True)]
+    assert sum(one.source == "self" and not one.guided for one in found) == 3
+
+
+LUCKY = judge("The answer is pay 7", gold="pay 7", verifier=VERIFIER)
+"""Right, and without a chain that could be taught."""
+
+
+def test_further_rounds_need_routes_that_are_shown(small_config):
+    with pytest.raises(ConfigError, match=r"rounds = 2: further rounds show the policy's own"):
+        small_config.with_settings({"rounds": 2, "train.fade.kind": "none"})
+
+
+def test_the_last_rounds_model_is_the_runs_and_finished_rounds_are_kept(run, monkeypatch):
+    done = []
+
+    def train(of_run):
+        done.append(of_run.folder.name)
+        for name in ("model/weights", "fade.jsonl", "headroom.json", "rollouts/samples.jsonl"):
+            write_text(of_run.path(name), of_run.folder.name)
+
+    def harvest(of_run):
+        write_jsonl(of_run.path("routes.jsonl"), [])
+        write_text(of_run.path("bank.json"), "{}")
+
+    def do_all(num_rounds):
+        several = Run(run.folder, run.config.with_settings({"rounds": num_rounds}))
+        with several.recording("train"):
+            rounds.run_rounds(several)
+        return several
+
+    stages = rounds.STAGES | {"train": replace(rounds.STAGES["train"], function=train)}
+    monkeypatch.setattr(rounds, "STAGES", stages)
+    monkeypatch.setattr(rounds, "HARVEST", replace(rounds.HARVEST, function=harvest))
+    do_all(2)
+    assert done == ["round-1", "round-2"]
+    assert run.path("model/weights").read_text() == "round-2"
+    assert run.path("fade.jsonl").read_text() == "round-2"
+    several = do_all(3)
+    assert done == ["round-1", "round-2", "round-3"], "a round more costs one round"
+    assert several.path("model/weights").read_text() == "round-3" and several.is_done("train")
+    assert several.path("rollouts/samples.jsonl").read_text() == "round-3"
+    rounds.drop_rounds(several)
+    assert not list(several.folder.glob("round-*"))
 
 
 @pytest.mark.slow
-def test_two_rounds_run_and_are_not_done_twice(tmp_path):
+@pytest.mark.parametrize("distills", [False, True])
+def test_two_rounds_run_and_are_not_done_twice(tmp_path, distills):
     config = write_config(tmp_path)
-    arguments = (
-        "run",
-        str(config),
-        "--set",
-        "rounds=2",
-        "--set",
-        "evaluate.limit={test: 2, test_rules: 1}",
-    )
+    settings = ("rounds=2", "evaluate.limit={test: 2, test_rules: 1}")
+    settings += (f"distill.every_round={distills}",)
+    arguments = ("run", str(config), *(part for one in settings for part in ("--set", one)))
     output = realm(*arguments)
     assert "round 2 of 2" in output and "harvest  done" in output
     folder = tmp_path / "run/round-2"
     own = [route for route in read_routes(folder / "routes.jsonl") if route.source == "self"]
     assert own and all(route.problem_id.startswith("train") for route in own)
-    measured = {
-        row["method"] for row in json.loads((folder / "results.json").read_text())["evaluations"]
-    }
-    assert {"base", "distilled", "realm"} <= measured and (folder / "report.html").exists()
-    assert realm(*arguments).count("up to date") == 6 + 4
+    assert (folder / "distilled").exists() is distills
+    assert (tmp_path / "run/model").resolve() == (folder / "model").resolve()
+    results = json.loads((tmp_path / "run/results.json").read_text())
+    measured = {row["method"] for row in results["evaluations"]}
+    assert {"base", "distilled", "round-1", "realm"} <= measured
+    assert ("realm", "round-1") in {(row["a"], row["b"]) for row in results["comparisons"]}
+    assert (tmp_path / "run/report.html").exists()
+    assert realm(*arguments).count("up to date") == 6
     assert load_config(config).rounds == 1
+    realm("train", str(config), "--set", "distill.every_round=false")
+    assert not (tmp_path / "run/model").is_symlink(), "one round is trained in the run's own folder"

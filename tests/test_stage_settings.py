@@ -11,7 +11,7 @@ from realm import Config, Run, load_config
 from realm.core.settings import Section
 from realm.evaluate.cells import plan_cells
 from realm.evaluate.methods import choose_methods
-from realm.rounds import next_round
+from realm.rounds import HARVEST, ROUNDS, make_round
 from realm.stages import STAGES
 from test_pipeline import write_config
 
@@ -144,13 +144,16 @@ def test_the_stages_of_a_run_declare_what_they_read(tmp_path: Path, recorder, ki
 
 @pytest.mark.slow
 def test_the_stages_of_a_further_round_declare_what_they_read(tmp_path: Path, recorder) -> None:
-    config = load_config(write_config(tmp_path))
+    config = load_config(write_config(tmp_path), ["rounds=2"])
     run = Run(tmp_path / "run", config)
-    for stage in ("data", "routes", "distill", "train"):
+    for stage in ("data", "routes", "distill"):
         run.do(stage)
-    second = recorder.watch(next_round(run, 2))
+    first = make_round(run, 1, None)
+    first.do("train")
+    second = recorder.watch(make_round(run, 2, first))
     second.do("harvest")
     assert recorder.read["harvest"] and find_undeclared(second, recorder) == {}
+    assert set(HARVEST.settings) | set(STAGES["train"].settings) <= set(ROUNDS.settings)
 
 
 @pytest.mark.slow

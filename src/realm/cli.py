@@ -249,15 +249,15 @@ def run_all(run: Run, dry_run: bool, force: bool) -> None:
         for stage in run.stages:
             print_plan(run, stage, force)
         return
-    last = run.run_all(force=force)
+    run.run_all(force=force)
     made = {
-        "run folder": last.folder,
-        "model": last.path("model"),
-        "report": last.path("report.html"),
+        "run folder": run.folder,
+        "model": run.path("model"),
+        "report": run.path("report.html"),
     }
     lines = [f"{name:<11} {path}" for name, path in made.items() if path.exists()]
     typer.echo("\n" + "\n".join(lines) + "\n")
-    _print_results(last)
+    _print_results(run)
 
 
 @add_run_verb("compare")

@@ -1,20 +1,26 @@
 """Iterated rounds: train again from the last model, with routes that it wrote itself.
 
-A round is a run folder inside the first one. Its `distilled/` is the model of the last round, and
-its stage `harvest` samples that model for routes. So its evaluation says what the round added.
+With `rounds: n` the stage `train` runs all rounds, each as a run folder inside RUN. From the second
+on, a round's config names the last round's model as its model, its stage `harvest` samples that
+model for routes, and with `distill.every_round` it distils the right ones before it trains.
 """
 
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+import os
+import shutil
+from collections import Counter
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from realm.bank.eligible import collapse_spaces
 from realm.bank.worth import write_bank
+from realm.core.folder import remove_path
 from realm.core.jsonl import read_problems, read_routes, write_jsonl
 from realm.core.stages import Stage
 from realm.sampling import LazyPolicy, Sampling, make_own_route, make_prompt, sample_and_judge
-from realm.stages import VERIFIER_SETTINGS
+from realm.stages import STAGES, VERIFIER_SETTINGS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,7 +46,7 @@ def run_harvest(run: Run) -> None:
     temperature = config.train.grpo.get("temperature", 1.0)
     groups = sample_and_judge(
         run,
-        LazyPolicy(run.path("distilled"), config),
+        LazyPolicy(config.resolve_model(), config),
         [make_prompt(problem, config) for problem in train],
         run.work("harvest") / "samples.jsonl",
         mode="harvest",
@@ -51,13 +57,21 @@ def run_harvest(run: Run) -> None:
         for problem, group in zip(train, groups, strict=True)
     }
     routes = replace_routes(read_routes(run.path(_BANK)), own)
-    written = [route for route in routes if route.source == "self"]
+    written = [route for route in routes if route.source == "self" and not route.guided]
     share = sum(bool(route.correct) for route in written) / max(1, len(written))
     logger.info(
         f"{len(written)} distinct routes of the policy's own for {len(train)} problems, "
         f"{share:.1%} of them right."
     )
     run.record_figures({"rollouts": sum(map(len, groups))})
+    if config.distill.every_round:
+        # The policy has the rules in its weights: its right chains are taught as guided ones are.
+        routes += [
+            replace(make_own_route(problem, answer.judged, verifier), guided=True)
+            for problem, group in zip(train, groups, strict=True)
+            for answer in group
+            if answer.judged.correct and answer.judged.well_formed
+        ]
     write_jsonl(run.path("routes.jsonl"), routes)
     problems, held_out = read_problems(run.path("problems.jsonl")), config.routes.held_out
     write_bank(run.path("bank.json"), problems, routes, verifier.same_all, held_out=held_out)
@@ -91,33 +105,82 @@ HARVEST = Stage(
     function=run_harvest,
     settings=(
         "seed",
+        "model",
         *VERIFIER_SETTINGS,
         "prompt",
         "routes.held_out",
+        "distill.every_round",
         "train.problems",
         "train.fade.routes",
         "train.grpo",
         "evaluate.max_new_tokens",
         "evaluate.batch_tokens",
     ),
-    inputs=("problems.jsonl", _BANK, "distilled/"),
+    inputs=("problems.jsonl", _BANK),
     outputs=("routes.jsonl", "bank.json"),
 )
 
 
-def next_round(run: Run, number: int) -> Run:
-    """Return the run of round `number`, with what exists of the round before it linked in."""
-    # All rounds lie side by side in the folder of the first run.
-    first = run.folder if number == 2 else run.folder.parent
-    stages = {HARVEST.name: HARVEST}
-    stages |= {name: run.stages[name] for name in ("train", "eval", "report")}
-    following = run.derive(first / f"round-{number}", run.config, stages)
-    inherited = {
-        "problems.jsonl": run.path("problems.jsonl"),
-        _BANK: run.path("routes.jsonl"),
-        "distilled": run.path("model"),
-    }
-    for name, path in inherited.items():
+def run_rounds(run: Run) -> None:
+    """Run all rounds of reinforcement learning, each in RUN/round-n; the last one's model is RUN's.
+
+    A round that is up to date is not run again, so that a run can be given one round more.
+    """
+    last, figures = None, Counter[str]()
+    for number in range(1, run.config.rounds + 1):
+        last = make_round(run, number, last)
+        logger.info("round %d of %d, in %s", number, run.config.rounds, last.folder)
+        for stage in last.stages:
+            last.do(stage)
+            figures.update(last.manifest()["stages"][stage].get("figures", {}))
+    assert last is not None
+    run.record_figures(dict(figures))
+    for name in ("model", "fade.jsonl", "headroom.json", "rollouts"):
+        remove_path(run.path(name))
+        if name == "model":  # may be large
+            run.adopt(last.path(name), name)
+        elif last.path(name).is_dir():
+            shutil.copytree(last.path(name), run.path(name))
+        else:
+            shutil.copy(last.path(name), run.path(name))
+
+
+def drop_rounds(run: Run) -> None:
+    """Remove what earlier calls have trained, for a call with `force`."""
+    for folder in run.folder.glob("round-*"):
+        remove_path(folder)
+
+
+def make_round(run: Run, number: int, last: Run | None) -> Run:
+    """Return round `number` of `run` as a run of its own; it starts from the model of `last`."""
+    settings: dict[str, Any] = {"rounds": 1}
+    names = ["train"]
+    links = {name: run.path(name) for name in ("problems.jsonl", "rules.md")}
+    if last is None:
+        links |= {name: run.path(name) for name in ("routes.jsonl", "distilled")}
+    else:
+        # Relative to the config, as in a file. The dot tells a folder from a hub id.
+        model = os.path.relpath(last.path("model"), run.config.resolve("."))
+        distills = run.config.distill.every_round
+        settings |= {"model": f"./{model}", "recipe": "r1" if distills else "zero"}
+        names = ["harvest", "distill", "train"] if distills else ["harvest", "train"]
+        links[_BANK] = last.path("routes.jsonl")
+    stages = {name: (STAGES | {"harvest": HARVEST})[name] for name in names}
+    folder = run.path(f"round-{number}")
+    following = run.derive(folder, run.config.with_settings(settings), stages)
+    for name, path in links.items():
         if path.exists():
             following.adopt(path, name)
     return following
+
+
+ROUNDS = replace(
+    STAGES["train"],
+    function=run_rounds,
+    settings=tuple(
+        dict.fromkeys(
+            ("rounds", *STAGES["train"].settings, *STAGES["distill"].settings, *HARVEST.settings)
+        )
+    ),
+)
+"""The stage `train` of a run of several rounds."""

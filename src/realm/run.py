@@ -17,7 +17,7 @@ from realm.core.tables import local_path
 from realm.core.targets import fingerprint
 from realm.domains.domain import GivenSettings
 from realm.evaluate.results import Results, read_results
-from realm.rounds import next_round
+from realm.rounds import ROUNDS, drop_rounds
 from realm.stages import STAGES
 
 if TYPE_CHECKING:
@@ -30,7 +30,15 @@ logger = logging.getLogger(__name__)
 RewardTerms = Mapping[str, tuple[float, Callable[[Any], float | None]]]
 """Name of a further reward term to (weight, function of a `Judged`)."""
 
-_OWN_FILES = {"work", "cells", "config.yaml", "log.txt", "manifest.json", "teacher.sqlite"}
+_OWN_FILES = {
+    "work",
+    "cells",
+    "config.yaml",
+    "log.txt",
+    "manifest.json",
+    "teacher.sqlite",
+    "round-1",
+}
 """What may lie in a run folder beside the outputs of stages."""
 
 
@@ -54,6 +62,8 @@ class Run(RunFolder):
         *,
         stages: Mapping[str, Stage] = STAGES,
     ) -> None:
+        if config.rounds > 1 and "train" in stages:
+            stages = {**stages, "train": ROUNDS}
         super().__init__(folder, stages)
         if domain is None and config.domain.kind == "given":
             raise ConfigError(
@@ -123,6 +133,8 @@ class Run(RunFolder):
         else:
             # Before `recording`, which gives up the old outputs of the stage.
             self.check_folder(stage, force=force)
+            if force and stage == "train":
+                drop_rounds(self)
             started = time.monotonic()
             with self.recording(stage):
                 logger.info("%-8s running", stage)
@@ -131,8 +143,8 @@ class Run(RunFolder):
             seconds = time.monotonic() - started
             logger.info("%-8s done in %.0f s: %s", stage, seconds, outputs)
 
-    def run_all(self, *, force: bool = False) -> Run:
-        """Run all stages in order, then the further rounds; return the run of the last round.
+    def run_all(self, *, force: bool = False) -> None:
+        """Run all stages in order.
 
         Settings of the long stages are checked before the first of them begins, since a mistake
         must not show after hours.
@@ -141,13 +153,6 @@ class Run(RunFolder):
             if stage == "distill":
                 self.check_long_stages(force=force)
             self.do(stage, force=force)
-        run = self
-        for number in range(2, self.config.rounds + 1):
-            run = next_round(run, number)
-            logger.info("round %d of %d, in %s", number, self.config.rounds, run.folder)
-            for stage in run.stages:
-                run.do(stage, force=force)
-        return run
 
     def check_long_stages(self, *, force: bool = False) -> None:
         """Raise the user's mistakes in the settings of the trainings that are left."""

@@ -107,7 +107,7 @@ STAGES: dict[str, Stage] = {
         Stage(
             name="eval",
             function=run_evaluate,
-            settings=(*_MODEL, "evaluate"),
+            settings=(*_MODEL, "rounds", "evaluate"),
             inputs=("problems.jsonl", "routes.jsonl", "distilled/?", "model/?"),
             outputs=("results.json", "answers.jsonl"),
         ),

@@ -86,6 +86,9 @@ class DistillConfig(Section):
     altered_share: Share = 0.0
     """Share of the assisted rows in which some numbers of all routes are changed. The model cannot
     copy these numbers, so it learns not to believe routes of an unknown source."""
+    every_round: bool = False
+    """From the second round on (`rounds`), distil again before reinforcement learning: the right
+    chains of the last round's model are taught with the guided ones."""
     max_chain_tokens: PositiveInt | None = None
     """Leave out longer chains: long chains of a big teacher hurt a small student."""
     sft: TrlSettings = {}
@@ -173,7 +176,7 @@ class Config(Section):
     """`r1`: distillation, then reinforcement learning. `zero`: the latter only, on `model`."""
     rounds: PositiveInt = 1
     """Number of rounds of reinforcement learning. From the second round on the policy's own
-    samples are the routes."""
+    samples are the routes. RUN/model is the last round's model, RUN/round-n/model round n's."""
     domain: FilesSettings | GymSettings | PythonSettings | GivenSettings = Field(
         default=GivenSettings(), discriminator="kind"
     )
@@ -191,6 +194,16 @@ class Config(Section):
     compare: CompareConfig = CompareConfig()
     _source: Path = PrivateAttr(default=Path("config.yaml"))
     _overrides: list[str] = PrivateAttr(default=[])
+
+    @model_validator(mode="after")
+    def _check_rounds(self) -> Self:
+        if self.rounds > 1 and self.train.fade.kind == "none":
+            raise ValueError(
+                f"rounds = {self.rounds}: further rounds show the policy's own samples as routes, "
+                "and train.fade.kind: none shows no routes. Set rounds: 1 and train for longer "
+                "(train.grpo.max_steps), or choose another train.fade.kind"
+            )
+        return self
 
     @model_validator(mode="after")
     def _check_routes_suit_domain(self) -> Self:

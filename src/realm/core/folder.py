@@ -270,6 +270,14 @@ def _explain_manifest(path: Path, fault: str) -> RunError:
     return RunError(f"{path}: {fault}. Remove it and run again; every stage then runs again.")
 
 
+def remove_path(path: Path) -> None:
+    """Remove a file, a folder or a link (not what it leads to), if it is there."""
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+    else:
+        shutil.rmtree(path, ignore_errors=True)
+
+
 def hash_path(path: Path) -> str:
     """Return the SHA-256 of a file, or of the names and contents of all files in a folder."""
     if path.is_file():

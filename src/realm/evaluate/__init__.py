@@ -27,7 +27,7 @@ def run_evaluate(run: Run) -> None:
     answers, measurements = _ask_models(run, eval_set)
     results = build_results(
         [*measurements, *measure_routes(eval_set, run)],
-        list_eval_families(list(eval_set.splits)) if run.config.model else [],
+        list_eval_families(list(eval_set.splits), run.config.rounds) if run.config.model else [],
         seed=run.config.seed,
         is_nested=False,  # a run has one seed
         left_out=dict(eval_set.left_out),
@@ -62,12 +62,15 @@ def _ask_models(run: Run, eval_set: EvalSet) -> tuple[list[Answer], list[Measure
 
 
 def _find_models(run: Run) -> dict[str, str]:
-    """Return the models by method: the base, and what distillation and training wrote."""
+    """Return the models by method: the base, what distillation wrote, and those of all rounds."""
     if run.config.model is None:
         return {}
     models = {"base": run.config.resolve_model()}
     if run.config.recipe == "r1" and run.path("distilled").is_dir():
         models["distilled"] = str(run.path("distilled"))
+    for number in range(1, run.config.rounds):
+        if run.path(f"round-{number}/model").is_dir():
+            models[f"round-{number}"] = str(run.path(f"round-{number}/model"))
     if run.path("model").is_dir():
         models["realm"] = str(run.path("model"))
     return models

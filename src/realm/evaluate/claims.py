@@ -35,12 +35,19 @@ EVAL_CLAIMS: dict[str, list[str]] = {
 PILOT_SAMPLES = 4  # two would do; four halve the noise of the estimate
 
 
-def list_eval_families(splits: Sequence[str]) -> list[Family]:
-    """Return the comparisons of `realm eval`, one table a split."""
+def list_eval_families(splits: Sequence[str], rounds: int = 1) -> list[Family]:
+    """Return the comparisons of `realm eval`, one table a split.
+
+    With several `rounds` the model of the last one is compared with that of the one before.
+    """
+    claims = EVAL_CLAIMS
+    if rounds > 1:
+        before = [f"round-{rounds - 1} autonomous"]
+        claims = claims | {"realm autonomous": before + claims["realm autonomous"]}
     return [
         Family(name=split, claim=claim, against=against, split=split)
         for split in splits
-        for claim, against in EVAL_CLAIMS.items()
+        for claim, against in claims.items()
     ]
 
 

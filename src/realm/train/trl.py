@@ -22,6 +22,7 @@ from transformers import (
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from realm.core.errors import ModelError
+from realm.core.folder import remove_path
 from realm.core.jsonl import write_text
 from realm.core.progress import progress
 from realm.policy import make_stop_settings
@@ -272,7 +273,7 @@ def save_policy(
         model.save_pretrained(part, state_dict=state)
         tokenizer.save_pretrained(part)
         write_text(part / "README.md", _write_card(run, output, text))
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_path(folder)
         part.rename(folder)
     trainer.accelerator.wait_for_everyone()
 
