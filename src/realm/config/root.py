@@ -28,8 +28,9 @@ from realm.config.yaml import (
     put_in,
     read_run,
     read_settings,
+    refuse_secrets,
 )
-from realm.core.errors import ConfigError, find_secrets
+from realm.core.errors import ConfigError
 from realm.core.settings import Section, Share, check_placeholders
 from realm.domains.domain import GivenSettings, PythonSettings
 from realm.domains.files import FilesSettings
@@ -337,23 +338,5 @@ def _validate(settings: Mapping[str, Any], path: Path, overrides: list[str]) -> 
     config._source = path
     config._overrides = overrides
     # All of the settings, since the manifest holds all of them.
-    _refuse_secrets(config.dump(), path, "")
+    refuse_secrets(config.dump(), path, "")
     return config
-
-
-def _refuse_secrets(value: Any, path: Path, name: str) -> None:
-    """Raise `ConfigError` for a setting that holds a secret of the environment.
-
-    The settings go to files of the run folder, which people share.
-    """
-    if isinstance(value, dict):
-        for key, part in value.items():
-            _refuse_secrets(part, path, f"{name}.{key}" if name else str(key))
-    elif isinstance(value, list):
-        for part in value:
-            _refuse_secrets(part, path, name)
-    elif isinstance(value, str) and any(secret in value for secret in find_secrets()):
-        raise ConfigError(
-            f"{path}: {name} holds a secret of the environment, which would be written to files. "
-            "Leave it in the environment; a teacher names its variable in key_env."
-        )

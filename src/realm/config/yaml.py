@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from realm.core.errors import ConfigError, suggest_file, suggest_nearest
+from realm.core.errors import ConfigError, find_secrets, suggest_file, suggest_nearest
 from realm.core.folder import MADE_BY_CONFIG, read_manifest
 from realm.core.settings import Section
 
@@ -176,6 +176,24 @@ def put_in(settings: dict[str, Any], names: list[str], value: Any, origin: str) 
             parent = ".".join(names[:depth])
             raise ConfigError(f"{origin}: {parent} is {_name_type(section)}, it holds no keys.")
     section[names[-1]] = value
+
+
+def refuse_secrets(value: Any, path: Path, name: str) -> None:
+    """Raise `ConfigError` for a setting that holds a secret of the environment.
+
+    The settings go to files of the run folder, which people share.
+    """
+    if isinstance(value, dict):
+        for key, part in value.items():
+            refuse_secrets(part, path, f"{name}.{key}" if name else str(key))
+    elif isinstance(value, list):
+        for part in value:
+            refuse_secrets(part, path, name)
+    elif isinstance(value, str) and any(secret in value for secret in find_secrets()):
+        raise ConfigError(
+            f"{path}: {name} holds a secret of the environment, which would be written to files. "
+            "Leave it in the environment; a teacher names its variable in key_env."
+        )
 
 
 def describe_errors(
