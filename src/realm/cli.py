@@ -89,6 +89,12 @@ def import_outputs(
             '"{table} {question}".  [default: the question]',
         ),
     ] = None,
+    problems: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE", help="Questions and gold answers, if the files of outputs hold none."
+        ),
+    ] = None,
     kind: Annotated[
         Literal["text", "label", "number", "math", "set", "json"],
         typer.Option(
@@ -115,20 +121,20 @@ def import_outputs(
     """Import answers that models already wrote, mark each one right or wrong, and measure them.
 
     \b
-    Reads:    JSON Lines, CSV (either with .gz), Parquet, or hub:owner/name:split
+    Reads:    JSON, CSV, Excel, Parquet, logs of evaluations, or hub:owner/name:split
     Writes:   RUN/config.yaml, RUN/problems.jsonl, RUN/routes.jsonl, RUN/bank.json
     Costs:    seconds to minutes; no model is called
     Example:  realm import gpt-4o=a.jsonl.gz llama=b.jsonl.gz --outputs answers --kind set
     """
     from realm.config import load_config
     from realm.run import Run
-    from realm.scaffold.import_plan import ImportOptions, default_folder, plan_import, write_config
+    from realm.scaffold.columns import ImportOptions
+    from realm.scaffold.import_plan import default_folder, plan_import, write_config
 
     folder = run or default_folder(files)
     columns = {"question": question, "answer": answer, "outputs": outputs, "source": source}
-    plan = plan_import(
-        files, ImportOptions(**columns, id=identity, kind=kind, strict=strict), folder
-    )
+    options = ImportOptions(**columns, id=identity, problems=problems, kind=kind, strict=strict)
+    plan = plan_import(files, options, folder)
     path = folder / "config.yaml"
     print_line("columns", plan.summary)
     if dry_run:

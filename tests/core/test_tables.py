@@ -8,7 +8,7 @@ import pyarrow.parquet
 import pytest
 
 from realm.core.errors import DataError
-from realm.core.tables import describe_bad_rows, local_path, look_up, make_absolute, read_rows
+from realm.core.tables import describe_bad_rows, local_path, make_absolute, read_rows
 
 ROWS = [{"id": "a", "text": "Was ist 1 + 1? ✓"}, {"id": "b", "text": "2 + 2"}]
 
@@ -268,30 +268,3 @@ def test_latex_that_is_written_well_and_a_page_break_are_fine():
 def test_bytes_of_a_parquet_file_are_text():
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist([{"a": b"42"}]), "rows.parquet")
     assert read("rows.parquet")[1] == [{"a": "42"}]
-
-
-@pytest.mark.parametrize(
-    ("column", "value"),
-    [
-        ("a.b", "whole name"),
-        ("input.question", "1 + 1?"),
-        ("completions[].text", ["2", "3"]),
-        ("texts[]", ["x"]),
-        ("choices[].message.content", ["y"]),
-    ],
-)
-def test_a_column_may_be_a_path(column, value):
-    row = {
-        "a.b": "whole name",
-        "input": {"question": "1 + 1?"},
-        "completions": [{"text": "2"}, {"text": "3"}],
-        "texts": ["x"],
-        "choices": [{"message": {"content": "y"}}],
-    }
-    assert look_up(row, column) == value
-
-
-@pytest.mark.parametrize("column", ["b", "a.c", "a.b.c", "a[]", "l.x", "l[].x", ""])
-def test_a_path_that_leads_nowhere_is_a_key_error(column):
-    with pytest.raises(KeyError):
-        look_up({"a": {"b": 1}, "l": [{"y": 1}]}, column)

@@ -6,7 +6,8 @@ import yaml
 
 from realm.config.root import load_config
 from realm.core.errors import ConfigError, DataError
-from realm.scaffold.import_plan import ImportOptions, default_folder, plan_import, write_config
+from realm.scaffold.columns import ImportOptions
+from realm.scaffold.import_plan import default_folder, plan_import, write_config
 
 ROW = {"question": "1 + 1?", "answer": "2", "outputs": ["2"]}
 
@@ -84,12 +85,22 @@ def test_a_column_that_cannot_be_told_lists_those_there_are(row, options, messag
         plan(write("a.jsonl", row), **options)
 
 
-def test_every_file_must_have_the_columns_of_the_first():
-    with pytest.raises(
-        DataError,
-        match=r"b.jsonl: there is no column 'outputs', which --outputs names. "
-        r"Found: question, answer, text",
-    ):
+def test_files_with_columns_of_other_names_each_keep_their_own():
+    other = {"problem": "?", "gold": "2", "completion": "2"}
+    made = plan(write("a.jsonl"), write("b.jsonl", other), kind="number")
+    path, files = made.settings["domain"]["path"], made.settings["routes"]["files"]
+    assert [one["columns"]["answer"] for one in path] == ["answer", "gold"]
+    assert [one["columns"]["outputs"] for one in files] == ["outputs", "completion"]
+    assert "columns" not in made.settings["domain"] | made.settings["routes"]
+    assert made.summary.startswith("a.jsonl: question 'question', answer 'answer', outputs")
+    # A name that is asked for holds where the file has it.
+    made = plan("a.jsonl", "b.jsonl", question="problem")
+    columns = [one["columns"]["question"] for one in made.settings["domain"]["path"]]
+    assert columns == ["question", "problem"]
+
+
+def test_every_file_needs_a_column_for_the_outputs():
+    with pytest.raises(DataError, match=r"b.jsonl: no column has a usual name for the outputs"):
         plan(write("a.jsonl"), write("b.jsonl", {"question": "", "answer": "", "text": ""}))
 
 

@@ -43,15 +43,6 @@ class NoRoutes(Section):
     held_out: list[str] = Field(default=[], max_length=0)
 
 
-class RouteFile(Section):
-    """One file of outputs."""
-
-    path: str
-    """As in `domain.path`."""
-    source: str | None = None
-    """Who wrote the outputs; null: what `columns.source` says, or the names of several columns."""
-
-
 class RouteColumns(Section):
     """Columns of the files. A name may be a path: `input.question`, `completions[].text`."""
 
@@ -79,6 +70,17 @@ class RouteColumns(Section):
         return dict(zip(map(".".join, paths), columns, strict=True))
 
 
+class RouteFile(Section):
+    """One file of outputs."""
+
+    path: str
+    """As in `domain.path`."""
+    source: str | None = None
+    """Who wrote the outputs; null: what `columns.source` says, or the names of several columns."""
+    columns: RouteColumns | None = None
+    """null: those of `routes.columns`."""
+
+
 class ImportedRoutes(Section):
     """Answers that models already wrote."""
 
@@ -93,17 +95,23 @@ class ImportedRoutes(Section):
     strict: bool = False
     """Whether a row that cannot be used is an error; else it is reported, the others are kept."""
 
+    def columns_of(self, file: RouteFile) -> RouteColumns:
+        """Return the columns of a file."""
+        return file.columns or self.columns
+
     @model_validator(mode="after")
     def _check_sources(self) -> Self:
-        # Sources that a column names are known when the files are read.
-        if self.columns.source or isinstance(self.columns.outputs, list):
-            return self
-        sources = {file.source for file in self.files if file.source}
-        if nameless := [file.path for file in self.files if file.source is None]:
+        columns = [(file, self.columns_of(file)) for file in self.files]
+        by_hand = [file for file, one in columns if not (one.source or one.by_source)]
+        if nameless := [file.path for file in by_hand if file.source is None]:
             raise ValueError(
                 f"{nameless[0]} has no source; give it one, or name the column that holds it in "
                 "columns.source"
             )
+        # Sources that a column names are known when the files are read.
+        if len(by_hand) < len(self.files):
+            return self
+        sources = {file.source for file in self.files if file.source}
         if unknown := [name for name in self.held_out if name not in sources]:
             raise ValueError(
                 f"held_out names {unknown[0]!r}, the source of no file; allowed: "

@@ -9,6 +9,7 @@ import json
 import re
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, time
 from pathlib import Path
 from typing import IO, Any, cast
 from zipfile import BadZipFile
@@ -72,29 +73,6 @@ def read_rows(
         raise DataError(f"{path}: is torn: not whole UTF-16 text. Save it as UTF-8.") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}.") from None
-
-
-def look_up(row: Any, column: str) -> Any:
-    """Return what `row` holds in `column`, a name or a path; `KeyError` if there is no such value.
-
-    >>> look_up({"input": {"question": "1 + 1?"}}, "input.question")
-    '1 + 1?'
-    >>> look_up({"choices": [{"text": "2"}, {"text": "3"}]}, "choices[].text")
-    ['2', '3']
-    """
-    # The whole name first: a column may have a dot in its own name.
-    if isinstance(row, dict) and column in row:
-        return row[column]
-    first, _, rest = column.partition(".")
-    name = first.removesuffix("[]")
-    if not isinstance(row, dict) or name not in row or not (rest or name != first):
-        raise KeyError(column)
-    value = row[name]
-    if name == first:
-        return look_up(value, rest)
-    if not isinstance(value, list):
-        raise KeyError(column)
-    return [look_up(item, rest) for item in value] if rest else value
 
 
 def local_path(name: str, resolve: Callable[[str], Path] = Path) -> Path | None:
@@ -175,8 +153,11 @@ def _json_list_rows(path: Path, file: IO[str], on_error: OnError) -> Iterator[tu
         raise DataError(f"{path}: not valid JSON: {error}. A .json file holds a list.") from None
     found = [value] if isinstance(value, list) else []
     if isinstance(value, dict):
-        lists = [part for part in value.values() if isinstance(part, list)]
-        found = [part for part in lists if part and isinstance(part[0], dict)]
+        # A log of inspect_ai holds other lists beside its samples.
+        values = [value["samples"]] if {"eval", "samples"} <= value.keys() else value.values()
+        found = [
+            part for part in values if isinstance(part, list) and part and isinstance(part[0], dict)
+        ]
     if len(found) != 1:
         raise DataError(
             f"{path}: holds no list of objects. A .json file is a list of objects, or an object "
@@ -259,6 +240,13 @@ def _parquet_rows(path: Path) -> Iterator[tuple[str, Row]]:
         raise DataError(f"{path}: is no whole Parquet file: {reason}. Write it again.") from None
 
 
+def _refuse_inspect_log(path: Path) -> Iterator[tuple[str, Row]]:
+    raise DataError(
+        f"{path}: is a packed log of inspect_ai. Convert it, and import the .json file: "
+        f"inspect log convert {path.name} --to json --output-dir DIR"
+    )
+
+
 def _hub_rows(name: str, resolve: Callable[[str], Path]) -> Iterator[tuple[str, Row]]:
     """Yield the rows of a dataset of the hub, or of a folder that `datasets` can load."""
     from datasets import DatasetDict, disable_progress_bars, load_dataset
@@ -318,6 +306,8 @@ def _require_unique_keys(pairs: list[tuple[str, Any]]) -> Row:
 
 
 def _to_text(value: Any) -> str:
+    if isinstance(value, datetime) and value.time() == time.min:
+        value = value.date()  # pandas and Excel have no dates without a time
     return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 
 
@@ -336,4 +326,4 @@ _TEXT_KINDS = {
     "csv": _csv_rows,
     "tsv": _csv_rows,
 }
-_BINARY_KINDS = {"parquet": _parquet_rows, "xlsx": _excel_rows}
+_BINARY_KINDS = {"parquet": _parquet_rows, "xlsx": _excel_rows, "eval": _refuse_inspect_log}

@@ -9,13 +9,35 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from realm.core.errors import DataError
-from realm.core.tables import look_up
 from realm.method.thoughts import read_parts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _FIELD = re.compile(r"\{([^{}]+)\}")  # a column in a template, as in "{table} {question}"
+
+
+def look_up(row: Any, column: str) -> Any:
+    """Return what `row` holds in `column`, a name or a path; `KeyError` if there is no such value.
+
+    >>> look_up({"input": {"question": "1 + 1?"}}, "input.question")
+    '1 + 1?'
+    >>> look_up({"choices": [{"text": "2"}, {"text": "3"}]}, "choices[].text")
+    ['2', '3']
+    """
+    # The whole name first: a column may have a dot in its own name.
+    if isinstance(row, dict) and column in row:
+        return row[column]
+    first, _, rest = column.partition(".")
+    name = first.removesuffix("[]")
+    if not isinstance(row, dict) or name not in row or not (rest or name != first):
+        raise KeyError(column)
+    value = row[name]
+    if name == first:
+        return look_up(value, rest)
+    if not isinstance(value, list):
+        raise KeyError(column)
+    return [look_up(item, rest) for item in value] if rest else value
 
 
 def get_cell(row: Mapping[str, Any], column: str, place: str, setting: str) -> Any:

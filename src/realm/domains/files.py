@@ -8,9 +8,9 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from string import ascii_uppercase
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import field_validator
+from pydantic import field_validator, model_validator
 
 from realm.core.errors import ConfigError, DataError
 from realm.core.records import Problem
@@ -47,13 +47,21 @@ class ProblemColumns(Section):
     """null: `splits` draws the split."""
 
 
+class ProblemFile(Section):
+    """A file with columns of its own."""
+
+    path: str
+    columns: ProblemColumns
+
+
 class FilesSettings(Section):
     """Problems in files or datasets of the user."""
 
     kind: Literal["files"]
-    path: str | list[str]
-    """One or more of .jsonl, .csv (either with .gz), .parquet, or `hub:owner/name:split` for a
-    dataset of the hub. With subsets, the split is `subset/split`."""
+    path: str | list[str | ProblemFile]
+    """One or more of .jsonl, .json, .csv, .tsv (each also with .gz), .xlsx, .parquet, or
+    `hub:owner/name:split` for a dataset of the hub. With subsets, the split is `subset/split`.
+    `{path: ..., columns: {...}}` in a list names the columns of one file."""
     columns: ProblemColumns = ProblemColumns()
     question_template: str | None = None
     """Builds the question from the row's columns, such as "{table_in_csv}\\n{question}"."""
@@ -75,17 +83,24 @@ class FilesSettings(Section):
     """Whether the training split may hold questions of other splits."""
 
     @property
+    def files(self) -> list[ProblemFile]:
+        """Return the files of problems with their columns."""
+        entries = [self.path] if isinstance(self.path, str) else self.path
+        return [
+            ProblemFile(path=one, columns=self.columns) if isinstance(one, str) else one
+            for one in entries
+        ]
+
+    @property
     def paths(self) -> list[str]:
         """Return the files of problems, as the config writes them."""
-        return [self.path] if isinstance(self.path, str) else self.path
+        return [file.path for file in self.files]
 
-    @field_validator("path")
-    @classmethod
-    def _check_paths(cls, path: str | list[str]) -> str | list[str]:
-        repeated = {one for one in path if path.count(one) > 1} if isinstance(path, list) else ()
-        if repeated:
-            raise ValueError(f"path names {repeated.pop()!r} more than once")
-        return path
+    @model_validator(mode="after")
+    def _check_paths(self) -> Self:
+        if repeated := [one for one in self.paths if self.paths.count(one) > 1]:
+            raise ValueError(f"path names {repeated[0]!r} more than once")
+        return self
 
     @field_validator("answer", mode="before")
     @classmethod
@@ -119,7 +134,7 @@ class FilesDomain(Domain):
         self.verifier = make_verifier(settings.answer, resolve("."))
         self.rules = _read_rules(resolve(settings.rules)) if settings.rules else None
         # A column says itself which splits there are; a share above 0 promises problems.
-        if settings.columns.split is None:
+        if any(file.columns.split is None for file in settings.files):
             used = [split for split, share in settings.splits.items() if share > 0]
             self.needed_splits = tuple(dict.fromkeys([*Domain.needed_splits, *used]))
 
@@ -132,10 +147,10 @@ class FilesDomain(Domain):
         on_error = raise_error if self.settings.strict else self.bad_rows.append
         found: dict[str, tuple[Problem, str]] = {}
         conflicting = set()
-        for name in self.settings.paths:
-            for place, row in read_rows(name, self.resolve, on_error):
+        for file in self.settings.files:
+            for place, row in read_rows(file.path, self.resolve, on_error):
                 try:
-                    problem = self._read_problem(row, seed, place)
+                    problem = self._read_problem(row, file.columns, seed, place)
                     first, first_place = found.setdefault(problem.id, (problem, place))
                     if difference := self._find_difference(problem, first):
                         conflicting.add(problem.id)
@@ -149,8 +164,9 @@ class FilesDomain(Domain):
             raise DataError(f"{paths}: no row could be used as a problem: {why}")
         return problems
 
-    def _read_problem(self, row: Mapping[str, Any], seed: int, place: str) -> Problem:
-        columns = self.settings.columns
+    def _read_problem(
+        self, row: Mapping[str, Any], columns: ProblemColumns, seed: int, place: str
+    ) -> Problem:
         kind = self.settings.answer.kind
         asked = get_text(row, columns.question, place, "domain.columns.question")
         if not asked:
@@ -178,7 +194,7 @@ class FilesDomain(Domain):
         identity = get_identity(row, columns.id, asked, place, "domain.columns.id")
         return Problem(
             id=identity,
-            split=self._get_split(row, identity, seed, place),
+            split=self._get_split(row, columns.split, identity, seed, place),
             question=question,
             answer=answer,
             choices=choices,
@@ -193,8 +209,9 @@ class FilesDomain(Domain):
             return "split"
         return "answer" if self.verifier.same(problem.answer, first.answer) is False else None
 
-    def _get_split(self, row: Mapping[str, Any], identity: str, seed: int, place: str) -> str:
-        column = self.settings.columns.split
+    def _get_split(
+        self, row: Mapping[str, Any], column: str | None, identity: str, seed: int, place: str
+    ) -> str:
         if column is None:
             return draw_split(identity, self.settings.splits, seed)
         split = get_text(row, column, place, "domain.columns.split")

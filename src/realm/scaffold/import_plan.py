@@ -10,24 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from realm.core.errors import ConfigError, DataError
+from realm.core.errors import ConfigError
 from realm.core.jsonl import write_text
-from realm.core.tables import HUB, Row, make_absolute, read_rows
-from realm.domains.cells import get_cell
+from realm.core.tables import HUB, make_absolute
+from realm.scaffold.columns import (
+    USUAL_NAMES,
+    ImportOptions,
+    find_columns,
+    read_first_row,
+    require_columns,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-# Usual names of a column. A later group counts if no column has a name of an earlier one: a column
-# `prompt` often holds more than the question.
-USUAL_NAMES = {
-    "question": (("question", "problem"), ("prompt",)),
-    "answer": (("answer", "gold"), ("solution", "label")),
-    "outputs": (
-        ("outputs", "output", "completions", "completion", "responses", "response"),
-        ("assistant_answer",),
-    ),
-}
+    from collections.abc import Mapping, Sequence
 
 # What separates the words of a file name.
 SEPARATORS = "_. -"
@@ -44,19 +39,6 @@ HEADER = """\
 #
 #   realm run CONFIG
 """
-
-
-@dataclass(frozen=True, kw_only=True)
-class ImportOptions:
-    """What the command line says about the columns; `None` where it says nothing."""
-
-    question: str | None = None
-    answer: str | None = None
-    outputs: str | None = None
-    source: str | None = None
-    id: str | None = None
-    kind: str = "text"
-    strict: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,31 +63,30 @@ def plan_import(files: Sequence[str], options: ImportOptions, run: Path) -> Impo
         ConfigError: Two files would give their sources the same name.
     """
     named = [_split_name(file) for file in files]
-    columns = _find_columns(named, options)
-    identity = {"id": options.id, "question": columns["question"]}
-    route_columns = identity | {"outputs": columns["outputs"]}
-    if options.source:
-        route_columns["source"] = options.source
+    written_in = list(dict.fromkeys(file for _, file in named))
+    problems_in = [options.problems] if options.problems else written_in
+    rows = {file: read_first_row(file) for file in dict.fromkeys([*problems_in, *written_in])}
+    require_columns(rows, options)
+    problems = {file: find_columns(file, rows[file], options, "answer") for file in problems_in}
+    outputs = {file: find_columns(file, rows[file], options, "outputs") for file in written_in}
     settings = {
         "run": run.absolute().as_posix(),
         "model": None,  # `realm run` then says what the answers are worth
         "domain": {
             "kind": "files",
-            "path": list(dict.fromkeys(make_absolute(file) for _, file in named)),
-            "columns": identity | {"answer": columns["answer"]},
+            **_share_columns("path", [{"path": file} for file in problems], problems),
             "answer": options.kind,
             "strict": options.strict,
         },
         "routes": {
             "kind": "import",
-            "files": _name_sources(named, options, by_column=isinstance(columns["outputs"], list)),
-            "columns": route_columns,
+            **_share_columns("files", _name_sources(named, outputs), outputs),
             "held_out": [],
             "strict": options.strict,
         },
     }
-    found = ", ".join(f"{role} {column!r}" for role, column in columns.items())
-    summary = f"{found}; answers compared as {options.kind} (--kind)"
+    described = {file: problems.get(file, {}) | outputs.get(file, {}) for file in rows}
+    summary = f"{_describe_columns(described)}; answers compared as {options.kind} (--kind)"
     return ImportPlan(settings=settings, summary=summary)
 
 
@@ -146,81 +127,52 @@ def _split_name(file: str) -> tuple[str | None, str]:
     return (name, rest) if is_named else (None, file)
 
 
-def _find_columns(
-    named: Sequence[tuple[str | None, str]], options: ImportOptions
+def _share_columns(
+    key: str, entries: Sequence[dict[str, Any]], columns: Mapping[str, dict[str, Any]]
 ) -> dict[str, Any]:
-    """Return the column of each role, as asked for or as the first file has it.
-
-    All files must have these columns. `--outputs A,B` names two columns, of two sources.
-    """
-    rows = [_read_first_row(file) for _, file in named]
-    columns: dict[str, Any] = {}
-    for role in USUAL_NAMES:
-        asked = getattr(options, role)
-        columns[role] = asked or _guess_column(role, list(rows[0]), named[0][1])
-        if role == "outputs" and asked and asked not in rows[0] and "," in asked:
-            columns[role] = [name.strip() for name in asked.split(",")]
-    for (name, file), row in zip(named, rows, strict=True):
-        by_column = {"source": options.source} if options.source and not name else {}
-        for role, column in (columns | by_column).items():
-            for each in column if isinstance(column, list) else [column]:
-                get_cell(row, each, file, f"--{role}")  # raises if there is no such column
-    return columns
+    """Return a section of files under `key`, with the columns that all share or that each has."""
+    first = next(iter(columns.values()))
+    is_shared = all(one == first for one in columns.values())
+    files: list[Any] = []
+    for entry in entries:
+        own = {} if is_shared else {"columns": columns[entry["path"]]}
+        whole = entry | {"path": make_absolute(entry["path"])} | own
+        files.append(whole["path"] if key == "path" and is_shared else whole)
+    return {key: files} | ({"columns": first} if is_shared else {})
 
 
-def _read_first_row(file: str) -> Row:
-    """Return the first row that can be read."""
-    if Path(file).suffix in (".yaml", ".yml"):
-        raise ConfigError(
-            f"{file}: is a config. `realm routes {file}` imports its routes; `realm import` takes "
-            "data files."
-        )
-    bad: list[DataError] = []
-    for _, row in read_rows(file, on_error=bad.append):
-        return row
-    if bad:
-        raise bad[0]
-    raise DataError(f"{file}: holds no rows. Give a file with a row for each problem or output.")
-
-
-def _guess_column(role: str, columns: Sequence[str], file: str) -> str:
-    """Return the one column that has a usual name of its role."""
-    for names in USUAL_NAMES[role]:
-        found = [column for column in columns if column.strip().lower() in names]
-        if len(found) == 1:
-            return found[0]
-        if found:
-            raise DataError(
-                f"{file}: {' and '.join(found)} may both be the {role}. Name one: --{role} "
-                f"{found[0]}"
-            )
-    raise DataError(
-        f"{file}: no column has a usual name for the {role}. Name it: --{role} COLUMN. Found: "
-        f"{', '.join(columns)}."
-    )
+def _describe_columns(columns: Mapping[str, dict[str, Any]]) -> str:
+    """Return the columns in one line, file by file if they differ."""
+    lines = {
+        file: ", ".join(f"{role} {found[role]!r}" for role in USUAL_NAMES if found.get(role))
+        for file, found in columns.items()
+    }
+    if len(set(lines.values())) == 1:
+        return next(iter(lines.values()))
+    return "; ".join(f"{Path(file).name}: {line}" for file, line in lines.items())
 
 
 def _name_sources(
-    named: Sequence[tuple[str | None, str]], options: ImportOptions, *, by_column: bool
+    named: Sequence[tuple[str | None, str]], columns: Mapping[str, dict[str, Any]]
 ) -> list[dict[str, Any]]:
-    """Return the files with their sources: NAME, or what tells the names of the files apart."""
-    if options.source or by_column:
-        return [
-            {"path": make_absolute(file)} | ({"source": name} if name else {})
-            for name, file in named
-        ]
-    stems = [_get_stem(file) for _, file in named]
-    unnamed = Counter(stem for stem, (name, _) in zip(stems, named, strict=True) if not name)
+    """Return the files with their sources: NAME, what a column says, or the name of the file."""
+    # Several columns of outputs, and a column of authors, name their sources themselves.
+    by_hand = [
+        (name, file)
+        for name, file in named
+        if not ("source" in columns[file] or isinstance(columns[file]["outputs"], list))
+    ]
+    stems = [_get_stem(file) for _, file in by_hand]
+    unnamed = Counter(stem for stem, (name, _) in zip(stems, by_hand, strict=True) if not name)
     if twice := [stem for stem, count in unnamed.items() if count > 1]:
         raise ConfigError(
             f"two files are called {twice[0]!r}, and file names say who wrote the outputs. Name "
             "the sources: NAME=FILE, such as gpt-4o=a/outputs.jsonl"
         )
-    shorter = _remove_common_parts(stems)
-    return [
-        {"path": make_absolute(file), "source": name or stem}
-        for (name, file), stem in zip(named, shorter, strict=True)
-    ]
+    # What tells the names of the files apart.
+    shorter = dict(zip([file for _, file in by_hand], _remove_common_parts(stems), strict=True))
+    sources = [(file, name or shorter.get(file)) for name, file in named]
+    return [{"path": file} | ({"source": source} if source else {}) for file, source in sources]
 
 
 def _get_stem(file: str) -> str:

@@ -7,12 +7,18 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from realm.method.thoughts import read_parts, split_thoughts
+
 if TYPE_CHECKING:
     from realm.config.teachers import Price
     from realm.core.records import Problem
 
 # How endpoints say that a reply ends before its end: at the token limit, or at a content filter.
 _CUT = {"length", "max_tokens", "max_output_tokens", "model_length", "content_filter", "safety"}
+
+# Names of the fields that hold thoughts, by provider: DeepSeek and vLLM, OpenRouter (twice).
+# Mistral and Anthropic send parts of type `thinking` in the content.
+_REASONING_FIELDS = ("reasoning_content", "reasoning", "reasoning_details")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +82,33 @@ class Reply:
     def chain(self) -> str:
         """Return the chain of thought: the reasoning, an empty line, the text."""
         return "\n\n".join(part for part in (self.reasoning.strip(), self.text.strip()) if part)
+
+
+def read_choice(choice: Any) -> Reply:
+    """Return what a choice of a chat completion says, as endpoints and logs of evaluations hold it.
+
+    A content of null is an empty text: the endpoint has answered, and the teacher said nothing.
+
+    Raises:
+        ValueError: It is no such choice, or reports an error in its place.
+    """
+    try:
+        message = choice["message"]
+        thoughts, text = read_parts(message.get("content"))
+    except (KeyError, IndexError, TypeError, AttributeError):
+        raise ValueError("not a chat completion") from None
+    # inspect_ai calls it a stop reason.
+    finish = choice.get("finish_reason") or choice.get("stop_reason")
+    # OpenRouter reports an error of the provider in the choice.
+    if finish == "error" or choice.get("error"):
+        raise ValueError("an error in place of a chat completion")
+    fields = ("".join(read_parts(message.get(name))) for name in _REASONING_FIELDS)
+    in_text, text = split_thoughts(text)
+    return Reply(
+        text=text,
+        reasoning=thoughts or next(filter(None, fields), "") or in_text,
+        finish_reason=finish if isinstance(finish, str) else None,
+    )
 
 
 @dataclass

@@ -10,6 +10,7 @@ import json
 import os
 import re
 from contextvars import ContextVar
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -17,8 +18,7 @@ from urllib.request import getproxies, proxy_bypass
 from openai import APIConnectionError, APIStatusError, AsyncOpenAI, DefaultAsyncHttpxClient
 
 from realm.core.errors import ConfigError, ModelError, RunError, keep_secret, mask_secrets
-from realm.method.thoughts import read_parts, split_thoughts
-from realm.sources import Attempts, NoReplyError, Reply, Request, Teacher
+from realm.sources import Attempts, NoReplyError, Reply, Request, Teacher, read_choice
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
 _MAX_QUOTED = 300
 # SQLite holds integers up to 2**63 - 1; no reply has this many tokens.
 _MAX_COUNT = 10**12
-# Names of the fields and of the content parts that hold thoughts, by provider: DeepSeek and vLLM,
-# OpenRouter (twice), Mistral and Anthropic (parts of type `thinking`).
-_REASONING_FIELDS = ("reasoning_content", "reasoning", "reasoning_details")
 
 _attempts: ContextVar[Attempts] = ContextVar("attempts")
 
@@ -195,8 +192,6 @@ def read_key(settings: Settings) -> str | None:
 def read_reply(body: Any, *, max_tokens: int | None = None) -> Reply:
     """Return the reply in the body of a chat completion.
 
-    A content of null is an empty text: the endpoint has answered, and the teacher said nothing.
-
     Args:
         body: The JSON value that the endpoint sent.
         max_tokens: The limit that was asked for; a reply as long as that counts as cut off.
@@ -205,29 +200,20 @@ def read_reply(body: Any, *, max_tokens: int | None = None) -> Reply:
         ValueError: It is not a chat completion, or reports an error.
     """
     try:
-        choice = body["choices"][0]
-        message = choice["message"]
-        content = message.get("content")
+        reply = read_choice(body["choices"][0])
+        error = body.get("error")
     except (KeyError, IndexError, TypeError, AttributeError):
         raise ValueError("not a chat completion") from None
-    thoughts, text = read_parts(content)
-    finish = choice.get("finish_reason")
-    # OpenRouter reports an error of the provider in the choice, others beside an empty one.
-    if finish == "error" or choice.get("error") or (body.get("error") and not text):
+    if error and not reply.text:  # some gateways report an error beside an empty choice
         raise ValueError("an error in place of a chat completion")
-    fields = ("".join(read_parts(message.get(name))) for name in _REASONING_FIELDS)
-    thoughts = thoughts or next(filter(None, fields), "")
-    in_text, text = split_thoughts(text)
     usage = body.get("usage")
     usage = usage if isinstance(usage, dict) else {}
     completion_tokens = _read_count(usage.get("completion_tokens"))
     # Some servers say "stop" for a reply that ends at the limit.
-    if max_tokens is not None and (completion_tokens or 0) >= max_tokens:
-        finish = "length"
-    return Reply(
-        text=text,
-        reasoning=thoughts or in_text,
-        finish_reason=finish if isinstance(finish, str) else None,
+    is_cut = max_tokens is not None and (completion_tokens or 0) >= max_tokens
+    return replace(
+        reply,
+        finish_reason="length" if is_cut else reply.finish_reason,
         prompt_tokens=_read_count(usage.get("prompt_tokens")),
         completion_tokens=completion_tokens,
     )

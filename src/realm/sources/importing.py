@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 from realm.core.errors import DataError
 from realm.core.progress import progress
 from realm.core.records import Problem, Route
-from realm.core.tables import OnError, describe_bad_rows, raise_error, read_rows
+from realm.core.tables import OnError, Row, describe_bad_rows, raise_error, read_rows
 from realm.domains import Domain, cells
 from realm.method.thoughts import split_thoughts
+from realm.sources import Reply, read_choice
 from realm.verify.judge import judge_all
 
 if TYPE_CHECKING:
@@ -45,8 +46,8 @@ class Imported:
         return "\n".join(lines)
 
 
-Output = tuple[Problem, str, str]
-"""A problem, who wrote to it, and the text."""
+Output = tuple[Problem, str, Reply]
+"""A problem, who wrote to it, and what."""
 
 
 def import_outputs(
@@ -92,35 +93,62 @@ def _read_outputs(
     unmatched: list[str],
 ) -> Iterator[Output]:
     """Yield the outputs of one file; the places of rows of no problem go to `unmatched`."""
-    columns = settings.columns
+    columns = settings.columns_of(file)
     has_text_cells = bool({".csv", ".tsv", ".xlsx"} & set(Path(file.path).suffixes))
+    first_filter = None
     for place, row in read_rows(file.path, resolve, on_error):
+        # lm-evaluation-harness repeats a row for each of its ways to filter the outputs.
+        first_filter = first_filter or row.get("filter")
+        if "resps" in row and row.get("filter") != first_filter:
+            continue
         try:
-            question = ""
-            if not columns.id:
-                name = columns.question or "question"
-                question = cells.get_text(row, name, place, "routes.columns.question")
-            identity = cells.get_identity(row, columns.id, question, place, "routes.columns.id")
+            problem = _find_problem(row, columns, problems, place)
+            if problem is None:
+                unmatched.append(place)
+                continue
             outputs = dict(_read_row(row, file, columns, place, has_text_cells))
         except DataError as error:
             on_error(error)
             continue
-        if identity not in problems:
-            unmatched.append(place)
-            continue
-        for source, texts in outputs.items():
-            yield from ((problems[identity], source, text) for text in texts)
+        for source, replies in outputs.items():
+            yield from ((problem, source, reply) for reply in replies)
+
+
+def _find_problem(
+    row: Row, columns: RouteColumns, problems: Mapping[str, Problem], place: str
+) -> Problem | None:
+    """Return the problem of a row; `None` if it is not in the problem set.
+
+    Raises:
+        DataError: A column is missing, or the row has a problem's id and another question.
+    """
+    question = ""
+    if columns.question or not columns.id:
+        name = columns.question or "question"
+        question = cells.get_text(row, name, place, "routes.columns.question")
+    identity = cells.get_identity(row, columns.id, question, place, "routes.columns.id")
+    problem = problems.get(identity)
+    if problem is None or not question:
+        return problem
+    known = problem.meta.get("question", problem.question)
+    if cells.hash_text(question) != cells.hash_text(known):
+        raise DataError(
+            f"{place}: the problem {identity!r} has another question here: {question[:60]!r}. One "
+            "id is one problem: correct the row, choose another routes.columns.id, or set "
+            "routes.columns.question: null to go by the id alone."
+        )
+    return problem
 
 
 def _read_row(
-    row: Mapping[str, Any], file: RouteFile, columns: RouteColumns, place: str, has_text_cells: bool
-) -> Iterator[tuple[str, list[str]]]:
+    row: Row, file: RouteFile, columns: RouteColumns, place: str, has_text_cells: bool
+) -> Iterator[tuple[str, list[Reply]]]:
     """Yield the sources of a row with their outputs."""
     setting = "routes.columns.outputs"
     if isinstance(columns.outputs, list):
         for name, column in columns.by_source.items():
             value = cells.get_cell(row, column, place, setting)
-            yield name, _read_texts(value, column, place, has_text_cells)
+            yield name, _read_replies(value, column, place, has_text_cells)
         return
     source = file.source
     if source is None:
@@ -131,41 +159,54 @@ def _read_row(
             "it in or remove the row."
         )
     value = cells.get_cell(row, columns.outputs, place, setting)
-    yield source, _read_texts(value, columns.outputs, place, has_text_cells)
+    yield source, _read_replies(value, columns.outputs, place, has_text_cells)
 
 
-def _read_texts(value: Any, column: str, place: str, has_text_cells: bool) -> list[str]:
-    """Return the outputs in a value, an empty text for null; a cell may hold a list as JSON.
+def _read_replies(value: Any, column: str, place: str, has_text_cells: bool) -> list[Reply]:
+    """Return the outputs in a value, an empty one for null; a cell may hold a list as JSON.
 
-    Of a chat the assistant's last message is the output.
+    Of a chat the assistant's last message is the output. Lists in a list are outputs too, as
+    lm-evaluation-harness writes them.
     """
     # Only where a cell is always text: in JSON a text that begins with [ is meant as a text.
     if has_text_cells and isinstance(value, str) and value.lstrip().startswith("["):
         with suppress(ValueError):
             value = json.loads(value)
     value = cells.read_message(value, "assistant")
-    outputs = value if isinstance(value, list) else [value]
-    outputs = [cells.read_message(output, "assistant") for output in outputs]
-    for output in outputs:
-        if isinstance(output, bool) or not isinstance(output, str | int | float | None):
-            raise DataError(
-                f"{place}: column {column!r} holds {type(output).__name__} {str(output)[:40]!r}. "
-                "Allowed: a text, null, or a list of them."
-            )
-    return ["" if output is None else str(output) for output in outputs]
+    replies = []
+    for output in value if isinstance(value, list) else [value]:
+        one = cells.read_message(output, "assistant")
+        many = one if isinstance(one, list) else [one]
+        replies += [_read_reply(each, column, place) for each in many]
+    return replies
+
+
+def _read_reply(output: Any, column: str, place: str) -> Reply:
+    """Return one output: a text, null, or a choice of a chat completion."""
+    if isinstance(output, dict) and "message" in output:
+        with suppress(ValueError):
+            return read_choice(output)
+    if isinstance(output, bool) or not isinstance(output, str | int | float | None):
+        raise DataError(
+            f"{place}: column {column!r} holds {type(output).__name__} {str(output)[:40]!r}. "
+            "Allowed: a text, null, or a list of them."
+        )
+    thoughts, text = split_thoughts("" if output is None else str(output))
+    return Reply(text=text, reasoning=thoughts)
 
 
 def _label_outputs(
     outputs: Sequence[Output], verifier: Verifier, max_chars: int | None
 ) -> list[Route]:
     """Return the routes: labelled by the whole text, then cut to its last `max_chars`."""
-    parts = [split_thoughts(text) for _, _, text in outputs]
-    golds = [problem.answer for problem, _, _ in outputs]
-    judged = judge_all([reply for _, reply in parts], golds=golds, verifier=verifier)
+    judged = judge_all(
+        ["" if reply.is_cut else reply.text for _, _, reply in outputs],
+        golds=[problem.answer for problem, _, _ in outputs],
+        verifier=verifier,
+    )
     routes = []
-    for (problem, source, text), (thoughts, reply), one in zip(outputs, parts, judged, strict=True):
-        # As for teachers: the chain is the thoughts, an empty line, the reply.
-        chain = f"{thoughts}\n\n{reply}".strip() if thoughts else text
+    for (problem, source, reply), one in zip(outputs, judged, strict=True):
+        chain = reply.chain
         if max_chars is not None and len(chain) > max_chars:
             # Begin at a whole word.
             chain = "... " + chain[-max_chars:].partition(" ")[2]
