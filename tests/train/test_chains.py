@@ -62,13 +62,13 @@ def test_filling_takes_right_routes_where_a_problem_has_no_guided_chain():
     assert eligible([beside, guided, only, wrong]) == ([guided], {})
 
 
-def test_guided_and_filling_chains_are_each_held_against_their_own_length():
+def test_a_right_route_fills_in_for_a_guided_chain_over_the_limit():
     guided = chain("a", "first three, then four more, " * 4)
     short = [chain(name, "it is 7", guided=False) for name in "abcde"]
     assert eligible([guided, *short], use_unguided_when_missing=True) == ([guided, *short[1:]], {})
     assert eligible([guided, *short], use_unguided_when_missing=True, max_chain_tokens=50) == (
         short,
-        {"too long": 1},
+        {"over max_chain_tokens": 1},
     )
 
 
@@ -81,17 +81,25 @@ def test_a_rationalized_chain_is_taught_only_where_its_problem_has_no_other():
     assert eligible([told, honest, only]) == ([honest, only], {"rationalized": 1})
 
 
-def test_chains_far_over_the_median_length_or_over_the_limit_are_left_out():
+def test_only_chains_over_the_users_limit_are_too_long():
     short, longer = [chain("a", "seven"), chain("b", "seven")], chain("c", "seven " * 9)
-    assert eligible([*short, longer]) == (short, {"too long": 1})
+    assert eligible([*short, longer]) == ([*short, longer], {}), "one long class must not be lost"
     assert eligible([*short, longer], max_chain_tokens=60)[0] == [*short, longer]
-    assert eligible([*short, longer], max_chain_tokens=4) == ([], {"too long": 3})
+    assert eligible([*short, longer], max_chain_tokens=54)[0] == [*short, longer]
+    assert eligible([*short, longer], max_chain_tokens=53) == (short, {"over max_chain_tokens": 1})
+    assert eligible([*short, longer], max_chain_tokens=4) == ([], {"over max_chain_tokens": 3})
 
 
-def test_chains_that_leak_are_left_out_where_the_config_says_so():
+def test_guided_chains_that_leak_are_left_out_and_counted_unless_the_config_wants_them():
     leaking = chain("a", "by rule 3 it is 7")
-    assert eligible([leaking]) == ([leaking], {})
-    assert eligible([leaking], drop_leaks=True) == ([], {"leaks": 1})
+    assert eligible([leaking]) == ([], {"leaks": 1})
+    assert eligible([leaking], drop_leaks=False) == ([leaking], {})
+    assert select([leaking], kind="answer_only")[0] == [leaking.text], "the chain is not taught"
+
+
+def test_a_chain_whose_author_had_no_rules_leaks_none():
+    circuit = chain("a", "R1 + R2 = 7", guided=False)
+    assert eligible([circuit]) == ([circuit], {})
 
 
 def select(chains, **settings):
@@ -119,7 +127,8 @@ def test_the_student_is_asked_only_where_there_is_a_choice():
 def test_the_cheapest_chains_of_each_problem_are_chosen_in_the_order_of_cost():
     chains = [chain("a", text) for text in ("1", "333", "22", "4444")] + [chain("b", "x")]
     likeliest, _, stats = select(chains, max_chains_per_problem=2)
-    assert likeliest == ["4444", "333", "x"] and stats["left_out"] == {"not chosen": 2}
+    assert likeliest == ["4444", "333", "x"]
+    assert stats["left_out"] == {"over max_chains_per_problem": 2}
     assert (stats["likelihood_rivals"], stats["likelihood_chosen"]) == (2.5, 3.5)
     by_length, _, _ = select(chains, max_chains_per_problem=2, select_by="length")
     assert by_length == ["22", "1", "x"], "the median length is 2"

@@ -211,7 +211,7 @@ def test_a_choice_by_likelihood_takes_the_chain_that_the_student_finds_likelier(
     run = make_run(tmp_path, config, routes=[*CHAINS, *strange])
     distill.run_distill(run)
     stats = json.loads(run.path("sft_stats.json").read_text())
-    assert stats["left_out"] == {"not chosen": 8} and stats["chains"] == 8
+    assert stats["left_out"] == {"over max_chains_per_problem": 8} and stats["chains"] == 8
     assert stats["likelihood_chosen"] > stats["likelihood_rivals"]
 
 

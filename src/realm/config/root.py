@@ -79,8 +79,9 @@ class DistillConfig(Section):
     the likeliest under the student. `length`: those nearest to the median length. `all`: all."""
     max_chains_per_problem: PositiveInt = 4
     """Further chains of one problem teach less than chains of another problem."""
-    drop_leaks: bool = False
-    """Leave out chains that mention a rule list, which the student never sees."""
+    drop_leaks: bool = True
+    """Leave out guided chains that mention a rule list ("by rule 3"), which the student never
+    sees."""
     assisted_share: Share = 0.5
     """Share of the rows that show routes and teach to verify them (kind guided only). The check of
     a route is the teacher's, or one derived from the route's label and the taught chain."""
@@ -91,7 +92,8 @@ class DistillConfig(Section):
     """From the second round on (`rounds`), distil again before reinforcement learning: the right
     chains of the last round's model are taught with the guided ones."""
     max_chain_tokens: PositiveInt | None = None
-    """Leave out longer chains: long chains of a big teacher hurt a small student."""
+    """Leave out longer chains: long chains of a big teacher hurt a small student. null: none is
+    too long."""
     sft: TrlSettings = {}
     """Settings of TRL's SFTConfig."""
     sdft: TrlSettings = {}

@@ -1,7 +1,8 @@
 """Choose the chains that distillation teaches.
 
-They are right, distinct, of moderate length, and likely in the student's own eyes: long chains and
-chains far from what a small student would write teach it less.
+They are right, distinct, silent about the rule list, and likely in the student's own eyes: chains
+far from what a small student would write teach it less. Every right chain that is left out is
+counted with the reason.
 """
 
 from __future__ import annotations
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from realm.config.root import DistillConfig
     from realm.core.records import Route
 
-TOO_LONG = 2.0
-"""Without a limit in the config, a chain over this many times the median length is left out."""
 BATCH_TOKENS = 4096
 """Tokens whose likelihood is measured at once: with a large vocabulary their logits are large."""
 
@@ -74,7 +73,9 @@ def select_chains(
         settings: The section `distill`.
     """
     if settings.kind == "answer_only":
-        settings = settings.model_copy(update={"select_by": "length", "max_chains_per_problem": 1})
+        # The chain itself is not taught, so that it may leak.
+        update = {"select_by": "length", "max_chains_per_problem": 1, "drop_leaks": False}
+        settings = settings.model_copy(update=update)
     chains, left_out = find_chains(routes, count_tokens, settings)
     groups = group_by_problem(chains)
     most = settings.max_chains_per_problem if settings.select_by != "all" else len(chains)
@@ -96,7 +97,7 @@ def select_chains(
         figures["likelihood_rivals"] = -statistics.fmean(costs)
         figures["likelihood_chosen"] = statistics.fmean(kept)
     if len(chains) > len(chosen):
-        left_out["not chosen"] = len(chains) - len(chosen)
+        left_out["over max_chains_per_problem"] = len(chains) - len(chosen)
     return chosen, figures | {"left_out": left_out}
 
 
@@ -119,7 +120,7 @@ def find_chains(
 
     Kind `unguided` takes right routes written without the rules. The others take guided chains, or
     all right routes if nobody wrote with the rules; `use_unguided_when_missing` adds unguided ones
-    for problems without a guided one. Each of these sets has its own limit of length.
+    for problems without a guided one.
     """
     right = [route for route in routes if route.correct]
     guided = [route for route in right if route.guided]
@@ -142,7 +143,8 @@ def _drop_unfit(
     """Return the candidates that may be taught, and how many may not, by reason.
 
     A chain whose author saw the gold answer counts only if its problem has no other, and no text
-    is taught twice for one problem.
+    is taught twice for one problem. Only an author who had the rules can leak them: elsewhere "R1"
+    may be a resistor.
     """
     honest = {route.problem_id for route in candidates if not route.rationalized}
     left_out: Counter[str] = Counter()
@@ -151,17 +153,15 @@ def _drop_unfit(
         key = (route.problem_id, collapse_spaces(route.text))
         if route.rationalized and route.problem_id in honest:
             left_out["rationalized"] += 1
-        elif settings.drop_leaks and leaks_rules(route.text):
+        elif settings.drop_leaks and route.guided and leaks_rules(route.text):
             left_out["leaks"] += 1
+        elif (limit := settings.max_chain_tokens) and count_tokens(route.text) > limit:
+            left_out["over max_chain_tokens"] += 1
         elif key in distinct:
             left_out["repeated"] += 1
         else:
             distinct[key] = route
-    lengths = {key: count_tokens(route.text) for key, route in distinct.items()}
-    longest = settings.max_chain_tokens or TOO_LONG * statistics.median(lengths.values() or [0])
-    chains = [route for key, route in distinct.items() if lengths[key] <= longest]
-    left_out["too long"] = len(distinct) - len(chains)
-    return chains, left_out
+    return list(distinct.values()), left_out
 
 
 def measure_log_likelihoods(
