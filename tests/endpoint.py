@@ -38,7 +38,8 @@ class Endpoint:
     """Serves /v1/chat/completions from a thread of its own.
 
     `answer` writes the text of a reply, `fault` names what goes wrong: `429` (with Retry-After),
-    `500`, `drop` (the connection), `torn` (half the JSON), `stall` (no answer), or another status.
+    `500`, `drop` (the connection), `torn` (half the JSON), `stall` (no answer), `endless` (a body
+    without end), `drip` (the same, a byte now and then), or another status.
     `n` is ignored: there is one choice.
     """
 
@@ -121,6 +122,13 @@ class Endpoint:
         elif call.fault == "torn":
             text = json.dumps(self._completion(body))
             await _send(writer, 200, text[: len(text) // 2])
+        elif call.fault in ("endless", "drip"):
+            writer.write(b"HTTP/1.1 200 X\r\nContent-Type: application/json\r\n\r\n")
+            piece, pause = (b" " * 2**20, 0.0) if call.fault == "endless" else (b" ", 0.1)
+            while True:  # until the client hangs up
+                writer.write(piece)
+                await writer.drain()
+                await asyncio.sleep(pause)
         elif call.fault is not None:
             said = (self.says or f"a fault: {call.fault}").replace(
                 "{authorization}", headers.get("authorization", "")

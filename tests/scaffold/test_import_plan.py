@@ -184,6 +184,7 @@ def test_a_config_that_says_something_else_is_kept_unless_forced():
         (["x=a/wtq_one.csv", "wtq_two.csv"], "runs/wtq"),
         (["one.csv", "two.csv"], "runs/one"),
         (["hub:owner/name:test"], "runs/name"),
+        (["./...jsonl"], "runs/import"),
     ],
 )
 def test_the_run_folder_is_called_like_the_files(files, folder):

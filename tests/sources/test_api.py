@@ -169,6 +169,18 @@ def test_a_request_that_always_fails_gets_no_reply(fault):
     assert "3 attempts, the last: " in str(failure.value) and not failure.value.is_refused
 
 
+@pytest.mark.parametrize(("fault", "attempts"), [("endless", 1), ("drip", 2)])
+def test_a_reply_without_end_is_given_up(fault, attempts):
+    with (
+        Endpoint(fault=lambda number, body: fault) as endpoint,
+        pytest.raises(NoReplyError, match=r"did not end within 16,777,216 bytes") as failure,
+    ):
+        ask(endpoint, seconds=0.5 if fault == "drip" else 30, attempts=2)
+    # Too large a reply is left out at once; a slow one may do better next time.
+    assert failure.value.is_refused == (fault == "endless") and len(opened) == attempts
+    assert {attempt.outcome for attempt in opened} == {"unknown"}
+
+
 def test_a_call_that_never_reached_the_endpoint_costs_nothing():
     with Endpoint() as endpoint:
         pass

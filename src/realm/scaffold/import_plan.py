@@ -116,7 +116,8 @@ def default_folder(files: Sequence[str]) -> Path:
     """
     stems = [_get_stem(_split_name(file)[1]) for file in files]
     shared = _find_common_words(stems) if len(stems) > 1 else ""
-    return Path("runs") / (shared.strip(SEPARATORS) or stems[0])
+    # Without separators at its ends: `...jsonl` must not name the folder above.
+    return Path("runs") / (shared.strip(SEPARATORS) or stems[0].strip(SEPARATORS) or "import")
 
 
 def _split_name(file: str) -> tuple[str | None, str]:

@@ -6,6 +6,7 @@ attempt is opened with the collection, which reserves what it may cost.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 # Characters of an endpoint's own words that a message repeats.
 _MAX_QUOTED = 300
+# No reply is longer than this; an endless one would fill the memory.
+_MAX_BYTES = 16 * 2**20
 # SQLite holds integers up to 2**63 - 1; no reply has this many tokens.
 _MAX_COUNT = 10**12
 
@@ -34,28 +37,60 @@ _attempts: ContextVar[Attempts] = ContextVar("attempts")
 
 
 class _MeteredClient(DefaultAsyncHttpxClient):
-    """An HTTP client that opens an attempt for each request, retries included."""
+    """An HTTP client that opens an attempt for each request, and reads a reply within limits."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(timeout=seconds)
+        self._seconds = seconds
 
     async def send(self, request: Any, **options: Any) -> Any:
         async with _attempts.get()() as attempt:
             try:
-                response = await super().send(request, **options)
+                response = await super().send(request, **options | {"stream": True})
             except Exception as error:
                 # ConnectError and ConnectTimeout: nothing reached the endpoint.
                 if type(error).__name__.startswith("Connect"):
                     attempt.outcome = "free"
                 raise
+            body = await self._read_body(response)
+            if isinstance(body, int):
+                message = f"the reply did not end within {_MAX_BYTES:,} bytes and the time limit"
+                content = json.dumps({"error": {"message": message}}).encode()
+                return _copy_response(response, body, content)
             if response.status_code >= 400:
                 attempt.outcome = "free"  # providers charge for replies only
-                if b"insufficient_quota" in response.content:
+                if b"insufficient_quota" in body:
                     # OpenAI sends 429 for an empty account; waiting does not fill it.
                     response.headers["x-should-retry"] = "false"
-            elif status := _find_error_status(response.content):
-                # The client retries by status; what it does not retry is explained by status.
-                response.status_code = status
-            else:
-                attempt.outcome = "answered"
-            return response
+                return _copy_response(response, response.status_code, body)
+            status = _find_error_status(body)
+            attempt.outcome = "unknown" if status else "answered"
+            # The client retries by status; what it does not retry is explained by status.
+            return _copy_response(response, status or response.status_code, body)
+
+    async def _read_body(self, response: Any) -> bytes | int:
+        """Return the body, or the status of a reply that does not end: too large, or too slow."""
+        chunks, size = [], 0
+        try:
+            # The timeout of httpx is one of silence: a byte now and then would keep it waiting.
+            async with asyncio.timeout(self._seconds):
+                async for chunk in response.aiter_bytes():
+                    chunks.append(chunk)
+                    size += len(chunk)
+                    if size > _MAX_BYTES:
+                        return 413
+        except TimeoutError:
+            return 408
+        finally:
+            await response.aclose()
+        return b"".join(chunks)
+
+
+def _copy_response(response: Any, status: int, content: bytes) -> Any:
+    """Return a response with a body that is already read and decoded."""
+    coded = ("content-encoding", "content-length", "transfer-encoding")
+    headers = [(name, value) for name, value in response.headers.items() if name not in coded]
+    return type(response)(status, headers=headers, content=content, request=response.request)
 
 
 class ApiTeacher(Teacher):
@@ -85,7 +120,7 @@ class ApiTeacher(Teacher):
             api_key=self._key or "none",  # the client needs one
             max_retries=self._attempts - 1,
             timeout=self._seconds,
-            http_client=_MeteredClient(timeout=self._seconds),
+            http_client=_MeteredClient(self._seconds),
         )
 
     async def ask(self, requests: Sequence[Request], attempts: Attempts) -> list[Reply | None]:
