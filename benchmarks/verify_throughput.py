@@ -70,7 +70,7 @@ def main() -> None:
 def check_by_realm(rows: list[dict[str, Any]]) -> Checked:
     """Check all texts by `realm.Verifier`."""
     from realm.verify.verifier import Verifier
-    from realm.verify.vote import majorities
+    from realm.verify.verifier import majorities
 
     kind = Verifier("math", seconds=SECONDS)
     answers = [[kind.extract(text or "") for text in row["assistant_answer"]] for row in rows]
@@ -97,7 +97,7 @@ def check_by_reference(rows: list[dict[str, Any]]) -> Checked:
     """Check all texts by math-verify, which reads both sides of each pair anew."""
     from math_verify import parse, verify
 
-    from realm.verify.vote import majority
+    from realm.verify.verifier import majority
 
     logging.disable()
 

@@ -12,8 +12,7 @@ from realm.bank.draw import RouteMix, draw_routes
 from realm.method.rewards import RewardWeights, weigh_terms
 from realm.method.steps import find_flaw, split_steps
 from realm.verify.judge import judge
-from realm.verify.verifier import Verifier
-from realm.verify.vote import majority
+from realm.verify.verifier import Verifier, majority
 
 TERMS = weigh_terms(RewardWeights(answer=1.0, verdict=0.5, format=0.1, localization=0.4))
 VERIFIER = Verifier("label")

@@ -1,7 +1,7 @@
 import pytest
 
-from realm.verify.extract import clean_span, find_answer, find_tagged, unwrap_answer
-from realm.verify.normal import list_mentions
+from realm.verify.extract import find_answer, find_tagged, unwrap_answer
+from realm.verify.normal import clean_span, list_mentions
 
 
 @pytest.mark.parametrize(

@@ -94,3 +94,17 @@ def test_what_is_rendered_is_judged_right(kind, gold):
 )
 def test_a_gold_earns_its_own_reward_or_is_found_out(kind, gold, expected):
     assert earns_reward(gold, Verifier(kind)) is expected
+
+
+def test_prose_earns_no_more_than_a_tag():
+    sets = Verifier("set")
+    said = sets.extract("Ann won 7 games.")
+    assert sets.same(said, ["7"]) is True, "an imported text is read with leniency"
+    for text in ("Ann won 7 games.", "Ann won 7 games in Peru.", "The answer is Japan Peru."):
+        right = [
+            gold
+            for gold in (["7"], ["Ann"], ["games"], ["Peru"], ["Japan"])
+            if judge(text, gold=gold, verifier=sets).correct
+        ]
+        assert right == [], text
+    assert judge("The answer is Peru.", gold=["Peru"], verifier=sets).correct is True

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from math_verify import LatexExtractionConfig, parse, verify
 
-from realm.verify.math import decide_exactly, make_key
+from realm.verify.latex import decide_exactly, make_key
 from realm.verify.verifier import Verifier
 
 BOMBS = [

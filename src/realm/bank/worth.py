@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from realm.bank.eligible import select_reported_routes
 from realm.core.jsonl import write_json
 from realm.core.records import Problem, Route, RouteSet
-from realm.verify.vote import majorities
+from realm.verify.verifier import majorities
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from realm.method.parse import parse_completion
-from realm.verify.vote import majority
+from realm.verify.verifier import majority
 
 # At most four digits: a longer number names no candidate, and int() of a huge one is slow.
 _NUMBER = re.compile(r"\d{1,4}")

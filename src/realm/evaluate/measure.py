@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from realm.evaluate.eval_set import make_problem_key
 from realm.evaluate.records import Measurement
 from realm.sampling import Answer, EvalPrompt
-from realm.verify.vote import majorities
+from realm.verify.verifier import majorities
 
 if TYPE_CHECKING:
     from realm.core.records import Judged, RouteSet

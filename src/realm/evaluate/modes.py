@@ -22,7 +22,7 @@ from realm.sampling import (
     make_prompt,
     sample_and_judge,
 )
-from realm.verify.vote import majority
+from realm.verify.verifier import majority
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,9 +10,17 @@ from __future__ import annotations
 import re
 from typing import Any
 
-# `<think>` (DeepSeek, Qwen), `<thinking>` and `<thought>` (prompted models), `[THINK]` (Mistral).
-# A name in a group of its own, so that a closing tag is told from an opening one by group 1.
-_TAG = re.compile(r"[<\[](/?)(?:seed:)?(?:think|thinking|thought|thoughts)[>\]]", re.IGNORECASE)
+# `<think>` (DeepSeek, Qwen), `<thinking>`, `<thought>` and `<reasoning>` (prompted models),
+# `[THINK]` (Mistral), `◁think▷` (Kimi). Each names a closing tag in group 1.
+_TAG = re.compile(
+    r"[<\[◁] ?(/?) ?(?:seed:)?(?:think|thinking|thoughts?|reasoning|scratchpad) ?[>\]▷]",
+    re.IGNORECASE,
+)
+# `<|begin_of_thought|>` (Sky-T1, OpenThinker), `<|START_THINKING|>` (Command A): as `<think>`.
+_SPECIAL = re.compile(r"<\|(begin_of|end_of|start|end)_(?:thought|thinking)\|>", re.IGNORECASE)
+_REPLY_MARK = re.compile(
+    r"<\|(?:begin_of|end_of|start|end)_(?:solution|response)\|>", re.IGNORECASE
+)
 
 # gpt-oss (the harmony format) writes `<|channel|>analysis<|message|>...` and then
 # `<|channel|>final<|message|>...`; other channels, as `commentary`, are no answer either.
@@ -21,6 +29,7 @@ _CONTROL = re.compile(r"<\|(?:start|end|return|call|message|channel|constrain)\|
 
 # The same text after a decoder dropped the special tokens.
 _BARE_START, _BARE_FINAL = "analysis", "assistantfinal"
+_UNFINISHED = re.compile(r"analysis[A-Z]")
 
 
 def split_thoughts(text: str) -> tuple[str, str]:
@@ -41,6 +50,10 @@ def split_thoughts(text: str) -> tuple[str, str]:
     if text.startswith(_BARE_START) and _BARE_FINAL in text:
         thoughts, _, reply = text.removeprefix(_BARE_START).rpartition(_BARE_FINAL)
         return thoughts.strip(), reply.strip()
+    if _UNFINISHED.match(text):
+        return text.removeprefix(_BARE_START).strip(), ""
+    text = _SPECIAL.sub(lambda tag: "<think>" if tag[1][0] in "bBsS" else "</think>", text)
+    text = _REPLY_MARK.sub("", text)
     tags = list(_TAG.finditer(text))
     if not tags:
         return "", text.strip()

@@ -11,7 +11,7 @@ from realm.core.jsonl import write_json
 from realm.core.progress import progress
 from realm.sampling import make_prompt
 from realm.verify.judge import judge_all
-from realm.verify.vote import majorities
+from realm.verify.verifier import majorities
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

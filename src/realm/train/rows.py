@@ -19,7 +19,7 @@ from realm.method.steps import Flaw, find_flaw
 from realm.sampling import make_prompt
 from realm.train.arguments import count_prompts, count_steps
 from realm.train.trl import TrlPrompt, as_trl_prompt, encode_prompts, require_context
-from realm.verify.vote import majority
+from realm.verify.verifier import majority
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

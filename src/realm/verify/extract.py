@@ -5,37 +5,43 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from realm.verify.normal import list_mentions
+from realm.verify.normal import (
+    ABBREVIATION,
+    BOX,
+    LONGEST,
+    MOST_MARKS,
+    clean_span,
+    find_box,
+    list_mentions,
+)
 
 _SEARCHED = 20_000
 """Characters at the end of a text in which its answer is looked for."""
-_LONGEST = 2000
-"""Characters of an answer; a longer span is not an answer."""
 _LONGEST_BARE = 120
 """Characters of a text that is taken for an answer though nothing in it says so."""
 _WORDS_OF_LABEL = 4
 """Words of a label that may have a full stop inside."""
-_MOST_MARKS = 50
-"""Marks and boxes that are tried, the last ones of the text."""
-
 _TAG = re.compile(r"<(/?)answer>", re.IGNORECASE)
 _IS = r"(?:is|are|was|were|would be|should be|must be|will be)\b"
 # "The answer to the question is 7", "Answer: 7", "Ans = 7", "the correct option is (B)".
 _MARK = re.compile(
-    rf"\b(?:(?:final|correct|right|best)\s+(?:option|choice)|answers?|ans)\b[\s*_\"]*"
-    rf"(?:to\b[^.\n]{{0,150}}?)?(?::|=|\b{_IS})(?:\s+(?:therefore|thus|hence|actually|simply|that))*",
+    rf"(?<!wrong )(?<!incorrect )(?<!if the )(?<!whether the )"
+    rf"\b(?:(?:final|correct|right|best)\s+(?:option|choice|letter)|answers?|ans)\b[\s*_\"]*"
+    rf"(?:to\b[^.\n]{{0,150}}?)?(?::|=>?|→|\b{_IS})(?:\s+(?:therefore|thus|hence|actually|simply|that))*",
     re.IGNORECASE,
 )
 # The same in other languages: "答案：B", "答案是 A", "Antwort: 42", "La réponse est 42".
 _FOREIGN_MARK = re.compile(
     r"(?:选项|選項|答案|答え|正解|答|정답|답|(?<!\w)(?:(?:ant|svar|opl|lös)\w*|réponse|respuesta|risposta|resposta"
-    r"|ответ|відповідь|odpowiedź|cevap|đáp án|jawaban|الإجابة|الجواب|उत्तर))(?:[ *_]\w+)?[\s*_]*"
-    r"(?:[:=]|[是为為は은는]|\b(?:ist|est|es|è|é|är|er|jest)\b)",
+    r"|ответ|відповідь|odpowiedź|cevap|đáp án|jawaban|απάντηση|الإجابة|الجواب|پاسخ|उत्तर|উত্তর"
+    r"|opci[oó]n correcta|alternativa correta|option correcte|richtig))(?:[ *_]\w+)?[\s*_]*"
+    r"(?:[:=\]]|[-–—](?=\s)|[是为為は은는]|\b(?:ist|est|es|è|é|är|er|jest)\b)",
     re.IGNORECASE,
 )
 # A heading without a colon and the answer below it, or in the next cell of a table; "A: 18".
 _HEADING = re.compile(
-    r"^[ #*|_>-]*(?:the |my )?(?:final |correct )?answer[ *_]*(?:\||\n)|^A:(?=[ \t]*[-$\d])",
+    r"^[ #*|_>-]*(?:the |my )?(?:final |correct )?answer[ *_]*(?:\||\n|[-–—]\s)"
+    r"|^A:(?=[ \t]*[-$\d])|^ans\.(?=[ \t]*[-$\d(])",
     re.IGNORECASE | re.MULTILINE,
 )
 _HASHES = re.compile(r"(?<![#\w])####[ \t]*(?=[^#\s])")
@@ -46,19 +52,13 @@ _NUMERIC = re.compile(r"[-+$€£]?\d")
 _PRAISE = re.compile(
     r"(?:in)?correct\b|right\b|wrong\b|consistent\b|reasonable\b|verified\b", re.IGNORECASE
 )
-_BOX = re.compile(r"\\(?:boxed|fbox|framebox)\s*(?:\{|(?=\w))")
-# Between two boxes that are one answer: "\boxed{3} or \boxed{5}". `*+` gives nothing back, so that
-# a long run of spaces takes linear time.
-_BETWEEN_BOXES = re.compile(
-    r"[\s$]*+(?:,|;|,?\s*(?:and|or)|,?\s*\\text\{\s*(?:and|or)\s*\})?[\s$]*+"
-)
 
-_BULLET = re.compile(r"^\s*(?:[-*•]|\d{1,2}[.)])\s+")
+BULLET = re.compile(r"^\s*(?:[-*•]|\d{1,2}[.)])\s+")
+# Where a block opens on a line of its own, the answer is below it.
+_OPENED = re.compile(r"\A[\s*_:|#>]*(?:\$\$|```\w*|\\\[)[ ]?\n")
+_HTML = re.compile(r"</?(?:b|i|u|em|strong|p|br|span|center)\s?/?>", re.IGNORECASE)
 _CODE = re.compile(r"[\s*_:]*`([^`\n]+)`[\s.*_]*(?:\n|$)")
 _SENTENCE_END = re.compile(r"(?<=[^\s.])[.!?][\"'”’*)]*\s+(?=[\"'“‘*(]*[A-Z0-9])")
-_ABBREVIATION = re.compile(
-    r"(?:^|[\s.(])(?:[A-Z]|[A-Za-z]\.[A-Za-z]|Jr|Sr|Dr|Mr|Mrs|Ms|St|Mt|Rt|No|Nos|vs|Ph|etc)$"
-)
 # Where a statement begins to explain itself: ", because 8 > 7", " according to the table".
 _REST = re.compile(
     r"(?:[,;]| [-–—]) (?:and )?(?:who|which|where|when|while|with|as|because|since|but|so|not"
@@ -82,7 +82,8 @@ _COPULA = re.compile(
 # A sentence that refuses to answer. Refusals are sentences: "Not covered" may well be a label.
 _REFUSAL = re.compile(
     rf"^(?:not (?:given|stated|known|clear|provided|possible|available|in)|{_SHOWN})\b"
-    r"|\b(?:cannot|can't|could not|unable|no (?:information|data) (?:to|about|is|on))\b|\?$",
+    r"|\b(?:cannot|can't|could not|unable|no (?:information|data) (?:to|about|is|on))\b|\?$"
+    r"|\b(?:wrong|incorrect) (?:answer|option|choice)\b|^(?:if|whether)\b",
     re.IGNORECASE,
 )
 _SPEAKS = re.compile(r"(?:i|we|it|let|please|note)\b(?= \S)", re.IGNORECASE)
@@ -126,11 +127,11 @@ def find_stated(text: str, *, is_label: bool = False) -> Conclusion | None:
     box_end, boxed = find_box(text)
     patterns = (_MARK, _FOREIGN_MARK, _HEADING, _HASHES)
     marks = [mark for pattern in patterns for mark in pattern.finditer(text)]
-    for mark in sorted(marks, key=lambda one: one.end())[: -_MOST_MARKS - 1 : -1]:
+    for mark in sorted(marks, key=lambda one: one.end())[: -MOST_MARKS - 1 : -1]:
         if boxed is not None and box_end > mark.start():
             break  # the box is the later one, or holds the mark
         is_hashes = mark.re is _HASHES
-        rest = text[mark.end() : mark.end() + _LONGEST]
+        rest = _OPENED.sub("", text[mark.end() : mark.end() + LONGEST])
         code = _CODE.match(rest)
         if code:
             return Conclusion(code[1], None)
@@ -139,7 +140,7 @@ def find_stated(text: str, *, is_label: bool = False) -> Conclusion | None:
         # A fourth-level heading may be anything; "#### 42" is an answer before all others.
         if is_hashes and not _NUMERIC.match(statement) and (boxed is not None or len(marks) > 1):
             continue
-        is_cut_off = _BOX.search(statement) or not re.search(r"\w", statement)
+        is_cut_off = BOX.search(statement) or not re.search(r"\w", statement)
         if is_cut_off or (boxed is not None and _PRAISE.match(statement)):
             continue
         return None if is_prose and _REFUSAL.search(statement) else _conclude(statement)
@@ -157,28 +158,6 @@ def find_tagged(text: str) -> str | None:
     return None
 
 
-def find_box(text: str) -> tuple[int, str | None]:
-    r"""Return the end and the content of the last complete box; boxes side by side are one.
-
-    >>> find_box("$\\boxed{3}$ or $\\boxed{5}$")
-    (25, '3, 5')
-    """
-    boxes: list[tuple[int, int, str]] = []
-    for found in list(_BOX.finditer(text))[-_MOST_MARKS:]:
-        end = _find_closing(text, found.end()) if found[0].endswith("{") else found.end() + 1
-        if end is not None:
-            inside = text[found.end() : end - found[0].endswith("{")]
-            # Of a box in a box the inner one counts.
-            boxes = [*boxes, (found.start(), end, inside)] if not _BOX.search(inside) else boxes
-    if not boxes:
-        return -1, None
-    first = len(boxes) - 1
-    while first and _BETWEEN_BOXES.fullmatch(text, boxes[first - 1][1], boxes[first][0]):
-        first -= 1
-    joined = dict.fromkeys(inside.strip() for _, _, inside in boxes[first:])
-    return boxes[-1][1], ", ".join(joined)
-
-
 def unwrap_answer(span: str) -> str:
     r"""Return `span` without a box around the answer or a mark before it.
 
@@ -186,6 +165,8 @@ def unwrap_answer(span: str) -> str:
     ('7', 'I agree')
     """
     boxed = find_box(span)[1]
+    if boxed is None and BOX.search(span):
+        return span.strip()  # a box that is denied or cut off
     if boxed is not None:
         return boxed.strip()
     hashes = list(_HASHES.finditer(span))
@@ -205,31 +186,13 @@ def is_one_line(text: str) -> bool:
     return 0 < len(text) <= _LONGEST_BARE and "\n" not in text and not is_defined
 
 
-def clean_span(span: str) -> str:
-    """Return `span` without Markdown, math delimiters, quotes around it and a full stop.
-
-    >>> clean_span(' **"Palais Royal!"**. ')
-    'Palais Royal!'
-    """
-    span = re.sub(r"\\(?:text|mathrm|textbf|mathbf)\s*\{([^{}]*)\}", r"\1", span)
-    span = re.sub(r"\*\*|__|`|\\[()\[\]]|(?<!\d)\$(?!\d)|(?<=\d)\$", "", span).replace("\\ ", " ")
-    before = None
-    while before != span:
-        before, span = span, span.strip(" \t\n*_,;:|")
-        if span.endswith(".") and not _ABBREVIATION.search(span[:-1]):
-            span = span[:-1]
-        enclosed = span[:1] + span[-1:] in {'""', "''", "“”", "‘’", "«»"}
-        if len(span) > 1 and enclosed and span[0] not in span[1:-1]:
-            span = span[1:-1]
-    return span
-
-
 def _squeeze(text: str) -> str:
     """Return the end of `text`, its runs of spaces and empty lines shortened.
 
     All patterns above run on such text: no run of spaces can cost them quadratic time.
     """
-    text = re.sub(r"[^\S\n]+", " ", _CALCULATION.sub("", text[-_SEARCHED:]))
+    text = _HTML.sub("", _CALCULATION.sub("", text[-_SEARCHED:]))
+    text = re.sub(r"[^\S\n]+", " ", text)
     return re.sub(r" ?\n(?: ?\n)+ ?", "\n\n", text).strip()
 
 
@@ -241,13 +204,15 @@ def _find_implied(text: str) -> Conclusion | None:
         said = clean_span(bare)
         return Conclusion(said, said if bare.endswith(".") else None) if said else None
     lines = [line for line in text.split("\n") if re.search(r"\w", line)]
-    sentence = _open_statement(split_sentences(lines[-1][-_LONGEST:])[-1]) if lines else ""
+    sentence = _open_statement(split_sentences(lines[-1][-LONGEST:])[-1]) if lines else ""
     complement = _take_complement(sentence)
+    if _REFUSAL.search(sentence):
+        return None
     is_finished = text.rstrip(" \n-").endswith((".", "!", "*", '"'))
     if complement is not None:
         is_whole = is_finished or len(complement) <= _LONGEST_BARE
         return _conclude(complement) if is_whole and not _REFUSAL.search(complement) else None
-    if not is_finished or _SPEAKS.match(sentence) or _REFUSAL.search(sentence) or not sentence:
+    if not is_finished or _SPEAKS.match(sentence) or not sentence:
         return None
     return Conclusion(_read_prose(clean_span(sentence)) or "", clean_span(sentence))
 
@@ -261,13 +226,15 @@ def _conclude(statement: str) -> Conclusion | None:
 
 def _take_statement(text: str) -> str:
     """Return the first line, or the whole bulleted list, that `text` opens with."""
-    lines = [line.strip() for line in text.lstrip(" *_:|#\n").split("\n")]
-    if _BULLET.match(lines[0]) and len(lines) > 1:
+    stripped = text.lstrip(" *_:|#\n")
+    lines = [line.strip() for line in stripped.split("\n")]
+    is_below = "\n" in text[: len(text) - len(stripped)]
+    if BULLET.match(lines[0]) and (len(lines) > 1 or is_below):
         items = []
         for line in filter(None, lines):
-            if not _BULLET.match(line):
+            if not BULLET.match(line):
                 break
-            items.append(clean_span(_BULLET.sub("", line)))
+            items.append(clean_span(BULLET.sub("", line)))
         return ", ".join(items)
     statement = _open_statement(split_sentences(lines[0])[0])
     return _take_complement(statement) or statement
@@ -284,7 +251,7 @@ def split_sentences(line: str) -> list[str]:
     """Return the sentences of `line`; the stop of an initial or an abbreviation ends none."""
     sentences, start = [], 0
     for end in _SENTENCE_END.finditer(line):
-        if not _ABBREVIATION.search(line[max(0, end.start() - 8) : end.start()]):
+        if not ABBREVIATION.search(line[max(0, end.start() - 8) : end.start()]):
             sentences.append(line[start : end.end()].strip())
             start = end.end()
     return [*sentences, line[start:].strip()]
@@ -309,12 +276,12 @@ def _drop_reasons(statement: str) -> str:
 
 def _take_bare(text: str) -> str | None:
     """Return `text` if it is nothing but an answer: a short line or a bulleted list."""
-    if len(text) > _LONGEST:
+    if len(text) > LONGEST:
         return None
     if "\n" in text:
         lines = [line for line in text.split("\n") if line.strip()]
-        items = [clean_span(_BULLET.sub("", line)) for line in lines]
-        return ", ".join(items) if all(_BULLET.match(line) for line in lines) else None
+        items = [clean_span(BULLET.sub("", line)) for line in lines]
+        return ", ".join(items) if all(BULLET.match(line) for line in lines) else None
     if len(text) > _LONGEST_BARE or "<" in text or len(split_sentences(text)) > 1:
         return None
     if _COPULA.search(text) or _SPEAKS.match(text) or _REFUSAL.search(text):
@@ -337,13 +304,3 @@ def _read_prose(sentence: str) -> str | None:
         return counts[0]
     is_ranked = copula and _RANKED.match(sentence, copula.end() + 1)
     return sentence[: copula.start()].strip() if copula and is_ranked else None
-
-
-def _find_closing(text: str, start: int) -> int | None:
-    """Return the place behind the brace that closes the one before `start`."""
-    depth = 1
-    for position in range(start, min(len(text), start + _LONGEST)):
-        depth += {"{": 1, "}": -1}.get(text[position], 0)
-        if depth == 0:
-            return position + 1
-    return None

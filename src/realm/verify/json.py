@@ -6,7 +6,8 @@ import json
 import math
 import re
 from collections.abc import Iterator
-from typing import Any, Literal
+from itertools import pairwise
+from typing import Any, Literal, NamedTuple
 
 from realm.verify.kinds import AnswerKind, normalize_text
 from realm.verify.number import NumberAnswer
@@ -20,6 +21,10 @@ _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}]', re.DOTALL)
 # A comma before a closing bracket, outside of strings: many models leave one.
 _TRAILING_COMMA = re.compile(r'("(?:[^"\\]|\\.)*")|,(?=\s*[}\]])', re.DOTALL)
 _PLACEHOLDER = re.compile(r"\s*(?:\.\.\.|…|<[^<>]*>)\s*")
+_ALTERNATIVE = re.compile(
+    r"[\s`]*(?:[,;|/]|and|(?:or|alternatively|otherwise|maybe|perhaps)\b[\w\s,:`]{0,40})[\s`]*",
+    re.IGNORECASE,
+)
 _NUMBERS = NumberAnswer()
 
 
@@ -39,9 +44,19 @@ class JsonAnswer(AnswerKind):
         >>> JsonAnswer().read('First {"a": 1}. Then: ```json\\n{"a": {"b": 2}}\\n```')
         {'a': {'b': 2}}
         """
-        found = [one for one in _list_objects(span[-_LONGEST:]) if one and not _is_template(one)]
-        asked = [one for one in found if self.fields and all(name in one for name in self.fields)]
-        return next(reversed(asked or found), None)
+        text = span[-_LONGEST:]
+        found = [one for one in _list_objects(text) if one.value and not _is_template(one.value)]
+        asked = [
+            one for one in found if self.fields and all(name in one.value for name in self.fields)
+        ]
+        found = asked or found
+        if not found:
+            return None
+        # Of a draft and an answer the later counts, of two alternatives none.
+        for one, other in pairwise(found):
+            if _ALTERNATIVE.fullmatch(text[one.end : other.start]) and one.value != other.value:
+                return None
+        return found[-1].value
 
     def find(self, text: str) -> dict[str, Any] | None:
         """Return the last whole JSON object in free text."""
@@ -52,9 +67,9 @@ class JsonAnswer(AnswerKind):
         left, right = _to_object(answer), _to_object(gold)
         if left is None or right is None:
             return False
-        return all(
-            name in left and name in right and _is_equal(left[name], right[name])
-            for name in self.fields or right
+        names = self.fields or list(right)
+        return bool(names) and all(
+            name in left and name in right and _is_equal(left[name], right[name]) for name in names
         )
 
     def render(self, answer: Any) -> str:
@@ -62,7 +77,13 @@ class JsonAnswer(AnswerKind):
         return json.dumps(_to_object(answer), ensure_ascii=False)
 
 
-def _list_objects(text: str) -> Iterator[dict[str, Any]]:
+class _Object(NamedTuple):
+    start: int
+    end: int
+    value: dict[str, Any]
+
+
+def _list_objects(text: str) -> Iterator[_Object]:
     """Yield the outermost objects of `text` that can be read.
 
     Nothing is read from inside an object that cannot: a part of a broken answer is no answer.
@@ -74,7 +95,7 @@ def _list_objects(text: str) -> Iterator[dict[str, Any]]:
             return
         found = _to_object(_TRAILING_COMMA.sub(lambda m: m[1] or "", text[start:end]))
         if found is not None:
-            yield found
+            yield _Object(start, end, found)
         start = text.find("{", end)
 
 

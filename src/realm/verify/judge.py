@@ -105,11 +105,17 @@ def judge_all(  # noqa: PLR0913
 
 
 def _read_answer(text: str, parsed: Judgement, verifier: Verifier) -> Any | None:
-    """Return the answer of a completion; what stood in an answer tag is read as such."""
+    """Return the answer of a completion; what stood in an answer tag is read as such.
+
+    Prose earns no more than a tag: else a model would learn sentences that are right for several
+    gold answers.
+    """
     if parsed.answer is None:
         return None
-    is_tagged = find_tagged(text) == parsed.answer
-    return verifier.extract(f"<answer>{parsed.answer}</answer>" if is_tagged else parsed.answer)
+    if find_tagged(text) == parsed.answer:
+        return verifier.extract(f"<answer>{parsed.answer}</answer>")
+    answer = verifier.extract(parsed.answer)
+    return None if answer is None else verifier.make_exact(answer)
 
 
 def render_completion(*, chain: str, answer: Any, verifier: Verifier) -> str:

@@ -9,8 +9,8 @@ from string import ascii_uppercase
 from typing import Any, Literal
 
 from realm.core.settings import Section
-from realm.verify.extract import clean_span, find_answer, find_stated, is_one_line, unwrap_answer
-from realm.verify.normal import fold_text
+from realm.verify.extract import find_answer, find_stated, is_one_line, unwrap_answer
+from realm.verify.normal import clean_span, fold_text
 
 _LONGEST_CHOICE = 300
 """Characters of a letter with the text of its choice."""
@@ -22,18 +22,30 @@ _LETTER_FIRST = re.compile(
     re.DOTALL,
 )
 _OPTION = re.compile(
-    r"^\W*(?:(?:the|la|le|el|die|option|choice|answer|opción)\s+)+(?=\W*[A-Za-z]\b)", re.IGNORECASE
+    r"^\W*(?:(?:the|la|le|el|die|a(?= letra)|option|choice|answer|opción|letter|letra|lettre)\s+)+"
+    r"(?=\W*[A-Za-z]\b)",
+    re.IGNORECASE,
 )
+# "Bです", "B입니다": is B.
+_IS_BEHIND = re.compile(r"(?<=[A-Za-z])\s?(?:です|である|だ|입니다|이다)\W*$")
 # What follows a letter where two choices are named: "or (C)", "/ B", ", C".
 _SECOND_CHOICE = re.compile(
     r"(?:(?i:or|and|vs)\b|[/&]|\W*[A-Za-z]\W*(?:$|[,;/&]|\b(?:or|and)\b))"
-    r"|.*(?:\b(?:or|and)|[,;/&])\s*[(\[]?[A-Z][)\].]",
+    r"|.*(?:\b(?:or|and)|[,;/&])\s*[(\[]?[A-Z][)\].]"
+    r"|.*(?:^|(?<!not)\s)(?:[(\[][A-Z][)\]]|[A-Z][):]|[A-Z] [-–—])(?:\s|$)|.*\n\W*[A-Z][).:]"
+    r"|(?:[A-Z]\W+)+$|.*\b(?i:it is|it's|answer is|choose|pick|select)\s+[(\[]?[A-Z]\b"
+    r"|(?i:(?:is|was) (?:not|wrong|incorrect|false)|wait|no,|actually|maybe|perhaps|possibly)\b",
     re.DOTALL,
 )
+# A text that opens with a letter and then explains it.
+_LETTER_ALONE = re.compile(
+    r"[\s(\[*]*([A-Z])[)\]*.:]*(?:,? (?:because|since|as)\b|[ \t]*\n(?!\W*[A-Z]\W*(?:\n|$)))"
+)
+_REVOKED = re.compile(r"\b(?:wait|actually|correction)\b", re.IGNORECASE)
 # "I would pick B", "it must be (D)", "故选D"; "B is the correct answer".
 _CHOSEN = re.compile(
     r"(?:\b(?:pick|choose|select|go with|opt for|must be|[Ii]t is|(?i:so|therefore|thus|hence),?)\b"
-    r"|[选選][择擇]?)[\s*,]*(?:(?i:option|choice|answer)[\s*]+)?[(\[*]*([A-Z])\b(?!')"
+    r"|[选選][择擇]?)[\s*,:]*(?:(?i:option|choice|answer)[\s*]+)?[(\[*]*([A-Z])\b(?!')"
     r"|(?:^|[\s(\[*])([A-Z])[)\]*]*\s+(?:is|must be)\s+(?:the\s+)?(?:right|correct|best)\b",
 )
 
@@ -66,6 +78,10 @@ class AnswerKind(Section):
             False if answer is None or gold is None else self.same(answer, gold)
             for answer, gold in pairs
         ]
+
+    def make_exact(self, answer: Any) -> Any:
+        """Return `answer`, found in prose, as an answer tag would state it."""
+        return answer
 
     def render(self, answer: Any) -> str:
         """Return the text of `answer`, as a completion writes it."""
@@ -102,11 +118,14 @@ class LabelAnswer(AnswerKind):
     def find(self, text: str) -> str | None:
         """Return the label that free text states; a short line is a label, whatever it says."""
         stated = find_stated(text, is_label=True)
-        if stated is not None:
-            return self.read(stated.text)
         chosen = list(_CHOSEN.finditer(text))
+        if stated is not None and not (chosen and _REVOKED.search(stated.text)):
+            return self.read(stated.text)
         if chosen:
             return chosen[-1][1] or chosen[-1][2]
+        alone = _LETTER_ALONE.match(text)
+        if alone:
+            return alone[1]
         if is_one_line(text):
             return self.read(clean_span(text.strip()))
         found = find_answer(text)
@@ -178,8 +197,10 @@ def _read_choice(text: str) -> str | None:
 
 
 def _list_ways(value: Any) -> list[str]:
-    ways = value if isinstance(value, list) else [value]
-    return [_OPTION.sub("", str(way), count=1).strip() for way in ways if way is not None]
+    ways = [str(way) for way in (value if isinstance(value, list) else [value]) if way is not None]
+    if len(ways) == 2 and _LETTER.fullmatch(ways[0]):
+        ways += [f"{ways[0]} {ways[1]}", f"{ways[1]} ({ways[0]})"]
+    return [_OPTION.sub("", _IS_BEHIND.sub("", way), count=1).strip() for way in ways]
 
 
 def _normalize_label(value: Any) -> str:

@@ -5,10 +5,33 @@ from __future__ import annotations
 import re
 import unicodedata
 
+LONGEST = 2000
+"""Characters of an answer; a longer span is not an answer."""
+MOST_MARKS = 50
+"""Marks and boxes that are tried, the last ones of the text."""
+
+BOX = re.compile(r"\\(?:boxed|fbox|framebox)\s*(?:\{|(?=\w))")
+# Between two boxes that are one answer: "\boxed{3} or \boxed{5}". `*+` gives nothing back, so that
+# a long run of spaces takes linear time.
+_BETWEEN_BOXES = re.compile(
+    r"[\s$]*+(?:,|;|,?\s*(?:and|or)(?: (?:maybe|perhaps|possibly))?"
+    r"|,?\s*\\text\{\s*(?:and|or)\s*\})?[\s$]*+"
+)
+_DENIED = re.compile(r"(?:\bnot|n't|\bnever)[ $]*$", re.IGNORECASE)
+ABBREVIATION = re.compile(
+    r"(?:^|[\s.(])(?:[A-Z]|[A-Za-z]\.[A-Za-z]|Jr|Sr|Dr|Mr|Mrs|Ms|St|Mt|Rt|No|Nos|vs|Ph|etc"
+    r"|Rs|Prof|Gen|Col|Capt|Lt|Gov|Sen|Inc|Ltd|Corp|approx|ca)$"
+)
+
 # Fullwidth forms, which East Asian text uses, one by one instead of by NFKC: NFKC would also
 # turn 10² into 102.
 _FULLWIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
-_REPAIRED = str.maketrans({"。": ". ", "、": ", ", "\u3000": " ", "\r": "\n"}) | _FULLWIDTH
+_DRESS = {"。": ". ", "、": ", ", "\u3000": " ", "\r": "\n", "【": "[", "】": "]"}
+# What has no width and no meaning: two texts that look the same are the same.
+_INVISIBLE = (0xAD, 0xFEFF, *range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x206A))
+_REPAIRED = (
+    str.maketrans(_DRESS) | _FULLWIDTH | str.maketrans("", "", "".join(map(chr, _INVISIBLE)))
+)
 # "\boxed" and "\frac" in a string that was unescaped once too often: a backspace and a form feed
 # have no other meaning before these letters.
 _UNESCAPED = re.compile(r"\x08(?=[a-z]{2})|\x0c(?=rac\b|box\b)")
@@ -65,8 +88,8 @@ MENTION = re.compile(
 )
 # Before the number of "at least 10": a condition, not a count.
 _BOUND = re.compile(
-    r"(?:\b(?:at (?:least|most)|than|over|under|above|below|before|after|between|top"
-    r"|between \S+ and)|[<>])\s+$",
+    r"(?:\b(?:at (?:least|most)|than|over|under|above|below|before|after|between|top|not|never"
+    r"|unlikely to be|anything but|\w+n't(?: be)?|between \S+ and)|[<>])\s+$",
     re.IGNORECASE,
 )
 # Before the number of "Division 1", "pick number 3", "No. 82": a name, not a count.
@@ -135,3 +158,56 @@ def list_mentions(sentence: str, kind: str = "count") -> list[str]:
         found = [m for m in found if not _LABELLED.search(sentence[: m.start()][-40:])] or found
     condition = _CONDITION.search(sentence, found[0].end()) if found else None
     return [m[0] for m in found if condition is None or m.start() < condition.start()]
+
+
+def find_box(text: str) -> tuple[int, str | None]:
+    r"""Return the end and the content of the last complete box; boxes side by side are one.
+
+    >>> find_box("$\\boxed{3}$ or $\\boxed{5}$")
+    (25, '3, 5')
+    """
+    boxes: list[tuple[int, int, str]] = []
+    for found in list(BOX.finditer(text))[-MOST_MARKS:]:
+        if _DENIED.search(text[max(0, found.start() - 20) : found.start()]):
+            continue
+        end = _find_closing(text, found.end()) if found[0].endswith("{") else found.end() + 1
+        if end is not None:
+            inside = text[found.end() : end - found[0].endswith("{")]
+            # Of a box in a box the inner one counts.
+            boxes = [*boxes, (found.start(), end, inside)] if not BOX.search(inside) else boxes
+    if not boxes:
+        return -1, None
+    first = len(boxes) - 1
+    while first and _BETWEEN_BOXES.fullmatch(text, boxes[first - 1][1], boxes[first][0]):
+        first -= 1
+    joined = dict.fromkeys(inside.strip() for _, _, inside in boxes[first:])
+    return boxes[-1][1], ", ".join(joined)
+
+
+def clean_span(span: str) -> str:
+    """Return `span` without Markdown, math delimiters, quotes around it and a full stop.
+
+    >>> clean_span(' **"Palais Royal!"**. ')
+    'Palais Royal!'
+    """
+    span = re.sub(r"\\(?:text|mathrm|textbf|mathbf)\s*\{([^{}]*)\}", r"\1", span)
+    span = re.sub(r"\*\*|__|`|\\[()\[\]]|(?<!\d)\$(?!\d)|(?<=\d)\$", "", span).replace("\\ ", " ")
+    before = None
+    while before != span:
+        before, span = span, span.strip(" \t\n*_,;:|")
+        if span.endswith(".") and not ABBREVIATION.search(span[:-1]):
+            span = span[:-1]
+        enclosed = span[:1] + span[-1:] in {'""', "''", "“”", "‘’", "«»"}
+        if len(span) > 1 and enclosed and span[0] not in span[1:-1]:
+            span = span[1:-1]
+    return span
+
+
+def _find_closing(text: str, start: int) -> int | None:
+    """Return the place behind the brace that closes the one before `start`."""
+    depth = 1
+    for position in range(start, min(len(text), start + LONGEST)):
+        depth += {"{": 1, "}": -1}.get(text[position], 0)
+        if depth == 0:
+            return position + 1
+    return None

@@ -18,8 +18,9 @@ _LONGEST = 200
 _MOST_DIGITS = 100
 _MOST_POWER = 400
 """Largest power that is written out; floats end at 1e308."""
-_CLOSE = 1e-6
-"""Relative difference between two roundings of one number that is not whole."""
+_CLOSE, _CLOSE_TO_WHOLE = 1e-6, 1e-9
+"""Relative difference between two roundings of one number: of one that is not whole, and between a
+whole number and the rounding of a calculation (4.999999999999999)."""
 
 # Thousands in groups of three, by comma, space, apostrophe or underscore; in groups of two as in
 # India; by dots where a decimal comma or a second group leaves no other reading; a decimal comma
@@ -41,7 +42,14 @@ _VALUE = re.compile(
 )
 _SCALES = {"hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9}
 _SCALES |= {"trillion": 10**12, "dozen": 12, "lakh": 10**5, "crore": 10**7}
-_SCALE = re.compile(rf"-?({'|'.join(_SCALES)})s?\b")
+_ASIAN_SCALES = {"万": 10**4, "萬": 10**4, "亿": 10**8, "億": 10**8}
+_SCALE = re.compile(rf"-?(?:({'|'.join(_SCALES)})s?\b|([{''.join(_ASIAN_SCALES)}]))")
+# Thousands and more that are not read, in the forms that `fold_text` gives; but 千克 is a kilogram.
+_OTHER_SCALE = re.compile(
+    r"-?(?:tens?|score|gross|\w+illi(?:on|ard)\w*|mil|mille|mil[ij][ao]\w*|milh\w+|mil[lh]?on\w*"
+    r"|m[lr][nd]|tausend|tusen\w*|duizend|tys\w*|ribu|juta|тыс\w*|миллион\w*|миллиард\w*|млн|млрд"
+    r"|الف|مليون|مليار|लाख|करोड)\b|[百兆]|千(?![克米瓦卡])|" + fold_text("만|천|억|조")
+)
 _SHORT_SCALES = {"k": 10**3, "m": 10**6, "mn": 10**6, "b": 10**9, "bn": 10**9, "t": 10**12}
 _SHORT_SCALE = re.compile(r" ?(k|mn?|bn?|t)(?!\w)")
 # A unit right behind the digits: "2.5kg", "12米", "30°"; one letter may as well be a variable.
@@ -52,13 +60,28 @@ _MINUS = re.compile(r"(?:negative|minus) ")
 _CHANGED = re.compile(
     r"\b(?:half|halves|thirds?|quarters?|double|twice|triple|negative|minus|plus|times|squared|cubed"
     r"|divided|multiplied|or|nor|not|except|without|between|than|least|most|over|under|above|below"
-    r"|up to|(?:" + "|".join(_SCALES) + r")s?)\b|[<>≤≥*^=±√π\\]|\d"
+    r"|up to|maybe|perhaps|possibly|alternatively|(?:" + "|".join(_SCALES) + r")s?"
+    r"|(?!one\b|once\b)(?:" + "|".join(NUMBER_WORDS) + r"))\b|[+<>≤≥*^=±√π∞‰|&\\]|\d"
+)
+_CHANGED_BEFORE = re.compile(
+    r"\b(?:root|sqrt|log|ln|sin|cos|tan|factorial|reciprocal|inverse|opposite|but|almost|nearly"
+    r"|close to|never|unlikely|wrong|incorrect|exceed\w*|beyond|\w+n't)\b|-\W*$|/$"
+)
+_RELATION = re.compile(r"≠|[!<>/]=|=[<>/]|=.*\bor\b")
+# "x = 3, y = 5": the value of several names.
+_ASSIGNMENT = re.compile(
+    r"(?:^|[,;/&|∨]|\d |\b(?:and|or)\b)\s*[a-z](?:_?\{?\w{1,3}\}?)? ?=", re.IGNORECASE
+)
+# A remark in brackets explains the number, but not where it names another: "42 (6 * 7)".
+_REMARK = re.compile(
+    r"(?P<said>.*\d.*?) [(\[](?!(?:or|not|maybe|perhaps|possibly|alternatively|if)\b)"
+    r"(?P<remark>[^()\[\]]*)[)\]](?P<rest>[^=]*)"
 )
 _ROUNDLY = re.compile(r"(?:about|approximately|around|exactly|roughly|~|≈)\s*")
 _TENS = "thirty forty fifty sixty seventy eighty ninety".split()  # noqa: SIM905
 _WORDS = NUMBER_WORDS | {word: 30 + 10 * index for index, word in enumerate(_TENS)}
 _WORD_NUMBER = re.compile(
-    rf"(?:{'|'.join(_WORDS)})(?:[ -](?:and )?(?:{'|'.join([*_WORDS, *_SCALES])}))*\b"
+    rf"\b(?:{'|'.join(_WORDS)})(?:[ -](?:and )?(?:{'|'.join([*_WORDS, *_SCALES])}))*\b"
 )
 _INFINITY = re.compile(r"[-+]?(?:∞|infinity|\\infty)")
 
@@ -95,7 +118,8 @@ class NumberAnswer(AnswerKind):
         if number is None:
             infinite = _INFINITY.fullmatch(span.strip())
             return span.strip() if infinite else None
-        return self.render(number.value) + "%" if number.is_percent else _to_plain(number.value)
+        plain = _to_plain(number.value)
+        return f"{plain}%" if number.is_percent and plain is not None else plain
 
     def same(self, answer: Any, gold: Any) -> bool:
         """Return whether two numbers are equal."""
@@ -115,17 +139,17 @@ class NumberAnswer(AnswerKind):
     def render(self, answer: Any) -> str:
         """Return the shortest text of the number: 7, not 7.0."""
         number = read_number(answer)
-        if number is None:
+        plain = None if number is None else _to_plain(number.value)
+        if number is None or plain is None:
             return str(answer)
-        return str(_to_plain(number.value)) + "%" * number.is_percent
+        return f"{plain}%" if number.is_percent else str(plain)
 
     def _is_close(self, left: Fraction, right: Fraction) -> bool:
         if left == right:
             return True
-        is_whole = left.denominator == right.denominator == 1
-        if self.tolerance is None and is_whole:
-            return False
-        tolerance = Fraction(_CLOSE if self.tolerance is None else self.tolerance)
+        num_whole = [left.denominator, right.denominator].count(1)
+        close = (_CLOSE, _CLOSE_TO_WHOLE, 0)[num_whole]
+        tolerance = Fraction(close if self.tolerance is None else self.tolerance)
         return abs(left - right) <= tolerance * max(abs(left), abs(right))
 
 
@@ -143,10 +167,34 @@ def read_number(value: Any) -> Number | None:
         return Number(Fraction(value), False)
     if isinstance(value, float):
         return Number(Fraction(str(value)), False) if math.isfinite(value) else None
-    span = unwrap_answer(str(value))[-_LONGEST:]
-    if re.search(r"=.*\bor\b", span):  # x = 3 or x = 5
+    span = unwrap_answer(str(value))
+    if len(span) > _LONGEST or _RELATION.search(span) or len(_ASSIGNMENT.findall(span)) > 1:
         return None
     span = _tidy(span)
+    explained = _REMARK.fullmatch(span)
+    if explained is None:
+        return _read_equation(span)
+    number, remark = _read_equation(explained["said"] + explained["rest"]), explained["remark"]
+    is_other = _VALUE.fullmatch(remark) or _WORD_NUMBER.fullmatch(remark)
+    return None if is_other and _read_equation(remark) != number else number
+
+
+def _read_equation(span: str) -> Number | None:
+    """Return what stands behind the last equals sign, or 56 of "56 = 7 * 8"; 7 = 8 says nothing."""
+    sides = [side.strip(' ,;:!?*_"').rstrip(".") for side in span.split("=")]
+    numbers = [_read_signed(_ROUNDLY.sub("", side, count=1)) for side in sides]
+    bare = [
+        number
+        for side, number in zip(sides, numbers, strict=True)
+        if number and not number.is_percent and _VALUE.fullmatch(side)
+    ]
+    found = numbers[-1] or (bare[0] if bare and numbers[0] else None)
+    if found is None or (not found.is_percent and any(one != found for one in bare)):
+        return None
+    return found
+
+
+def _read_signed(span: str) -> Number | None:
     negative = _MINUS.match(span)
     span = span[negative.end() :] if negative else span
     found = _read_digits(span) or _read_words(span)
@@ -163,14 +211,12 @@ def _tidy(span: str) -> str:
     span = re.sub(r"(?<=\d)\\[,;:! ](?=\d{3}(?!\d))", ",", span)
     fraction = r"\\[dtc]?frac\s*(?:\{(-?\d+)\}\s*\{(\d+)\}|(\d)\s*(\d))"
     span = re.sub(fraction, lambda m: f" {m[1] or m[3]}/{m[2] or m[4]}", span)
-    span = re.sub(r"\\(?:times|cdot)(?![a-z])|[×·]", "*", span)
+    span = re.sub(r"\\(?:times|cdot)(?![a-z])|[×·]", "*", span.replace("**", "^"))
     span = re.sub(r"\\(?:approx|left|right)(?![a-z])|\\[,;:! ()\[\]]|\$(?!\s?[\d.-])|`", " ", span)
     span = re.sub(r"\^\{(-?\d+)\}", r"^\1", span.replace("\\$", "$").replace("\\%", "%"))
     span = re.sub(r"\^\s*(?:\{\s*\\circ\s*\}|\\circ)|\\degree", "°", span)
-    # "x = 5" and "6 * 7 = 42" say what stands behind the sign; a remark in brackets explains.
-    span = fold_text(re.split(r"[=≈]", span)[-1]).strip(' .,;:!?*_"')
-    remark = re.fullmatch(r"(.*\d.*?) \((?!or\b|not\b)[^()]*\)(.*)", span)
-    return _ROUNDLY.sub("", remark[1] + remark[2] if remark else span, count=1)
+    span = fold_text(span.rpartition("≈")[2]).strip(' ,;:!?*_"').rstrip(".")
+    return re.sub(rf"^an? (?=(?:{'|'.join(_SCALES)})\b)", "one ", span.lstrip("…").strip())
 
 
 def _read_digits(span: str) -> Number | None:
@@ -183,20 +229,24 @@ def _read_digits(span: str) -> Number | None:
     # A unit may have a power and a slash: "25 cm^2", "3 m/s", "kg*m/s^2".
     after = re.sub(r"(?<=[a-z])\^?-?\d(?!\d)", "", after)
     after = re.sub(r"(?<=[a-z])[*/](?=[a-z])", " ", after)
-    if value is None or _CHANGED.search(before) or before.endswith(("-", "/")):
+    if value is None or _CHANGED.search(before) or _CHANGED_BEFORE.search(before):
         return None
+    after = re.sub(r"^ ?/ ?(?=[a-z]{2,})", " per ", after)
     percent = _PERCENT.match(after)
     if percent:
         after = after[percent.end() :]
     scale = _SCALE.match(after.lstrip())
     short = _SHORT_SCALE.match(after) if found["currency"] else None
+    if not scale and _OTHER_SCALE.match(after.lstrip()):
+        return None
     if scale:
-        value, after = value * _SCALES[scale[1]], after.lstrip()[scale.end() :]
+        factor = _SCALES[scale[1]] if scale[1] else _ASIAN_SCALES[scale[2]]
+        value, after = value * factor, after.lstrip()[scale.end() :]
     elif short:
         value, after = value * _SHORT_SCALES[short[1]], after[short.end() :]
     else:
         unit = _UNIT.match(after)
-        if not unit:
+        if not unit or _CHANGED.match(after):
             return None
         after = after[unit.end() :]
     is_changed = _CHANGED.search(after) or after[:1] in ("-", "/", ":", "(")
@@ -230,15 +280,18 @@ def _compute(found: re.Match[str]) -> Fraction | None:
         if abs(power) > _MOST_POWER or not value or len(written) > _MOST_DIGITS / 10:
             return None
         value = value**power
+    if found["sign"] and found["sign2"]:
+        return None  # "--7"
     return -value if "-" in (found["sign"] or "") + (found["sign2"] or "") else value
 
 
 def _read_words(span: str) -> Number | None:
     """Return the number that `span` writes in words: "seven days", "two hundred and five"."""
     found = _WORD_NUMBER.search(span)
-    if not found or _CHANGED.search(span[: found.start()] + " " + span[found.end() :]):
+    if not found or _CHANGED_BEFORE.search(span[: found.start()]):
         return None
-    if _WORD_NUMBER.search(span, found.end()):
+    around = span[: found.start()] + " " + span[found.end() :]
+    if _CHANGED.search(around) or _OTHER_SCALE.match(span[found.end() :].lstrip()):
         return None
     total = group = 0
     previous = ""
@@ -257,5 +310,9 @@ def _read_words(span: str) -> Number | None:
     return Number(Fraction(total + group), False)
 
 
-def _to_plain(value: Fraction) -> int | float:
-    return int(value) if value.denominator == 1 else float(value)
+def _to_plain(value: Fraction) -> int | float | None:
+    """Return a number of Python; `None` if its rounding would be another, whole number."""
+    if value.denominator == 1:
+        return int(value)
+    plain = float(value)
+    return None if plain.is_integer() else plain

@@ -7,9 +7,9 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Any, Literal
 
-from realm.verify.extract import clean_span, find_answer, unwrap_answer
+from realm.verify.extract import BULLET, find_answer, unwrap_answer
 from realm.verify.kinds import AnswerKind, normalize_text
-from realm.verify.normal import MENTION, fold_text, list_mentions, write_iso_times
+from realm.verify.normal import MENTION, clean_span, fold_text, list_mentions, write_iso_times
 from realm.verify.number import read_number
 
 _BETWEEN = re.compile(
@@ -19,7 +19,8 @@ _DATE_COMMA = re.compile(r"(\b[A-Za-z]{3,9}\.? \d{1,2}(?:st|nd|rd|th)?),(?= ?\d{
 # Detail that an item may carry or lack: "Guam (GUM)", "Ann from Peru", "located in Peru"; but
 # "7 (or 8)" is another answer.
 _DETAIL = re.compile(
-    r"(?<=\S) ?(?:\((?!or\b)[^()]*\)|\[(?!or\b)[^\[\]]*\])$|(?<=\S) from (?:the )?[a-z][a-z' -]*$|"
+    r"(?<=\S) ?(?:\((?!or\b|\d+\))[^()]*\)|\[(?!or\b|\d+\])[^\[\]]*\])$|"
+    r"(?<=\S) from (?:the )?[a-z][a-z' -]*$|"
     r"^(?:\w+ed )?(?:from|in|at|on|by) (?:the )?(?=[a-z])"
 )
 _BRACKETS = re.compile(r"\(([^()]*)\)|\[([^\[\]]*)\]")
@@ -28,7 +29,9 @@ _MOST_DETAILS = 3
 """Details of one item, as in "located in Peru (PER)"."""
 _TRUTH = {"true": "yes", "false": "no"}
 _QUANTITY = re.compile(
-    r"(?:[a-z]+\.? )?#?(?P<number>[-+]?[$€£]?[\d,]*\.?\d+|\b[a-z]+)(?:(?:st|nd|rd|th)\b|%)?"
+    r"(?:(?P<name>no|nr|number|pick|rank|place|position|season|episode|round|match|week|day|year|grade"
+    r"|age|division|tier|level|about|around|approximately|exactly|only|usd)\.? )?"
+    r"#?(?P<number>[-+]?[$€£]?[\d,]*\.?\d+|\b[a-z]+)(?:(?:st|nd|rd|th)\b|%)?"
     r"(?:[ -]+(?P<unit>[a-z][a-z /'-]{0,40}))?"
 )
 _WORDS_OF_STATEMENT = 3
@@ -55,8 +58,7 @@ _SECOND = re.compile(
 _LISTED = re.compile(r"\.?\s*(?:[,;/&|(-]|(?:and|or|of|vs)\b)|.*\b(?:and|or) (?:the )?[A-Z]")
 _NAME_BEFORE = re.compile(r"(?:\b(?!(?:The|An?|In|At|On|By|For|From|Both)\b)[A-Z][\w.'-]*\s+)+$")
 _NAME_AFTER = re.compile(r"(?:\s+(?:[A-Z]|\d)[\w.'-]*)+")
-_LONGEST_NAME = 3
-"""Words of a person's full name; more capitals in a row are a list of names."""
+_INITIAL = re.compile(r"(?:\s*[A-Z]\.)+\s*")
 # What makes a longer name another one, and no fuller form: "New Mexico", "Iowa State", "Rocky II".
 _OTHER_NAME = re.compile(
     r"[\d-]|\b(?:new|north\w*|south\w*|east\w*|west\w*|state|no|i+|\w(?![.'\w]))\b", re.IGNORECASE
@@ -74,8 +76,12 @@ class SetAnswer(AnswerKind):
 
     def read(self, span: str) -> list[str] | None:
         """Return the items that `span` lists, as they are written."""
-        enclosed = _ENCLOSED.fullmatch(unwrap_answer(span))
-        return split_items(enclosed[1] if enclosed else unwrap_answer(span)) or None
+        span = unwrap_answer(span)
+        lines = [line for line in span.split("\n") if line.strip()]
+        if len(lines) > 1 and all(map(BULLET.match, lines)):
+            span = "\n".join(BULLET.sub("", line) for line in lines)
+        enclosed = _ENCLOSED.fullmatch(span)
+        return split_items(enclosed[1] if enclosed else span) or None
 
     def find(self, text: str) -> list[str] | None:
         """Return the items of the final answer, or a sentence that may state them.
@@ -116,6 +122,11 @@ class SetAnswer(AnswerKind):
         if not statement.endswith("."):
             return False
         return _states(statement, item) or _states(_join(gold), _normalize_whole(answer), last=True)
+
+    def make_exact(self, answer: Any) -> Any:
+        """Return the items without the full stop that marks a sentence of prose."""
+        *items, last = answer
+        return [*items, last.removesuffix(".")]
 
     def render(self, answer: Any) -> str:
         """Return the items with commas between them."""
@@ -169,19 +180,19 @@ def _covers(items: tuple[str, ...], others: tuple[str, ...]) -> bool:
 def _is_equal(left: str, right: str) -> bool:
     """Return whether two items are the same quantity, as "15 mm" and "15"."""
     a, b = _read_quantity(left), _read_quantity(right)
-    if a is None or b is None or a[0] != b[0]:
+    if a is None or b is None or a[0] != b[0] or (a[2] and b[2] and a[2] != b[2]):
         return False
     return a[1].startswith(b[1]) or b[1].startswith(a[1])
 
 
 @lru_cache(maxsize=65536)
-def _read_quantity(item: str) -> tuple[Fraction, str] | None:
-    """Return (value, unit) of "15 mm", "2nd", "$1,000", "seven goals"; units in the singular."""
+def _read_quantity(item: str) -> tuple[Fraction, str, str | None] | None:
+    """Return (value, unit, name) of "15 mm", "2nd", "seven goals", "season 2"; one goal, no s."""
     match = _QUANTITY.fullmatch(fold_text(item))
     number = read_number(match["number"]) if match else None
     if match is None or number is None:
         return None
-    return number.value, " ".join((match["unit"] or "").split()).rstrip("s")
+    return number.value, " ".join((match["unit"] or "").split()).rstrip("s"), match["name"]
 
 
 @lru_cache(maxsize=65536)
@@ -225,6 +236,7 @@ def _is_answer(before: str, item: str, after: str) -> bool:
     ]
     if not item[0].isupper() or not around:
         return True
-    num_words = len(item.split()) + sum(len(part.split()) for part in around)
+    # A person's full name is two words and initials; more capitals in a row are a list of names.
+    num_words = sum(len(_INITIAL.sub(" ", part).split()) for part in around)
     is_other = any(_OTHER_NAME.search(part) for part in around)
-    return item.isalpha() and num_words <= _LONGEST_NAME and not is_other
+    return item.isalpha() and num_words <= 1 and not is_other

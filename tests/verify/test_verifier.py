@@ -1,5 +1,4 @@
-from realm.verify.verifier import Verifier
-from realm.verify.vote import majorities, majority
+from realm.verify.verifier import Verifier, majorities, majority
 
 TEXTS = Verifier("text")
 NUMBERS = Verifier("number")
