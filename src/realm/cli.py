@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shlex
 import sys
 import traceback
@@ -19,8 +20,11 @@ from realm.cli_support import (
     name_column,
     print_line,
     print_plan,
+    read_question,
+    require_name,
 )
-from realm.core.errors import RealmError, mask_secrets
+from realm.core.errors import RealmError, make_printable, mask_secrets
+from realm.core.settings import MAX_SEED
 
 if TYPE_CHECKING:
     from realm.run import Run
@@ -28,6 +32,9 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Run the command line. A bug of ours shows its traceback, with all keys masked."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal may know fewer letters
     try:
         app(prog_name="realm")
     except Exception:
@@ -107,6 +114,7 @@ def import_outputs(
             "--run",
             metavar="DIR",
             file_okay=False,
+            callback=require_name,
             help="The run folder.  [default: runs/ and what the file names have in common]",
         ),
     ] = None,
@@ -310,7 +318,9 @@ def ask_model(
     max_new_tokens: Annotated[
         int, typer.Option(metavar="N", min=1, help="Maximum length of a completion.")
     ] = 512,
-    seed: Annotated[int, typer.Option(metavar="N", help="Seed of the sampling.")] = 7,
+    seed: Annotated[
+        int, typer.Option(metavar="N", min=0, max=MAX_SEED, help="Seed of the sampling.")
+    ] = 7,
 ) -> None:
     """Ask a model one question, optionally with its own samples as routes.
 
@@ -322,11 +332,14 @@ def ask_model(
     """
     from realm.evaluate.ask import ask_question
 
-    text = sys.stdin.read() if question == "-" else question
     reply = ask_question(
-        model, text, self_routes=self_routes, max_new_tokens=max_new_tokens, seed=seed
+        model,
+        read_question(question),
+        self_routes=self_routes,
+        max_new_tokens=max_new_tokens,
+        seed=seed,
     )
-    typer.echo(reply.describe())
+    typer.echo(make_printable(reply.describe()))
 
 
 def _print_results(run: Run) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from realm.core.errors import RealmError
+from realm.core.errors import DataError, RealmError, make_printable, mask_secrets
 
 if TYPE_CHECKING:
     from realm.run import Run
@@ -26,6 +28,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # Typer's own tracebacks show variables, which may hold keys
 )
 
+
+def require_name(folder: Path | None) -> Path | None:
+    """Return the folder of an option; the empty name would be the working directory."""
+    if folder is not None and not folder.name:
+        raise typer.BadParameter("the name is empty; the working directory is no run folder.")
+    return folder
+
+
 ConfigPath = Annotated[
     Path,
     typer.Argument(
@@ -38,6 +48,7 @@ RunFolder = Annotated[
         "--run",
         metavar="DIR",
         file_okay=False,
+        callback=require_name,
         help="The run folder.  [default: the config's `run`, or runs/NAME]",
     ),
 ]
@@ -68,9 +79,39 @@ def user_errors_as_messages() -> Iterator[None]:
     except RealmError as error:
         typer.echo(f"realm: {error}", err=True)
         raise typer.Exit(2) from None
+    except BrokenPipeError:
+        raise  # the reader of our output has gone, as in `realm run ... | head`
+    except Exception as error:
+        message = explain_failure(error)
+        if message is None:
+            raise
+        typer.echo(f"realm: {make_printable(mask_secrets(message))}", err=True)
+        raise typer.Exit(2) from None
     except KeyboardInterrupt:
         typer.echo("\nrealm: interrupted; the same command continues.", err=True)
         raise typer.Exit(130) from None  # 128 + SIGINT, as a shell reports it
+
+
+def explain_failure(error: Exception) -> str | None:
+    """Return what to do about a disk, a permission or a memory; `None` for a mistake of ours."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's
+        return (
+            "out of memory. Lower per_device_train_batch_size, evaluate.batch_tokens or "
+            "max_completion_length, or take a smaller model; what is done is kept."
+        )
+    # The libraries that write weights in Rust and C++ know the reason by its text only.
+    is_full = re.search("No space left|PytorchStreamWriter failed writing", str(error))
+    if is_full or getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+        advice = "Make room and run again: what is done is kept"
+    elif not isinstance(error, OSError):
+        return None
+    elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        advice = "Change its permissions, or choose another place with --run"
+    else:
+        advice = "See that it is there and is what it should be"
+    place = getattr(error, "filename2", None) or getattr(error, "filename", None)
+    reason = getattr(error, "strerror", None) or str(error).strip().partition("\n")[0]
+    return f"{place}: {reason}. {advice}." if place else f"{reason.rstrip('.')}. {advice}."
 
 
 def _set_environment() -> None:
@@ -89,12 +130,13 @@ class _LogLines(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         stream = sys.stderr if record.levelno >= logging.WARNING else sys.stdout
+        line = make_printable(self.format(record))
         if "tqdm" in sys.modules:
             from tqdm import tqdm
 
-            tqdm.write(self.format(record), file=stream)  # a progress bar moves out of the way
+            tqdm.write(line, file=stream)  # a progress bar moves out of the way
         else:
-            print(self.format(record), file=stream)
+            print(line, file=stream)
 
 
 def show_log() -> None:
@@ -164,6 +206,16 @@ def show_help(
     """
 
 
+def read_question(question: str) -> str:
+    """Return the question of the command line, or for `-` that of standard input."""
+    if question != "-":
+        return question
+    try:
+        return sys.stdin.buffer.read().decode()
+    except UnicodeDecodeError as error:
+        raise DataError(f"standard input: is not UTF-8 text: {error.reason}.") from None
+
+
 def do_stage(run: Run, stage: str, dry_run: bool, force: bool) -> None:
     """Run one stage, or print what it would do."""
     if stage in ("distill", "train"):
@@ -196,7 +248,7 @@ def print_plan(run: Run, stage: str, force: bool) -> None:
 
 
 def print_line(name: str, text: str) -> None:
-    typer.echo(f"{name:<8} {text}")
+    typer.echo(make_printable(f"{name:<8} {text}"))
 
 
 def _list_names(names: tuple[str, ...] | list[str]) -> str:

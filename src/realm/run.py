@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from realm.config.gguf import find_gguf
 from realm.core.errors import ConfigError, DataError, RealmError, RunError
-from realm.core.folder import MADE_BY_CONFIG, RunFolder, hash_path
+from realm.core.folder import RunFolder, hash_path
+from realm.core.manifest import MADE_BY_CONFIG
 from realm.core.tables import local_path
 from realm.core.targets import fingerprint
 from realm.domains.domain import GivenSettings
@@ -22,7 +23,7 @@ from realm.stages import STAGES
 
 if TYPE_CHECKING:
     from realm.config.root import Config
-    from realm.core.stages import Stage
+    from realm.core.folder import Stage
     from realm.domains import Domain
 
 logger = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from realm.core.stages import Stage
+from realm.core.folder import Stage
 from realm.domains.data import run_data
 from realm.evaluate import run_evaluate
 from realm.evaluate.report import run_report

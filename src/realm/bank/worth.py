@@ -271,7 +271,7 @@ def format_bank(summaries: Sequence[SourceSummary], held_out: Sequence[str] = ()
     from rich.table import Table
 
     text = io.StringIO()
-    console = Console(file=text, width=80)
+    console = Console(file=text, width=80, markup=False)
     figures = [
         name
         for name in _HEADS

@@ -29,9 +29,10 @@ from realm.config.yaml import (
     read_run,
     read_settings,
     refuse_secrets,
+    require_plain_values,
 )
 from realm.core.errors import ConfigError
-from realm.core.settings import Section, Share, check_placeholders
+from realm.core.settings import MAX_SEED, Section, Share, check_placeholders
 from realm.domains.domain import GivenSettings, PythonSettings
 from realm.domains.files import FilesSettings
 from realm.domains.reasoning_gym import GymSettings
@@ -170,7 +171,7 @@ class Config(Section):
 
     run: str | None = None
     """The run folder. null: runs/NAME in the working directory, NAME being the config file's."""
-    seed: NonNegativeInt = 7
+    seed: Annotated[int, Field(ge=0, le=MAX_SEED)] = 7
     """Seed of the data, the splits, the routes and both trainings."""
     model: str | None = None
     """A folder, a GGUF file or a hub id of a causal language model. null: evaluate the routes
@@ -331,7 +332,8 @@ def load_config(
     return _validate(settings, path, [*earlier, *written])
 
 
-def _validate(settings: Mapping[str, Any], path: Path, overrides: list[str]) -> Config:
+def _validate(settings: dict[str, Any], path: Path, overrides: list[str]) -> Config:
+    require_plain_values(settings, path)
     try:
         config = Config.model_validate(settings)
     except ValidationError as error:

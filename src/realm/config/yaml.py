@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import typing
 from collections.abc import Iterable
@@ -12,7 +13,7 @@ from typing import Any
 import yaml
 
 from realm.core.errors import ConfigError, find_secrets, suggest_file, suggest_nearest
-from realm.core.folder import MADE_BY_CONFIG, read_manifest
+from realm.core.manifest import MADE_BY_CONFIG, read_manifest
 from realm.core.settings import Section
 
 if typing.TYPE_CHECKING:
@@ -43,6 +44,8 @@ MOVED_KINDS = {
 }
 """Kinds that are no longer part of the package, and what to write in their place."""
 
+_MOST_VALUES = 100_000
+"""More values than any config has."""
 PATHS = ("run", "model", "domain.path", "domain.rules", "routes.guide.path", "routes.store")
 """Settings that hold a path. `--set` takes it relative to the working directory, if it exists
 there; in a config file it is relative to that file."""
@@ -78,12 +81,16 @@ def read_settings(path: Path) -> dict[str, Any]:
         ConfigError: The file cannot be read.
     """
     try:
+        if path.exists() and not path.is_file():
+            raise OSError("is not a file")  # reading a pipe would wait for ever
         settings = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except FileNotFoundError:
         hint = suggest_file(path, "*.yaml") or " Ready ones are in configs/."
         raise ConfigError(f"{path}: there is no such config file.{hint}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read as a text file: {error}.") from None
+    except RecursionError:
+        raise ConfigError(f"{path}: is nested too deeply to be settings.") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f"{path}:{mark.line + 1}" if mark else str(path)
@@ -140,6 +147,8 @@ def apply_override(settings: dict[str, Any], override: str, folder: Path) -> str
         raise ConfigError(f"--set {override}: not KEY=VALUE. Try --set train.fade.kind=cosine")
     try:
         value = yaml.load(text, _Loader)
+    except RecursionError:
+        raise ConfigError(f"--set {dotted}: the value is nested too deeply.") from None
     except yaml.YAMLError as error:
         problem = _describe_problem(error)
         raise ConfigError(f"--set {override}: the value is not valid YAML: {problem}.") from None
@@ -194,6 +203,26 @@ def refuse_secrets(value: Any, path: Path, name: str) -> None:
             f"{path}: {name} holds a secret of the environment, which would be written to files. "
             "Leave it in the environment; a teacher names its variable in key_env."
         )
+
+
+def require_plain_values(settings: dict[str, Any], path: Path) -> None:
+    """Raise `ConfigError` for infinity, NaN, and settings that aliases of YAML make endless."""
+    left: list[tuple[str, Any]] = [("", settings)]
+    num_values = 0
+    while left:
+        name, value = left.pop()
+        num_values += 1
+        if num_values > _MOST_VALUES:
+            raise ConfigError(
+                f"{path}: holds more than {_MOST_VALUES:,} values, counting each use of an alias "
+                "(*name). Write them out, without an alias inside itself."
+            )
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ConfigError(f"{path}: {name}: found {value}; a number is needed.")
+        if isinstance(value, dict):
+            left += [(f"{name}.{key}" if name else str(key), part) for key, part in value.items()]
+        elif isinstance(value, list):
+            left += [(name, part) for part in value]
 
 
 def describe_errors(

@@ -30,6 +30,8 @@ _SECRET_TEXT = re.compile(
     # A key that a server has starred out in part.
     r"|\b[\w-]{2,}\*{3,}[\w*-]*"
 )
+# Control characters, and those that turn the direction of writing.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _known: set[str] = set()
 """Secrets of this process that are not in an environment variable with a telling name."""
 
@@ -55,6 +57,17 @@ def mask_secrets(text: str) -> str:
         shortened = f"{re.escape(value[:6])}[\\w-]*\\.{{2,}}[\\w-]*"
         text = re.sub(f"{re.escape(value)}|{shortened}", "***", text)
     return _SECRET_TEXT.sub("***", text)
+
+
+def make_printable(text: str) -> str:
+    """Return `text` with control characters written as escapes, line ends and tabs excepted.
+
+    Names and texts come from files and models. A terminal obeys such characters.
+
+    >>> make_printable("a\\x1b[2Jb")
+    'a\\\\x1b[2Jb'
+    """
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def find_secrets() -> set[str]:
@@ -88,7 +101,7 @@ class RealmError(Exception):
 
     def __init__(self, message: str) -> None:
         # It may quote a server's reply or a setting, either of which may hold a key.
-        super().__init__(mask_secrets(message))
+        super().__init__(make_printable(mask_secrets(message)))
 
 
 class ConfigError(RealmError, ValueError):

@@ -1,50 +1,50 @@
-"""A run folder and its manifest: which stages are up to date, and what a killed one has left."""
+"""A run folder and its stages: which are up to date, and what a killed one has left."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
-import platform
 import shutil
-import subprocess
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
-from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from filelock import FileLock, Timeout
 
 from realm.core.errors import RealmError, RunError
 from realm.core.jsonl import make_folder, write_json
+from realm.core.manifest import SCHEMA, find_commit, find_versions, read_manifest
 
-if TYPE_CHECKING:
-    from realm.core.stages import Stage
 
-# What `made_by` in a manifest says of a run that needs nothing but its config.
-MADE_BY_CONFIG = "a config"
-# Counts up when the files of a run change their form, so that an older folder is refused.
-SCHEMA = "realm.run/2"
-LIBRARIES = (
-    "realm-slm",
-    "torch",
-    "transformers",
-    "trl",
-    "peft",
-    "accelerate",
-    "datasets",
-    "tokenizers",
-    "numpy",
-    "reasoning-gym",
-)
-"""Packages whose versions the manifest records."""
-_ENTRY = {"settings": str, "inputs": dict, "outputs": dict, "seconds": int | float}
-"""Types of what the manifest says of a stage that is done."""
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One stage of a run. A name that ends in `/` is a folder; one that ends in `?` is optional.
+
+    Example: `Stage(name="data", function=run_data, settings=("seed", "domain"),
+    outputs=("problems.jsonl", "rules.md?"))`. The functions take the `Run` and import what they
+    need when they are called, so that a table of stages costs nothing to load.
+    """
+
+    name: str
+    function: Callable[[Any], None]
+    """Do the stage."""
+    settings: tuple[str, ...]
+    """Dotted keys of the config that the stage reads. Changing one of them makes it run again."""
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...]
+    check: Callable[[Any], None] | None = None
+    """Raise the user's mistakes in the settings of this stage, before any stage has spent time."""
+    estimate: Callable[[Any], str | None] | None = None
+    """Return what the stage would cost, or None if it costs nothing."""
+    files: Callable[[Any], list[str]] | None = None
+    """Return the files outside the run folder that the stage reads, as the config names them."""
 
 
 class RunFolder(ABC):
@@ -124,11 +124,11 @@ class RunFolder(ABC):
         same. Under `accelerate launch` only the main process touches the folder.
         """
         hashes = self._hash_dependencies(stage)
-        # torchrun and accelerate number the processes of a run in RANK.
-        if int(os.environ.get("RANK", "0")) != 0:
+        if not _is_main_process():
             yield
             return
         with self._lock():
+            self._clear_places(stage)
             # From here on the old outputs may be overwritten, so they no longer count as done.
             self._forget(stage)
             earlier_seconds = self._open_work(stage, hashes)
@@ -172,8 +172,12 @@ class RunFolder(ABC):
 
         The operating system releases the lock of a process that is killed.
         """
-        make_folder(self.path("work"))
-        lock = FileLock(self.path("work/.lock"))
+        work = self.path("work")
+        for path in (work, work / ".lock"):
+            if path.is_symlink():
+                path.unlink()  # it would lead what is written to another place
+        make_folder(work)
+        lock = FileLock(work / ".lock")
         try:
             lock.acquire(timeout=0)
         except Timeout:
@@ -184,7 +188,31 @@ class RunFolder(ABC):
         try:
             yield
         finally:
+            # Before the release: a process that has opened the file takes no lock on a file that
+            # has lost its name. A stage that failed at once leaves no folder behind.
+            (work / ".lock").unlink(missing_ok=True)
+            with suppress(OSError):  # they hold something
+                work.rmdir()
+                self.folder.rmdir()
             lock.release()
+
+    def _clear_places(self, stage: str) -> None:
+        """Remove links from where `stage` writes, since somebody else may have made the folder.
+
+        Raises:
+            RunError: A folder is in the place of a file, or a file in that of a folder.
+        """
+        for name in self.stages[stage].outputs:
+            path = self.path(name.rstrip("?/"))
+            is_folder = name.rstrip("?").endswith("/")
+            _unlink_links(path)
+            if path.exists() and path.is_dir() != is_folder:
+                found, wanted = ("a file", "a folder") if is_folder else ("a folder", "a file")
+                raise RunError(
+                    f"{path}: is {found}, and `realm {stage}` makes {wanted} of this name. Move it "
+                    "away."
+                )
+        _unlink_links(self.path("work") / stage)
 
     def _open_work(self, stage: str, hashes: dict[str, Any]) -> float:
         """Remove unfinished work of other settings or inputs; return the seconds spent on it."""
@@ -229,45 +257,28 @@ class RunFolder(ABC):
         manifest = {
             "schema": SCHEMA,
             **self.describe(),
-            "versions": _find_versions(),
-            "commit": _find_commit(),
+            "versions": find_versions(),
+            "commit": find_commit(),
             "stages": {name: stages[name] for name in self.stages if name in stages},
         }
         write_json(self.path("manifest.json"), manifest)
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """Return the manifest of a run folder; it is empty if there is none.
-
-    Raises:
-        RunError: The file is damaged, or another version wrote it.
-    """
-    path = folder / "manifest.json"
-    try:
-        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, RecursionError) as error:
-        raise _explain_manifest(path, f"cannot be read: {error}") from None
-    found = manifest.get("schema") if isinstance(manifest, dict) else None
-    if found != SCHEMA:
+def _is_main_process() -> bool:
+    """Return whether this process writes, of those that torchrun or accelerate number in RANK."""
+    rank = os.environ.get("RANK", "0")
+    if not rank.isdecimal():
         raise RunError(
-            f"{path}: this run folder was made by another version of ReaLM (its schema is "
-            f"{found!r}; this version writes {SCHEMA!r}) and cannot be continued. Choose "
-            "another folder with --run, or delete this one."
+            f"RANK: this environment variable is {rank!r}. torchrun and accelerate set it to the "
+            "number of a process. Unset it."
         )
-    stages = manifest.get("stages", {})
-    entries = list(stages.values()) if isinstance(stages, dict) else [None]
-    for entry in entries:
-        if not isinstance(entry, dict) or any(
-            not isinstance(entry.get(name), kind) for name, kind in _ENTRY.items()
-        ):
-            raise _explain_manifest(path, "is damaged: an entry of `stages` is not as it was")
-    return manifest
+    return int(rank) == 0
 
 
-def _explain_manifest(path: Path, fault: str) -> RunError:
-    return RunError(f"{path}: {fault}. Remove it and run again; every stage then runs again.")
+def _unlink_links(path: Path) -> None:
+    for one in [path, *(path.rglob("*") if path.is_dir() and not path.is_symlink() else ())]:
+        if one.is_symlink():
+            one.unlink()
 
 
 def remove_path(path: Path) -> None:
@@ -297,43 +308,6 @@ def hash_path(path: Path) -> str:
 def _hash_file(path: Path, size: int, modified_ns: int) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _find_versions() -> dict[str, str]:
-    versions = {"python": platform.python_version()}
-    for name in LIBRARIES:
-        with suppress(metadata.PackageNotFoundError):
-            versions[name] = metadata.version(name)
-    return versions
-
-
-def _find_commit() -> str | None:
-    """Return the commit of this package's checkout, with a `+` if files were changed since.
-
-    None if the package is not run from a git checkout.
-    """
-    # An installed copy may lie in the checkout of another project (its .venv): is it tracked?
-    if _run_git("ls-files", "--error-unmatch", Path(__file__).name) is None:
-        return None
-    commit = _run_git("rev-parse", "HEAD")
-    # Below this folder only: other changes of the checkout do not change what a run does.
-    has_changes = bool(_run_git("status", "--porcelain", "--", "."))
-    return commit and commit + ("+" if has_changes else "")
-
-
-def _run_git(*arguments: str) -> str | None:
-    """Return what a git command prints in the folder of this file, None if it fails."""
-    try:
-        done = subprocess.run(
-            ["git", *arguments],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            timeout=10,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
 
 
 def _now() -> str:

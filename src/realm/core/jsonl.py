@@ -42,14 +42,24 @@ def make_folder(folder: Path) -> None:
 
 
 @contextmanager
-def replacing_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary path that atomically replaces `path` on success."""
+def replacing_file(path: Path, *, is_private: bool = False) -> Iterator[Path]:
+    """Yield a temporary file that atomically replaces `path` on success.
+
+    With `is_private` nobody but the user may read it.
+    """
     # In the same folder, because os.replace is atomic only within one file system.
     temporary = path.with_name(f".{path.name}.part")
     make_folder(path.parent)
+    # A link of this name, in a folder that somebody else made, would lead the text elsewhere.
+    temporary.unlink(missing_ok=True)
+    mode = 0o600 if is_private else 0o666  # less what the umask takes away
+    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode))
     try:
         yield temporary
         os.replace(temporary, path)
+    except OSError as error:
+        error.filename, error.filename2 = str(path), None  # a full disk does not say which file
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -65,9 +75,14 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False) + "\n")
 
 
-def write_jsonl(path: Path, rows: Iterable[dict[str, Any] | Problem | Route]) -> None:
+def write_jsonl(
+    path: Path, rows: Iterable[dict[str, Any] | Problem | Route], *, is_private: bool = False
+) -> None:
     """Write one row or record per line atomically."""
-    with replacing_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+    with (
+        replacing_file(path, is_private=is_private) as temporary,
+        temporary.open("w", encoding="utf-8") as file,
+    ):
         for row in rows:
             file.write(_format_line(row))
 

@@ -6,6 +6,9 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+MAX_SEED = 2**32 - 1
+"""The largest seed that NumPy takes, and Transformers with it."""
+
 Share = Annotated[float, Field(ge=0, le=1)]
 """A number from 0 to 1."""
 
@@ -13,8 +16,9 @@ Share = Annotated[float, Field(ge=0, le=1)]
 class Section(BaseModel):
     """A part of the settings. Unknown keys are errors, and values cannot be changed once read."""
 
-    # A misspelt key would otherwise be passed over, and the run would use the default.
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # A misspelt key would otherwise be passed over, and the run would use the default. Infinity and
+    # NaN are numbers of YAML that no setting can have.
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 def check_placeholders(template: str, needed: list[str]) -> str:

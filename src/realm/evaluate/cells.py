@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from realm.core.stages import Stage
+from realm.core.folder import Stage
 from realm.evaluate.claims import run_pilot
 from realm.evaluate.methods import (
     BASELINE_STAGES,

@@ -19,7 +19,7 @@ from realm.baselines.further import run_further
 from realm.baselines.instructors import load_instructor, run_instructors
 from realm.baselines.rft import run_rft
 from realm.core.errors import ConfigError
-from realm.core.stages import Stage
+from realm.core.folder import Stage
 
 if TYPE_CHECKING:
     from realm.config.root import Config

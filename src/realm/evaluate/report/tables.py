@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+from realm.core.errors import make_printable
 from realm.evaluate.methods import VOTES
 from realm.evaluate.report.words import (
     MODELS,
@@ -135,9 +136,10 @@ def print_results(results: Results) -> None:
     from rich.console import Console
     from rich.table import Table as RichTable
 
-    console = Console()
+    # Without markup: a name such as [red] is a name.
+    console = Console(markup=False)
     if not console.is_terminal:  # rich takes 80 columns for a file
-        console = Console(width=WIDE)
+        console = Console(width=WIDE, markup=False)
     is_wide = console.width >= WIDE
     families = results.families.values()
     tables = [tabulate_comparisons(rows, is_wide=is_wide) for rows in families]
@@ -160,7 +162,7 @@ def print_results(results: Results) -> None:
             header = "\n".join(textwrap.wrap(name, 14))
             shown.add_column(header, justify="left" if is_text else "right", no_wrap=not is_text)
         for row in table.rows:
-            shown.add_row(*row)
+            shown.add_row(*map(make_printable, row))
         console.print(shown, "")
     for sentence in list_sentences(results) if results.methods else []:
         console.print(sentence, soft_wrap=True, highlight=False)
