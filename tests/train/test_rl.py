@@ -156,12 +156,12 @@ def test_a_finished_training_that_was_not_saved_is_saved_as_it_was(tmp_path):
 
 
 @pytest.mark.slow
-def test_lora_is_merged_at_the_end(tmp_path):
+def test_lora_is_merged_at_the_end_and_kept_beside_the_model(tmp_path):
     make_tiny(tmp_path / "model", "qwen2")
     config = make_config(tmp_path, train=TRAIN | {"lora": {"r": 2, "target_modules": ["q_proj"]}})
     run = make_run(tmp_path, config)
     rl.run_train(run)
-    assert not list(run.path("model").glob("adapter*"))
+    assert [path.name for path in run.path("model").glob("adapter*")] == ["adapter"]
     assert "lora" not in " ".join(
         AutoModelForCausalLM.from_pretrained(run.path("model")).state_dict()
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from peft import PeftModel
 from transformers import AutoModelForCausalLM, GenerationConfig, pipeline
 
 from realm.config.root import load_config
@@ -325,15 +326,35 @@ def test_a_training_killed_after_its_last_checkpoint_is_saved_and_not_continued(
     assert (run.path("distilled") / "README.md").read_text() == card
 
 
-def test_lora_adapters_are_merged_into_the_checkpoint(tmp_path):
-    make_tiny(tmp_path / "model", "qwen2")
+def test_lora_adapters_are_merged_into_the_checkpoint_and_kept_beside_it(tmp_path):
+    base = make_tiny(tmp_path / "model", "qwen2")
     config = make_config(tmp_path, train={"lora": {"r": 2, "target_modules": ["q_proj"]}})
     run = make_run(tmp_path, config)
     distill.run_distill(run)
-    assert not list(run.path("distilled").glob("adapter*"))
-    assert "lora" not in " ".join(
-        AutoModelForCausalLM.from_pretrained(run.path("distilled")).state_dict()
-    )
+    merged = AutoModelForCausalLM.from_pretrained(run.path("distilled")).state_dict()
+    assert "lora" not in " ".join(merged)
+    plain = AutoModelForCausalLM.from_pretrained(base)
+    weight = "model.layers.0.self_attn.q_proj.weight"
+    assert not torch.equal(plain.state_dict()[weight], merged[weight])
+    adapted = PeftModel.from_pretrained(plain, run.path("distilled/adapter")).merge_and_unload()
+    assert torch.allclose(adapted.state_dict()[weight], merged[weight], atol=1e-6)
+    assert {path.name for path in run.path("distilled/adapter").iterdir()} == {
+        "adapter_config.json",
+        "adapter_model.safetensors",
+    }
+
+
+@pytest.mark.parametrize("lora", [None, {"r": 2, "target_modules": ["q_proj"]}])
+def test_a_model_in_bfloat16_stays_one(tmp_path, lora):
+    base = make_tiny(tmp_path / "model", "qwen2")
+    AutoModelForCausalLM.from_pretrained(base, dtype=torch.bfloat16).save_pretrained(base)
+    config = make_config(tmp_path, train={"lora": lora} if lora else {})
+    run = make_run(tmp_path, config)
+    distill.run_distill(run)
+    size = (base / "model.safetensors").stat().st_size
+    assert run.path("distilled/model.safetensors").stat().st_size == pytest.approx(size, rel=0.01)
+    model = AutoModelForCausalLM.from_pretrained(run.path("distilled"), dtype="auto")
+    assert {weight.dtype for weight in model.state_dict().values()} == {torch.bfloat16}
 
 
 def test_a_context_too_short_is_refused_with_the_longest_row(tmp_path):

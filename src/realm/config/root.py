@@ -123,7 +123,8 @@ class TrainConfig(Section):
     """Encode each prompt once for all of its completions. `auto`: if the model supports it. `on`:
     always, and stop with an error if the model does not. `off`: never."""
     lora: TrlSettings | None = None
-    """Settings of PEFT's LoraConfig, for both trainings. null: train all weights."""
+    """Settings of PEFT's LoraConfig, for both trainings. null: train all weights. The models are
+    saved merged, with the adapter in their folder `adapter`."""
     grpo: TrlSettings = {}
     """Settings of TRL's GRPOConfig."""
 

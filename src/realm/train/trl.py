@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from accelerate.utils import is_peft_model
 from datasets import Dataset
 from transformers import (
+    AutoConfig,
     PreTrainedTokenizerBase,
     PrinterCallback,
     Trainer,
@@ -250,7 +251,10 @@ class _Progress(TrainerCallback):
 def save_policy(
     trainer: Trainer, tokenizer: PreTrainedTokenizerBase, run: Run, output: str, text: Sequence[str]
 ) -> None:
-    """Write RUN/`output`, a plain Transformers folder: adapters merged, tokenizer, model card.
+    """Write RUN/`output`, a plain Transformers folder: weights, tokenizer and model card.
+
+    Adapters are merged into the weights, and kept in its folder `adapter`. The weights have the
+    data type of the config's model, whatever they were trained in; sharded ones stay as they are.
 
     Args:
         trainer: Holds the trained model.
@@ -264,11 +268,21 @@ def save_policy(
     part = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     model = trainer.accelerator.unwrap_model(trainer.model)
+    is_sharded = trainer.is_deepspeed_enabled or trainer.is_fsdp_enabled
+    state = None
     if is_peft_model(model):
-        model, state = model.merge_and_unload(), None
-    else:
+        if trainer.is_world_process_zero():
+            model.save_pretrained(part / "adapter")
+            # PEFT's own card is a form with nothing filled in.
+            (part / "adapter/README.md").unlink(missing_ok=True)
+        model = model.merge_and_unload()
+    elif is_sharded:
         # Gathers weights that DeepSpeed or FSDP spread out, so that every process must call it.
         state = trainer.accelerator.get_state_dict(trainer.model)
+    if not is_sharded:
+        # TRL trains in float32; saved so, a bfloat16 model would take twice the space.
+        base = AutoConfig.from_pretrained(run.config.resolve_model(), trust_remote_code=False)
+        model = model.to(base.dtype or model.dtype)
     if trainer.is_world_process_zero():
         model.save_pretrained(part, state_dict=state)
         tokenizer.save_pretrained(part)
