@@ -1,4 +1,5 @@
 import inspect
+import itertools
 import json
 import shutil
 from collections import defaultdict
@@ -16,6 +17,7 @@ from realm.method.gate import Bucket
 from realm.method.parse import parse_completion
 from realm.method.rewards import RewardWeights, weigh_terms
 from realm.policy import Policy
+from realm.run import Run
 from realm.train import headroom, rl
 from realm.train.arguments import make_grpo_arguments
 from realm.train.grader import Graded, compute_metrics
@@ -165,6 +167,22 @@ def test_lora_is_merged_at_the_end_and_kept_beside_the_model(tmp_path):
     assert "lora" not in " ".join(
         AutoModelForCausalLM.from_pretrained(run.path("model")).state_dict()
     )
+
+
+@pytest.mark.parametrize(
+    ("shared", "problem"),
+    [("auto", "the model computes NaN"), ("off", "probability tensor contains")],
+)
+def test_a_training_that_diverges_names_the_stage_and_the_step(tmp_path, shared, problem):
+    make_tiny(tmp_path / "model", "qwen2")
+    grpo = GRPO | {"learning_rate": 1e30, "lr_scheduler_type": "constant"}
+    config = make_config(tmp_path, train=TRAIN | {"grpo": grpo, "shared_prefix": shared})
+    turn = itertools.count()
+    # Unequal rewards in each group, so that there is a gradient.
+    terms = {"turn": (1.0, lambda judged: float(next(turn) % 2))}
+    run = Run(make_run(tmp_path, config).folder, config, reward_terms=terms)
+    with pytest.raises(ModelError, match=rf"^train, step 2: {problem}.*Try a lower learning_rate"):
+        rl.run_train(run)
 
 
 def test_a_model_whose_prompts_must_be_shared_and_cannot_is_a_config_error(tmp_path):

@@ -326,6 +326,15 @@ def test_a_training_killed_after_its_last_checkpoint_is_saved_and_not_continued(
     assert (run.path("distilled") / "README.md").read_text() == card
 
 
+def test_a_distillation_that_diverges_names_the_stage_and_the_step(tmp_path):
+    make_tiny(tmp_path / "model", "qwen2")
+    sft = SFT | {"learning_rate": 1e30, "lr_scheduler_type": "constant"}
+    run = make_run(tmp_path, make_config(tmp_path, distill={"sft": sft}))
+    with pytest.raises(ModelError, match=r"^distill, step 2: the gradient is nan\. Training div"):
+        distill.run_distill(run)
+    assert not run.path("distilled").exists()
+
+
 def test_lora_adapters_are_merged_into_the_checkpoint_and_kept_beside_it(tmp_path):
     base = make_tiny(tmp_path / "model", "qwen2")
     config = make_config(tmp_path, train={"lora": {"r": 2, "target_modules": ["q_proj"]}})

@@ -15,7 +15,7 @@ import torch
 from accelerate.utils import gather_object
 from datasets import Dataset
 
-from realm.core.errors import ConfigError, DataError, ModelError
+from realm.core.errors import ConfigError, DataError
 from realm.core.jsonl import read_problems, read_routes
 from realm.core.records import Problem, RouteSet
 from realm.policy import Policy, require_model
@@ -176,7 +176,7 @@ def run_train(run: Run) -> None:
     del policy.model
     gc.collect()
     torch.cuda.empty_cache()
-    with _training_errors(start):
+    with _explain_sharing():
         trainer = make_trainer(start, arguments, builder, grader, tokenizer, run)
         train_to_end(trainer, "train")
     run.record_figures(count_budget(trainer))
@@ -184,19 +184,14 @@ def run_train(run: Run) -> None:
 
 
 @contextmanager
-def _training_errors(model: str) -> Iterator[None]:
-    """Turn what only training can find out into messages for the user."""
+def _explain_sharing() -> Iterator[None]:
+    """Turn what only training can find out about shared prompts into a message for the user."""
     try:
         yield
     except PrefixSharingError as error:
         raise ConfigError(
             f"train.shared_prefix: found on, but prompts cannot be shared: {error}. "
             "Try auto or off."
-        ) from error
-    except FloatingPointError as error:
-        raise ModelError(
-            f"{model}: {error}. Its weights are damaged, or training diverged: try a lower "
-            "train.grpo.learning_rate."
         ) from error
 
 

@@ -6,10 +6,12 @@ import json
 import logging
 import re
 import shutil
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from accelerate.utils import is_peft_model
 from datasets import Dataset
 from transformers import (
@@ -225,9 +227,40 @@ def train_to_end(trainer: Any, description: str) -> None:
             trainer.state = state
             return
     trainer.remove_callback(PrinterCallback)  # it prints a dict at each logged step
-    with ExitStack() as stack:
+    trainer.add_callback(_GradientCheck())
+    with ExitStack() as stack, _explain_divergence(trainer, description):
         trainer.add_callback(_Progress(description, stack))
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+
+
+@contextmanager
+def _explain_divergence(trainer: Any, description: str) -> Iterator[None]:
+    """Turn NaN in training or in its rollouts into a `ModelError` that names stage and step."""
+    try:
+        yield
+    except (FloatingPointError, RuntimeError) as error:
+        # Rollouts by Transformers or TRL meet NaN when torch draws the next token.
+        if isinstance(error, RuntimeError) and "probability tensor contains" not in str(error):
+            raise
+        raise ModelError(
+            f"{description}, step {trainer.state.global_step + 1}: {error}. Training diverged, or "
+            f"the weights of {trainer.model.config._name_or_path} are damaged. Try a lower "
+            "learning_rate (in distill.sft, distill.sdft or train.grpo)."
+        ) from error
+
+
+class _GradientCheck(TrainerCallback):
+    """Stops training before a gradient that is no number damages the weights."""
+
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        gradients = [weight.grad for weight in kwargs["model"].parameters()]
+        gradients = [gradient for gradient in gradients if gradient is not None]
+        # In float16 the loss is scaled until no step has such gradients.
+        if args.fp16 or not gradients:
+            return
+        norm = torch.nn.utils.get_total_norm(gradients)
+        if not norm.isfinite():
+            raise FloatingPointError(f"the gradient is {norm}")
 
 
 class _Progress(TrainerCallback):

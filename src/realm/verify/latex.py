@@ -10,9 +10,7 @@ from typing import Any
 from realm.verify.normal import LONGEST, find_box
 from realm.verify.number import NumberAnswer
 
-ANNOUNCED = re.compile(
-    r"\s*\\text\{[^{}]*\banswer is:?\s*\}|\s*(?:A|Ans|Answer):\s*|####\s*", re.I
-)
+ANNOUNCED = re.compile(r"\s*\\text\{[^{}]*\banswer is:?\s*\}|\s*(?:A|Ans|Answer):\s*|####\s*", re.I)
 # The key of a multiple-choice test before the value: "\textbf{(B)}\ 12".
 _KEY = re.compile(r"\\text\w*\s*\{\s*\(?([A-Z])\)?\s*\}(?:[\s~]|\\[ ,;])*(?=\S)")
 
