@@ -287,7 +287,7 @@ def save_policy(
     """Write RUN/`output`, a plain Transformers folder: weights, tokenizer and model card.
 
     Adapters are merged into the weights, and kept in its folder `adapter`. The weights have the
-    data type of the config's model, whatever they were trained in; sharded ones stay as they are.
+    data type of the model that training began with; sharded ones stay as they are.
 
     Args:
         trainer: Holds the trained model.
@@ -314,7 +314,8 @@ def save_policy(
         state = trainer.accelerator.get_state_dict(trainer.model)
     if not is_sharded:
         # TRL trains in float32; saved so, a bfloat16 model would take twice the space.
-        base = AutoConfig.from_pretrained(run.config.resolve_model(), trust_remote_code=False)
+        start = model.config._name_or_path
+        base = AutoConfig.from_pretrained(start, trust_remote_code=False)
         model = model.to(base.dtype or model.dtype)
     if trainer.is_world_process_zero():
         model.save_pretrained(part, state_dict=state)
