@@ -13,7 +13,7 @@ from typing import Any
 
 import realm
 
-from .adjudicate import FEES, Claim, Decision, Rules, Step, adjudicate
+from .adjudicate import FEES, Claim, Decision, Rules, adjudicate
 from .generate import claim_of
 
 FOLLOWS_MISCONCEPTION = 0.55
@@ -73,32 +73,6 @@ def write_route(problem: realm.Problem, source: str, rng: random.Random) -> real
     return _make_route(problem, source, decision, is_guided=False)
 
 
-def check_decision(decision: Decision, truth: Decision) -> str:
-    """Return the check of a route: what it answers, and if that is wrong, where it goes wrong.
-
-    For example `pay 21 not pay 24 from copay 24`: the right answer is pay 24, and the first step
-    that does not hold should have reached 24 at the copay.
-    """
-    if decision.answer == truth.answer:
-        return f"{decision.answer} holds"
-    pairs = zip(decision.steps, truth.steps, strict=False)
-    expected = (true for step, true in pairs if not _holds(step, true))
-    first = next(expected, truth.steps[-1])
-    return f"{decision.answer} not {truth.answer} from {first.topic} {first.result}"
-
-
-def find_first_flaw(decision: Decision, truth: Decision) -> str | None:
-    """Return the text of the first step that does not hold; None if every step does."""
-    pairs = zip(decision.steps, truth.steps, strict=False)
-    return next((step.text for step, true in pairs if not _holds(step, true)), None)
-
-
-def _holds(step: Step, true: Step) -> bool:
-    # A step holds if it reaches the right result: `fee 50 allows 12` holds if the fee of 42 also
-    # allows 12.
-    return (step.topic, step.result) == (true.topic, true.result)
-
-
 def _misread(claim: Claim, rules: Rules, rng: random.Random) -> Decision:
     """Decide the claim with one fact overlooked, or one of its numbers mistaken for another."""
     facts = ["emergency", "approval", "in_network", "accident"]
@@ -149,17 +123,25 @@ def _make_route(
     problem: realm.Problem, source: str, decision: Decision, *, is_guided: bool
 ) -> realm.Route:
     truth = adjudicate(claim_of(problem))
-    text = "\n".join(step.text for step in decision.steps)
-    # The answer opens a route: a reader who judges routes should not have to search for it.
-    has_same_length = len(decision.steps) == len(truth.steps)
+    steps, true_steps = _write_steps(decision), _write_steps(truth)
+    # A step holds if it is what the rules give: two decisions that differ do so in some step, since
+    # the answers are steps too.
+    pairs = zip(steps, true_steps, strict=False)
+    flaw = next((number for number, (step, true) in enumerate(pairs, 1) if step != true), None)
     return realm.Route(
         problem_id=problem.id,
         source=source,
-        text=text if is_guided else f"{decision.answer}\n{text}",
+        # A chain is taught with its answer in a block of its own.
+        text="\n".join(steps[:-1] if is_guided else steps),
         answer=decision.answer,
         correct=decision.answer == truth.answer,
         guided=is_guided,
-        process=has_same_length and all(map(_holds, decision.steps, truth.steps)),
-        check=None if is_guided else check_decision(decision, truth),
-        flaw=find_first_flaw(decision, truth),
+        process=flaw is None,
+        flaw=flaw,
+        fix=true_steps[flaw - 1] if flaw else None,
     )
+
+
+def _write_steps(decision: Decision) -> list[str]:
+    """Return the steps of a chain of thought, the answer last."""
+    return [*(step.text for step in decision.steps), decision.answer]

@@ -108,29 +108,26 @@ def write_route(problem: realm.Problem, source: str, rng: random.Random) -> real
     return _make_route(problem, source, solve(problem, habits, slip), is_guided=False)
 
 
-def check_solution(solution: Solution, truth: Solution) -> str:
-    """Return the check of a route: what it answers, and if that is wrong, where it goes wrong."""
-    if solution.answer == truth.answer:
-        return f"{solution.answer} holds"
-    pairs = zip(solution.steps, truth.steps, strict=False)
-    expected = (true for step, true in pairs if step.result != true.result)
-    first = next(expected, truth.steps[-1])
-    return f"{solution.answer} not {truth.answer} from {first.text}"
-
-
 def _make_route(
     problem: realm.Problem, source: str, solution: Solution, *, is_guided: bool
 ) -> realm.Route:
-    truth = solve(problem)
-    text = "\n".join(step.text for step in solution.steps)
-    results = [step.result for step in solution.steps]
+    steps, true_steps = _write_steps(solution), _write_steps(solve(problem))
+    pairs = zip(steps, true_steps, strict=False)
+    flaw = next((number for number, (step, true) in enumerate(pairs, 1) if step != true), None)
     return realm.Route(
         problem_id=problem.id,
         source=source,
-        text=text if is_guided else f"{solution.answer}\n{text}",
+        # A chain is taught with its answer in a block of its own.
+        text="\n".join(steps[:-1] if is_guided else steps),
         answer=solution.answer,
         correct=solution.answer == problem.answer["answer"],
         guided=is_guided,
-        process=results == [step.result for step in truth.steps],
-        check=None if is_guided else check_solution(solution, truth),
+        process=flaw is None,
+        flaw=flaw,
+        fix=true_steps[flaw - 1] if flaw else None,
     )
+
+
+def _write_steps(solution: Solution) -> list[str]:
+    """Return the steps of a chain of thought, the answer last."""
+    return [*(step.text for step in solution.steps), str(solution.answer)]

@@ -236,12 +236,12 @@ def make_own_route(problem: Problem, judged: Judged, verifier: Verifier) -> Rout
 
 
 def write_own_text(completion: str, reasoning: str | None, answer: str | None) -> str:
-    """Return the text of a route: its answer, then its reasoning.
+    """Return the text of a route: its reasoning, then its answer.
 
     If one of them is missing the whole completion is shown, with its tags made harmless.
     """
     if answer and reasoning:
-        return f"{answer}\n{reasoning}"
+        return f"{reasoning}\n{answer}"
     return escape_tags(completion).strip()
 
 

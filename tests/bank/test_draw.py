@@ -104,7 +104,7 @@ def test_wrong_majorities_come_as_often_as_asked_for_and_classes_stay_balanced(s
     routes = bank([True] * 6 + [False] * 6)
     drawn = [
         draw_routes(
-            routes, k, seed=7, row_id="p", step=step, mix=RouteMix(wrong_majority_share=share)
+            routes, k, seed=7, row_id="p", step=step, mix=RouteMix(flawed_majority_share=share)
         )
         for step in range(2000)
     ]
@@ -123,7 +123,7 @@ def test_every_set_may_have_a_wrong_majority():
             seed=7,
             row_id="p",
             step=step,
-            mix=RouteMix(wrong_majority_share=1.0),
+            mix=RouteMix(flawed_majority_share=1.0),
         )
         for step in range(50)
     ]
@@ -131,7 +131,7 @@ def test_every_set_may_have_a_wrong_majority():
 
 
 def test_a_bank_that_does_not_allow_the_share_gives_what_it_can():
-    mix = RouteMix(wrong_majority_share=1.0)
+    mix = RouteMix(flawed_majority_share=1.0)
     drawn = [
         draw_routes(bank([True] * 6 + [False]), 4, seed=7, row_id="p", step=step, mix=mix)
         for step in range(50)
@@ -167,7 +167,7 @@ def test_the_most_plausible_wrong_routes_come_first_and_equal_ones_by_lot():
 
 
 def test_a_mixed_set_is_a_pure_function_of_its_arguments_too():
-    mix = RouteMix(wrong_majority_share=0.4, prefer_plausible=True)
+    mix = RouteMix(flawed_majority_share=0.4, prefer_plausible=True)
     routes = bank([True] * 4 + [False] * 4)
     sets = [
         [draw_routes(routes, 4, seed=7, row_id="p", step=step, mix=mix) for step in range(50)]

@@ -23,7 +23,7 @@ for _route in write_routes(
 ):
     if not _route.guided:
         BANK[_route.problem_id].append(_route)
-MIX = RouteMix(wrong_majority_share=0.5)
+MIX = RouteMix(flawed_majority_share=0.5)
 SETS = [
     draw_routes(BANK[name], 4, seed=7, row_id=name, step=step, mix=MIX)
     for name in PROBLEMS

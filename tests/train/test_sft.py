@@ -151,7 +151,7 @@ def test_a_chain_that_is_the_only_route_of_its_problem_is_not_judged_against_its
 
 
 def test_no_set_without_a_route_becomes_an_assisted_row(tmp_path):
-    config = make_config(tmp_path, train={"mix": {"show_wrong": False}})
+    config = make_config(tmp_path, train={"mix": {"show_flawed": False}})
     wrong = [r for r in SHOWN if not r.correct and r.source != "outsider"]
     rows = make_sft_rows({p.id: p for p in PROBLEMS}, wrong, CHAINS, render=str, config=config)
     assert len(rows) == 8 and not any("<verify>" in row["completion"] for row in rows)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from realm.bank.eligible import collapse_spaces, select_evaluation_routes
 from realm.core.records import Route, RouteSet
 from realm.core.settings import Section, Share
+from realm.method.perturb import KINDS, perturb_route
 from realm.method.steps import word_similarity
 
 if TYPE_CHECKING:
@@ -22,16 +23,19 @@ if TYPE_CHECKING:
 class RouteMix(Section):
     """Which routes of a problem's bank a training prompt shows."""
 
-    wrong_majority_share: Share | None = None
-    """Share of sets in which wrong routes outnumber right ones, where the bank allows it; null:
-    every number of right routes is equally likely."""
+    flawed_majority_share: Share | None = None
+    """Share of sets in which flawed routes outnumber sound ones, where the bank allows it; null:
+    every number of sound routes is equally likely."""
+    perturbed_share: Share = 0.5
+    """Share of the flawed routes that are made by breaking one step of a sound route, and mostly
+    keep the right answer. The others are flawed routes of the bank."""
     prefer_plausible: bool = False
-    """Of the wrong routes, show those most like a right one first."""
-    show_wrong: bool = True
-    """Show wrong routes at all. An ablation turns them off, and with them all pay for verdicts."""
+    """Of the bank's flawed routes, show those most like a sound one first."""
+    show_flawed: bool = True
+    """Show flawed routes at all. An ablation turns them off, and with them all pay for verdicts."""
 
 
-def draw_routes(
+def draw_routes(  # noqa: PLR0913 (a bank, what to draw, and what makes it reproducible)
     bank: Sequence[Route],
     k: int,
     *,
@@ -39,12 +43,13 @@ def draw_routes(
     row_id: str,
     step: int = 0,
     mix: RouteMix | None = None,
+    others: Sequence[Route] = (),
 ) -> RouteSet:
     """Return `k` routes of one problem, or all of them if the bank holds fewer.
 
-    If the bank has both classes, so has every set of two or more. By default each number of right
-    routes from 1 to k - 1 is equally likely: right to wrong is 1:1 over training, and the majority
-    is wrong in some sets and right in others. A text is shown twice only if there is no other.
+    If the bank has both classes, so has every set of two or more. By default each number of sound
+    routes from 1 to k - 1 is equally likely: sound to flawed is 1:1 over training, and the majority
+    is flawed in some sets and sound in others. A text is shown twice only if there is no other.
 
     A pure function of its arguments: the copies of a prompt and a resumed run get the same set.
 
@@ -55,23 +60,52 @@ def draw_routes(
         row_id: The problem.
         step: The optimizer step, or another number that tells sets of one problem apart.
         mix: What the sets should hold.
+        others: Sound routes of other problems, which perturbed routes take steps from.
     """
     mix = mix or RouteMix()
     rng = _make_rng(f"{seed}|{row_id}|{step}")
-    # Right routes, wrong ones, their number, their order: a seed's sets depend on this order.
-    right = _shuffle_distinct_first([route for route in bank if route.correct], rng)
-    wrong: list[Route] = []
-    if mix.show_wrong:
-        wrong = _shuffle_distinct_first([route for route in bank if not route.correct], rng)
-    if mix.prefer_plausible and right:
-        # Without copies and as a tuple, since similarities are cached by it.
-        texts = dict.fromkeys(route.text for route in bank if route.correct)
-        wrong = _sort_plausible_first(wrong, tuple(texts))
-    k = min(k, len(right) + len(wrong))
-    num_right = _draw_num_right(right, wrong, k, rng, mix.wrong_majority_share)
-    chosen = right[:num_right] + wrong[: k - num_right]
-    rng.shuffle(chosen)  # else right routes would stand first, and verdicts could go by place
+    # Sound routes, flawed ones, their number, their order: a seed's sets depend on this order.
+    sound = _shuffle_distinct_first([route for route in bank if route.is_sound()], rng)
+    flawed: list[Route] = []
+    if mix.show_flawed:
+        flawed = _shuffle_distinct_first([route for route in bank if not route.is_sound()], rng)
+        if mix.prefer_plausible and sound:
+            # Without copies and as a tuple, since similarities are cached by it.
+            texts = dict.fromkeys(route.text for route in sound)
+            flawed = _sort_plausible_first(flawed, tuple(texts))
+        flawed = _mix_perturbed(sound, flawed, k, mix.perturbed_share, others, rng)
+    k = min(k, len(sound) + len(flawed))
+    num_sound = _draw_num_sound(sound, flawed, k, rng, mix.flawed_majority_share)
+    chosen = sound[:num_sound] + flawed[: k - num_sound]
+    rng.shuffle(chosen)  # else sound routes would stand first, and verdicts could go by place
     return RouteSet(problem_id=row_id, routes=tuple(chosen))
+
+
+def _mix_perturbed(
+    sound: Sequence[Route],
+    flawed: Sequence[Route],
+    k: int,
+    share: float,
+    others: Sequence[Route],
+    rng: random.Random,
+) -> list[Route]:
+    """Return the flawed routes of the bank with perturbed routes among them.
+
+    Each of the first `k` places holds a perturbed route with a chance of `share`. Where the bank
+    has too few flawed routes, perturbed ones take the places that are left.
+    """
+    if not share or not sound:
+        return list(flawed)
+    mixed, natural = [], list(flawed)
+    for _ in range(k):
+        perturbed = None
+        if not natural or rng.random() < share:
+            perturbed = perturb_route(rng.choice(sound), rng.choice(KINDS), others, rng)
+        if perturbed is not None:
+            mixed.append(perturbed)
+        elif natural:
+            mixed.append(natural.pop(0))
+    return mixed + natural
 
 
 def draw_evaluation_sets(
@@ -104,55 +138,55 @@ def draw_evaluation_sets(
     }
 
 
-def _draw_num_right(
-    right: list[Route],
-    wrong: list[Route],
+def _draw_num_sound(
+    sound: list[Route],
+    flawed: list[Route],
     k: int,
     rng: random.Random,
-    wrong_majority_share: float | None,
+    flawed_majority_share: float | None,
 ) -> int:
-    """Return how many of `k` routes are right: drawn, then moved as little as the bank demands."""
-    if k == 0 or not (right and wrong):
-        return k if right else 0
-    if wrong_majority_share is not None and k > 2:
-        drawn = _draw_by_majority(k, wrong_majority_share, rng)
+    """Return how many of `k` routes are sound: drawn, then moved as little as the bank demands."""
+    if k == 0 or not (sound and flawed):
+        return k if sound else 0
+    if flawed_majority_share is not None and k > 2:
+        drawn = _draw_by_majority(k, flawed_majority_share, rng)
     else:
         drawn = rng.randint(0, 1) if k == 1 else rng.randint(1, k - 1)
     # First as few copies of a text as possible, then what the numbers of routes allow at all.
-    drawn = max(k - _count_distinct(wrong), min(drawn, _count_distinct(right)))
-    return max(k - len(wrong), min(drawn, len(right)))
+    drawn = max(k - _count_distinct(flawed), min(drawn, _count_distinct(sound)))
+    return max(k - len(flawed), min(drawn, len(sound)))
 
 
-def _draw_by_majority(k: int, wrong_majority_share: float, rng: random.Random) -> int:
-    """Return how many of `k` routes are right, from 1 to k - 1.
+def _draw_by_majority(k: int, flawed_majority_share: float, rng: random.Random) -> int:
+    """Return how many of `k` routes are sound, from 1 to k - 1.
 
-    It is fewer than half in a `wrong_majority_share` of the draws. The other draws make up for it,
-    so that right to wrong stays 1:1 over training as far as the share allows.
+    It is fewer than half in a `flawed_majority_share` of the draws. The other draws make up for it,
+    so that sound to flawed stays 1:1 over training as far as the share allows.
     """
-    # The right routes must be fewer than half: a tie has no majority.
+    # The sound routes must be fewer than half: a tie has no majority.
     minorities = range(1, (k + 1) // 2)
-    if rng.random() < wrong_majority_share:
+    if rng.random() < flawed_majority_share:
         return rng.choice(minorities)
     mean_minority = (minorities[0] + minorities[-1]) / 2
     # Solves share * mean_minority + (1 - share) * balancing = k / 2.
-    balancing = (k / 2 - wrong_majority_share * mean_minority) / (1 - wrong_majority_share)
+    balancing = (k / 2 - flawed_majority_share * mean_minority) / (1 - flawed_majority_share)
     wanted = min(k - 1, max(minorities[-1] + 1, balancing))
     # Rounded up or down by chance, so that the mean is `wanted`.
     return int(wanted) + (rng.random() < wanted - int(wanted))
 
 
-def _sort_plausible_first(wrong: list[Route], right_texts: tuple[str, ...]) -> list[Route]:
-    """Return `wrong` with the routes most like a right one first, copies of a text last.
+def _sort_plausible_first(flawed: list[Route], sound_texts: tuple[str, ...]) -> list[Route]:
+    """Return `flawed` with the routes most like a sound one first, copies of a text last.
 
     Similarities are rounded to a tenth, so that routes about as plausible stay in random order.
     """
     seen: set[str] = set()
     ranked = []
-    for place, route in enumerate(wrong):
+    for place, route in enumerate(flawed):
         text = collapse_spaces(route.text)
-        ranked.append((text in seen, -round(_find_similarity(route.text, right_texts), 1), place))
+        ranked.append((text in seen, -round(_find_similarity(route.text, sound_texts), 1), place))
         seen.add(text)
-    return [wrong[place] for _, _, place in sorted(ranked)]
+    return [flawed[place] for _, _, place in sorted(ranked)]
 
 
 @lru_cache(maxsize=100_000)

@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from realm.core.records import Route
 
@@ -65,6 +65,11 @@ def select_teachable_routes(
 def select_reported_routes(routes: Iterable[Route]) -> list[Route]:
     """Return the routes that the figures of a bank count: all but guided chains, never shown."""
     return [route for route in routes if not route.guided]
+
+
+def select_sound_routes(bank: Mapping[str, Sequence[Route]]) -> list[Route]:
+    """Return the sound routes of all problems: perturbed routes take steps and answers of them."""
+    return [route for routes in bank.values() for route in routes if route.is_sound()]
 
 
 def exclude_chain(routes: Iterable[Route], chain: Route) -> list[Route]:

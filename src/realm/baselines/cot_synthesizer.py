@@ -10,16 +10,19 @@ expert writes the same chain whatever the candidates say.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from random import Random
 from typing import TYPE_CHECKING, Any
 
 from realm.bank.draw import draw_routes
-from realm.bank.eligible import exclude_chain, select_teachable_routes, select_training_routes
+from realm.bank.eligible import (
+    exclude_chain,
+    select_sound_routes,
+    select_teachable_routes,
+    select_training_routes,
+)
 from realm.baselines.further import count_further_completions, train_further
 from realm.core.jsonl import read_problems, read_routes
-from realm.method.perturb import alter_routes
 from realm.method.prompt import render_prompt, render_reasoning
-from realm.method.steps import drop_opening_answer
+from realm.method.steps import drop_answer_step
 
 if TYPE_CHECKING:
     from realm.config.root import Config
@@ -57,7 +60,8 @@ def make_synthesis_rows(
     """
     bank = select_training_routes(routes, config.routes.held_out, problems)
     syntheses = _collect_syntheses(routes, bank, problems, config)
-    names, rows, rng = list(syntheses), [], Random(f"{config.seed}|altered")
+    names, rows = list(syntheses), []
+    sound = select_sound_routes(bank)
     for number in range(count if names else 0):
         turn, place = divmod(number, len(names))  # each turn goes once over all problems
         problem = problems[names[place]]
@@ -70,17 +74,15 @@ def make_synthesis_rows(
             row_id=problem.id,
             step=turn,  # other candidates in each turn
             mix=config.train.mix,
+            others=sound,
         )
         if not shown.routes:
             continue  # the chain is the only route of the problem
         answer = verifier.render(problem.answer)
-        # Altered as in distillation, so that the comparison with ReaLM is fair.
-        if rng.random() < config.distill.altered_share:
-            shown = alter_routes(shown, chain, answer, verifier.render, rng)
         row = {
             "problem_id": problem.id,
             "prompt": render_prompt(problem.question, shown, assisted=config.prompt.assisted),
-            "completion": render_reasoning(drop_opening_answer(chain), answer),
+            "completion": render_reasoning(drop_answer_step(chain), answer),
             "route": chain.source,
         }
         rows.append(row)

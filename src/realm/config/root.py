@@ -85,10 +85,7 @@ class DistillConfig(Section):
     sees."""
     assisted_share: Share = 0.5
     """Share of the rows that show routes and teach to verify them (kind guided only). The check of
-    a route is the teacher's, or one derived from the route's label and the taught chain."""
-    altered_share: Share = 0.0
-    """Share of the assisted rows in which some numbers of all routes are changed. The model cannot
-    copy these numbers, so it learns not to believe routes of an unknown source."""
+    a route is that of its process label, or one derived from its outcome and the taught chain."""
     every_round: bool = False
     """From the second round on (`rounds`), distil again before reinforcement learning: the right
     chains of the last round's model are taught with the guided ones."""

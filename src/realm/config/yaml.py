@@ -23,6 +23,7 @@ RENAMED = {
     "compare.own": "compare.extra_methods",
     "compare.pilot": "compare.pilot_problems",
     "compare.sft": "compare.further_sft",
+    "distill.altered_share": "train.mix.perturbed_share",
     "distill.choose": "distill.select_by",
     "distill.fill": "distill.use_unguided_when_missing",
     "distill.per_problem": "distill.max_chains_per_problem",
@@ -33,8 +34,11 @@ RENAMED = {
     "train.fade.gone_by": "train.fade.end",
     "train.fade.hold": "train.fade.start",
     "train.mix.plausible": "train.mix.prefer_plausible",
-    "train.mix.wrong": "train.mix.show_wrong",
-    "train.mix.wrong_majority": "train.mix.wrong_majority_share",
+    "train.mix.show_wrong": "train.mix.show_flawed",
+    "train.mix.wrong": "train.mix.show_flawed",
+    "train.mix.wrong_majority": "train.mix.flawed_majority_share",
+    "train.mix.wrong_majority_share": "train.mix.flawed_majority_share",
+    "train.reward.localization": "train.reward.first_flaw",
     "train.reward.label": "train.reward.verdict_label",
 }
 """Old names of settings and the names that they have now."""

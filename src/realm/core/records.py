@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import MISSING, asdict, dataclass, field, fields
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from realm.method.steps import Flaw
+from typing import Any
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,13 +46,23 @@ class Route:
     guide: tuple[str, ...] = ()
     """The units of the guide that were in the prompt, by the hash of their text."""
     process: bool | None = None
-    """The process label: whether every step is right. None if unknown."""
-    check: str | None = None
-    """The guided teacher's check of this route, up to the first wrong step, without a verdict."""
-    flaw: str | None = None
-    """The first wrong step, as a part of `text`. None if there is none, or if it is unknown."""
+    """The process label: whether every step holds. None if unknown."""
+    flaw: int | None = None
+    """Number, from 1, of the first step that does not hold, as `method.steps.split_steps` counts
+    them. None if there is none, or if it is unknown."""
+    fix: str | None = None
+    """What should stand at that step. None if unknown."""
     usage: dict[str, int] = field(default_factory=dict)
     cost_usd: float | None = None
+
+    def is_sound(self, kind: str = "process") -> bool | None:
+        """Return the true verdict of this route; None if the verifier could not decide.
+
+        Args:
+            kind: `process` for the label of its steps where that is known, and else of its
+                outcome; `outcome` for whether its answer is right.
+        """
+        return self.process if kind == "process" and self.process is not None else self.correct
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,17 +76,9 @@ class RouteSet:
     problem_id: str
     routes: tuple[Route, ...] = ()
 
-    def labels(self, kind: str = "outcome") -> tuple[bool | None, ...]:
-        """Return the true verdict of each route; None if the verifier could not decide.
-
-        Args:
-            kind: `outcome`, or `process` for the label of the steps where it is known.
-        """
-        is_process = kind == "process"
-        return tuple(
-            route.process if is_process and route.process is not None else route.correct
-            for route in self.routes
-        )
+    def labels(self, kind: str = "process") -> tuple[bool | None, ...]:
+        """Return the true verdict of each route, see `Route.is_sound`."""
+        return tuple(route.is_sound(kind) for route in self.routes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,8 +91,8 @@ class Judgement:
 
     verdicts: tuple[bool | None, ...] = ()
     """Per route shown: True if the completion calls it sound, False if flawed."""
-    checks: tuple[str | None, ...] = ()
-    """What the completion says of each route, verdict included."""
+    named: tuple[int | None, ...] = ()
+    """Per route shown: the number of the step that the completion says does not hold."""
     reasoning: str | None = None
     answer: str | None = None
     """The text of the answer block. Without one: the text outside the verification block."""
@@ -118,10 +117,10 @@ class Judged:
     """Per route shown: `True` if the completion calls it sound, `False` if flawed."""
     labels: tuple[bool | None, ...] = ()
     """The true verdict of each route; empty for an autonomous prompt."""
-    checks: tuple[str | None, ...] = ()
-    """What the completion says of each route, verdict included."""
-    flaws: tuple[Flaw | None, ...] = ()
-    """The first flawed step of each route where it is known."""
+    named: tuple[int | None, ...] = ()
+    """Per route shown: the number of the step that the completion says does not hold."""
+    flaws: tuple[int | None, ...] = ()
+    """Per route shown: the number of the first step that does not hold, where it is known."""
     reasoning: str | None = None
     well_formed: bool = False
     """Whether every block that the prompt asks for is there, once and in order."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from realm.core.errors import ConfigError
@@ -101,9 +100,8 @@ class Domain:
     ) -> Iterable[Route]:
         """Return the routes of `routes.kind: scripted`, by `write_chain` and `write_route`.
 
-        The first `guided_problems` training problems get a chain and checked routes. The other
-        training problems get routes without checks. All other splits get routes by the held-out
-        sources, if there are any.
+        The first `guided_problems` training problems get a chain. All training problems get routes
+        of the sources. All other splits get routes by the held-out sources, if there are any.
         """
         sources = settings.sources
         if sources is None:
@@ -111,15 +109,12 @@ class Domain:
         train = [problem for problem in problems if problem.split == "train"]
         others = [problem for problem in problems if problem.split != "train"]
         for index, problem in enumerate(train):
-            is_guided = index < settings.guided_problems
-            if is_guided:
+            if index < settings.guided_problems:
                 yield self.write_chain(problem)
-            for route in self._sample(problem, sources, settings.per_source, seed):
-                yield route if is_guided else replace(route, check=None)
+            yield from self._sample(problem, sources, settings.per_source, seed)
         for problem in others:
             shown = settings.held_out or sources
-            for route in self._sample(problem, shown, settings.eval_routes, seed):
-                yield replace(route, check=None)
+            yield from self._sample(problem, shown, settings.eval_routes, seed)
 
     def make_instructor(
         self, problems: Sequence[Problem]

@@ -90,7 +90,7 @@ BASELINE_STAGES = {
         _make_stage("instructors", run_instructors, *GENERATION, "compare.instructor",
                     check=partial(load_instructor, problems=[])),
         _make_stage("cot_synthesizer", run_cot_synthesizer, "train.fade.routes", "train.mix",
-                    "distill.use_unguided_when_missing", "distill.altered_share"),
+                    "distill.use_unguided_when_missing"),
     )
 }  # fmt: skip
 
@@ -137,8 +137,8 @@ def _rl(name: str, summary: str, settings: Mapping[str, Any], **more: Any) -> Me
     return Method(name=name, summary=summary, settings=settings, **{**defaults, **more})
 
 
-# Localization is paid inside a verdict, so that both go together.
-NO_VERDICTS = {"train.reward.verdict": 0.0, "train.reward.localization": 0.0}
+# Naming a flaw is paid inside a verdict, so that both go together.
+NO_VERDICTS = {"train.reward.verdict": 0.0, "train.reward.first_flaw": 0.0}
 
 
 def _list_rl_methods(config: Config) -> list[Method]:
@@ -167,7 +167,7 @@ def _list_ablations(config: Config) -> list[Method]:
         _rl("no_guidance", "without guidance: distillation of chains written without the rules",
             {}, start="unguided_start"),
         _rl("no_negatives", "without negatives: RL shows right routes only",
-            {"train.mix.show_wrong": False}),
+            {"train.mix.show_flawed": False}),
     ]  # fmt: skip
     for kind in ("linear", "cosine", "exponential", "step", "gated"):
         if kind != fade.kind:

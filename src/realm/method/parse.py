@@ -10,9 +10,13 @@ from realm.core.records import Judgement
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# "Route 3:" at the start of a line, bare or as a Markdown bullet, heading, quote or bold text. The
-# class has no line break: with one, a run of empty lines would take quadratic time.
-_ROUTE_HEAD = re.compile(r"^[ \t*#>-]*route\s+(\d{1,4})\b\W*", re.IGNORECASE | re.MULTILINE)
+# "Route 3:" at the start of a line, bare or as a Markdown bullet, heading, quote or bold text. No
+# class has a line break: with one, a run of empty lines would take quadratic time.
+_ROUTE_HEAD = re.compile(
+    r"^[ \t*#>-]*route[ \t]+(\d{1,4})\b[ \t:.)*_-]*", re.IGNORECASE | re.MULTILINE
+)
+# The step that a check names is the first number in it: what should stand there may hold others.
+_NAMED = re.compile(r"\[(\d{1,4})\]")
 # The adverb in "not entirely sound" is one word of a few: the check before a verdict may end in
 # "does not hold", and "does not hold flawed" is flawed.
 _VERDICT = re.compile(
@@ -23,11 +27,11 @@ _TAGS = re.compile(r"</?(?:verify|reason|answer)>")
 
 
 def parse_completion(text: str, num_routes: int, *, think_end: str | None = None) -> Judgement:
-    """Return what a completion says: a check and a verdict per route, the reasoning, the answer.
+    """Return what a completion says: a verdict and a step per route, the reasoning, the answer.
 
     A verdict is read only inside the verification block and an answer only outside it, so that a
-    route quoted in a check can be neither. If a route is judged twice the last verdict counts,
-    since models correct themselves.
+    route quoted in a check can be neither. A route that is judged in two ways is not judged: one
+    of them may be a quotation, and naming every step must not pay.
 
     Args:
         text: The completion, special tokens included.
@@ -35,32 +39,29 @@ def parse_completion(text: str, num_routes: int, *, think_end: str | None = None
         think_end: The tag that ends private thinking, as "</think>". What comes before its last
             occurrence is not read, and thinking that never ends says nothing.
 
-    >>> said = parse_completion("<verify>Route 1: 3 + 4 = 7. flawed</verify><answer>7</answer>", 1)
-    >>> said.verdicts, said.checks, said.answer, said.well_formed
-    ((False,), ('3 + 4 = 7. flawed',), '7', False)
+    >>> check = "Route 1: [2] should be 3 + 4 = 7: flawed"
+    >>> said = parse_completion(f"<verify>{check}</verify><answer>7</answer>", 1)
+    >>> said.verdicts, said.named, said.answer, said.well_formed
+    ((False,), (2,), '7', False)
     """
     if think_end is not None:
         if think_end not in text:
-            return Judgement(verdicts=(None,) * num_routes, checks=(None,) * num_routes)
+            return Judgement(verdicts=(None,) * num_routes, named=(None,) * num_routes)
         text = text.rsplit(think_end, 1)[1]
     verification, outside = _split_verification(text)
     reasoning, answer = _find_last_block(outside, "reason"), _find_last_block(outside, "answer")
     if answer is None:
         # Models that were never taught the format state their answer in plain text.
         answer = re.sub(r"</?(?:reason|answer)>", "\n", outside).strip()
-    checks: list[str | None] = [None] * num_routes
-    verdicts: list[bool | None] = [None] * num_routes
+    said: list[set[tuple[bool | None, int | None]]] = [set() for _ in range(num_routes)]
     for number, check in _find_checks(verification):
         # A model may go on to judge routes that were not shown.
         if 1 <= number <= num_routes:
-            checks[number - 1] = check
-            stated = _VERDICT.findall(check)
-            if stated:
-                negation, word = stated[-1]
-                verdicts[number - 1] = (word.lower() == "sound") != bool(negation)
+            said[number - 1].add(_read_check(check))
+    judged = [one.pop() if len(one) == 1 else (None, None) for one in said]
     return Judgement(
-        verdicts=tuple(verdicts),
-        checks=tuple(checks),
+        verdicts=tuple(verdict for verdict, _ in judged),
+        named=tuple(number for _, number in judged),
         reasoning=reasoning,
         answer=answer or None,
         well_formed=_is_well_formed(text, num_routes),
@@ -92,6 +93,18 @@ def _find_checks(verification: str) -> Iterator[tuple[int, str]]:
     ends = [head.start() for head in heads[1:]] + [len(verification)]
     for head, end in zip(heads, ends, strict=False):  # no head: nothing to yield
         yield int(head[1]), verification[head.end() : end].strip()
+
+
+def _read_check(check: str) -> tuple[bool | None, int | None]:
+    """Return the verdict of a check and the step that it names; None for what is not said."""
+    stated = _VERDICT.findall(check)
+    if not stated:
+        return None, None
+    negation, word = stated[-1]
+    verdict = (word.lower() == "sound") != bool(negation)
+    number = _NAMED.search(check)
+    # A check that ends in "sound" names no step, whatever it said before.
+    return verdict, int(number[1]) if number and not verdict else None
 
 
 def _is_well_formed(text: str, num_routes: int) -> bool:

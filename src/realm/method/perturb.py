@@ -1,71 +1,146 @@
-"""Change numbers in the routes that a taught prompt shows.
+"""Break one step of a sound route, so that the flawed step is known.
 
-The model cannot copy such routes, and never meets the same mistake twice.
+The mistakes of a bank's routes nearly always change the answer. A reader can then judge a route by
+its answer alone, and never learns to read steps. A perturbed route gives that away only in one of
+four kinds. It needs no source and no domain, so every bank gets process labels for free.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal, get_args
+
+from realm.method.steps import has_answer_step, split_steps, split_words
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable
+    from collections.abc import Sequence
 
-    from realm.core.records import Route, RouteSet
+    from realm.core.records import Route
+
+Perturbation = Literal["number", "foreign", "missing", "answer"]
+"""What is wrong in a perturbed route, and what becomes of its answer:
+
+| kind    | the flawed step                             | answer  |
+|---------|---------------------------------------------|---------|
+| number  | one number of it is another                 | as it was |
+| foreign | it is a step of another problem             | as it was |
+| missing | it is left out; the next one has its number | as it was |
+| answer  | the last one states another answer          | another |
+"""
+KINDS: tuple[Perturbation, ...] = get_args(Perturbation)
 
 # A whole or decimal number with thousands separators, not part of a word or of a longer number.
 _NUMBER = re.compile(r"(?<![\w.])\d+(?:,\d{3})*(?:\.\d+)?")
 
 
-def alter_routes(
-    routes: RouteSet, chain: Route, gold: str, render: Callable[[Any], str], rng: random.Random
-) -> RouteSet:
-    """Return the set with one to all of the numbers of the right `chain` changed in every route.
-
-    A number changes to the same value in all routes, so that they share mistakes as routes of one
-    source do, but mistakes that no source makes. If the answer of a route changes, so does its
-    label. Its check and process label no longer hold and are dropped.
+def perturb_route(
+    route: Route, kind: Perturbation, others: Sequence[Route], rng: random.Random
+) -> Route | None:
+    """Return a sound route with one step broken, or `None` if this kind does not apply to it.
 
     Args:
-        routes: The routes that a prompt shows.
-        chain: The chain that the prompt teaches; its numbers are the ones that matter.
-        gold: The text of the gold answer.
-        render: Returns the text of an answer.
-        rng: Draws the numbers.
+        route: A route whose steps all hold.
+        kind: What goes wrong.
+        others: Sound routes of other problems, for steps and answers that are not of this one.
+        rng: Draws the step and what stands there instead.
     """
-    # Sorted, since the order of a set of texts differs from process to process.
-    numbers = sorted({_drop_separators(number) for number in _NUMBER.findall(chain.text)})
-    if not numbers:
-        return routes
-    changed = {
-        number: _draw_other(number, rng)
-        for number in rng.sample(numbers, rng.randint(1, len(numbers)))
-    }
-    altered = tuple(_alter_route(route, changed, gold, render) for route in routes.routes)
-    return replace(routes, routes=altered)
+    steps = list(split_steps(route))
+    # Where the answer is part of a longer last step, breaking that step might change the answer.
+    body = range(len(steps) - 1)
+    if kind == "answer":
+        return _change_answer(route, steps, others, rng)
+    if kind == "missing":
+        # The next step must differ, else the gap is no gap.
+        gaps = [i for i in body if steps[i] != steps[i + 1]]
+        if len(body) < 2 or not gaps:
+            return None
+        index = rng.choice(gaps)
+        return _make_flawed(route, steps, index, [])
+    candidates = [i for i in body if kind == "foreign" or _NUMBER.search(steps[i])]
+    if not candidates:
+        return None
+    index = rng.choice(candidates)
+    if kind == "number":
+        new = _change_number(steps[index], rng)
+    else:
+        drawn = _draw_foreign_step(steps[index], others, rng)
+        if drawn is None or drawn in steps:
+            return None
+        new = drawn
+    return _make_flawed(route, steps, index, [new])
 
 
-def _alter_route(
-    route: Route, changed: dict[str, str], gold: str, render: Callable[[Any], str]
-) -> Route:
-    def change(text: str) -> str:
-        return _NUMBER.sub(lambda m: changed.get(_drop_separators(m[0]), m[0]), text)
+def transplant_steps(route: Route, other: Route) -> Route | None:
+    """Return the steps of `other` with the answer of `route`; `None` if they cannot be joined.
 
-    text = change(route.text)
-    if text == route.text:
-        return route
-    # A check or a process label by somebody else spoke of the numbers before.
-    route = replace(route, text=text, check=None, process=None, flaw=None)
-    answer = None if route.answer is None else render(route.answer)
-    if answer is None or change(answer) == answer:
-        return route
-    return replace(route, answer=change(answer), correct=change(answer) == gold)
+    Such a route is flawed from the first step that differs, although its answer is right.
+    """
+    if not (has_answer_step(route) and has_answer_step(other)):
+        return None
+    own, foreign = split_steps(route), split_steps(other)
+    steps = [*foreign[:-1], own[-1]]
+    differs = (i for i, step in enumerate(steps) if own[i : i + 1] != (step,))
+    index = next(differs, None)
+    if index is None or index == len(steps) - 1:
+        return None
+    fix = own[index] if index < len(own) else None
+    return replace(
+        route,
+        text="\n".join(steps),
+        process=False,
+        flaw=index + 1,
+        fix=fix,
+        usage={},
+        cost_usd=None,
+    )
 
 
-def _drop_separators(number: str) -> str:
-    return number.replace(",", "")
+def _make_flawed(route: Route, steps: Sequence[str], index: int, new: Sequence[str]) -> Route:
+    """Return the route with the step at `index` replaced by the steps `new`."""
+    text = "\n".join([*steps[:index], *new, *steps[index + 1 :]])
+    # What it cost was the sound route's.
+    return replace(
+        route, text=text, process=False, flaw=index + 1, fix=steps[index], usage={}, cost_usd=None
+    )
+
+
+def _change_answer(
+    route: Route, steps: Sequence[str], others: Sequence[Route], rng: random.Random
+) -> Route | None:
+    """Return the route with the answer of another problem.
+
+    It is `None` unless both routes state their answer in a step of its own.
+    """
+    if not has_answer_step(route):
+        return None
+    for other in _sample(others, rng):
+        if has_answer_step(other) and split_words(str(other.answer)) != split_words(
+            str(route.answer)
+        ):
+            wrong = _make_flawed(route, steps, len(steps) - 1, [split_steps(other)[-1]])
+            return replace(wrong, answer=other.answer, correct=False)
+    return None
+
+
+def _draw_foreign_step(step: str, others: Sequence[Route], rng: random.Random) -> str | None:
+    """Return a step of other routes, if possible one that begins with the same word."""
+    pool = [other for route in _sample(others, rng) for other in split_steps(route)[:-1]]
+    pool = [other for other in pool if split_words(other) != split_words(step)]
+    alike = [other for other in pool if split_words(other)[0] == split_words(step)[0]]
+    return rng.choice(alike or pool) if pool else None
+
+
+def _sample(others: Sequence[Route], rng: random.Random) -> list[Route]:
+    # Eight routes hold a step of the wanted kind nearly always, and are read quickly.
+    return rng.sample(others, min(8, len(others)))
+
+
+def _change_number(step: str, rng: random.Random) -> str:
+    """Return the step with one of its numbers changed."""
+    match = rng.choice(list(_NUMBER.finditer(step)))
+    return step[: match.start()] + _draw_other(match[0], rng) + step[match.end() :]
 
 
 def _draw_other(number: str, rng: random.Random) -> str:
@@ -75,7 +150,7 @@ def _draw_other(number: str, rng: random.Random) -> str:
     >>> _draw_other("7", random.Random(1)), _draw_other("12.50", random.Random(1))
     ('5', '9.00')
     """
-    whole, _, decimals = number.partition(".")
+    whole, _, decimals = number.replace(",", "").partition(".")
     units = int(whole + decimals)
     lowest, highest = units // 2, units * 3 // 2 + 3
     drawn = rng.randint(lowest, highest - 1)

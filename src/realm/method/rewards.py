@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field, NonNegativeFloat
 
 from realm.core.settings import Section
-from realm.method.steps import score_flaws
 
 if TYPE_CHECKING:
     from realm.core.records import Judged
@@ -41,10 +40,11 @@ class RewardWeights(Section):
     """The routes are judged rightly: the mean of the accuracies on right and on wrong routes."""
     format: NonNegativeFloat = 0.1
     """All blocks that the prompt asks for are there, once, in order."""
-    localization: NonNegativeFloat = 0.0
+    first_flaw: NonNegativeFloat = 0.25
     """The first step of a flawed route that does not hold is named, where it is known."""
-    verdict_label: Literal["outcome", "process"] = "outcome"
-    """What a verdict is compared with: the route reaches the gold answer, or each step holds."""
+    verdict_label: Literal["process", "outcome"] = "process"
+    """What a verdict is compared with. `process`: every step holds, or where that is unknown, the
+    route reaches the gold answer. `outcome`: it reaches the gold answer."""
     extra: dict[str, ExtraTerm] = Field(default={})
     """Further terms by name."""
 
@@ -64,28 +64,39 @@ def score_format(judged: Judged) -> float:
     return float(judged.well_formed)
 
 
-def score_localization(judged: Judged) -> float | None:
-    """Return how well the first flaws of the flawed routes are named; `None` if none is known."""
-    if not judged.flaws:
+def score_first_flaws(judged: Judged) -> float | None:
+    """Return how exactly the routes are checked; `None` unless both classes are shown.
+
+    It is the mean of two shares: of the sound routes, those called sound; of the flawed routes
+    whose first flaw is known, those called flawed with exactly that step named. So a policy that
+    names one step in every route earns at most 1/2, as a constant verdict does.
+    """
+    shown = list(
+        zip(judged.verdicts, judged.named, judged.labels, judged.flaws or (), strict=False)
+    )
+    sound = [verdict is True for verdict, _, label, _ in shown if label is True]
+    exact = [
+        verdict is False and named == flaw
+        for verdict, named, label, flaw in shown
+        if label is False and flaw is not None
+    ]
+    if not sound or not exact:
         return None
-    return score_flaws(judged.verdicts, judged.checks, judged.labels, judged.flaws)
+    return (sum(sound) / len(sound) + sum(exact) / len(exact)) / 2
 
 
 TERMS: Mapping[str, RewardTerm] = {
     "answer": score_answer,
     "verdict": score_verdicts,
     "format": score_format,
-    "localization": score_localization,
+    "first_flaw": score_first_flaws,
 }
 """The built-in terms, in the order in which TRL receives them."""
 
 
 def weigh_terms(weights: RewardWeights) -> dict[str, tuple[float, RewardTerm]]:
-    """Return the built-in terms with their weights; localization only if it is paid."""
-    weighed = {name: (getattr(weights, name), function) for name, function in TERMS.items()}
-    if not weights.localization:
-        del weighed["localization"]
-    return weighed
+    """Return the built-in terms with their weights."""
+    return {name: (getattr(weights, name), function) for name, function in TERMS.items()}
 
 
 def balance_verdicts(

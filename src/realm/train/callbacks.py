@@ -32,7 +32,8 @@ _COLUMNS = ("progress", "share", "routes_shown", "assisted_reward", "autonomous_
 _FIGURES = (
     "assisted_answer",
     "autonomous_answer",
-    "localization",
+    "first_flaw_score",
+    "first_flaw_named",
     "undecided",
     "reward",
     "reward_std",
@@ -197,7 +198,7 @@ _ALARMS: dict[str, tuple[Callable[[Row], bool | None], str]] = {
     "copying the majority": (
         _exceeds("copy_wrong_rate", 0.8),
         "over 80% of the answers repeat the routes' majority where it is wrong. Raise "
-        "train.mix.wrong_majority_share, or show routes less often (train.fade.dropout).",
+        "train.mix.flawed_majority_share, or show routes less often (train.fade.dropout).",
     ),
     "format only": (
         _is_format_only,

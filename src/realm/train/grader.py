@@ -13,7 +13,7 @@ from realm.core.errors import ConfigError
 from realm.core.jsonl import append_jsonl
 from realm.core.targets import load_target, user_errors
 from realm.method.gate import Outcome
-from realm.method.rewards import RewardTerm, score_localization, weigh_terms
+from realm.method.rewards import RewardTerm, score_first_flaws, weigh_terms
 from realm.verify.judge import judge_all
 
 if TYPE_CHECKING:
@@ -243,8 +243,8 @@ class Grader:
                     "labels": list(graded.judged.labels),
                     "verdicts": list(graded.judged.verdicts),
                 }
-                row |= {"localization": score_localization(graded.judged)} | graded.terms
-                append(row | {"reward": graded.reward})
+                row |= {"named": list(graded.judged.named), "flaws": list(graded.judged.flaws)}
+                append(row | graded.terms | {"reward": graded.reward})
 
 
 def compute_metrics(batch: Sequence[Graded]) -> dict[str, float]:
@@ -280,7 +280,15 @@ def compute_metrics(batch: Sequence[Graded]) -> dict[str, float]:
         "position_bias": [(said[0] is True) - (said[-1] is True) for said in several],
         "copy_rate": [graded.copied for graded in assisted],
         "copy_wrong_rate": [graded.copied is True for graded in wrong_majority],
-        "localization": [score_localization(graded.judged) for graded in assisted],
+        "first_flaw_score": [score_first_flaws(graded.judged) for graded in assisted],
+        "first_flaw_named": [
+            verdict is False and named == flaw
+            for graded in assisted
+            for verdict, named, flaw in zip(
+                graded.judged.verdicts, graded.judged.named, graded.judged.flaws, strict=True
+            )
+            if flaw is not None
+        ],
     }
     known = {
         name: [float(value) for value in values if value is not None]

@@ -10,12 +10,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from realm.bank.draw import draw_routes
-from realm.bank.eligible import select_training_routes
+from realm.bank.eligible import select_sound_routes, select_training_routes
 from realm.core.errors import DataError
 from realm.core.records import Problem, Route, RouteSet
 from realm.method.fade import expected_share, plan_num_routes
 from realm.method.gate import GuidanceGate, assign_buckets
-from realm.method.steps import Flaw, find_flaw
+from realm.method.steps import find_flaw
 from realm.sampling import make_prompt
 from realm.train.arguments import count_prompts, count_steps
 from realm.train.trl import TrlPrompt, as_trl_prompt, encode_prompts, require_context
@@ -38,15 +38,15 @@ logger = logging.getLogger(__name__)
 class RowFacts:
     """What the reward terms and the metrics must know of one training row.
 
-    Example: `RowFacts(gold="6", routes=(right, wrong), flaws=(None, None), majority="6",
+    Example: `RowFacts(gold="6", routes=(right, wrong), flaws=(None, 2), majority="6",
     majority_correct=True, share=0.5, progress=0.25)`.
     """
 
     gold: Any
     routes: tuple[Route, ...] = ()
     """The routes that the prompt shows, in their order; none for an autonomous prompt."""
-    flaws: tuple[Flaw | None, ...] = ()
-    """The first flawed step of each route where it is known."""
+    flaws: tuple[int | None, ...] = ()
+    """Per route: the number of the first step that does not hold, where it is known."""
     majority: Any = None
     """The answer that most routes give; `None` if none gives any."""
     majority_correct: bool | None = None
@@ -76,7 +76,8 @@ class RowBuilder:
         fade = config.train.fade
         if fade.kind == "gated":
             self.gate = GuidanceGate(fade, assign_buckets(self.bank, fade.gate.buckets))
-        self._flaws: dict[tuple[str, str], Flaw | None] = {}
+        self._sound = select_sound_routes(self.bank)
+        self._flaws: dict[tuple[str, str], int | None] = {}
 
     def draw_routes(
         self,
@@ -101,7 +102,9 @@ class RowBuilder:
             num_copies=num_copies,
         )
         bank = self.bank.get(problem_id, [])
-        return draw_routes(bank, k, seed=seed, row_id=problem_id, step=step, mix=train.mix)
+        return draw_routes(
+            bank, k, seed=seed, row_id=problem_id, step=step, mix=train.mix, others=self._sound
+        )
 
     def write_prompt(self, problem_id: str, shown: RouteSet) -> TrlPrompt:
         """Return the prompt in TRL's form: messages, or text without a chat template."""
@@ -132,19 +135,18 @@ class RowBuilder:
         prompt = self.write_prompt(problem_id, shown)
         return {"prompt": prompt, "problem_id": problem_id, "facts": facts}
 
-    def find_flaw(self, problem_id: str, route: Route) -> Flaw | None:
-        """Return the first flawed step of a route.
+    def find_flaw(self, problem_id: str, route: Route) -> int | None:
+        """Return the number of the first step of a route that does not hold, where it is known.
 
-        If its author does not name it, it is searched for only if naming it is paid: that is slow.
+        Without a process label it is guessed, and only if naming it is paid: that is slow.
         """
+        if route.flaw is not None or route.is_sound() or not self.config.train.reward.first_flaw:
+            return route.flaw
         # Kept for the whole training: a route is shown at many steps and comparing texts is slow.
         key = (problem_id, route.text)
         if key not in self._flaws:
-            is_paid = self.config.train.reward.localization > 0 and not route.correct
-            bank = self.bank[problem_id] if is_paid else []
-            positives = [other for other in bank if other.correct]
-            gold = self.verifier.render(self.problems[problem_id].answer)
-            self._flaws[key] = find_flaw(route, gold, positives)
+            found = find_flaw(route, [other for other in self.bank[problem_id] if other.is_sound()])
+            self._flaws[key] = found.number if found else None
         return self._flaws[key]
 
     def measure_prompt(self, problem_id: str, step: int, progress: float) -> int:

@@ -15,13 +15,17 @@ from trl import SFTConfig, SFTTrainer
 
 from realm.bank.coverage import rule_coverage
 from realm.bank.draw import draw_routes
-from realm.bank.eligible import exclude_chain, select_teachable_routes, select_training_routes
+from realm.bank.eligible import (
+    exclude_chain,
+    select_sound_routes,
+    select_teachable_routes,
+    select_training_routes,
+)
 from realm.core.errors import DataError
 from realm.core.jsonl import read_problems, read_routes, write_json, write_jsonl
 from realm.core.records import Problem, Route, RouteSet
-from realm.method.perturb import alter_routes
 from realm.method.prompt import render_answer, render_judgement, render_reasoning
-from realm.method.steps import drop_opening_answer, write_check
+from realm.method.steps import Flaw, drop_answer_step, find_flaw, split_steps
 from realm.policy import load_checkpoint, require_model
 from realm.sampling import make_prompt
 from realm.train.arguments import make_lora_config, make_sft_arguments
@@ -156,7 +160,7 @@ def make_sft_rows(
     """
     golds = {chain.problem_id: render(problems[chain.problem_id].answer) for chain in chains}
     lessons = _teach_chains(chains, golds, config)
-    lessons += _teach_judgements(routes, chains, golds, render, config)
+    lessons += _teach_judgements(routes, chains, golds, config)
     return [
         {
             "problem_id": chain.problem_id,
@@ -175,7 +179,7 @@ def _teach_chains(
     lessons = []
     for chain in chains:
         gold = golds[chain.problem_id]
-        completion = render_reasoning(drop_opening_answer(chain), gold)
+        completion = render_reasoning(drop_answer_step(chain), gold)
         if config.distill.kind == "answer_only":
             completion = render_answer(gold)
         lessons.append((chain, RouteSet(problem_id=chain.problem_id), completion))
@@ -186,31 +190,32 @@ def _teach_judgements(
     routes: Sequence[Route],
     chains: Sequence[Route],
     golds: Mapping[str, str],
-    render: Callable[[Any], str],
     config: Config,
 ) -> list[Lesson]:
     """Return the assisted rows, a cold start for what RL rewards.
 
     Each shows routes of the chain's problem and teaches a check and a verdict for each, then the
-    chain. The check is the teacher's, or else one made from the route's label and the taught chain.
-    In `distill.altered_share` of the rows numbers of the routes are changed
-    (docs/decisions/0012).
+    chain.
     """
-    # A generator of its own, so that the sets drawn do not depend on how many are altered.
-    rng = Random(f"{config.seed}|altered")
     lessons = []
     for chain, shown in _draw_assisted_sets(routes, chains, config):
         gold = golds[chain.problem_id]
-        if rng.random() < config.distill.altered_share:
-            shown = alter_routes(shown, chain, gold, render, rng)
-        # The labels are of the routes as shown: altering may have changed them.
-        checks = [
-            (route.check or write_check(route, chain, gold, render), bool(route.correct))
+        flaws = [
+            None if route.is_sound() else find_taught_flaw(route, chain, gold)
             for route in shown.routes
         ]
-        completion = render_judgement(checks, drop_opening_answer(chain), gold)
+        completion = render_judgement(flaws, drop_answer_step(chain), gold)
         lessons.append((chain, shown, completion))
     return lessons
+
+
+def find_taught_flaw(route: Route, chain: Route, gold: str) -> Flaw:
+    """Return the step of a flawed route that its check names.
+
+    Without a process label it is guessed from the right chain, and where the two are too far apart
+    for that, the last step: it states a wrong answer.
+    """
+    return find_flaw(route, [chain]) or Flaw(len(split_steps(route)), gold)
 
 
 def _draw_assisted_sets(
@@ -225,6 +230,7 @@ def _draw_assisted_sets(
     share, most = config.distill.assisted_share, config.train.fade.routes
     problem_ids = {chain.problem_id for chain in chains}
     bank = select_training_routes(routes, config.routes.held_out, problem_ids)
+    sound = select_sound_routes(bank)
     others = [exclude_chain(bank.get(chain.problem_id, []), chain) for chain in chains]
     pairs = [(chain, shown) for chain, shown in zip(chains, others, strict=True) if shown]
     if not pairs or share == 0 or config.distill.kind != "guided":
@@ -247,8 +253,9 @@ def _draw_assisted_sets(
             row_id=chain.problem_id,
             step=turn,
             mix=config.train.mix,
+            others=sound,
         )
-        # Empty if wrong routes are never shown (mix.show_wrong) and there is no other right one.
+        # Empty if wrong routes are never shown (mix.show_flawed) and there is no other right one.
         if shown.routes:
             sets.append((chain, shown))
     return sets

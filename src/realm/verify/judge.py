@@ -12,7 +12,6 @@ from realm.method.thoughts import split_thoughts
 from realm.verify.extract import find_tagged
 
 if TYPE_CHECKING:
-    from realm.method.steps import Flaw
     from realm.verify.verifier import Verifier
 
 
@@ -22,8 +21,7 @@ def judge(  # noqa: PLR0913 (a completion has so many sides)
     gold: Any,
     verifier: Verifier,
     routes: Sequence[Route] = (),
-    flaws: Sequence[Flaw | None] = (),
-    label: str = "outcome",
+    label: str = "process",
     think_end: str | None = None,
     num_tokens: int = 0,
 ) -> Judged:
@@ -39,7 +37,6 @@ def judge(  # noqa: PLR0913 (a completion has so many sides)
         golds=[gold],
         verifier=verifier,
         routes=[routes],
-        flaws=[flaws],
         label=label,
         think_end=think_end,
         num_tokens=[num_tokens],
@@ -53,8 +50,8 @@ def judge_all(  # noqa: PLR0913
     golds: Sequence[Any],
     verifier: Verifier,
     routes: Sequence[Sequence[Route]] | None = None,
-    flaws: Sequence[Sequence[Flaw | None]] | None = None,
-    label: str = "outcome",
+    flaws: Sequence[Sequence[int | None]] | None = None,
+    label: str = "process",
     think_end: str | None = None,
     num_tokens: Sequence[int] | None = None,
 ) -> list[Judged]:
@@ -68,8 +65,9 @@ def judge_all(  # noqa: PLR0913
         golds: the gold answer of each.
         verifier: reads and compares the answers.
         routes: the routes that each prompt showed, in their order; none for autonomous prompts.
-        flaws: the first flawed step of each of these routes where it is known.
-        label: whether the true verdict of a route is its `outcome` or its `process` label.
+        flaws: the number of the first step of each of these routes that does not hold, where it is
+            known. Default: what the routes say.
+        label: whether the true verdict of a route is its `process` or its `outcome` label.
         think_end: closing tag of the model's private thoughts, as "</think>", if it has some.
         num_tokens: length of each completion in tokens, if it was counted.
     """
@@ -94,8 +92,8 @@ def judge_all(  # noqa: PLR0913
             correct=correct[index],
             verdicts=parsed[index].verdicts,
             labels=RouteSet(problem_id="", routes=tuple(routes[index])).labels(label),
-            checks=parsed[index].checks,
-            flaws=tuple(flaws[index]) if flaws else (),
+            named=parsed[index].named,
+            flaws=tuple(flaws[index] if flaws else [route.flaw for route in routes[index]]),
             reasoning=parsed[index].reasoning,
             well_formed=parsed[index].well_formed,
             num_tokens=num_tokens[index] if num_tokens else 0,
