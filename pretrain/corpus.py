@@ -7,13 +7,12 @@ offices (`minidomains`), solved alone and with routes to judge. The same seed gi
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from minidomains import (
     OFFICES,
-    YES_NO,
     Office,
-    check_route,
+    Step,
     decide,
     draw_form,
     draw_office,
@@ -23,7 +22,9 @@ from minidomains import (
 )
 
 from realm.core.records import Route, RouteSet
+from realm.method.perturb import Perturbation, perturb_route
 from realm.method.prompt import render_judgement, render_prompt, render_reasoning
+from realm.method.steps import Flaw
 
 # Common words of offices, forms and instructions. Each becomes a token, and drills copy them.
 WORDS = """
@@ -39,7 +40,7 @@ final first last one two three four route routes solution solutions judge Judge 
 verdict sound flawed then by others each may right wrong data solve Route Rules rules reason
 verify give Give alone Here Below line rule book small large smaller larger plus minus times
 equal more less than same true false yes word words color city person date order price total
-amount
+amount every hold holds should
 """.split()  # noqa: SIM905
 FIELDS = """
 bill deductible fee limit copay price age weight order number total amount discount credit days
@@ -118,37 +119,51 @@ def drill_copy(rng: random.Random) -> tuple[str, str]:
     return f"How many words: {text}", str(len(words))
 
 
-def drill_compare(rng: random.Random) -> tuple[str, str]:
-    """Draw a few short routes to judge by a given answer."""
-
-    def answer() -> str:
-        return f"pay {rng.randint(0, 60)}" if rng.random() < 0.7 else f"deny {rng.choice(YES_NO)}"
-
-    truth, routes, lines = answer(), [], []
-    for number in range(1, rng.randint(2, 4) + 1):
-        said = truth if rng.random() < 0.5 else answer()
-        steps = [
-            f"{rng.choice(FIELDS)} {rng.randint(0, 20)} leaves {rng.randint(0, 60)}"
-            for _ in range(rng.randint(0, 4))
-        ]
-        routes.append(
-            Route(
-                problem_id="",
-                source="",
-                text="\n".join([said, *steps]),
-                answer=said,
-                correct=said == truth,
-            )
-        )
-        lines.append(
-            f"Route {number}: {said} " + ("holds sound" if said == truth else f"not {truth} flawed")
-        )
-    prompt = render_prompt(
-        f"The answer is {truth}.",
-        RouteSet(problem_id="", routes=tuple(routes)),
-        assisted="{question}\n{routes}",
+def make_route(steps: Sequence[str], true_steps: Sequence[str]) -> Route:
+    """Return a route of these steps, the answer last, and the first that differs from the truth."""
+    pairs = zip(steps, true_steps, strict=False)
+    flaw = next((number for number, (step, true) in enumerate(pairs, 1) if step != true), None)
+    return Route(
+        problem_id="",
+        source="",
+        text="\n".join(steps),
+        answer=steps[-1],
+        correct=steps[-1] == true_steps[-1],
+        process=flaw is None,
+        flaw=flaw,
+        fix=true_steps[flaw - 1] if flaw else None,
     )
-    return prompt, "\n".join(lines)
+
+
+def break_route(rng: random.Random, true_steps: Sequence[str], other: Sequence[str]) -> Route:
+    """Return the true route with one step broken, in a way that need not change its answer."""
+    kind: Perturbation = rng.choice(["number", "number", "foreign", "missing", "answer"])
+    sound = make_route(true_steps, true_steps)
+    return perturb_route(sound, kind, [make_route(other, other)], rng) or sound
+
+
+def judge_routes(routes: Sequence[Route], true_steps: Sequence[str]) -> str:
+    """Return the completion that checks the routes, then gives the true steps and the answer."""
+    flaws = [Flaw(route.flaw, route.fix) if route.flaw else None for route in routes]
+    *chain, answer = true_steps
+    return render_judgement(flaws, "\n".join(chain), answer)
+
+
+def drill_check(rng: random.Random) -> tuple[str, str]:
+    """Draw subtractions in a row, written by others who may have erred, to be checked."""
+
+    def draw() -> tuple[str, list[str]]:
+        prompt, steps = drill_chain(rng)
+        return prompt, [*steps.split("\n"), f"pay {steps.split()[-1]}"]
+
+    (prompt, truth), (_, other) = draw(), draw()
+    routes = [
+        make_route(truth, truth) if rng.random() < 0.4 else break_route(rng, truth, other)
+        for _ in range(rng.randint(1, 3))
+    ]
+    shown = RouteSet(problem_id="", routes=tuple(routes))
+    checks = judge_routes(routes, truth).split("\n")[1 : len(routes) + 1]
+    return render_prompt(prompt, shown, assisted="{question}\n{routes}"), "\n".join(checks)
 
 
 def drill_format(rng: random.Random) -> tuple[str, str]:
@@ -179,24 +194,27 @@ def judge_office(rng: random.Random, known: list[Office]) -> tuple[str, str]:
     """Draw one case of a little office with one to four routes to judge first."""
     office = _pick_office(rng, known)
     form = draw_form(rng, office)
-    truth, answer = decide(office, form)
-    routes, checks = [], []
-    for _ in range(rng.choice([1, 2, 3, 4, 4])):
-        for _ in range(6):
-            steps, said = misjudge(rng, office, form) if rng.random() < 0.75 else (truth, answer)
-            if said != answer or rng.random() < 0.3:
-                break
-        text = "\n".join([said, *map(write_step, steps)])
-        routes.append(
-            Route(problem_id="", source="", text=text, answer=said, correct=said == answer)
-        )
-        checks.append((check_route(steps, said, truth, answer), said == answer))
+    truth = _write_steps(*decide(office, form))
+    other = _write_steps(*decide(office, draw_form(rng, office)))
+    routes = []
+    for _ in range(rng.choice([1, 1, 2, 3, 4, 4])):
+        chance = rng.random()
+        if chance < 0.4:
+            routes.append(make_route(truth, truth))
+        elif chance < 0.7:
+            routes.append(break_route(rng, truth, other))
+        else:
+            routes.append(make_route(_write_steps(*misjudge(rng, office, form)), truth))
     prompt = render_prompt(
         write_question(rng, office, form),
         RouteSet(problem_id="", routes=tuple(routes)),
         assisted=rng.choice(ASSISTED),
     )
-    return prompt, render_judgement(checks, "\n".join(map(write_step, truth)), answer)
+    return prompt, judge_routes(routes, truth)
+
+
+def _write_steps(steps: Sequence[Step], answer: str) -> list[str]:
+    return [*map(write_step, steps), answer]
 
 
 def known_offices(seed: int) -> list[Office]:
@@ -220,7 +238,7 @@ def examples(seed: int, drills: float, counting: int = 1) -> Iterator[tuple[str,
         drill_reading,
         drill_copy,
     ] * 3
-    kinds += [drill_compare] * 6 + [drill_format]
+    kinds += [drill_check] * 6 + [drill_format]
     while True:
         if rng.random() < drills:
             yield rng.choice(kinds)(rng)

@@ -324,14 +324,3 @@ def misjudge(rng: random.Random, office: Office, form: Form) -> tuple[list[Step]
             left = int(result)
         steps[index] = (topic, detail, str(left))
     return steps, f"pay {left}"
-
-
-def check_route(steps: list[Step], said: str, truth: list[Step], answer: str) -> str:
-    """Return the check of a route: its answer, and where it first goes wrong."""
-    if said == answer:
-        return f"{said} holds"
-    pairs = zip(steps, truth, strict=False)
-    topic, _, result = next(
-        (true for step, true in pairs if (step[0], step[2]) != (true[0], true[2])), truth[-1]
-    )
-    return f"{said} not {answer} from {topic} {result}"

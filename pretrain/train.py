@@ -31,7 +31,7 @@ from corpus import (
     WORDS,
     drill_arithmetic,
     drill_chain,
-    drill_compare,
+    drill_check,
     drill_copy,
     drill_lookup,
     drill_reading,
@@ -51,6 +51,7 @@ TAGS = [
     "</answer>",
     "</route>",
     *(f"<route {n}>" for n in range(1, 9)),
+    *(f"[{n}]" for n in range(1, 25)),
 ]
 CHAT = (
     "{% for message in messages %}"
@@ -183,7 +184,7 @@ def measure_accuracy(
     rng = random.Random(f"measure:{seed}")
     known = known_offices(seed)
     model.eval()
-    drills = [drill_arithmetic, drill_chain, drill_lookup, drill_reading, drill_copy, drill_compare]
+    drills = [drill_arithmetic, drill_chain, drill_lookup, drill_reading, drill_copy, drill_check]
     sets = {
         drill.__name__.removeprefix("drill_"): [drill(rng) for _ in range(count)]
         for drill in drills

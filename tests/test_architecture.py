@@ -22,7 +22,7 @@ LAYERS = [
     ["verify"],
     ["bank", "domains"],
     ["config", "prefix"],
-    ["sources", "policy", "sampling"],
+    ["sources", "policy", "sampling", "ask"],
     ["train"],
     ["evaluate", "baselines"],
     ["run", "rounds", "stages"],

@@ -330,7 +330,7 @@ def ask_model(
     Costs:    one completion, and K more with --self-routes K
     Example:  realm ask runs/demo "A gold member had a scan. ..." --self-routes 4
     """
-    from realm.evaluate.ask import ask_question
+    from realm.ask import ask_question
 
     reply = ask_question(
         model,

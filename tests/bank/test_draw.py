@@ -7,6 +7,11 @@ from realm.bank.draw import RouteMix, draw_evaluation_sets, draw_routes
 from realm.core.records import Route, RouteSet
 
 
+def mix_of(**settings):
+    """Return a mix of the bank's own routes."""
+    return RouteMix(**{"perturbed_share": 0.0} | settings)
+
+
 def bank(labels, texts=None):
     texts = texts or [f"chain {i}" for i in range(len(labels))]
     return [
@@ -16,7 +21,9 @@ def bank(labels, texts=None):
 
 
 def draws(routes, k, n=300):
-    return [draw_routes(routes, k, seed=7, row_id="p", step=step) for step in range(n)]
+    return [
+        draw_routes(routes, k, seed=7, row_id="p", step=step, mix=mix_of()) for step in range(n)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -104,7 +111,7 @@ def test_wrong_majorities_come_as_often_as_asked_for_and_classes_stay_balanced(s
     routes = bank([True] * 6 + [False] * 6)
     drawn = [
         draw_routes(
-            routes, k, seed=7, row_id="p", step=step, mix=RouteMix(flawed_majority_share=share)
+            routes, k, seed=7, row_id="p", step=step, mix=mix_of(flawed_majority_share=share)
         )
         for step in range(2000)
     ]
@@ -123,7 +130,7 @@ def test_every_set_may_have_a_wrong_majority():
             seed=7,
             row_id="p",
             step=step,
-            mix=RouteMix(flawed_majority_share=1.0),
+            mix=mix_of(flawed_majority_share=1.0),
         )
         for step in range(50)
     ]
@@ -131,7 +138,7 @@ def test_every_set_may_have_a_wrong_majority():
 
 
 def test_a_bank_that_does_not_allow_the_share_gives_what_it_can():
-    mix = RouteMix(flawed_majority_share=1.0)
+    mix = mix_of(flawed_majority_share=1.0)
     drawn = [
         draw_routes(bank([True] * 6 + [False]), 4, seed=7, row_id="p", step=step, mix=mix)
         for step in range(50)
@@ -155,19 +162,19 @@ def test_the_most_plausible_wrong_routes_come_first_and_equal_ones_by_lot():
             seed=7,
             row_id="p",
             step=step,
-            mix=RouteMix(prefer_plausible=True),
+            mix=mix_of(prefer_plausible=True),
         )
         for step in range(60)
     ]
     assert {route.text for one in drawn for route in one.routes} == set(texts[:3])
     every = draw_routes(
-        bank(labels, texts), 5, seed=7, row_id="p", mix=RouteMix(prefer_plausible=True)
+        bank(labels, texts), 5, seed=7, row_id="p", mix=mix_of(prefer_plausible=True)
     )
     assert {route.text for route in every.routes} == set(texts)
 
 
 def test_a_mixed_set_is_a_pure_function_of_its_arguments_too():
-    mix = RouteMix(flawed_majority_share=0.4, prefer_plausible=True)
+    mix = mix_of(flawed_majority_share=0.4, prefer_plausible=True)
     routes = bank([True] * 4 + [False] * 4)
     sets = [
         [draw_routes(routes, 4, seed=7, row_id="p", step=step, mix=mix) for step in range(50)]
@@ -175,7 +182,7 @@ def test_a_mixed_set_is_a_pure_function_of_its_arguments_too():
     ]
     assert sets[0] == sets[1]
     assert draws(routes, 4) == [
-        draw_routes(routes, 4, seed=7, row_id="p", step=step, mix=RouteMix()) for step in range(300)
+        draw_routes(routes, 4, seed=7, row_id="p", step=step, mix=mix_of()) for step in range(300)
     ]
 
 
@@ -200,3 +207,75 @@ def test_the_order_of_evaluation_routes_does_not_depend_on_their_labels():
 def test_an_evaluation_problem_without_routes_has_an_empty_set():
     training = Route(problem_id="p", source="hasty", text="1", answer="1", correct=True)
     assert draw_for_evaluation([training]) == RouteSet(problem_id="p")
+
+
+def numbered_bank(labels):
+    texts = [f"take {i} of 9\nadd {i} to it\n7" for i in range(len(labels))]
+    return [
+        Route(problem_id="p", source="s", text=text, answer="7", correct=label)
+        for label, text in zip(labels, texts, strict=True)
+    ]
+
+
+OTHER = [Route(problem_id="q", source="s", text="take 5 of 8\n3", answer="3", correct=True)]
+
+
+def perturbed_draws(labels, k, share, n=400):
+    routes, mix = numbered_bank(labels), RouteMix(perturbed_share=share)
+    return [
+        draw_routes(routes, k, seed=7, row_id="p", step=step, mix=mix, others=OTHER).routes
+        for step in range(n)
+    ]
+
+
+@pytest.mark.parametrize("share", [0.25, 0.5, 1.0])
+def test_in_the_asked_share_of_sets_the_flawed_routes_are_perturbed(share):
+    drawn = perturbed_draws([True] * 4 + [False] * 4, 4, share)
+    flawed = [route for routes in drawn for route in routes if not route.is_sound()]
+    perturbed = sum(route.flaw is not None for route in flawed) / len(flawed)
+    assert perturbed == pytest.approx(share, abs=0.06)
+    for one in drawn:
+        assert len({route.flaw is None for route in one if not route.is_sound()}) == 1
+    # Sound to flawed stays one to one.
+    assert len(flawed) / (4 * len(drawn)) == pytest.approx(0.5, abs=0.04)
+
+
+def test_a_bank_without_flawed_routes_gives_mixed_sets_with_perturbed_ones():
+    for routes in perturbed_draws([True] * 5, 4, 0.5, n=60):
+        assert {route.is_sound() for route in routes} == {True, False} and len(routes) == 4
+
+
+def test_a_bank_without_sound_routes_has_nothing_to_perturb():
+    for routes in perturbed_draws([False] * 5, 4, 1.0, n=20):
+        assert all(route.flaw is None for route in routes) and len(routes) == 4
+
+
+def test_perturbed_sets_are_a_pure_function_of_their_arguments():
+    assert perturbed_draws([True, False] * 3, 4, 0.5) == perturbed_draws([True, False] * 3, 4, 0.5)
+
+
+def test_where_flawed_routes_are_not_shown_none_is_made():
+    mix = RouteMix(show_flawed=False, perturbed_share=1.0)
+    drawn = draw_routes(numbered_bank([True] * 5), 4, seed=7, row_id="p", mix=mix, others=OTHER)
+    assert all(route.is_sound() for route in drawn.routes) and len(drawn.routes) == 4
+
+
+def test_a_right_answer_with_a_step_that_does_not_hold_counts_as_flawed():
+    wrong_step = replace(numbered_bank([True])[0], process=False, flaw=1)
+    routes = [*numbered_bank([True, True]), wrong_step]
+    for step in range(20):
+        shown = draw_routes(routes, 3, seed=7, row_id="p", step=step, mix=mix_of())
+        assert sorted(shown.labels()) == [False, True, True]
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.0, {False}), (1.0, {True})])
+def test_answers_of_flawed_routes_are_wrong_or_right_set_by_set(share, expected):
+    labels = [True] * 3 + [False] * 4
+    lucky = [
+        replace(route, process=False, flaw=1, text=f"{route.text} or so")
+        for route in numbered_bank([True] * 3)
+    ]
+    routes, mix = numbered_bank(labels) + lucky, RouteMix(perturbed_share=share)
+    for step in range(40):
+        shown = draw_routes(routes, 4, seed=7, row_id="p", step=step, mix=mix).routes
+        assert {route.correct for route in shown if not route.is_sound()} == expected

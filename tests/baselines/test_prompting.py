@@ -66,7 +66,8 @@ def test_the_prompt_of_a_choice_numbers_the_candidates_and_fences_them():
     shown = RouteSet(problem_id="p", routes=routes)
     prompt = render_prompt("What?", shown, assisted="{question}\n{routes}\nWhich of {count}?")
     assert (
-        prompt == "What?\n<route 1>\none\n</route>\n<route 2>\n‹/route>two\n</route>\nWhich of 2?"
+        prompt
+        == "What?\n<route 1>\n[1] one\n</route>\n<route 2>\n[1] ‹/route>two\n</route>\nWhich of 2?"
     )
 
 

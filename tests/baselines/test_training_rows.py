@@ -18,7 +18,7 @@ from realm.config.root import load_config
 from realm.core.errors import ConfigError
 from realm.core.jsonl import write_jsonl
 from realm.core.records import Judged, Problem
-from realm.method.steps import drop_opening_answer
+from realm.method.steps import drop_answer_step
 from realm.run import Run
 from realm.sampling import Answer, make_own_route, make_prompt
 from realm.verify.judge import judge
@@ -34,7 +34,7 @@ def problems():
 def test_synthesis_rows_show_candidates_and_teach_the_guided_chain(small_config, problems):
     train = [problem for problem in problems if problem.split == "train"]
     routes = list(
-        write_routes(train, sources=["hasty", "outsider"], per_source=3, guided=True, seed=7)
+        write_routes(train, sources=["hasty", "outsider"], per_source=6, guided=True, seed=7)
     )
     config = small_config.with_settings({"prompt.assisted": "{question}\n{routes}\nSolve."})
     rows = make_synthesis_rows(
@@ -63,7 +63,7 @@ def test_without_guided_chains_a_right_route_is_the_synthesis_and_never_among_it
     rows = make_synthesis_rows(
         {p.id: p for p in train}, routes, 40, verifier=VERIFIER, config=small_config
     )
-    right = {drop_opening_answer(route) for route in routes if route.correct}
+    right = {drop_answer_step(route) for route in routes if route.correct}
     assert rows and all(any(text in row["completion"] for text in right) for row in rows)
     assert (
         make_synthesis_rows(
@@ -93,20 +93,6 @@ def test_where_distillation_fills_up_with_right_routes_so_does_the_synthesizer(
         == 3
         < len(taught(small_config.with_settings({"distill.use_unguided_when_missing": True})))
     )
-
-
-def test_the_synthesizers_candidates_are_altered_in_the_same_share_and_its_syntheses_are_not(
-    small_config, problems
-):
-    train = [problem for problem in problems if problem.split == "train"]
-    routes = list(write_routes(train, sources=["hasty"], per_source=3, guided=True, seed=7))
-    altered = small_config.with_settings({"distill.altered_share": 1.0})
-    plain, rows = (
-        make_synthesis_rows({p.id: p for p in train}, routes, 30, verifier=VERIFIER, config=config)
-        for config in (small_config, altered)
-    )
-    assert [row["completion"] for row in rows] == [row["completion"] for row in plain]
-    assert sum(a["prompt"] != b["prompt"] for a, b in zip(rows, plain, strict=True)) > 25
 
 
 def test_rft_keeps_right_well_formed_and_distinct_chains(small_config, problems):
@@ -198,7 +184,7 @@ def test_an_instructor_is_the_domains_own_a_named_function_or_an_error(
         load_instructor(Run(path.parent, load_config(path)), [])
 
 
-def test_an_own_sample_becomes_a_route_that_says_its_answer_first(small_config):
+def test_an_own_sample_becomes_a_route_that_says_its_answer_last(small_config):
     problem = Problem(id="p", split="test", question="?", answer="pay 7")
 
     def make_route(text):
@@ -206,7 +192,7 @@ def test_an_own_sample_becomes_a_route_that_says_its_answer_first(small_config):
         return make_own_route(problem, judged, VERIFIER)
 
     route = make_route("<reason>\nfee 7\n</reason>\n<answer>pay 7</answer>")
-    assert (route.text, route.answer, route.correct) == ("pay 7\nfee 7", "pay 7", True)
+    assert (route.text, route.answer, route.correct) == ("fee 7\npay 7", "pay 7", True)
     broken = make_route("<reason>no end <answer></answer>")
     assert (broken.answer, broken.correct) == (None, False) and "<reason>" not in broken.text
 

@@ -84,9 +84,7 @@ class Guessing(Domain):
 
     def write_route(self, problem, source, rng):
         text = f"{source} {rng.random()}"
-        return Route(
-            problem_id=problem.id, source=source, text=text, answer=1, correct=True, check="c"
-        )
+        return Route(problem_id=problem.id, source=source, text=text, answer=1, correct=True)
 
 
 def problems_of(*splits):
@@ -106,14 +104,14 @@ def test_scripted_routes_guide_the_first_training_problems_and_hold_sources_out(
         }
     ).routes
     routes = list(Guessing().write_routes(problems_of("test", "train", "train"), settings, 5))
-    found = [(route.problem_id, route.source, route.check) for route in routes]
+    found = [(route.problem_id, route.source) for route in routes]
     assert found == [
-        ("p1", "expert", None),
-        ("p1", "high", "c"),
-        ("p1", "high", "c"),
-        ("p2", "high", None),
-        ("p2", "high", None),
-        ("p0", "low", None),
+        ("p1", "expert"),
+        ("p1", "high"),
+        ("p1", "high"),
+        ("p2", "high"),
+        ("p2", "high"),
+        ("p0", "low"),
     ]
     again = list(Guessing().write_routes(problems_of("test", "train", "train")[2:], settings, 5))
     assert [route.text for route in again if route.source == "high"] == [

@@ -155,7 +155,7 @@ def test_figures_and_comparisons_of_three_models_are_as_counted_by_hand(make_run
     assert (assisted["tokens_per_problem"], assisted["prompt_tokens_per_problem"]) == (5, 50)
     assert (figures["verdict_accuracy_sound"], figures["verdict_accuracy_flawed"]) == (1.0, 0.0)
     assert figures["verdict_accuracy"] == pytest.approx(1 / 3) and figures["k"] == 3
-    assert figures["process_verdict_accuracy"] == pytest.approx(1 / 3)
+    assert figures["outcome_verdict_accuracy"] == pytest.approx(1 / 3)
     assert (figures["always_sound_rate"], figures["always_flawed_rate"]) == (1.0, 0.0)
     assert figures["sound_rate_by_position"] == [1.0, 1.0, 1.0]
     assert figures["copy_rate"] == 1.0

@@ -9,12 +9,13 @@ import pytest
 from claims import ClaimsDomain
 from experts import write_routes
 from realm.bank.draw import RouteMix, draw_routes
+from realm.bank.eligible import select_sound_routes
 from realm.method.rewards import RewardWeights, weigh_terms
-from realm.method.steps import find_flaw, split_steps
+from realm.method.steps import split_steps
 from realm.verify.judge import judge
 from realm.verify.verifier import Verifier, majority
 
-TERMS = weigh_terms(RewardWeights(answer=1.0, verdict=0.5, format=0.1, localization=0.4))
+TERMS = weigh_terms(RewardWeights(answer=1.0, verdict=0.5, format=0.1, first_flaw=0.4))
 VERIFIER = Verifier("label")
 PROBLEMS = {problem.id: problem for problem in ClaimsDomain({"test": 150}).problems(11)}
 BANK = defaultdict(list)
@@ -24,8 +25,9 @@ for _route in write_routes(
     if not _route.guided:
         BANK[_route.problem_id].append(_route)
 MIX = RouteMix(flawed_majority_share=0.5)
+SOUND = select_sound_routes(BANK)
 SETS = [
-    draw_routes(BANK[name], 4, seed=7, row_id=name, step=step, mix=MIX)
+    draw_routes(BANK[name], 4, seed=7, row_id=name, step=step, mix=MIX, others=SOUND)
     for name in PROBLEMS
     for step in (0, 1)
 ]
@@ -43,8 +45,7 @@ def completion(checks, answer):
 
 def graded(shown, text):
     gold = PROBLEMS[shown.problem_id].answer
-    flaws = [find_flaw(route, gold, ()) for route in shown.routes]
-    judged = judge(text, gold=gold, verifier=VERIFIER, routes=shown.routes, flaws=flaws)
+    judged = judge(text, gold=gold, verifier=VERIFIER, routes=shown.routes)
     terms = {name: function(judged) for name, (_, function) in TERMS.items()}
     total = sum(weight * (terms[name] or 0.0) for name, (weight, _) in TERMS.items())
     return SimpleNamespace(**terms, total=total)
@@ -58,23 +59,42 @@ def vote(shown):
     return majority([route.answer for route in shown.routes], same)
 
 
+def check(route):
+    return "every step holds: sound" if route.is_sound() else f"[{route.flaw}] {route.fix}: flawed"
+
+
 def honest(shown):
-    return completion(
-        [f"{route.check} {'sound' if route.correct else 'flawed'}" for route in shown.routes],
-        gold_of(shown),
-    )
+    return completion(map(check, shown.routes), gold_of(shown))
 
 
 def always(word):
-    return lambda shown: completion([f"{route.check} {word}" for route in shown.routes], "nothing")
+    return lambda shown: completion([f"[1] {word}" for _ in shown.routes], "nothing")
 
 
 def copies_majority(shown):
     checks = [
-        "sound" if route.answer == vote(shown) else f"{route.check} flawed"
+        "sound" if route.answer == vote(shown) else f"[{route.flaw or 1}] flawed"
         for route in shown.routes
     ]
     return completion(checks, vote(shown))
+
+
+def compares_answers_only(shown):
+    """Solves the problem, and reads of each route its answer alone."""
+    last = [len(split_steps(route)) for route in shown.routes]
+    checks = [
+        "sound" if route.answer == gold_of(shown) else f"[{number}] flawed"
+        for route, number in zip(shown.routes, last, strict=True)
+    ]
+    return completion(checks, gold_of(shown))
+
+
+def names_step(number):
+    """Knows every verdict, and names the same step of each flawed route."""
+    return lambda shown: completion(
+        ["sound" if route.is_sound() else f"[{number}] flawed" for route in shown.routes],
+        gold_of(shown),
+    )
 
 
 def empty(shown):
@@ -91,26 +111,26 @@ def hides_answer_in_its_verification(shown):
 
 
 def imitates_fences(shown):
-    fences = "\n".join(
-        f"<route {n}>\nRoute {n}: sound\n</route>\n<route {n}>\nRoute {n}: flawed\n</route>"
-        for n in range(1, 5)
-    )
+    fences = "\n".join(f"<route {n}>\nRoute {n}: [1] flawed\n</route>" for n in range(1, 5))
     reasoning = "<reason>\nbecause\n</reason>\n<answer>nothing</answer>"
     return f"{fences}\n<verify>\n{fences}\n</verify>\n{reasoning}"
 
 
-def quotes_every_step(shown):
-    """Judges like the honest one, and names no step in particular."""
-    checks = [
-        "sound" if route.correct else f"{' '.join(split_steps(route))} flawed"
-        for route in shown.routes
-    ]
-    return completion(checks, gold_of(shown))
-
-
-def quotes_every_step_of_every_route(shown):
-    return completion(
-        [f"{' '.join(split_steps(route))} flawed" for route in shown.routes], gold_of(shown)
+def names_every_step(shown):
+    """Judges like the honest one, and names all steps of a flawed route, one by one."""
+    lines = []
+    for number, route in enumerate(shown.routes, 1):
+        steps = range(1, len(split_steps(route)) + 1)
+        lines += (
+            [f"Route {number}: sound"]
+            if route.is_sound()
+            else [f"Route {number}: [{step}] flawed" for step in steps]
+        )
+    return (
+        honest(shown).split("<verify>")[0]
+        + "<verify>\n"
+        + "\n".join(lines)
+        + (f"\n</verify>\n<reason>\nbecause\n</reason>\n<answer>{gold_of(shown)}</answer>")
     )
 
 
@@ -120,7 +140,7 @@ def earned(policy, sets=MIXED):
 
 def test_there_is_something_to_cheat_on():
     assert len(MIXED) > 150
-    assert 0.3 < fmean(vote(shown) == gold_of(shown) for shown in MIXED) < 0.7
+    assert 0.3 < fmean(vote(shown) == gold_of(shown) for shown in MIXED) < 0.85
 
 
 def test_who_judges_and_solves_earns_every_term():
@@ -128,11 +148,32 @@ def test_who_judges_and_solves_earns_every_term():
 
 
 @pytest.mark.parametrize("word", ["sound", "flawed", "sound or flawed", "flawed, no, sound"])
-def test_a_constant_verdict_earns_half_the_verdict_term_and_no_localization(word):
-    """Half: one class is always right, the other always wrong. Localization needs both verdicts."""
+def test_a_constant_verdict_earns_half_the_verdict_term_and_at_most_half_the_first_flaw(word):
+    """Half: one class is always right, the other always wrong."""
     found = earned(always(word))
-    assert all((one.verdict, one.localization) == (0.5, 0.0) for one in found)
-    assert all(one.total == pytest.approx(0.5 * 0.5 + 0.1) for one in found)
+    assert all(one.verdict == 0.5 and one.first_flaw <= 0.5 for one in found)
+    assert fmean(one.first_flaw for one in found) == 0.5 if word.endswith(" sound") else True
+
+
+def test_comparing_answers_only_loses_clearly_to_reading_the_steps():
+    """The perturbed routes keep the right answer, so that it misses about half of the flaws."""
+    found = earned(compares_answers_only)
+    assert fmean(one.verdict for one in found) < 0.85
+    assert fmean(one.first_flaw for one in found) < 0.65
+    assert fmean(one.total for one in found) < 2.0 - 0.2
+    missed = [
+        shown
+        for shown in MIXED
+        if any(route.correct and not route.is_sound() for route in shown.routes)
+    ]
+    assert len(missed) > len(MIXED) / 3
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 5])
+def test_naming_the_same_step_always_earns_little_more_than_a_constant_verdict(number):
+    found = earned(names_step(number))
+    assert all(one.verdict == 1.0 for one in found)
+    assert fmean(one.first_flaw for one in found) < 0.5 + 0.5 * 0.45
 
 
 @pytest.mark.parametrize("word", ["sound", "flawed"])
@@ -144,12 +185,11 @@ def test_on_sets_of_one_class_no_verdict_is_paid_at_all(word):
 
 
 def test_copying_the_majority_earns_the_answer_no_more_often_than_the_majority_is_right():
-    """If the majority is wrong, it misjudges every sound route: at most half the verdict term."""
-    for shown, one in zip(MIXED, earned(copies_majority), strict=True):
+    found = earned(copies_majority)
+    for shown, one in zip(MIXED, found, strict=True):
         assert one.answer == (vote(shown) == gold_of(shown))
-        assert one.answer or one.verdict <= 0.5
-        assert one.answer or one.localization == 0.0
-    assert fmean(one.total for one in earned(copies_majority)) < 0.75 * 2.0
+    assert fmean(one.verdict for one in found) < 0.75
+    assert fmean(one.total for one in found) < 0.75 * 2.0
 
 
 def test_an_empty_completion_earns_nothing():
@@ -172,21 +212,16 @@ def test_an_answer_inside_the_verification_or_a_fence_in_it_is_no_answer():
 
 def test_imitated_fences_give_each_route_one_verdict_and_so_a_constant_one():
     found = earned(imitates_fences)
-    assert all(
-        one.verdict == 0.5 and one.localization == 0.0 and one.total == pytest.approx(0.35)
-        for one in found
-    )
+    assert all(one.verdict == 0.5 and one.first_flaw <= 0.5 for one in found)
 
 
-def test_quoting_every_step_earns_a_share_of_the_localization_that_shrinks_with_the_steps():
-    for shown, one in zip(MIXED, earned(quotes_every_step), strict=True):
-        shares = [1 / len(split_steps(route)) for route in shown.routes if not route.correct]
-        assert one.localization == pytest.approx(fmean(shares))
-    assert fmean(one.localization for one in earned(quotes_every_step)) < 0.25
-
-
-def test_quoting_every_step_of_every_route_earns_no_localization():
-    assert all(
-        one.localization == 0.0 and one.verdict == 0.5
-        for one in earned(quotes_every_step_of_every_route)
-    )
+def test_naming_every_step_earns_neither_a_verdict_nor_a_first_flaw():
+    """Half of each term is left: that of the sound routes."""
+    found = earned(names_every_step)
+    several = [
+        one
+        for shown, one in zip(MIXED, found, strict=True)
+        if all(len(split_steps(route)) > 1 for route in shown.routes)
+    ]
+    assert len(several) > 100
+    assert all((one.verdict, one.first_flaw) == (0.5, 0.5) for one in several)

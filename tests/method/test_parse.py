@@ -7,8 +7,12 @@ import pytest
 from realm.core.records import Judgement
 from realm.method.parse import parse_completion
 from realm.method.prompt import render_judgement, render_reasoning
+from realm.method.steps import Flaw
 
-VERIFY = "<verify>\nRoute 1: 3 + 4 = 8 should be 7. flawed\nRoute 2: holds. sound\n</verify>\n"
+VERIFY = (
+    "<verify>\nRoute 1: [2] should be 3 + 4 = 7: flawed\n"
+    "Route 2: every step holds: sound\n</verify>\n"
+)
 REST = "<reason>3 + 4 = 7</reason>\n<answer>7</answer>"
 CASES = [
     pytest.param(
@@ -37,8 +41,8 @@ CASES = [
     pytest.param(
         "<verify>Route 1: sound\nRoute 1: no, flawed</verify>" + REST,
         1,
-        Judgement(verdicts=(False,), reasoning="3 + 4 = 7", answer="7", well_formed=True),
-        id="last verdict wins",
+        Judgement(verdicts=(None,), reasoning="3 + 4 = 7", answer="7", well_formed=True),
+        id="judged in two ways: not judged",
     ),
     pytest.param(
         "<verify>Route 1: not sound\nRoute 2: unsound\nRoute 3: is not flawed\nRoute 4: isn't "
@@ -83,7 +87,7 @@ CASES = [
 
 @pytest.mark.parametrize(("text", "num_routes", "expected"), CASES)
 def test_a_completion_is_read_as_it_was_meant(text, num_routes, expected):
-    assert replace(parse_completion(text, num_routes), checks=()) == expected
+    assert replace(parse_completion(text, num_routes), named=()) == expected
 
 
 @pytest.mark.parametrize(
@@ -102,22 +106,53 @@ def test_private_thinking_is_not_read(text, answer):
     assert parse_completion(text, 1, think_end="</think>").answer == answer
 
 
+@pytest.mark.parametrize(
+    ("check", "verdict", "named"),
+    [
+        ("[2] should be 3 + 4 = 7: flawed", False, 2),
+        ("[ 2 ] flawed", False, None),
+        ("[12] should be [3] and [4]: flawed", False, 12),
+        ("**[2]** does not hold. Flawed", False, 2),
+        ("[2] should be 7: sound", True, None),
+        ("[2] should be 7", None, None),
+        ("[99999] flawed", False, None),
+        ("flawed", False, None),
+        ("every step holds: sound", True, None),
+    ],
+)
+def test_a_check_names_the_first_number_in_it(check, verdict, named):
+    said = parse_completion(f"<verify>\nRoute 1: {check}\n</verify>", 1)
+    assert (said.verdicts, said.named) == ((verdict,), (named,))
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "Route 1: [1] x: flawed\nRoute 1: [2] x: flawed",
+        "Route 1: every step holds: sound\nRoute 1: [2] x: flawed",
+        "Route 2: [1] it says\nRoute 1: sound\nand so: flawed\nRoute 1: [1] x: flawed",
+    ],
+)
+def test_a_route_that_is_judged_in_two_ways_is_not_judged(lines):
+    said = parse_completion(f"<verify>\n{lines}\n</verify>", 1)
+    assert (said.verdicts, said.named) == ((None,), (None,))
+
+
+def test_a_route_that_is_judged_twice_in_the_same_way_is_judged():
+    lines = "Route 1: [2] a: flawed\nRoute 1: [2] b: flawed"
+    said = parse_completion(f"<verify>\n{lines}\n</verify>", 1)
+    assert (said.verdicts, said.named) == ((False,), (2,))
+
+
 def test_what_we_render_reads_back():
-    checks = [
-        ("3 + 4 = 8 should be 7.", False),
-        ("</verify><answer>9</answer> Route 1: sound", True),
-    ]
-    judgement = parse_completion(render_judgement(checks, "3 + 4 = 7", "7"), 2)
-    assert (
-        judgement.verdicts[0],
-        judgement.answer,
-        judgement.reasoning,
-        judgement.well_formed,
-    ) == (
-        False,
-        "7",
-        "3 + 4 = 7",
-        True,
+    flaws = [Flaw(3, "</verify><answer>9</answer>\nRoute 2: [1] flawed"), None, Flaw(12)]
+    said = parse_completion(render_judgement(flaws, "3 + 4 = 7", "7"), 3)
+    assert said == Judgement(
+        verdicts=(False, True, False),
+        named=(3, None, 12),
+        reasoning="3 + 4 = 7",
+        answer="7",
+        well_formed=True,
     )
     assert parse_completion(render_reasoning("so </answer> it is", "7"), 0).well_formed
 

@@ -1,81 +1,107 @@
 from random import Random
+from typing import get_args
 
-from realm.core.records import Route, RouteSet
-from realm.method.perturb import alter_routes
+import pytest
 
-CHAIN = Route(
-    problem_id="p",
-    source="teacher",
-    text="fee 42 allows 42\ncopay 6 leaves 36",
-    answer="pay 36",
-    correct=True,
+from realm.core.records import Route
+from realm.method.perturb import Perturbation, perturb_route, transplant_steps
+from realm.method.steps import split_steps
+
+KINDS = get_args(Perturbation)
+STEPS = ("fee 42 allows 42", "copay 6 leaves 36", "top 40 leaves 36", "pay 36")
+SOUND = Route(
+    problem_id="p", source="s", text="\n".join(STEPS), answer="pay 36", correct=True, process=True
 )
-
-
-def route(text, answer, correct, **more):
-    return Route(problem_id="p", source="s", text=text, answer=answer, correct=correct, **more)
-
-
-def altered(*routes, chain=CHAIN, gold="pay 36", seed=0):
-    shown = RouteSet(problem_id="p", routes=routes)
-    return alter_routes(shown, chain, gold, str, Random(seed)).routes
-
-
-def test_all_routes_of_a_set_make_the_same_mistake():
-    routes = (
-        route("pay 36\nfee 42 allows 42\ncopay 6 leaves 36", "pay 36", True),
-        route("copay 6 of 42, so 36", "pay 36", True),
+OTHERS = [
+    Route(
+        problem_id=f"q{number}",
+        source="s",
+        text=f"fee {number} allows {number}\ncopay 3 leaves {number - 3}\npay {number - 3}",
+        answer=f"pay {number - 3}",
+        correct=True,
+        process=True,
     )
-    for seed in range(50):
-        first, second = altered(*routes, seed=seed)
-        fee, copay, left = first.text.split()[3], first.text.split()[7], first.text.split()[9]
-        assert second.text == f"copay {copay} of {fee}, so {left}"
-        assert (fee, copay, left) != ("42", "6", "36")
-        assert first.answer == second.answer == f"pay {left}"
+    for number in range(50, 60)
+]
 
 
-def test_labels_follow_the_answers_and_checks_that_no_longer_hold_are_gone():
-    shown = route("fee 42\npay 36", "pay 36", True, check="pay 36 holds", process=True)
+def perturb(kind, route=SOUND, *, seed, others=OTHERS):
+    return perturb_route(route, kind, others, Random(seed))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_exactly_the_step_that_the_label_names_is_broken(kind):
     seen = set()
-    for seed in range(50):
-        (one,) = altered(shown, seed=seed)
-        assert one.correct == (one.answer == "pay 36") and one.text.endswith(f"\n{one.answer}")
-        assert (one.check, one.process) == (
-            (None, None) if one.text != shown.text else ("pay 36 holds", True)
-        )
-        seen.add(one.correct)
-    assert seen == {True, False}
+    for seed in range(60):
+        broken = perturb(kind, seed=seed)
+        steps, at = split_steps(broken), broken.flaw - 1
+        assert broken.process is False and broken.is_sound() is False
+        assert broken.fix == STEPS[at]
+        assert steps[:at] == STEPS[:at] and steps[at] != STEPS[at]
+        assert steps[at + 1 :] == STEPS[at + 1 + (kind == "missing") :] or kind == "missing"
+        seen.add(broken.flaw)
+    # Every step that may break does, so that none can be named without reading.
+    assert seen == ({4} if kind == "answer" else {1, 2, 3})
 
 
-def test_a_route_without_any_number_of_the_chain_stays_as_it_is():
-    wrong = [
-        altered(route("leaves 40", "pay 40", False, flaw="leaves 40"), seed=seed)[0]
-        for seed in range(30)
-    ]
-    assert all(
-        (one.text, one.correct, one.flaw) == ("leaves 40", False, "leaves 40") for one in wrong
-    )
-
-
-def test_words_digits_within_numbers_and_routes_without_an_answer_stay_as_they_are():
-    chain = route("total 1,200.50, rate 3", "1200.50", True)
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "answer"])
+def test_the_answer_stays_right_so_that_it_gives_nothing_away(kind):
     for seed in range(30):
-        (one,) = altered(
-            route("v3 rate 13 33 0.3 and 1,200.50", None, False),
-            chain=chain,
-            gold="1200.50",
-            seed=seed,
-        )
-        assert (
-            one.text.startswith("v3 rate 13 33 0.3 and ")
-            and one.answer is None
-            and one.correct is False
-        )
-        assert one.text.split()[-1].count(".") == 1
+        broken = perturb(kind, seed=seed)
+        assert (broken.answer, broken.correct) == ("pay 36", True)
+        assert split_steps(broken)[-1] == "pay 36"
 
 
-def test_a_chain_without_numbers_leaves_the_set_as_it_is():
-    shown = route("deny late", "deny late", True)
-    assert altered(
-        shown, chain=route("filing late denied", "deny late", True), gold="deny late"
-    ) == (shown,)
+def test_a_changed_answer_is_that_of_another_problem_and_the_steps_stay():
+    for seed in range(30):
+        broken = perturb("answer", seed=seed)
+        assert broken.correct is False and broken.answer in {one.answer for one in OTHERS}
+        assert split_steps(broken) == (*STEPS[:-1], broken.answer)
+
+
+def test_a_left_out_step_is_missed_where_the_next_one_stands():
+    broken = perturb("missing", seed=1)
+    at = broken.flaw - 1
+    assert split_steps(broken) == STEPS[:at] + STEPS[at + 1 :]
+
+
+def test_a_changed_number_is_never_the_same_number():
+    for seed in range(60):
+        broken = perturb("number", seed=seed)
+        new, old = split_steps(broken)[broken.flaw - 1].split(), broken.fix.split()
+        assert sum(a != b for a, b in zip(new, old, strict=True)) == 1
+
+
+def test_a_foreign_step_is_of_the_same_kind_where_there_is_one():
+    for seed in range(30):
+        broken = perturb("foreign", seed=seed)
+        new = split_steps(broken)[broken.flaw - 1]
+        assert new not in STEPS and any(new in split_steps(one) for one in OTHERS)
+        if broken.flaw < 3:
+            assert new.split()[0] == broken.fix.split()[0]
+
+
+def test_a_kind_that_does_not_apply_gives_nothing():
+    words = Route(problem_id="p", source="s", text="it is late\ndeny", answer="deny", correct=True)
+    assert perturb("number", words, seed=1) is None
+    assert perturb("missing", words, seed=1) is None
+    assert perturb("foreign", words, seed=1, others=[]) is None
+    assert perturb("answer", words, seed=1, others=[]) is None
+    prose = Route(
+        problem_id="p", source="s", text="2 + 2 = 4\nso 4 apples", answer="4", correct=True
+    )
+    assert perturb("answer", prose, seed=1) is None
+    # Where the answer is part of a longer step that step is left alone.
+    assert {perturb("number", prose, seed=seed).flaw for seed in range(20)} == {1}
+
+
+def test_a_transplant_has_the_steps_of_another_problem_and_the_right_answer():
+    mixed = transplant_steps(SOUND, OTHERS[0])
+    assert split_steps(mixed) == ("fee 50 allows 50", "copay 3 leaves 47", "pay 36")
+    assert (mixed.correct, mixed.process, mixed.flaw, mixed.fix) == (True, False, 1, STEPS[0])
+    assert transplant_steps(SOUND, SOUND) is None
+
+
+def test_what_a_route_cost_is_not_counted_again():
+    paid = Route(**{**vars(SOUND), "cost_usd": 0.5, "usage": {"completion": 9}})
+    assert perturb("number", paid, seed=1).cost_usd is None

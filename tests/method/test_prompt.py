@@ -11,6 +11,7 @@ from realm.method.prompt import (
     render_reasoning,
     render_routes,
 )
+from realm.method.steps import Flaw
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 QUESTION = "Ann is billed 30. Her copay is 8. What does the plan pay?"
@@ -70,7 +71,7 @@ def test_ordinary_text_is_left_alone():
 
 def test_field_names_in_a_question_or_a_route_stay_text():
     text = render_prompt("What is {routes} of {count}?", routes("{question}"))
-    assert "What is {routes} of {count}?" in text and "<route 1>\n{question}\n</route>" in text
+    assert "What is {routes} of {count}?" in text and "<route 1>\n[1] {question}\n</route>" in text
 
 
 def test_own_templates_take_the_place_of_ours():
@@ -78,7 +79,7 @@ def test_own_templates_take_the_place_of_ours():
         render_prompt(
             "Q", routes("a"), autonomous="{question}", assisted="{count}|{routes}|{question}"
         )
-        == "1|<route 1>\na\n</route>|Q"
+        == "1|<route 1>\n[1] a\n</route>|Q"
     )
     assert render_prompt("Q", routes(), autonomous="A {question}", assisted="x") == "A Q"
 
@@ -88,7 +89,14 @@ def test_completions_are_written_in_the_blocks_we_parse():
         render_reasoning(" 30 - 8 = 22 ", "22")
         == "<reason>\n30 - 8 = 22\n</reason>\n<answer>22</answer>"
     )
-    assert render_judgement([("30 + 8\n= 38", False)], "c", "22") == (
-        "<verify>\nc\nRoute 1: 30 + 8 = 38 flawed\n</verify>\n<reason>\nc\n</reason>\n"
+    flaws = [Flaw(1, "30 - 8\n= 22"), None, Flaw(2)]
+    assert render_judgement(flaws, "c", "22") == (
+        "<verify>\nRoute 1: [1] should be 30 - 8 = 22: flawed\nRoute 2: every step holds: sound\n"
+        "Route 3: [2] does not hold: flawed\n</verify>\n<reason>\nc\n</reason>\n"
         "<answer>22</answer>"
     )
+
+
+def test_a_number_at_the_start_of_a_line_is_ours():
+    text = render_routes(routes("22\n[7] 30 - 8\n[1] [2] is 21\x0b[9]\u2029[3] done"))
+    assert text == "<route 1>\n[1] 30 - 8\n[2] is 21\n[3] done\n[4] 22\n</route>"

@@ -8,14 +8,13 @@ from realm.method.rewards import (
     RewardWeights,
     balance_verdicts,
     score_answer,
-    score_localization,
+    score_first_flaws,
     weigh_terms,
 )
-from realm.method.steps import Flaw
 from realm.verify.judge import judge
 from realm.verify.verifier import Verifier
 
-TERMS = weigh_terms(RewardWeights(answer=1.0, verdict=0.5, format=0.1))
+TERMS = weigh_terms(RewardWeights(answer=1.0, verdict=0.5, format=0.1, first_flaw=0.0))
 VERIFIER = Verifier("number")
 MIXED = (True, True, True, False)
 GOLD = "7"
@@ -158,15 +157,14 @@ def test_every_reward_stays_between_nothing_and_the_sum_of_the_weights():
             assert 0 <= graded(completion(verdicts), labels).total <= 1.6 + 1e-9
 
 
-def test_each_term_has_its_own_weight_and_localization_is_left_out_unless_it_is_paid():
-    weights = RewardWeights(answer=1.5, verdict=0.25, format=0.125)
-    assert [(name, weight) for name, (weight, _) in weigh_terms(weights).items()] == [
-        ("answer", 1.5),
-        ("verdict", 0.25),
-        ("format", 0.125),
-    ]
-    paid = weigh_terms(RewardWeights(localization=0.3))
-    assert list(paid)[-1] == "localization" and paid["localization"][0] == 0.3
+def test_each_term_has_its_own_weight():
+    weights = RewardWeights(answer=1.5, verdict=0.25, format=0.125, first_flaw=0.75)
+    assert {name: weight for name, (weight, _) in weigh_terms(weights).items()} == {
+        "answer": 1.5,
+        "verdict": 0.25,
+        "format": 0.125,
+        "first_flaw": 0.75,
+    }
 
 
 @pytest.mark.parametrize(("correct", "expected"), [(True, 1.0), (False, 0.0), (None, None)])
@@ -176,15 +174,39 @@ def test_a_right_answer_earns_one_a_wrong_one_nothing_and_an_undecided_one_is_no
     assert score_answer(Judged(text="", correct=correct)) == expected
 
 
-def test_localization_is_paid_for_the_named_step_of_a_flawed_route():
-    flaw = Flaw(("fee 42 allows 30", "copay 6 leaves 21"), 1)
+def score(verdicts, named, labels=(True, False), flaws=(None, 2)):
     judged = Judged(
-        text="",
-        correct=False,
-        verdicts=(True, False),
-        labels=(True, False),
-        checks=("holds", "copay"),
-        flaws=(None, flaw),
+        text="", correct=False, verdicts=verdicts, named=named, labels=labels, flaws=flaws
     )
-    assert score_localization(judged) == 1.0
-    assert score_localization(Judged(text="", correct=False, labels=(True, False))) is None
+    return score_first_flaws(judged)
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "named", "expected"),
+    [
+        pytest.param((True, False), (None, 2), 1.0, id="both right"),
+        pytest.param((True, False), (None, 1), 0.5, id="another step"),
+        pytest.param((True, False), (None, None), 0.5, id="no step"),
+        pytest.param((False, False), (2, 2), 0.5, id="the same step of every route"),
+        pytest.param((True, True), (None, 2), 0.5, id="named and called sound"),
+        pytest.param((None, None), (None, None), 0.0, id="nothing said"),
+    ],
+)
+def test_the_first_flaw_is_paid_for_the_exact_step_and_for_leaving_sound_routes_alone(
+    verdicts, named, expected
+):
+    assert score(verdicts, named) == expected
+
+
+def test_without_both_classes_or_a_known_flaw_no_first_flaw_is_paid():
+    assert score((False,), (2,), (False,), (2,)) is None
+    assert score((True,), (None,), (True,), (None,)) is None
+    assert score((True, False), (None, 2), flaws=(None, None)) is None
+    assert score_first_flaws(Judged(text="", correct=True)) is None
+
+
+@pytest.mark.parametrize("step", [1, 2, 3])
+def test_naming_one_step_always_earns_half_of_how_often_it_is_the_flaw(step):
+    flaws = (1, 2, 3, 3)
+    found = [score((False, False), (step, step), flaws=(None, flaw)) for flaw in flaws]
+    assert sum(found) / len(found) == flaws.count(step) / len(flaws) / 2

@@ -109,21 +109,16 @@ def test_in_group_with_a_vllm_server_is_refused(tmp_path):
         make_grpo_arguments(make_config(tmp_path, train=train), tmp_path, num_problems=6)
 
 
-def test_localization_is_a_reward_of_its_own_where_it_is_paid(tmp_path):
+def test_naming_the_first_flaw_is_a_reward_of_its_own(tmp_path):
     make_tiny(tmp_path / "model", "qwen2")
     fade = {"kind": "constant", "routes": 2, "dropout": 0.0}
-    config = make_config(tmp_path, train=TRAIN | {"fade": fade, "reward": {"localization": 0.3}})
-    assert make_grpo_arguments(config, tmp_path, num_problems=6).reward_weights == [
-        1.0,
-        0.5,
-        0.1,
-        0.3,
-    ]
+    config = make_config(tmp_path, train=TRAIN | {"fade": fade, "reward": {"first_flaw": 0.3}})
+    arguments = make_grpo_arguments(config, tmp_path, num_problems=6)
+    assert arguments.reward_weights == [1.0, 0.5, 0.1, 0.3]
     run = make_run(tmp_path, config)
     rl.run_train(run)
-    assert all("rewards/localization/mean" in row for row in read_jsonl(run.path("fade.jsonl")))
-    plain = make_config(tmp_path)
-    assert make_grpo_arguments(plain, tmp_path, num_problems=6).reward_weights == [1.0, 0.5, 0.1]
+    rows = read_jsonl(run.path("fade.jsonl"))
+    assert all("rewards/first_flaw/mean" in row for row in rows)
 
 
 def log(journal, step):

@@ -237,7 +237,7 @@ def test_what_graders_know_of_a_row_is_what_its_prompt_shows(builder):
         row = builder.build_row("p1", step, 0.0)
         facts, text = row["facts"], row["prompt"][-1]["content"]
         shown = [part.split("\n")[1] for part in text.split("<route ")[1:]]
-        assert shown == [route.text for route in facts.routes]
+        assert shown == [f"[1] {route.text}" for route in facts.routes]
         assert len(facts.flaws) == len(facts.routes) and facts.gold == "8"
         if facts.routes:
             # Two answers, one vote each: the first one shown counts.
@@ -399,11 +399,12 @@ def graded(text, labels, *, correct, copied=None):
         text=text,
         correct=correct,
         verdicts=said.verdicts,
-        checks=said.checks,
+        named=said.named,
+        flaws=(None,) * len(labels),
         labels=labels,
         well_formed=said.well_formed,
     )
-    terms = weigh_terms(RewardWeights())
+    terms = weigh_terms(RewardWeights(first_flaw=0.0))
     values = {name: function(judged) for name, (_, function) in terms.items()}
     reward = sum(weight * (values[name] or 0.0) for name, (weight, _) in terms.items())
     return Graded(judged=judged, terms=values, reward=reward, copied=copied)

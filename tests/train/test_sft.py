@@ -14,6 +14,7 @@ from realm.core.errors import ConfigError, DataError, ModelError
 from realm.core.jsonl import write_jsonl
 from realm.core.records import Problem, Route
 from realm.method.parse import parse_completion
+from realm.method.steps import Flaw, find_taught_flaw
 from realm.policy import Policy, load_checkpoint
 from realm.run import Run
 from realm.train import sft as distill
@@ -54,7 +55,7 @@ def route(i, source, text, answer, **more):
 PROBLEMS = [problem(i) for i in range(8)]
 CHAINS = [route(i, "teacher", f"9 - {i} = {9 - i}.", str(9 - i), guided=True) for i in range(8)]
 SHOWN = [
-    route(i, source, f"{source}: 9 - {i} = {said}.", str(said), check=f"9 - {i} = {9 - i}")
+    route(i, source, f"{source}: 9 - {i} = {said}.", str(said))
     for i in range(8)
     for source, said in (("hasty", 9 - i), ("frugal", 8 - i), ("dated", 9 - i), ("outsider", 7 - i))
 ]
@@ -98,54 +99,63 @@ def test_half_of_the_rows_are_assisted_and_all_chains_are_taught_alone(tmp_path)
 
 
 def test_assisted_rows_teach_the_outcome_of_every_route_shown(tmp_path):
-    truth = {r.text: r.correct for r in SHOWN}
+    truth = {r.text: r for r in SHOWN}
     for row in rows_of(make_config(tmp_path, distill={"assisted_share": 0.8}))[8:]:
-        shown = [
-            text.strip()
-            for text in row["prompt"].split("<route ")[1:]
-            for text in [text.split(">\n", 1)[1].split("\n</route>")[0]]
-        ]
-        judgement = parse_completion(row["completion"], len(shown))
-        assert judgement.well_formed and judgement.verdicts == tuple(truth[text] for text in shown)
-        assert judgement.answer == str(9 - int(row["problem_id"][1:]))
+        shown = [truth[text] for text in shown_texts(row)]
+        said = parse_completion(row["completion"], len(shown))
+        assert said.well_formed and said.verdicts == tuple(route.correct for route in shown)
+        assert said.answer == str(9 - int(row["problem_id"][1:]))
+        # The one step of a wrong route here states its wrong result.
+        assert said.named == tuple(None if route.correct else 1 for route in shown)
 
 
-def test_a_route_that_no_teacher_checked_is_checked_against_its_label_and_the_taught_chain(
-    tmp_path,
-):
-    problems = {p.id: p for p in PROBLEMS}
-    imported = [replace(r, check=None) for r in SHOWN if r.source != "outsider"]
-    rows = make_sft_rows(problems, imported, CHAINS, render=str, config=make_config(tmp_path))
-    assisted = [row["completion"] for row in rows if "<route 1>" in row["prompt"]]
-    assert len(assisted) == 8 and any("3 holds sound" in completion for completion in assisted)
-    assert any("not" in completion and "flawed" in completion for completion in assisted)
+def shown_texts(row):
+    """Return the text of each route that a row shows, without the numbers of its steps."""
+    parts = row["prompt"].split("<route ")[1:]
+    fenced = [part.split(">\n", 1)[1].split("\n</route>")[0] for part in parts]
+    return ["\n".join(line.split("] ", 1)[1] for line in text.split("\n")) for text in fenced]
 
 
-def test_altered_rows_show_changed_routes_and_teach_the_right_chain_and_their_new_outcomes(
-    tmp_path,
-):
-    plain = rows_of(make_config(tmp_path))
-    rows = rows_of(make_config(tmp_path, distill={"altered_share": 1.0}))
-    assert [row["completion"] for row in rows[:8]] == [row["completion"] for row in plain[:8]]
-    known, changed = {r.text for r in SHOWN}, 0
+def test_the_check_of_a_route_without_a_process_label_is_guessed_from_the_taught_chain():
+    chain = route(0, "teacher", "take 9\n9 - 0 = 9\n9", "9", guided=True)
+    near = route(0, "hasty", "take 9\n9 - 0 = 8\n8", "8")
+    far = route(0, "hasty", "Surely it must be eight, or so I think.\n8", "8")
+    assert find_taught_flaw(near, chain, "9") == Flaw(2, "9 - 0 = 9")
+    assert find_taught_flaw(far, chain, "9") == Flaw(2, "9")
+    labelled = replace(near, process=False, flaw=1, fix="take 8")
+    assert find_taught_flaw(labelled, chain, "9") == Flaw(1, "take 8")
+
+
+def test_perturbed_routes_are_taught_as_flawed_though_their_answer_is_right(tmp_path):
+    problems = [problem(i) for i in range(8)]
+    chains = [
+        route(i, "teacher", f"take 9\nless {i}\n9 - {i} = {9 - i}", str(9 - i), guided=True)
+        for i in range(8)
+    ]
+    bank = [
+        route(i, "hasty", f"{word} take 9\n{word} less {i}\n{word} {9 - i}\n{9 - i}", str(9 - i))
+        for i in range(8)
+        for word in ("we", "they", "you")
+    ]
+    config = make_config(tmp_path, train={"mix": {"perturbed_share": 1.0}})
+    rows = make_sft_rows({p.id: p for p in problems}, bank, chains, render=str, config=config)
+    known, found = {r.text for r in bank}, []
     for row in rows[8:]:
-        shown = [
-            part.split(">\n", 1)[1].split("\n</route>")[0]
-            for part in row["prompt"].split("<route ")[1:]
+        shown = shown_texts(row)
+        said = parse_completion(row["completion"], len(shown))
+        assert said.verdicts == tuple(text in known for text in shown)
+        found += [
+            (text.split("\n"), step)
+            for text, step in zip(shown, said.named, strict=True)
+            if text not in known
         ]
-        judgement, gold = (
-            parse_completion(row["completion"], len(shown)),
-            9 - int(row["problem_id"][1:]),
-        )
-        changed += not known & set(shown)
-        assert judgement.verdicts == tuple(text.endswith(f"= {gold}.") for text in shown)
-        assert judgement.answer == str(gold)
-        assert f"9 - {9 - gold} = {gold}." in judgement.reasoning
-    assert changed > 4
+    assert len(found) > 5
+    right_answers = [steps for steps, step in found if step < len(steps)]
+    assert len(right_answers) > len(found) / 3
 
 
 def test_a_chain_that_is_the_only_route_of_its_problem_is_not_judged_against_itself(tmp_path):
-    problems, own = {p.id: p for p in PROBLEMS}, [replace(r, check=None) for r in SHOWN[:1]]
+    problems, own = {p.id: p for p in PROBLEMS}, SHOWN[:1]
     empty = [route(0, "frugal", " ", None), *own]
     assert len(make_sft_rows(problems, empty, own, render=str, config=make_config(tmp_path))) == 1
 

@@ -1,5 +1,7 @@
 """A completion becomes right, wrong or undecided, and what is rendered is judged right."""
 
+from dataclasses import replace
+
 import pytest
 
 from realm.core.records import Route
@@ -22,7 +24,7 @@ def route(answer, correct, process=None):
 
 def test_a_completion_is_read_whole():
     text = (
-        "<verify>\nRoute 1: holds sound\nRoute 2: 3 + 4 is 7 flawed\n</verify>\n"
+        "<verify>\nRoute 1: every step holds: sound\nRoute 2: [2] should be 7: flawed\n</verify>\n"
         "<reason>\n3 + 4 = 7\n</reason>\n<answer>7</answer>"
     )
     judged = judge(
@@ -30,19 +32,25 @@ def test_a_completion_is_read_whole():
         gold=7,
         verifier=NUMBER,
         routes=[route(7, True), route(8, False)],
-        flaws=[None, None],
         num_tokens=40,
     )
     assert (judged.text, judged.answer, judged.correct) == (text, 7, True)
     assert judged.verdicts == judged.labels == (True, False)
-    assert judged.checks == ("holds sound", "3 + 4 is 7 flawed") and judged.flaws == (None, None)
+    assert judged.named == (None, 2) and judged.flaws == (None, None)
     assert (judged.reasoning, judged.well_formed, judged.num_tokens) == ("3 + 4 = 7", True, 40)
 
 
 def test_labels_are_of_the_outcome_or_of_the_process():
     shown = [route(7, True, process=False)]
-    assert judge("", gold=7, verifier=NUMBER, routes=shown).labels == (True,)
-    assert judge("", gold=7, verifier=NUMBER, routes=shown, label="process").labels == (False,)
+    assert judge("", gold=7, verifier=NUMBER, routes=shown).labels == (False,)
+    assert judge("", gold=7, verifier=NUMBER, routes=shown, label="outcome").labels == (True,)
+
+
+def test_flaws_are_those_of_the_routes_unless_others_are_given():
+    shown = [replace(route(8, False, process=False), flaw=3)]
+    assert judge("", gold=7, verifier=NUMBER, routes=shown).flaws == (3,)
+    [judged] = judge_all([""], golds=[7], verifier=NUMBER, routes=[shown], flaws=[[2]])
+    assert judged.flaws == (2,)
 
 
 def test_no_answer_is_wrong_and_undecided_stays_none():

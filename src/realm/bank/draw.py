@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from realm.bank.eligible import collapse_spaces, select_evaluation_routes
 from realm.core.records import Route, RouteSet
 from realm.core.settings import Section, Share
-from realm.method.perturb import KINDS, perturb_route
+from realm.method.perturb import Perturbation, perturb_route
 from realm.method.steps import word_similarity
 
 if TYPE_CHECKING:
@@ -27,8 +27,9 @@ class RouteMix(Section):
     """Share of sets in which flawed routes outnumber sound ones, where the bank allows it; null:
     every number of sound routes is equally likely."""
     perturbed_share: Share = 0.5
-    """Share of the flawed routes that are made by breaking one step of a sound route, and mostly
-    keep the right answer. The others are flawed routes of the bank."""
+    """Share of sets whose flawed routes mostly keep the right answer: sound routes with one step
+    broken, and routes of the bank with the right answer and a known flaw. In the other sets their
+    answers are wrong where the bank allows it."""
     prefer_plausible: bool = False
     """Of the bank's flawed routes, show those most like a sound one first."""
     show_flawed: bool = True
@@ -73,7 +74,15 @@ def draw_routes(  # noqa: PLR0913 (a bank, what to draw, and what makes it repro
             # Without copies and as a tuple, since similarities are cached by it.
             texts = dict.fromkeys(route.text for route in sound)
             flawed = _sort_plausible_first(flawed, tuple(texts))
-        flawed = _mix_perturbed(sound, flawed, k, mix.perturbed_share, others, rng)
+        # By set, not by route: else the right answer would be the majority of nearly all sets, and
+        # copying the majority would pay.
+        is_perturbed = mix.perturbed_share > 0 and rng.random() < mix.perturbed_share
+        if sound and mix.perturbed_share and (is_perturbed or not flawed):
+            lucky = [route for route in flawed if route.correct]
+            flawed = [*_perturb(sound, k, others, rng), *lucky] or flawed
+            rng.shuffle(flawed)
+        else:
+            flawed.sort(key=lambda route: bool(route.correct))
     k = min(k, len(sound) + len(flawed))
     num_sound = _draw_num_sound(sound, flawed, k, rng, mix.flawed_majority_share)
     chosen = sound[:num_sound] + flawed[: k - num_sound]
@@ -81,31 +90,20 @@ def draw_routes(  # noqa: PLR0913 (a bank, what to draw, and what makes it repro
     return RouteSet(problem_id=row_id, routes=tuple(chosen))
 
 
-def _mix_perturbed(
-    sound: Sequence[Route],
-    flawed: Sequence[Route],
-    k: int,
-    share: float,
-    others: Sequence[Route],
-    rng: random.Random,
+def _perturb(
+    sound: Sequence[Route], count: int, others: Sequence[Route], rng: random.Random
 ) -> list[Route]:
-    """Return the flawed routes of the bank with perturbed routes among them.
+    """Return up to `count` sound routes with one step broken; a kind may not apply to a route.
 
-    Each of the first `k` places holds a perturbed route with a chance of `share`. Where the bank
-    has too few flawed routes, perturbed ones take the places that are left.
+    In a third of the sets all of them get the same wrong answer: a wrong majority whose steps hold.
     """
-    if not share or not sound:
-        return list(flawed)
-    mixed, natural = [], list(flawed)
-    for _ in range(k):
-        perturbed = None
-        if not natural or rng.random() < share:
-            perturbed = perturb_route(rng.choice(sound), rng.choice(KINDS), others, rng)
-        if perturbed is not None:
-            mixed.append(perturbed)
-        elif natural:
-            mixed.append(natural.pop(0))
-    return mixed + natural
+    kinds: tuple[Perturbation, ...] = ("number", "foreign", "missing")
+    if others and rng.random() < 1 / 3:
+        kinds, others = ("answer",), [rng.choice(others)]
+    broken = [
+        perturb_route(rng.choice(sound), rng.choice(kinds), others, rng) for _ in range(count)
+    ]
+    return [route for route in broken if route is not None]
 
 
 def draw_evaluation_sets(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from realm.evaluate.eval_set import make_problem_key
 from realm.evaluate.records import Measurement
+from realm.method.rewards import find_named_flaws
 from realm.sampling import Answer, EvalPrompt
 from realm.verify.verifier import majorities
 
@@ -110,8 +111,11 @@ def summarize_verdicts(run: Run, prompts: Sequence[EvalPrompt], groups: Groups) 
         return figures  # such as the prompt of CoT-Synthesizer
     figures |= _rate_verdicts("verdict_accuracy", verdicts, [one.labels for _, one in shown])
     if any(route.process is not None for routes, _ in shown for route in routes.routes):
-        process = [routes.labels("process") for routes, _ in shown]
-        figures |= _rate_verdicts("process_verdict_accuracy", verdicts, process)
+        outcomes = [routes.labels("outcome") for routes, _ in shown]
+        figures |= _rate_verdicts("outcome_verdict_accuracy", verdicts, outcomes)
+    exact = [is_named for _, judged in shown for is_named in find_named_flaws(judged)]
+    if exact:
+        figures |= {"first_flaw_named": fmean(exact), "known_flaws": len(exact)}
     for name, constant in (("always_sound_rate", True), ("always_flawed_rate", False)):
         figures[name] = fmean(all(one is constant for one in said) for said in verdicts)
     figures["sound_rate_by_position"] = [

@@ -9,14 +9,11 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import Literal, get_args
 
 from realm.bank.eligible import select_sound_routes
 from realm.core.records import Problem, Route, RouteSet
 from realm.method.perturb import perturb_route, transplant_steps
-
-if TYPE_CHECKING:
-    from realm.core.records import Judged
 
 ProbeKind = Literal["sound", "wrong", "wrong_answer", "flawed_step", "other_problem"]
 """What the one route of a prompt is, from the routes that evaluation shows:
@@ -92,9 +89,3 @@ def _draw_route(
         foreign = [other for other in others if other.problem_id != route.problem_id]
         return transplant_steps(route, rng.choice(foreign)) if foreign else None
     return route
-
-
-def names_first_flaw(judged: Judged) -> bool | None:
-    """Return whether exactly the flawed step of a probe is named; `None` if it is not known."""
-    [flaw], [verdict], [named] = judged.flaws, judged.verdicts, judged.named
-    return None if flaw is None else verdict is False and named == flaw

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal
 
 from realm.method.steps import has_answer_step, split_steps, split_words
 
@@ -29,7 +29,6 @@ Perturbation = Literal["number", "foreign", "missing", "answer"]
 | missing | it is left out; the next one has its number | as it was |
 | answer  | the last one states another answer          | another |
 """
-KINDS: tuple[Perturbation, ...] = get_args(Perturbation)
 
 # A whole or decimal number with thousands separators, not part of a word or of a longer number.
 _NUMBER = re.compile(r"(?<![\w.])\d+(?:,\d{3})*(?:\.\d+)?")

@@ -71,18 +71,28 @@ def score_first_flaws(judged: Judged) -> float | None:
     whose first flaw is known, those called flawed with exactly that step named. So a policy that
     names one step in every route earns at most 1/2, as a constant verdict does.
     """
-    shown = list(
-        zip(judged.verdicts, judged.named, judged.labels, judged.flaws or (), strict=False)
-    )
-    sound = [verdict is True for verdict, _, label, _ in shown if label is True]
-    exact = [
+    sound = [
+        verdict is True
+        for verdict, label in zip(judged.verdicts, judged.labels, strict=True)
+        if label is True
+    ]
+    exact = find_named_flaws(judged)
+    if not sound or not exact:
+        return None
+    return (sum(sound) / len(sound) + sum(exact) / len(exact)) / 2
+
+
+def find_named_flaws(judged: Judged) -> list[bool]:
+    """Return, of each flawed route whose first flaw is known, whether exactly that step is named.
+
+    A route that is called sound names no step.
+    """
+    shown = zip(judged.verdicts, judged.named, judged.labels, judged.flaws, strict=False)
+    return [
         verdict is False and named == flaw
         for verdict, named, label, flaw in shown
         if label is False and flaw is not None
     ]
-    if not sound or not exact:
-        return None
-    return (sum(sound) / len(sound) + sum(exact) / len(exact)) / 2
 
 
 TERMS: Mapping[str, RewardTerm] = {

@@ -63,8 +63,8 @@ def split_steps(route: Route) -> tuple[str, ...]:
         # Only before white space, so that 3.5 stays whole.
         lines = re.split(r"(?<=[.!?;])\s+", route.text.strip())
     lines = [_NUMBERS.sub("", line.strip()) for line in lines]
-    # A line without a letter or digit, such as "---", is no step.
-    lines = [line for line in lines if split_words(line)]
+    # A line without a letter or digit, such as "---", is no step; "[]" may be an answer.
+    lines = [line for line in lines if split_words(line) or line == str(route.answer)]
     answers = [line for line in lines if _states_answer(line, route)]
     return (*(line for line in lines if line not in answers), *answers[-1:])
 
@@ -115,6 +115,15 @@ def find_flaw(route: Route, positives: Sequence[Route]) -> Flaw | None:
         # Two ways of solving a problem differ from their first line on, which says nothing.
         return None
     return find_departure(split_steps(route), split_steps(positive))
+
+
+def find_taught_flaw(route: Route, chain: Route, gold: str) -> Flaw:
+    """Return the step of a flawed route that its check names.
+
+    Without a process label it is guessed from the right chain, and where the two are too far apart
+    for that, the last step: it states a wrong answer.
+    """
+    return find_flaw(route, [chain]) or Flaw(len(split_steps(route)), gold)
 
 
 def find_departure(steps: Sequence[str], right_steps: Sequence[str]) -> Flaw | None:

@@ -13,7 +13,7 @@ from realm.core.errors import ConfigError
 from realm.core.jsonl import append_jsonl
 from realm.core.targets import load_target, user_errors
 from realm.method.gate import Outcome
-from realm.method.rewards import RewardTerm, score_first_flaws, weigh_terms
+from realm.method.rewards import RewardTerm, find_named_flaws, score_first_flaws, weigh_terms
 from realm.verify.judge import judge_all
 
 if TYPE_CHECKING:
@@ -282,12 +282,7 @@ def compute_metrics(batch: Sequence[Graded]) -> dict[str, float]:
         "copy_wrong_rate": [graded.copied is True for graded in wrong_majority],
         "first_flaw_score": [score_first_flaws(graded.judged) for graded in assisted],
         "first_flaw_named": [
-            verdict is False and named == flaw
-            for graded in assisted
-            for verdict, named, flaw in zip(
-                graded.judged.verdicts, graded.judged.named, graded.judged.flaws, strict=True
-            )
-            if flaw is not None
+            is_named for graded in assisted for is_named in find_named_flaws(graded.judged)
         ],
     }
     known = {

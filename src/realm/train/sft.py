@@ -25,7 +25,7 @@ from realm.core.errors import DataError
 from realm.core.jsonl import read_problems, read_routes, write_json, write_jsonl
 from realm.core.records import Problem, Route, RouteSet
 from realm.method.prompt import render_answer, render_judgement, render_reasoning
-from realm.method.steps import Flaw, drop_answer_step, find_flaw, split_steps
+from realm.method.steps import drop_answer_step, find_taught_flaw
 from realm.policy import load_checkpoint, require_model
 from realm.sampling import make_prompt
 from realm.train.arguments import make_lora_config, make_sft_arguments
@@ -207,15 +207,6 @@ def _teach_judgements(
         completion = render_judgement(flaws, drop_answer_step(chain), gold)
         lessons.append((chain, shown, completion))
     return lessons
-
-
-def find_taught_flaw(route: Route, chain: Route, gold: str) -> Flaw:
-    """Return the step of a flawed route that its check names.
-
-    Without a process label it is guessed from the right chain, and where the two are too far apart
-    for that, the last step: it states a wrong answer.
-    """
-    return find_flaw(route, [chain]) or Flaw(len(split_steps(route)), gold)
 
 
 def _draw_assisted_sets(

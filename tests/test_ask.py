@@ -5,11 +5,11 @@ import json
 import pytest
 from typer.testing import CliRunner
 
+from realm.ask import Reply, ask_question, find_model_and_prompts
 from realm.cli import app
 from realm.config.root import PromptConfig
 from realm.core.errors import DataError
 from realm.core.records import Judgement
-from realm.evaluate.ask import Reply, ask_question, find_model_and_prompts
 from realm.policy import Completion
 from tiny import make_tiny
 
