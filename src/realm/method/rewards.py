@@ -1,6 +1,6 @@
 """The reward of a completion: named terms, each a function of what the completion said.
 
-    R = w_answer * answer + w_verdict * verdict + w_format * format + w_localization * localization
+    R = w_answer * answer + w_verdict * verdict + w_format * format + w_first_flaw * first_flaw
 
 Each term is in [0, 1], or `None` where it does not apply. TRL receives one function per term and
 the weights, and does the sum. The idea of paying for verdicts on outside chains of thought is from
