@@ -78,6 +78,8 @@ class Run(RunFolder):
         self.reward_terms: RewardTerms = reward_terms or {}
         self._given_domain = domain
         self._is_derived = False
+        self.payer = self.folder
+        """The run whose store and budget teachers use: of a derived run, the one it is of."""
 
     @cached_property
     def domain(self) -> Domain:
@@ -94,6 +96,7 @@ class Run(RunFolder):
         """Return a run in another folder with the same domain and reward terms."""
         run = Run(folder, config, self._given_domain, self.reward_terms, stages=stages)
         run._is_derived = True  # its folder already holds links to what it starts from
+        run.payer = self.payer
         return run
 
     def data(self, *, force: bool = False) -> None:

@@ -94,7 +94,7 @@ def test_a_reply_that_was_cut_is_a_route_that_states_no_answer(tmp_path, monkeyp
 
 def test_a_verdict_that_the_verifier_could_not_reach_stays_not_said(small_config):
     class Undecided:
-        extract = staticmethod(str)
+        extract = make_exact = staticmethod(str)
         same_all = staticmethod(lambda pairs: [None for _ in pairs])
 
     request = Request(

@@ -2,13 +2,15 @@
 
 The student answers training problems. For each error an instructor writes new problems of the same
 kind with their chains of thought. The instructor is the function that `compare.instructor` names,
-or else the domain's own (`Domain.make_instructor`).
+else the teacher of guided chains (`routes.teachers`), else the domain's own
+(`Domain.make_instructor`).
 """
 
 from __future__ import annotations
 
 import logging
 import random
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -19,11 +21,20 @@ from realm.core.records import Problem, RouteSet
 from realm.core.targets import load_target, user_errors
 from realm.method.prompt import render_prompt, render_reasoning
 from realm.sampling import LazyPolicy, make_prompt, sample_and_judge
+from realm.sources.plan import ask_expert, find_expert
+from realm.sources.prompts import PromptWriter
+from realm.verify.judge import earns_reward
 
 if TYPE_CHECKING:
     from realm.run import Run
+    from realm.verify.verifier import Verifier
 
 logger = logging.getLogger(__name__)
+
+# The two parts of a reply. Models like to put their names in bold or to make headings of them.
+_EXERCISE = re.compile(
+    r"^[ #*_]*problem[ *_]*:[*_]*(.*?)^[ #*_]*solution[ *_]*:[*_]*(.*)", re.I | re.M | re.S
+)
 
 Exercise = tuple[str, str, str]
 """A new problem: question, chain of thought, and the text of its answer."""
@@ -38,7 +49,10 @@ def run_instructors(run: Run) -> None:
     problems = read_problems(run.path("problems.jsonl"))
     known = {problem.question for problem in problems}
     instructor = load_instructor(run, problems)
-    exercises = list(write_exercises(errors, instructor, rollouts, known, seed=config.seed))
+    if instructor is None:
+        exercises = list(ask_for_exercises(run, errors, rollouts, known))
+    else:
+        exercises = list(write_exercises(errors, instructor, rollouts, known, seed=config.seed))
     counts = {"rollouts": num_asked, "errors": len(errors), "items": len(exercises)}
     logger.info("LLMs-as-Instructors: %s; the items are taught.", counts)
     run.record_figures(counts)
@@ -105,8 +119,51 @@ def write_exercises(
             return  # the instructor has nothing new to say
 
 
-def load_instructor(run: Run, problems: Sequence[Problem]) -> Instructor:
-    """Return who writes exercises; none of them repeats one of `problems`.
+def ask_for_exercises(
+    run: Run, errors: Sequence[tuple[Problem, Any]], count: int, known: set[str]
+) -> Iterator[tuple[Problem, Exercise]]:
+    """Yield up to `count` (problem, exercise) pairs that the teacher writes, none of them `known`.
+
+    Each error is asked for as many exercises as the teacher writes guided chains of a problem.
+    """
+    teacher, verifier, routes = find_expert(run), run.domain.verifier, run.config.routes
+    assert teacher is not None and routes.kind == "collect"
+    writer = PromptWriter(routes, run.domain, run.config.resolve)
+    requests = [
+        writer.write_request(
+            problem,
+            "exercise",
+            sample,
+            answer=verifier.render(problem.answer),
+            wrong="nothing" if answer is None else verifier.render(answer),
+        )
+        for sample in range(teacher.guided)
+        for problem, answer in errors
+    ]
+    replies = ask_expert(run, teacher, requests[:count])
+    seen = set(known)
+    for request in requests[:count]:
+        reply = replies.get(request.key)
+        exercise = None if reply is None or reply.is_cut else read_exercise(reply.text, verifier)
+        if exercise is not None and exercise[0] not in seen:
+            seen.add(exercise[0])
+            yield request.problem, exercise
+
+
+def read_exercise(text: str, verifier: Verifier) -> Exercise | None:
+    """Return the exercise in a reply; `None` if it lacks a part or states no usable answer."""
+    found = _EXERCISE.search(text)
+    if found is None:
+        return None
+    question, chain = found[1].strip(), found[2].strip()
+    answer = verifier.extract(chain)
+    if not question or answer is None or not earns_reward(answer, verifier):
+        return None
+    return question, chain, verifier.render(answer)
+
+
+def load_instructor(run: Run, problems: Sequence[Problem]) -> Instructor | None:
+    """Return who writes exercises; none of them repeats one of `problems`. `None`: the teacher.
 
     Raises:
         ConfigError: There is no instructor, or it cannot be loaded.
@@ -116,11 +173,14 @@ def load_instructor(run: Run, problems: Sequence[Problem]) -> Instructor:
         return load_target(
             config.compare.instructor, config.resolve("."), f"{config.source}: compare.instructor"
         )
+    if find_expert(run) is not None:
+        return None
     instructor = run.domain.make_instructor(problems)
     if instructor is None:
         raise ConfigError(
             f"{config.source}: compare.methods: instructors needs someone who writes new problems, "
             f"and the domain {config.domain.kind} has no make_instructor. Name a function in "
-            "compare.instructor, or leave the method out."
+            "compare.instructor, set `guided` of a teacher in routes.teachers, or leave the method "
+            "out."
         )
     return instructor

@@ -149,7 +149,8 @@ class ReplayTeacher(_Teacher):
     kind: Literal["replay"]
     path: str
     """A file of rows with `problem_id`, `text` and optionally `guided`, `rationalized` and
-    `source`, as in routes.jsonl. If rows name a source, those of this teacher's name are taken."""
+    `source`, as in routes.jsonl. If rows name a source, those of this teacher's name are taken.
+    `kind` marks replies to other requests: exercise, synthesis."""
 
 
 class ScriptedTeacher(_Teacher):

@@ -20,6 +20,7 @@ from realm.baselines.instructors import load_instructor, run_instructors
 from realm.baselines.rft import run_rft
 from realm.core.errors import ConfigError
 from realm.core.folder import Stage
+from realm.sources.plan import find_expert
 
 if TYPE_CHECKING:
     from realm.config.root import Config
@@ -87,7 +88,7 @@ BASELINE_STAGES = {
     for stage in (
         _make_stage("further", run_further, reads="sft.jsonl"),
         _make_stage("rft", run_rft, *GENERATION),
-        _make_stage("instructors", run_instructors, *GENERATION, "compare.instructor",
+        _make_stage("instructors", run_instructors, *GENERATION, "compare.instructor", "routes",
                     check=partial(load_instructor, problems=[])),
         _make_stage("cot_synthesizer", run_cot_synthesizer, "train.fade.routes", "train.mix",
                     "distill.use_unguided_when_missing"),
@@ -227,8 +228,9 @@ def choose_methods(run: Run) -> dict[str, Method]:
 
 def has_instructor(run: Run) -> bool:
     """Return whether there is someone who writes new problems for LLMs-as-Instructors."""
-    named = run.config.compare.instructor
-    return named is not None or run.domain.make_instructor([]) is not None
+    if run.config.compare.instructor is not None or find_expert(run) is not None:
+        return True
+    return run.domain.make_instructor([]) is not None
 
 
 def _read_own_methods(config: Config) -> dict[str, Method]:

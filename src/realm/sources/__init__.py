@@ -21,6 +21,11 @@ _CUT = {"length", "max_tokens", "max_output_tokens", "model_length", "content_fi
 _REASONING_FIELDS = ("reasoning_content", "reasoning", "reasoning_details")
 
 
+Kind = Literal["guided", "unguided", "rationalized", "exercise", "synthesis"]
+"""What is asked: a chain with the guide, a route without it, a chain with the answer shown; a new
+problem from an error, and a chain from several candidates (two baselines)."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Request:
     """One sample of one prompt.
@@ -33,7 +38,7 @@ class Request:
     """
 
     problem: Problem
-    kind: Literal["guided", "unguided", "rationalized"]
+    kind: Kind
     sample: int
     messages: tuple[dict[str, str], ...]
     guide: tuple[str, ...] = ()

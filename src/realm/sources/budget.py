@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from realm.config.teachers import Price
+    from realm.core.records import Route
     from realm.sources import Reply, Request
 
 # Tokens that a chat template or a provider may put around the messages.
@@ -52,6 +54,33 @@ def reply_cost(reply: Reply, request: Request, max_tokens: int, price: Price | N
         usd=price_tokens(reply.prompt_tokens, reply.completion_tokens, price),
         tokens=reply.prompt_tokens + reply.completion_tokens,
     )
+
+
+@dataclass
+class TeacherStats:
+    """What became of one teacher's requests in this call of the command.
+
+    >>> TeacherStats(replies=3, unanswered=["problem 'p1': refused"]).has_replied
+    True
+    """
+
+    calls: int = 0
+    """Requests sent, each attempt counted."""
+    retries: int = 0
+    replies: int = 0
+    stored_before: int = 0
+    spent: Spent = field(default_factory=Spent)
+    """Cost of the replies, by the endpoint's own count of tokens."""
+    lost: Spent = field(default_factory=Spent)
+    """Most that attempts without a reply may have cost."""
+    unanswered: list[str] = field(default_factory=list)
+    """Why a request has no reply, one message each."""
+    failures_in_a_row: int = 0
+
+    @property
+    def has_replied(self) -> bool:
+        """Whether the teacher has ever replied."""
+        return self.replies + self.stored_before > 0
 
 
 class BudgetReachedError(Exception):
@@ -102,3 +131,46 @@ class Budget:
         return (
             f"the budget is reached: {spent} spent, and the next call might cost more than is left"
         )
+
+
+def make_figures(routes: Sequence[Route], stats: Mapping[str, TeacherStats]) -> dict[str, Any]:
+    """Return the manifest's figures for all teachers and each: labels, tokens, cost per label.
+
+    Costs are those of the routes at hand, whenever they were paid; calls and retries are of this
+    call of the command.
+    """
+    rows = {
+        name: _summarize_routes([route for route in routes if route.source == name], [row])
+        for name, row in stats.items()
+    }
+    return {"all": _summarize_routes(routes, list(stats.values())), "teachers": rows}
+
+
+def _summarize_routes(routes: Sequence[Route], stats: Sequence[TeacherStats]) -> dict[str, Any]:
+    right = sum(route.correct is True for route in routes)
+    wrong = sum(route.correct is False for route in routes)
+    # A run may mix priced and free teachers; without any price there is no cost to report.
+    priced = [route.cost_usd for route in routes if route.cost_usd is not None]
+    cost = sum(priced) if priced else None
+    return {
+        "answers": len(routes),
+        "positives": right,
+        "negatives": wrong,
+        "rationalized": sum(route.rationalized for route in routes),
+        "unanswered": sum(len(row.unanswered) for row in stats),
+        "stored_before": sum(row.stored_before for row in stats),
+        "calls": sum(row.calls for row in stats),
+        "retries": sum(row.retries for row in stats),
+        "prompt_tokens": sum(route.usage.get("prompt_tokens", 0) for route in routes),
+        "completion_tokens": sum(route.usage.get("completion_tokens", 0) for route in routes),
+        "cost_usd": cost,
+        "maybe_lost_usd": sum(row.lost.usd for row in stats),
+        "cost_per_positive_usd": cost / right if cost is not None and right else None,
+        "cost_per_negative_usd": cost / wrong if cost is not None and wrong else None,
+    }
+
+
+def describe_lost(lost: Spent) -> str:
+    """Return what attempts without a reply may have cost, as a line."""
+    cost = f"${lost.usd:,.2f} and {lost.tokens:,} tokens at most"
+    return f"calls that broke off may have been charged as well, {cost}"

@@ -11,13 +11,20 @@ import logging
 import time
 from collections import Counter
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from realm.core.errors import ConfigError, RunError
 from realm.sources import Attempt, NoReplyError, Reply, Request, Teacher
-from realm.sources.budget import Budget, BudgetReachedError, Spent, reply_cost, worst_cost
+from realm.sources.budget import (
+    Budget,
+    BudgetReachedError,
+    Spent,
+    TeacherStats,
+    reply_cost,
+    worst_cost,
+)
 from realm.sources.store import Slot, Store, hash_request
 
 if TYPE_CHECKING:
@@ -34,33 +41,6 @@ _NUM_QUOTED = 5
 
 Slots = dict[Slot, list[Request]]
 """Requests by what is asked: two problems may ask the very same, which is paid for once."""
-
-
-@dataclass
-class TeacherStats:
-    """What became of one teacher's requests in this call of the command.
-
-    >>> TeacherStats(replies=3, unanswered=["problem 'p1': refused"]).has_replied
-    True
-    """
-
-    calls: int = 0
-    """Requests sent, each attempt counted."""
-    retries: int = 0
-    replies: int = 0
-    stored_before: int = 0
-    spent: Spent = field(default_factory=Spent)
-    """Cost of the replies, by the endpoint's own count of tokens."""
-    lost: Spent = field(default_factory=Spent)
-    """Most that attempts without a reply may have cost."""
-    unanswered: list[str] = field(default_factory=list)
-    """Why a request has no reply, one message each."""
-    failures_in_a_row: int = 0
-
-    @property
-    def has_replied(self) -> bool:
-        """Whether the teacher has ever replied."""
-        return self.replies + self.stored_before > 0
 
 
 class Collector:

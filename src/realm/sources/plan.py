@@ -14,8 +14,8 @@ from realm.core.folder import hash_path
 from realm.core.progress import progress
 from realm.core.records import Problem, Route
 from realm.sources import Reply, Request, Teacher
-from realm.sources.budget import Spent, price_tokens
-from realm.sources.collect import Collector, TeacherStats
+from realm.sources.budget import Spent, describe_lost, make_figures, price_tokens
+from realm.sources.collect import Collector
 from realm.sources.guide import estimate_tokens
 from realm.sources.prompts import PromptWriter
 from realm.sources.replay import ReplayTeacher, ScriptedTeacher
@@ -52,7 +52,7 @@ def collect_routes(run: Run, problems: Sequence[Problem]) -> list[Route]:
     for teacher, _ in asked:
         teacher.open()
     num_requests = sum(len(requests) for _, requests in asked)
-    with _open_store(run) as store, progress("asking teachers", num_requests) as on_progress:
+    with open_store(run) as store, progress("asking teachers", num_requests) as on_progress:
         collector = Collector(store, settings, on_progress)
         routes = asyncio.run(_ask_and_label(collector, asked, run.domain.verifier, writer))
         # All that this run ever paid: a killed command could not record its share.
@@ -76,12 +76,43 @@ def collect_routes(run: Run, problems: Sequence[Problem]) -> list[Route]:
     return sorted(routes, key=lambda route: (place[route.problem_id], names.index(route.source)))
 
 
+def find_expert(run: Run) -> TeacherSettings | None:
+    """Return the teacher whom baselines ask: the first with guided chains that is no script."""
+    routes = run.config.routes
+    teachers = routes.teachers if routes.kind == "collect" else []
+    return next((one for one in teachers if one.guided and one.kind != "scripted"), None)
+
+
+def ask_expert(
+    run: Run, teacher: TeacherSettings, requests: Sequence[Request]
+) -> dict[tuple[str, str, int], Reply]:
+    """Return the replies of one teacher by the keys of the requests, as far as the budget goes.
+
+    Raises:
+        KeyboardInterrupt: The user pressed Ctrl-C; the replies so far are stored.
+    """
+    asked: Asked = [(load_teacher(teacher, run), requests)]
+    asked[0][0].open()
+    with open_store(run) as store, progress(f"asking {teacher.name}", len(requests)) as advance:
+        before = store.sum_spent()
+        collector = Collector(store, _get_settings(run), advance)
+        asyncio.run(_ask_and_close(collector, asked))
+        run.spend(store.sum_spent().usd - before.usd)
+    if collector.is_interrupted:
+        raise KeyboardInterrupt
+    replies = collector.replies[teacher.name]
+    logger.info("%s: %d replies to %d requests", teacher.name, len(replies), len(requests))
+    if collector.stopped:
+        logger.warning("Stopped: %s. The replies that are there are used.", collector.stopped)
+    return replies
+
+
 def estimate_teachers(run: Run) -> str:
     """Return what asking the teachers would take, less what is stored. Nothing is sent."""
     settings = _get_settings(run)
     writer = PromptWriter(settings, run.domain, run.config.resolve)
     asked = _plan_teachers(run, run.domain.problems(run.config.seed), writer)
-    with _open_store(run, create=False) as store:
+    with open_store(run, create=False) as store:
         rows = [
             _estimate_teacher(teacher, requests, store, rationalizes=settings.rationalize)
             for teacher, requests in asked
@@ -93,7 +124,7 @@ def estimate_teachers(run: Run) -> str:
     if spent.tokens or lost.tokens:
         lines.append(f"spent so far: ${spent.usd:,.2f}, {spent.tokens:,} tokens")
     if lost.tokens:
-        lines.append(_describe_lost(lost))
+        lines.append(describe_lost(lost))
     return "\n".join("  " + line for line in lines)
 
 
@@ -172,6 +203,14 @@ def _plan_teachers(run: Run, problems: Sequence[Problem], writer: PromptWriter) 
     ]
 
 
+async def _ask_and_close(collector: Collector, asked: Asked) -> None:
+    try:
+        await collector.collect_replies(asked)
+    finally:
+        for teacher, _ in asked:
+            await teacher.close()
+
+
 async def _ask_and_label(
     collector: Collector, asked: Asked, verifier: Verifier, writer: PromptWriter
 ) -> list[Route]:
@@ -222,14 +261,14 @@ def _get_settings(run: Run) -> CollectedRoutes:
     return run.config.routes
 
 
-def _open_store(run: Run, *, create: bool = True) -> Store:
+def open_store(run: Run, *, create: bool = True) -> Store:
     """Return the store, or an empty one in memory if there is none and none is to be created."""
     name = _get_settings(run).store
-    path = run.config.resolve(name) if name else run.path("teacher.sqlite")
+    path = run.config.resolve(name) if name else run.payer / "teacher.sqlite"
     if not (create or path.exists()):
         return Store(Path(":memory:"), "")
     # A store knows a run by its path from the store, which survives moving both.
-    return Store(path, os.path.relpath(run.folder, path.parent))
+    return Store(path, os.path.relpath(run.payer, path.parent))
 
 
 def _estimate_teacher(
@@ -263,43 +302,6 @@ def _count_tokens(request: Request) -> int:
     return sum(estimate_tokens(message["content"]) for message in request.messages)
 
 
-def make_figures(routes: Sequence[Route], stats: Mapping[str, TeacherStats]) -> dict[str, Any]:
-    """Return the manifest's figures for all teachers and each: labels, tokens, cost per label.
-
-    Costs are those of the routes at hand, whenever they were paid; calls and retries are of this
-    call of the command.
-    """
-    rows = {
-        name: _summarize_routes([route for route in routes if route.source == name], [row])
-        for name, row in stats.items()
-    }
-    return {"all": _summarize_routes(routes, list(stats.values())), "teachers": rows}
-
-
-def _summarize_routes(routes: Sequence[Route], stats: Sequence[TeacherStats]) -> dict[str, Any]:
-    right = sum(route.correct is True for route in routes)
-    wrong = sum(route.correct is False for route in routes)
-    # A run may mix priced and free teachers; without any price there is no cost to report.
-    priced = [route.cost_usd for route in routes if route.cost_usd is not None]
-    cost = sum(priced) if priced else None
-    return {
-        "answers": len(routes),
-        "positives": right,
-        "negatives": wrong,
-        "rationalized": sum(route.rationalized for route in routes),
-        "unanswered": sum(len(row.unanswered) for row in stats),
-        "stored_before": sum(row.stored_before for row in stats),
-        "calls": sum(row.calls for row in stats),
-        "retries": sum(row.retries for row in stats),
-        "prompt_tokens": sum(route.usage.get("prompt_tokens", 0) for route in routes),
-        "completion_tokens": sum(route.usage.get("completion_tokens", 0) for route in routes),
-        "cost_usd": cost,
-        "maybe_lost_usd": sum(row.lost.usd for row in stats),
-        "cost_per_positive_usd": cost / right if cost is not None and right else None,
-        "cost_per_negative_usd": cost / wrong if cost is not None and wrong else None,
-    }
-
-
 def _describe_result(rows: Mapping[str, Any], collector: Collector) -> list[str]:
     """Return what each teacher's answers are worth and cost, what is missing, and how to get it."""
     lines = []
@@ -316,7 +318,7 @@ def _describe_result(rows: Mapping[str, Any], collector: Collector) -> list[str]
         )
     lost = sum((stats.lost for stats in collector.stats.values()), Spent())
     if lost.tokens:
-        lines.append(_describe_lost(lost))
+        lines.append(describe_lost(lost))
     if collector.stopped:
         lines.append(
             f"Stopped: {collector.stopped}. The routes are what is there. For the rest raise the "
@@ -326,8 +328,3 @@ def _describe_result(rows: Mapping[str, Any], collector: Collector) -> list[str]
     if unanswered := collector.describe_unanswered():
         lines += ["Without an answer (--force asks for these again):", *unanswered]
     return lines
-
-
-def _describe_lost(lost: Spent) -> str:
-    cost = f"${lost.usd:,.2f} and {lost.tokens:,} tokens at most"
-    return f"calls that broke off may have been charged as well, {cost}"

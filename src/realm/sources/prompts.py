@@ -1,16 +1,16 @@
 """Write what teachers are asked.
 
 Guided prompts show the guide and the question, unguided ones the question, rationalized ones the
-right answer too.
+right answer too. Two baselines ask for exercises and syntheses.
 """
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from realm.core.errors import ConfigError
-from realm.sources import Request
+from realm.sources import Kind, Request
 from realm.sources.guide import cut_guide, render_guide, split_guide
 
 if TYPE_CHECKING:
@@ -59,6 +59,37 @@ answer was given.
 
 {_CLOSING}"""
 
+EXERCISE = f"""Reference text:
+{{guide}}
+
+Problem:
+{{question}}
+
+The right answer is: {{answer}}
+A student answered: {{wrong}}
+
+Write a new problem that trains what the student got wrong: of the same kind, with other facts, \
+and decided by the reference text. Then write its solution. Use this form:
+
+Problem: the new problem, complete in itself
+Solution: your solution
+
+{_CLOSING}"""
+
+SYNTHESIS = f"""Reference text:
+{{guide}}
+
+Problem:
+{{question}}
+
+Solutions by others, of which some or all may be wrong:
+{{candidates}}
+
+Write a better solution: take over what is right in these, correct what is wrong, and add what is \
+missing. It must stand on its own.
+
+{_CLOSING}"""
+
 FORMS = {
     "text": "the answer alone, in as few words as it takes",
     "label": "the label alone",
@@ -87,6 +118,8 @@ class PromptWriter:
             "guided": prompts.guided or GUIDED,
             "unguided": prompts.unguided or UNGUIDED,
             "rationalized": prompts.rationalized or RATIONALIZED,
+            "exercise": EXERCISE,
+            "synthesis": SYNTHESIS,
         }
         self.system = SYSTEM if prompts.system is None else prompts.system
         self.units = split_guide(
@@ -94,13 +127,13 @@ class PromptWriter:
         )
         self._guides: dict[str, tuple[str, tuple[str, ...]]] = {}
 
-    def write_request(self, problem: Problem, kind: Any, sample: int) -> Request:
-        """Return the request for one sample of a prompt of `kind`."""
-        values = {"question": problem.question, "form": self.form}
+    def write_request(self, problem: Problem, kind: Kind, sample: int, **values: str) -> Request:
+        """Return the request for one sample of a prompt of `kind`; `values` are its own fields."""
+        values |= {"question": problem.question, "form": self.form}
         guide, units = ("", ()) if kind == "unguided" else self._cut_guide(problem)
         if kind != "unguided":
             values["guide"] = guide
-        if kind == "rationalized":
+        if kind in ("rationalized", "exercise"):
             values["answer"] = self.render_answer(problem.answer)
         # A route is written as an outsider would: without the guide and its rules of style.
         system = "" if kind == "unguided" else self.system
@@ -121,7 +154,9 @@ def make_messages(system: str, template: str, **values: str) -> Messages:
     """Return the messages of a prompt. All fields are filled at once: braces in a value stay."""
     # One pass over the template: a field name inside a question is not filled in.
     text = re.sub(
-        r"\{(question|guide|answer|form)\}", lambda field: values.get(field[1], field[0]), template
+        r"\{(question|guide|answer|form|wrong|candidates)\}",
+        lambda field: values.get(field[1], field[0]),
+        template,
     )
     user = {"role": "user", "content": text}
     return ({"role": "system", "content": system}, user) if system else (user,)

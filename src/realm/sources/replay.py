@@ -39,7 +39,7 @@ class ReplayTeacher(Teacher):
                 )
             if row.get("source", self.name) == self.name:
                 guided = "guided" if row.get("guided") else "unguided"
-                kind = "rationalized" if row.get("rationalized") else guided
+                kind = row.get("kind") or ("rationalized" if row.get("rationalized") else guided)
                 self._replies[identity, kind].append(Reply(text=text))
         if not self._replies:
             raise DataError(
