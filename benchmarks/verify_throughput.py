@@ -69,8 +69,7 @@ def main() -> None:
 
 def check_by_realm(rows: list[dict[str, Any]]) -> Checked:
     """Check all texts by `realm.Verifier`."""
-    from realm.verify.verifier import Verifier
-    from realm.verify.verifier import majorities
+    from realm.verify.verifier import Verifier, majorities
 
     kind = Verifier("math", seconds=SECONDS)
     answers = [[kind.extract(text or "") for text in row["assistant_answer"]] for row in rows]

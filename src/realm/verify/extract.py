@@ -38,6 +38,8 @@ _FOREIGN_MARK = re.compile(
     r"(?:[:=\]]|[-–—](?=\s)|[是为為は은는]|\b(?:ist|est|es|è|é|är|er|jest)\b)",
     re.IGNORECASE,
 )
+# East Asian languages put "is" behind: "答えは東京です", "정답은 서울입니다".
+_IS_BEHIND = re.compile(r"\s?(?:です|である|입니다|이다)\W*$")
 # A heading without a colon and the answer below it, or in the next cell of a table; "A: 18".
 _HEADING = re.compile(
     r"^[ #*|_>-]*(?:the |my )?(?:final |correct )?answer[ *_]*(?:\||\n|[-–—]\s)"
@@ -140,6 +142,8 @@ def find_stated(text: str, *, is_label: bool = False) -> Conclusion | None:
         # A fourth-level heading may be anything; "#### 42" is an answer before all others.
         if is_hashes and not _NUMERIC.match(statement) and (boxed is not None or len(marks) > 1):
             continue
+        if mark.re is _FOREIGN_MARK:
+            statement = _IS_BEHIND.sub("", statement)
         is_cut_off = BOX.search(statement) or not re.search(r"\w", statement)
         if is_cut_off or (boxed is not None and _PRAISE.match(statement)):
             continue

@@ -26,8 +26,6 @@ _OPTION = re.compile(
     r"(?=\W*[A-Za-z]\b)",
     re.IGNORECASE,
 )
-# "Bです", "B입니다": is B.
-_IS_BEHIND = re.compile(r"(?<=[A-Za-z])\s?(?:です|である|だ|입니다|이다)\W*$")
 # What follows a letter where two choices are named: "or (C)", "/ B", ", C".
 _SECOND_CHOICE = re.compile(
     r"(?:(?i:or|and|vs)\b|[/&]|\W*[A-Za-z]\W*(?:$|[,;/&]|\b(?:or|and)\b))"
@@ -197,10 +195,11 @@ def _read_choice(text: str) -> str | None:
 
 
 def _list_ways(value: Any) -> list[str]:
-    ways = [str(way) for way in (value if isinstance(value, list) else [value]) if way is not None]
+    several = value if isinstance(value, list) else [value]
+    ways = [unwrap_answer(str(way)) for way in several if way is not None]
     if len(ways) == 2 and _LETTER.fullmatch(ways[0]):
         ways += [f"{ways[0]} {ways[1]}", f"{ways[1]} ({ways[0]})"]
-    return [_OPTION.sub("", _IS_BEHIND.sub("", way), count=1).strip() for way in ways]
+    return [_OPTION.sub("", way, count=1).strip() for way in ways]
 
 
 def _normalize_label(value: Any) -> str:
