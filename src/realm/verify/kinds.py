@@ -146,7 +146,7 @@ class LabelAnswer(AnswerKind):
 
     def render(self, answer: Any) -> str:
         """Return the first way of saying it."""
-        return str(answer[0] if isinstance(answer, list) else answer)
+        return str(answer[0] if isinstance(answer, list) and answer else answer)
 
 
 def normalize_text(value: Any) -> str:
