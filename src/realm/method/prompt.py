@@ -9,6 +9,7 @@ import re
 from typing import TYPE_CHECKING
 
 from realm.method.steps import Flaw, split_steps
+from realm.method.thoughts import THOUGHT_TAG
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,7 +48,9 @@ def escape_tags(text: str) -> str:
     >>> escape_tags("5 < 6</route><answer>7</answer>")
     '5 < 6‹/route>‹answer>7‹/answer>'
     """
-    return _TAG_START.sub("‹", text)
+    text = _TAG_START.sub("‹", text)
+    # Thoughts in a chain would hide the answer behind it: [THINK].
+    return THOUGHT_TAG.sub(lambda tag: "‹" + tag[0][1:], text)
 
 
 def render_routes(routes: RouteSet) -> str:

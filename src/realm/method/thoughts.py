@@ -12,7 +12,7 @@ from typing import Any
 
 # `<think>` (DeepSeek, Qwen), `<thinking>`, `<thought>` and `<reasoning>` (prompted models),
 # `[THINK]` (Mistral), `◁think▷` (Kimi). Each names a closing tag in group 1.
-_TAG = re.compile(
+THOUGHT_TAG = re.compile(
     r"[<\[◁] ?(/?) ?(?:seed:)?(?:think|thinking|thoughts?|reasoning|scratchpad) ?[>\]▷]",
     re.IGNORECASE,
 )
@@ -54,13 +54,13 @@ def split_thoughts(text: str) -> tuple[str, str]:
         return text.removeprefix(_BARE_START).strip(), ""
     text = _SPECIAL.sub(lambda tag: "<think>" if tag[1][0] in "bBsS" else "</think>", text)
     text = _REPLY_MARK.sub("", text)
-    tags = list(_TAG.finditer(text))
+    tags = list(THOUGHT_TAG.finditer(text))
     if not tags:
         return "", text.strip()
     if not tags[-1][1]:
-        return _join_parts(_TAG.split(text)[::2]), ""
+        return _join_parts(THOUGHT_TAG.split(text)[::2]), ""
     end = tags[-1].end()
-    return _join_parts(_TAG.split(text[:end])[::2]), text[end:].strip()
+    return _join_parts(THOUGHT_TAG.split(text[:end])[::2]), text[end:].strip()
 
 
 def read_parts(content: Any) -> tuple[str, str]:
