@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from realm.ask import Reply, ask_question, find_model_and_prompts
 from realm.cli import app
-from realm.config.root import PromptConfig
+from realm.config.training import PromptConfig
 from realm.core.errors import DataError
 from realm.core.records import Judgement
 from realm.policy import Completion

@@ -14,7 +14,7 @@ from realm.method.prompt import render_prompt
 from realm.sampling import write_own_text
 
 if TYPE_CHECKING:
-    from realm.config.root import PromptConfig
+    from realm.config.training import PromptConfig
     from realm.policy import Completion
 
 BATCH_TOKENS = 16384
@@ -99,7 +99,7 @@ def find_model_and_prompts(model: str) -> tuple[str, PromptConfig]:
 
     A model that is part of no run gets the default prompts.
     """
-    from realm.config.root import PromptConfig
+    from realm.config.training import PromptConfig
 
     folder = Path(model)
     manifest = folder / "manifest.json"

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from realm.config.root import DistillConfig
+from realm.config.training import DistillConfig
 from realm.core.records import Route
 from realm.policy import load_checkpoint
 from realm.train.chains import (

@@ -103,8 +103,8 @@ class CompareConfig(Section):
     the smallest difference that it can detect."""
     instructor: str | None = None
     """The instructor of LLMs-as-Instructors: `module:function`, called with (problem, wrong answer,
-    rng). It returns (question, chain, answer) of a new problem, or None. null: the teacher of guided
-    chains in `routes.teachers`, or the domain's own `make_instructor`."""
+    rng). It returns (question, chain, answer) of a new problem, or None. null: the teacher of
+    guided chains in `routes.teachers`, or the domain's own `make_instructor`."""
     prompts: ComparePrompts = ComparePrompts()
     further_sft: dict[str, Any] = {}
     """Changes to `distill.sft` for the baselines that train a distilled model further. A full

@@ -12,15 +12,13 @@ from pydantic import (
     PositiveInt,
     PrivateAttr,
     ValidationError,
-    ValidationInfo,
-    field_validator,
     model_validator,
 )
 
-from realm.bank.draw import RouteMix
 from realm.config.compare import CompareConfig
 from realm.config.gguf import find_gguf, resolve_gguf
 from realm.config.routes import CollectedRoutes, ImportedRoutes, NoRoutes, ScriptedRoutes
+from realm.config.training import DistillConfig, PromptConfig, TrainConfig
 from realm.config.yaml import (
     apply_override,
     describe_errors,
@@ -32,104 +30,10 @@ from realm.config.yaml import (
     require_plain_values,
 )
 from realm.core.errors import ConfigError
-from realm.core.settings import MAX_SEED, Section, Share, check_placeholders
+from realm.core.settings import MAX_SEED, Section
 from realm.domains.domain import GivenSettings, PythonSettings
 from realm.domains.files import FilesSettings
 from realm.domains.reasoning_gym import GymSettings
-from realm.method.fade import Fade
-from realm.method.prompt import ASSISTED, AUTONOMOUS
-from realm.method.rewards import RewardWeights
-
-TrlSettings = dict[str, Any]
-"""Settings that are passed on to a class of TRL or PEFT, which documents them."""
-
-
-class PromptConfig(Section):
-    """The prompts of the student. The defaults suit instruction-tuned models."""
-
-    autonomous: str = AUTONOMOUS
-    """The prompt without routes. It contains {question}."""
-    assisted: str = ASSISTED
-    """The prompt that shows routes. It contains {question} and {routes}."""
-    system: str | None = None
-    """A system message before both prompts."""
-    think_end: str | None = None
-    """The tag that ends private thinking, such as "</think>". What comes before it is not read."""
-
-    @field_validator("autonomous", "assisted")
-    @classmethod
-    def _check_placeholders(cls, template: str, info: ValidationInfo) -> str:
-        is_assisted = info.field_name == "assisted"
-        # The first one only, if the prompt shows no routes.
-        return check_placeholders(template, ["{question}", "{routes}"][: 1 + is_assisted])
-
-
-class DistillConfig(Section):
-    """The stage `distill`: supervised training on right chains of thought."""
-
-    kind: Literal["guided", "unguided", "answer_only", "self"] = "guided"
-    """What is taught. `guided`: chains written by an author who had the rules. `unguided`: chains
-    written without them. `answer_only`: answers without chains. `self`: on-policy
-    self-distillation (TRL's SDFTTrainer), where the model with the rules in its prompt teaches
-    the model without them."""
-    use_unguided_when_missing: bool = False
-    """Teach the right routes of a problem that has no right guided chain (kinds guided and
-    answer_only)."""
-    select_by: Literal["likelihood", "length", "all"] = "likelihood"
-    """Which chains to teach if a problem has more than `max_chains_per_problem`. `likelihood`:
-    the likeliest under the student. `length`: those nearest to the median length. `all`: all."""
-    max_chains_per_problem: PositiveInt = 4
-    """Further chains of one problem teach less than chains of another problem."""
-    drop_leaks: bool = True
-    """Leave out guided chains that mention a rule list ("by rule 3"), which the student never
-    sees."""
-    assisted_share: Share = 0.5
-    """Share of the rows that show routes and teach to verify them (kind guided only). The check of
-    a route is that of its process label, or one derived from its outcome and the taught chain."""
-    every_round: bool = False
-    """From the second round on (`rounds`), distil again before reinforcement learning: the right
-    chains of the last round's model are taught with the guided ones."""
-    max_chain_tokens: PositiveInt | None = None
-    """Leave out longer chains: long chains of a big teacher hurt a small student. null: none is
-    too long."""
-    sft: TrlSettings = {}
-    """Settings of TRL's SFTConfig."""
-    sdft: TrlSettings = {}
-    """Settings of TRL's SDFTConfig, used instead of `sft` with `kind: self`."""
-
-
-class Headroom(Section):
-    """How much there is to gain: measured by sampling before reinforcement learning begins."""
-
-    problems: PositiveInt = 128
-    """Number of training problems."""
-    samples: Annotated[int, Field(ge=2)] = 8
-    """Samples per problem."""
-
-
-class TrainConfig(Section):
-    """The stage `train`: reinforcement learning with TRL's GRPOTrainer."""
-
-    problems: PositiveInt | None = None
-    """Use the first N training problems only. null: all."""
-    reward: RewardWeights = RewardWeights()
-    fade: Fade = Fade()
-    mix: RouteMix = RouteMix()
-    headroom: Headroom = Headroom()
-    shared_prefix: Literal["auto", "on", "off"] = "auto"
-    """Encode each prompt once for all of its completions. `auto`: if the model supports it. `on`:
-    always, and stop with an error if the model does not. `off`: never."""
-    lora: TrlSettings | None = None
-    """Settings of PEFT's LoraConfig, for both trainings. null: train all weights. The models are
-    saved merged, with the adapter in their folder `adapter`."""
-    grpo: TrlSettings = {}
-    """Settings of TRL's GRPOConfig."""
-
-    @field_validator("shared_prefix", mode="before")
-    @classmethod
-    def _accept_yaml_booleans(cls, value: Any) -> Any:
-        # YAML 1.1 reads the words on and off as true and false.
-        return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
 
 
 class EvaluateConfig(Section):

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedModel
 
-    from realm.config.root import DistillConfig
+    from realm.config.training import DistillConfig
     from realm.core.records import Route
 
 BATCH_TOKENS = 4096
