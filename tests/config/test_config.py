@@ -253,7 +253,7 @@ def test_settings_survive_a_round_trip(small_config):
 )
 def test_every_shipped_config_loads(path):
     config = load_config(path)
-    if (config.model or "").startswith("."):
+    if (config.model or "").endswith("base-1m"):  # `make smollm2` fetches the other one
         assert (Path(config.resolve_model()) / "config.json").is_file()
     assert Config.model_validate(config.dump()).dump() == config.dump()
 

@@ -322,6 +322,13 @@ def test_the_users_settings_win_over_our_presets(tmp_path):
     )
 
 
+@pytest.mark.parametrize("is_fast", [True, False])
+def test_bf16_auto_is_what_the_processor_does_fast(tmp_path, monkeypatch, is_fast):
+    monkeypatch.setattr("realm.train.arguments.has_fast_bf16", lambda: is_fast)
+    arguments = arguments_of(tmp_path, bf16="auto", use_cpu=True)
+    assert arguments.bf16 is is_fast
+
+
 def test_what_the_method_sets_is_refused_in_the_users_section(tmp_path):
     with pytest.raises(
         ConfigError, match=r"train\.grpo\.reward_weights: the method sets it itself"

@@ -37,7 +37,7 @@ def make_arguments(
     Args:
         kind: TRL's class of arguments.
         section: Where the user's settings stand in the config, for error messages.
-        settings: The user's settings.
+        settings: The user's settings. `bf16: auto` stands for the faster of true and false.
         presets: Our defaults; the user's settings win.
         required: What the method itself sets.
 
@@ -56,8 +56,10 @@ def make_arguments(
             f"{section}.{unknown[0]}: {kind.__name__} of TRL has no such setting. "
             + (f"Did you mean {near[0]}?" if near else "See its documentation.")
         )
-    _require_numbers(kind, section, settings)
     is_on_gpu = torch.cuda.is_available() and not settings.get("use_cpu", False)
+    if settings.get("bf16") == "auto":
+        settings = settings | {"bf16": is_on_gpu or has_fast_bf16()}
+    _require_numbers(kind, section, settings)
     # TRL's defaults (bf16, gradient checkpointing) fail or are slow without a GPU.
     device: dict[str, Any] = (
         {} if is_on_gpu else {"use_cpu": True, "bf16": False, "gradient_checkpointing": False}
@@ -70,6 +72,12 @@ def make_arguments(
         return kind(**common | device | presets | settings | required)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"{section}: {kind.__name__} of TRL refuses it: {error}") from error
+
+
+def has_fast_bf16() -> bool:
+    """Return whether this CPU multiplies bfloat16 in hardware; others emulate it, slowly."""
+    cpu = torch.cpu
+    return cpu._is_avx512_bf16_supported() or cpu._is_amx_tile_supported()
 
 
 def _require_numbers(kind: type, section: str, settings: dict[str, Any]) -> None:

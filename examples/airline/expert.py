@@ -1,0 +1,104 @@
+"""An expert in the place of a teacher model, and sources that have not read the rule book.
+
+With the rules at hand the expert never errs. Each *source* has beliefs about the rules that are
+wrong. Some are common to all sources, so that the majority of routes is wrong too. Besides, a
+source slips at random: it misreads a number or adds wrongly.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from typing import Any
+
+import realm
+
+from .generate import trip_of
+from .pricing import REGIONS, Bag, Bill, Rules, price
+
+FOLLOWS_BELIEF = 0.92
+"""Chance that a route follows each of its source's beliefs."""
+SLIPS_PER_BAG = 0.06
+"""Chance that a route slips at a bag."""
+_KNOWN = Rules()
+_SHARED: tuple[dict[str, Any], ...] = (
+    # A free bag costs nothing, whatever its size and weight. Nobody knows of the 70 lb.
+    {"is_free_bag_charged": False, "allows_70": ()},
+    # The first fee is the one of some years ago.
+    {
+        "first_basic": {**_KNOWN.first_basic, "U.S.": 30, "Puerto Rico": 30, "Canada": 30},
+        "first_main": {**_KNOWN.first_main, "U.S.": 30, "Puerto Rico": 30, "Canada": 30},
+    },
+)
+
+BELIEFS: dict[str, tuple[dict[str, Any], ...]] = {
+    "frequent": (*_SHARED, {"oversize": dict.fromkeys(REGIONS, 200)}),
+    "counter": (*_SHARED, {"heavy": dict.fromkeys(REGIONS, 300)}),
+    "dated": (*_SHARED, {"fourth": 150}),
+    "strict": (*_SHARED, {"size_limits": (60, 62)}),
+    "partner": (*_SHARED, {"third_free_in_first": False, "weight_limits": (50, 55)}),
+}
+"""What each source believes of the rules, wrongly."""
+
+
+def write_chain(problem: realm.Problem) -> realm.Route:
+    """Return the chain of thought of the expert who reads the rules."""
+    return _make_route(problem, "expert", price(trip_of(problem)), is_guided=True)
+
+
+def write_route(problem: realm.Problem, source: str, rng: random.Random) -> realm.Route:
+    """Return one route of `source`: its beliefs, perhaps a few slips, and the result."""
+    trip = trip_of(problem)
+    errors = {}
+    for place, bag in enumerate(trip.bags):
+        if rng.random() >= SLIPS_PER_BAG:
+            continue
+        if rng.random() < 0.5:
+            errors[bag.number] = rng.choice([-100, -10, 10, 100])
+        else:
+            misread = _misread(bag, rng)
+            trip = replace(trip, bags=(*trip.bags[:place], misread, *trip.bags[place + 1 :]))
+    rules = _KNOWN
+    for belief in BELIEFS[source]:
+        if rng.random() < FOLLOWS_BELIEF:
+            rules = replace(rules, **belief)
+    bill = price(trip, rules, errors=errors)
+    return _make_route(problem, source, bill, is_guided=False)
+
+
+def _misread(bag: Bag, rng: random.Random) -> Bag:
+    """Return a bag with one of its numbers read wrong by ten."""
+    shift = rng.choice([-10, 10])
+    if rng.random() < 0.5:
+        return replace(bag, weight=bag.weight + shift)
+    length, width, height = bag.size
+    return replace(bag, size=(length + shift, width, height))
+
+
+def _make_route(problem: realm.Problem, source: str, bill: Bill, *, is_guided: bool) -> realm.Route:
+    steps, true_steps = _write_steps(bill), _write_steps(price(trip_of(problem)))
+    # Where a step is left out, the next ones differ from their places on.
+    pairs = enumerate(zip(steps, true_steps, strict=False), 1)
+    flaw = next((number for number, (step, true) in pairs if not _holds(step, true)), None)
+    return realm.Route(
+        problem_id=problem.id,
+        source=source,
+        # A chain is taught with its answer in a block of its own.
+        text="\n".join(steps[:-1] if is_guided else steps),
+        answer=bill.total,
+        correct=bill.total == problem.answer,
+        guided=is_guided,
+        process=flaw is None,
+        flaw=flaw,
+        fix=true_steps[flaw - 1] if flaw else None,
+    )
+
+
+def _write_steps(bill: Bill) -> list[str]:
+    """Return the steps of a chain of thought, the answer last."""
+    return [*(step.text for step in bill.steps), str(bill.total)]
+
+
+def _holds(step: str, true: str) -> bool:
+    # Who knows of no allowance does not say what it would save, which is no error of that step.
+    return step in (true, true.partition("; saves")[0])

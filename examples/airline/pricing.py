@@ -1,0 +1,269 @@
+"""Execute the rule book: `price` turns a trip into the steps of its bill and the total.
+
+Whatever a reader may get wrong about the rules is a field of `Rules`. A misconception is a `Rules`
+with other values, and the same code executes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+CABINS = ("Basic Economy", "Main Cabin", "Main Plus", "Premium Economy", "Business", "First")
+HOME = ("U.S.", "Puerto Rico")
+NEAR = (*HOME, "Canada", "Mexico")
+ASIA = ("China", "Japan", "South Korea", "Hong Kong", "India")
+OCEANIA = ("Australia", "New Zealand")
+ANDES = ("Colombia", "Ecuador", "Peru")
+REGIONS = (
+    *NEAR,
+    *("Cuba", "Haiti", "Panama", *ANDES, "South America"),
+    *("Europe", "Israel", "Qatar"),
+    *ASIA,
+    *OCEANIA,
+)
+OVERWEIGHT_NOT_ACCEPTED = ("Cuba", "Europe", "Israel", "Qatar", *OCEANIA)
+"""Regions to which no bag above 70 lb is accepted, so that problems hold none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bag:
+    """One checked bag: its size in inches, its weight in pounds."""
+
+    number: int
+    """Its place in the list of items; item 1 is the carry-on."""
+    size: tuple[int, int, int]
+    weight: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trip:
+    """The facts of one trip. The ticket's price is in dollars."""
+
+    cabin: str
+    region: str
+    is_outbound: bool
+    """From the U.S. to the region, and not back. It matters for Cuba only."""
+    origin: str
+    destination: str
+    ticket: int
+    bags: tuple[Bag, ...]
+
+
+def _make_fees(base: int, exceptions: Mapping[tuple[str, ...], int]) -> dict[str, int]:
+    """Return a fee for each region: `base`, but for the regions of `exceptions`."""
+    fees = dict.fromkeys(REGIONS, base)
+    for regions, fee in exceptions.items():
+        fees |= dict.fromkeys(regions, fee)
+    return fees
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """The rule book as values. The comments give the rule numbers of rules.md."""
+
+    first_basic: Mapping[str, int] = field(  # 4
+        default_factory=lambda: _make_fees(
+            75,
+            {
+                HOME: 40,
+                ("Canada", "Mexico", "Cuba", "Haiti"): 35,
+                ("Panama", *ANDES): 45,
+                ("South America",): 60,
+            },
+        )
+    )
+    first_main: Mapping[str, int] = field(  # 5
+        default_factory=lambda: _make_fees(0, {HOME: 40, ("Canada", "Mexico"): 35})
+    )
+    second: Mapping[str, int] = field(  # 6
+        default_factory=lambda: _make_fees(100, {NEAR: 45, ("Cuba",): 150, ("Haiti",): 65})
+    )
+    plus_has_free_bag: bool = True  # 7
+    free_cabins: tuple[str, ...] = ("Premium Economy", "Business", "First")  # 8
+    is_free_from_cuba: bool = True  # 9
+    third: Mapping[str, int] = field(  # 10
+        default_factory=lambda: _make_fees(200, {(*HOME, "Canada"): 150})
+    )
+    third_free_in_first: bool = True  # 11
+    fourth: int = 200  # 12
+    size_limits: tuple[int, int] = (62, 65)  # 13
+    small_oversize: int = 30
+    oversize: Mapping[str, int] = field(  # 14
+        default_factory=lambda: _make_fees(
+            200, {("Panama", *ANDES, "South America", "Europe", "Israel", "Qatar"): 150}
+        )
+    )
+    weight_limits: tuple[int, int] = (50, 53)  # 15
+    overweight: Mapping[str, int] = field(  # 15: up to 70 lb
+        default_factory=lambda: _make_fees(100, {("Cuba",): 200})
+    )
+    heavy: Mapping[str, int] = field(  # 16
+        default_factory=lambda: _make_fees(200, {ASIA: 450})
+    )
+    allows_70: tuple[str, ...] = ("Business", "First", *OCEANIA)  # 17: cabins and regions
+    is_larger_charged: bool = True  # 2: not the sum of both fees
+    is_free_bag_charged: bool = True  # 2: a bag without a bag fee still costs its size and weight
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a bill, as a chain of thought writes it, and the rules that decided it."""
+
+    text: str
+    rules: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What a bag's size and weight cost if it is not free."""
+
+    bag: Bag
+    oversize: int
+    overweight: int
+    rules: tuple[int, ...]
+
+    @property
+    def saving(self) -> int:
+        """What the higher limit of a free bag saves: nothing if its size costs as much."""
+        return max(0, self.overweight - self.oversize) if self.bag.weight <= 70 else 0
+
+    def compute_extra(self, *, is_free: bool, is_larger: bool) -> int:
+        """Return the fee for size and weight together."""
+        overweight = 0 if is_free and self.bag.weight <= 70 else self.overweight
+        return max(self.oversize, overweight) if is_larger else self.oversize + overweight
+
+
+@dataclass(frozen=True)
+class Bill:
+    """The steps of a bill, its total, and what that came from."""
+
+    steps: tuple[Step, ...]
+    total: int
+    charges: tuple[int, ...]
+    """What each checked bag costs, in the order of the list."""
+    free: tuple[int, ...] = ()
+    """Numbers of the free bags that may weigh 70 lb."""
+
+    @property
+    def rules(self) -> frozenset[int]:
+        """Numbers of the rules that decided any step."""
+        return frozenset(rule for step in self.steps for rule in step.rules)
+
+
+def price(
+    trip: Trip, rules: Rules | None = None, *, errors: Mapping[int, int] | None = None
+) -> Bill:
+    """Return the bill of a trip.
+
+    Args:
+        trip: The facts.
+        rules: By default those of rules.md.
+        errors: Amounts by which the sum after a bag, by its number, is wrong. The next sums carry
+            them on.
+    """
+    rules, errors = rules or Rules(), errors or {}
+    fees, used = _list_fees(trip, rules)
+    steps = [
+        Step(f"{trip.origin} to {trip.destination}: {_name_region(trip)}", (3,)),
+        Step(f"{trip.cabin} bags: {', '.join(map(str, fees[:4]))}", used),
+    ]
+    has_allowance = bool({trip.cabin, trip.region} & set(rules.allows_70)) and 0 in fees
+    measures = [_measure(bag, trip, rules) for bag in trip.bags]
+    steps += [_write_measure(measure, has_allowance) for measure in measures]
+    free: tuple[int, ...] = ()
+    if has_allowance:
+        free = _choose_free(measures, fees.count(0))
+        steps.append(Step(f"free up to 70 lb: {', '.join(map(str, free))}", (17, 18)))
+    total = trip.ticket
+    # Free bags come first in the fees, whichever bags they are.
+    paid = iter(fees[len(free) :])
+    charges = []
+    for measure in measures:
+        is_free = measure.bag.number in free
+        fee = 0 if is_free else next(paid)
+        extra = measure.compute_extra(is_free=is_free, is_larger=rules.is_larger_charged)
+        if fee == 0 and not rules.is_free_bag_charged:
+            extra = 0
+        charge = fee + extra
+        charges.append(charge)
+        after = total + charge + errors.get(measure.bag.number, 0)
+        text = f"bag {measure.bag.number}: {fee}+{extra}={charge}; {total}+{charge}={after}"
+        steps.append(Step(text, (2,) if measure.oversize and measure.overweight else ()))
+        total = after
+    return Bill(tuple(steps), total, tuple(charges), free)
+
+
+def _name_region(trip: Trip) -> str:
+    if trip.region == "Cuba":
+        return "to Cuba" if trip.is_outbound else "from Cuba"
+    return trip.region
+
+
+def _list_fees(trip: Trip, rules: Rules) -> tuple[list[int], tuple[int, ...]]:
+    """Return the fee of the first, second, ... checked bag, and the rules that set them."""
+    first, second = rules.first_main[trip.region], rules.second[trip.region]
+    used = {5, 6}
+    if trip.cabin == "Basic Economy":
+        first, used = rules.first_basic[trip.region], {4, 6}
+    if trip.cabin == "Main Plus" and rules.plus_has_free_bag:
+        # One free bag more than in Main Cabin: the first, and the second if the first was free.
+        second = second if first else 0
+        first, used = 0, {7}
+    if trip.cabin in rules.free_cabins:
+        first, second, used = 0, 0, {8}
+    if trip.region == "Cuba" and not trip.is_outbound and rules.is_free_from_cuba:
+        first, second, used = 0, 0, {9}
+    third = rules.third[trip.region]
+    if len(trip.bags) > 2:
+        used |= {10}
+    if trip.cabin == "First" and rules.third_free_in_first and trip.region not in (*HOME, "Canada"):
+        third = 0
+        used |= {11} if len(trip.bags) > 2 else set()
+    if len(trip.bags) > 3:
+        used |= {12}
+    fees = [first, second, third, *[rules.fourth] * len(trip.bags)]
+    return fees[: len(trip.bags)], tuple(sorted(used))
+
+
+def _measure(bag: Bag, trip: Trip, rules: Rules) -> Measure:
+    """Return the size fee and the weight fee of a bag that is not free."""
+    oversize, size_rules = _charge_size(sum(bag.size), trip, rules)
+    overweight, weight_rules = _charge_weight(bag.weight, trip, rules)
+    return Measure(bag, oversize, overweight, (*size_rules, *weight_rules))
+
+
+def _write_measure(measure: Measure, has_allowance: bool) -> Step:
+    """Return the step of a bag's size and weight, and what it would save as a free bag."""
+    bag = measure.bag
+    length, width, height = bag.size
+    text = (
+        f"bag {bag.number}: {length}+{width}={length + width}, +{height}={sum(bag.size)} in "
+        f"{measure.oversize}; {bag.weight} lb {measure.overweight}"
+    )
+    return Step(text + (f"; saves {measure.saving}" if has_allowance else ""), measure.rules)
+
+
+def _choose_free(measures: list[Measure], num_free: int) -> tuple[int, ...]:
+    """Return the numbers of the bags that are free: those that save the most, in order."""
+    # Sorting keeps the order of the list among bags that save the same.
+    chosen = sorted(measures, key=lambda measure: -measure.saving)[:num_free]
+    return tuple(sorted(measure.bag.number for measure in chosen))
+
+
+def _charge_size(total: int, trip: Trip, rules: Rules) -> tuple[int, tuple[int, ...]]:
+    limit, small = rules.size_limits
+    if total <= limit:
+        return 0, ()
+    if total <= small:
+        return rules.small_oversize, (13,)
+    return rules.oversize[trip.region], (14,)
+
+
+def _charge_weight(weight: int, trip: Trip, rules: Rules) -> tuple[int, tuple[int, ...]]:
+    limit, small = rules.weight_limits
+    if weight > 70:
+        return rules.heavy[trip.region], (16,)
+    if weight <= limit:
+        return 0, ()
+    return (30 if weight <= small else rules.overweight[trip.region]), (15,)
