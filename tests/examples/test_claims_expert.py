@@ -14,7 +14,7 @@ from realm.config.teachers import ScriptedTeacher as Settings
 from realm.core.errors import ConfigError
 from realm.method.steps import find_departure, split_steps
 from realm.sources import Request
-from realm.sources.replay import ScriptedTeacher
+from realm.sources.teachers.replay import ScriptedTeacher
 from teachers import no_attempts
 
 PROBLEMS = ClaimsDomain({"test": 1500}).problems(11)

@@ -15,7 +15,8 @@ from realm.core.records import Problem
 from realm.domains import load_domain
 from realm.run import Run
 from realm.sources import Reply, Request
-from realm.sources.plan import collect_routes, estimate_teachers, label_replies
+from realm.sources.estimate import estimate_teachers
+from realm.sources.plan import collect_routes, label_replies
 
 SCAFFOLD = os.path.join(os.path.dirname(__file__), "../../examples/own_domain/teacher.yaml")
 

@@ -161,6 +161,21 @@ class CollectedRoutes(Section):
         return self
 
     @model_validator(mode="after")
+    def _check_checks(self) -> Self:
+        checkers = [teacher.name for teacher in self.teachers if teacher.checks]
+        if len(checkers) > 1:
+            raise ValueError(
+                f"{checkers[0]!r} and {checkers[1]!r} both have `checks`; a route has one process "
+                "label: let one of them check"
+            )
+        writes = (one for one in self.teachers if one.routes and one.name not in self.held_out)
+        if checkers and next(writes, None) is None:
+            raise ValueError(
+                f"{checkers[0]!r} has `checks`, and no teacher that is not held out writes `routes`"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _check_prices(self) -> Self:
         # Only these charge: the others are models on this machine, files and the domain itself.
         paid = [teacher for teacher in self.teachers if teacher.kind == "api"]

@@ -34,15 +34,18 @@ class _Teacher(Section):
     """Routes per training problem, without the guide."""
     eval_routes: NonNegativeInt = 0
     """Routes per problem of the other splits, without the guide."""
+    checks: NonNegativeInt = 0
+    """How many routes per training problem it checks step by step, by any source that is not held
+    out, with the guide in the prompt."""
     problems: PositiveInt | None = None
     """How many training problems, the first ones; null: all."""
 
     @model_validator(mode="after")
     def _check_it_is_asked(self) -> Self:
-        if not (self.guided or self.routes or self.eval_routes):
+        if not (self.guided or self.routes or self.eval_routes or self.checks):
             raise ValueError(
-                f"the teacher {self.name!r} is asked nothing; set guided, routes or eval_routes to "
-                "1 or more"
+                f"the teacher {self.name!r} is asked nothing; set guided, routes, eval_routes or "
+                "checks to 1 or more"
             )
         return self
 
@@ -150,7 +153,8 @@ class ReplayTeacher(_Teacher):
     path: str
     """A file of rows with `problem_id`, `text` and optionally `guided`, `rationalized` and
     `source`, as in routes.jsonl. If rows name a source, those of this teacher's name are taken.
-    `kind` marks replies to other requests: exercise, synthesis."""
+    `kind` marks replies to other requests: `check` (with the text of the `route`), `exercise` and
+    `synthesis`."""
 
 
 class ScriptedTeacher(_Teacher):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from realm.core.errors import ConfigError
 from realm.core.settings import Section
+from realm.method.steps import split_steps, split_words
 
 if TYPE_CHECKING:
     from realm.config.routes import ScriptedRoutes
@@ -115,6 +117,21 @@ class Domain:
         for problem in others:
             shown = settings.held_out or sources
             yield from self._sample(problem, shown, settings.eval_routes, seed)
+
+    def check_route(self, problem: Problem, route: Route) -> Route:
+        """Return a route of any author with its process label, as a teacher who checks it.
+
+        Here a step holds if the expert's chain has the same words in its place. Override it where
+        a solution may be written in several ways.
+        """
+        chain = self.write_chain(problem)
+        whole = replace(chain, text=f"{chain.text}\n{self.verifier.render(chain.answer)}")
+        steps, right = split_steps(route), split_steps(whole)
+        for number, step in enumerate(steps, 1):
+            fix = right[number - 1] if number <= len(right) else None
+            if fix is None or split_words(step) != split_words(fix):
+                return replace(route, process=False, flaw=number, fix=fix)
+        return replace(route, process=True if len(steps) == len(right) else None)
 
     def make_instructor(
         self, problems: Sequence[Problem]

@@ -11,7 +11,7 @@ from realm.method.thoughts import read_parts, split_thoughts
 
 if TYPE_CHECKING:
     from realm.config.teachers import Price
-    from realm.core.records import Problem
+    from realm.core.records import Problem, Route
 
 # How endpoints say that a reply ends before its end: at the token limit, or at a content filter.
 _CUT = {"length", "max_tokens", "max_output_tokens", "model_length", "content_filter", "safety"}
@@ -21,9 +21,9 @@ _CUT = {"length", "max_tokens", "max_output_tokens", "model_length", "content_fi
 _REASONING_FIELDS = ("reasoning_content", "reasoning", "reasoning_details")
 
 
-Kind = Literal["guided", "unguided", "rationalized", "exercise", "synthesis"]
-"""What is asked: a chain with the guide, a route without it, a chain with the answer shown; a new
-problem from an error, and a chain from several candidates (two baselines)."""
+Kind = Literal["guided", "unguided", "rationalized", "check", "exercise", "synthesis"]
+"""What is asked: a chain with the guide, a route without it, a chain with the answer shown, the
+check of a route; a new problem from an error, a chain from several candidates (two baselines)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,11 +43,15 @@ class Request:
     messages: tuple[dict[str, str], ...]
     guide: tuple[str, ...] = ()
     """Hashes of the guide's units that the prompt shows."""
+    route: Route | None = None
+    """The route to check."""
 
     @property
     def key(self) -> tuple[str, str, int]:
         """Return what identifies this request among those of its teacher."""
-        return self.problem.id, self.kind, self.sample
+        # By its text: the place of a route among the others changes when a source is added.
+        kind = self.kind if self.route is None else f"{self.kind} {self.route.text}"
+        return self.problem.id, kind, self.sample
 
 
 @dataclass(frozen=True, kw_only=True)

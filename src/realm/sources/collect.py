@@ -272,5 +272,6 @@ class _Call:
 def _slot_of(teacher: Teacher, request: Request) -> Slot:
     # Free replies are not stored; the slot only tells requests apart.
     if teacher.fields is None:
-        return f"{request.problem.id}:{request.kind}", request.sample
+        identity, kind, sample = request.key
+        return f"{identity}:{kind}", sample
     return hash_request(teacher.fields, request.messages), request.sample

@@ -1,25 +1,22 @@
-"""Collect routes from teachers: plan the requests, estimate their cost, ask, label the replies."""
+"""Collect routes from teachers: plan the requests, ask, and label the replies."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from realm.core.errors import RunError
-from realm.core.folder import hash_path
 from realm.core.progress import progress
 from realm.core.records import Problem, Route
 from realm.sources import Reply, Request, Teacher
-from realm.sources.budget import Spent, describe_lost, make_figures, price_tokens
+from realm.sources.budget import Spent, describe_lost, make_figures
+from realm.sources.checks import count_labels, label_checked, plan_checks
 from realm.sources.collect import Collector
-from realm.sources.guide import estimate_tokens
 from realm.sources.prompts import PromptWriter
-from realm.sources.replay import ReplayTeacher, ScriptedTeacher
-from realm.sources.store import Store, hash_request
+from realm.sources.store import open_store
+from realm.sources.teachers import load_teacher
 from realm.verify.judge import judge_all
 
 if TYPE_CHECKING:
@@ -29,9 +26,6 @@ if TYPE_CHECKING:
     from realm.verify.verifier import Verifier
 
 logger = logging.getLogger(__name__)
-
-# The low end of an estimate takes replies to be this share of the longest possible reply.
-SHORT_REPLY = 0.1
 
 Asked = list[tuple[Teacher, Sequence[Request]]]
 
@@ -45,16 +39,18 @@ def collect_routes(run: Run, problems: Sequence[Problem]) -> list[Route]:
         KeyboardInterrupt: The user pressed Ctrl-C; the replies so far are stored.
         RunError: There is no reply at all.
     """
-    settings = _get_settings(run)
+    settings = get_settings(run)
     writer = PromptWriter(settings, run.domain, run.config.resolve)
-    asked = _plan_teachers(run, problems, writer)
+    asked = plan_teachers(run, problems, writer)
     # All teachers are checked before the first one is paid.
     for teacher, _ in asked:
         teacher.open()
     num_requests = sum(len(requests) for _, requests in asked)
     with open_store(run) as store, progress("asking teachers", num_requests) as on_progress:
         collector = Collector(store, settings, on_progress)
-        routes = asyncio.run(_ask_and_label(collector, asked, run.domain.verifier, writer))
+        routes = asyncio.run(
+            _ask_and_label(collector, asked, problems, run.domain.verifier, writer)
+        )
         # All that this run ever paid: a killed command could not record its share.
         run.spend(store.sum_spent().usd)
     if collector.is_interrupted:
@@ -62,8 +58,12 @@ def collect_routes(run: Run, problems: Sequence[Problem]) -> list[Route]:
         logger.info("%d answers are stored in %s; they are not paid for again.", count, store.path)
         raise KeyboardInterrupt
     figures = make_figures(routes, collector.stats)
-    stopped = {"stopped": collector.stopped} if collector.stopped else {}
-    run.record_figures(figures | stopped)
+    if collector.stopped:
+        figures["stopped"] = collector.stopped
+    if any(teacher.checks for teacher in settings.teachers):
+        figures["steps"] = count_labels(routes)
+        logger.info("steps of routes, by checks: %s", figures["steps"])
+    run.record_figures(figures)
     for line in _describe_result(figures["teachers"], collector):
         logger.info(line)
     if not routes:
@@ -95,7 +95,7 @@ def ask_expert(
     asked[0][0].open()
     with open_store(run) as store, progress(f"asking {teacher.name}", len(requests)) as advance:
         before = store.sum_spent()
-        collector = Collector(store, _get_settings(run), advance)
+        collector = Collector(store, get_settings(run), advance)
         asyncio.run(_ask_and_close(collector, asked))
         run.spend(store.sum_spent().usd - before.usd)
     if collector.is_interrupted:
@@ -105,27 +105,6 @@ def ask_expert(
     if collector.stopped:
         logger.warning("Stopped: %s. The replies that are there are used.", collector.stopped)
     return replies
-
-
-def estimate_teachers(run: Run) -> str:
-    """Return what asking the teachers would take, less what is stored. Nothing is sent."""
-    settings = _get_settings(run)
-    writer = PromptWriter(settings, run.domain, run.config.resolve)
-    asked = _plan_teachers(run, run.domain.problems(run.config.seed), writer)
-    with open_store(run, create=False) as store:
-        rows = [
-            _estimate_teacher(teacher, requests, store, rationalizes=settings.rationalize)
-            for teacher, requests in asked
-        ]
-        spent, lost = store.sum_spent(), store.sum_lost()
-    low, high = sum(row[1] for row in rows), sum(row[2] for row in rows)
-    total = f"all together ${low:,.2f} to ${high:,.2f}, retries not counted; nothing is sent"
-    lines = [*(row[0] for row in rows), total]
-    if spent.tokens or lost.tokens:
-        lines.append(f"spent so far: ${spent.usd:,.2f}, {spent.tokens:,} tokens")
-    if lost.tokens:
-        lines.append(describe_lost(lost))
-    return "\n".join("  " + line for line in lines)
 
 
 def plan_requests(
@@ -176,30 +155,11 @@ def label_replies(
     ]
 
 
-def load_teacher(settings: TeacherSettings, run: Run) -> Teacher:
-    """Return the teacher. Each kind's libraries are imported only where it is used."""
-    config, limits = run.config, _get_settings(run)
-    if settings.kind == "api":
-        from realm.sources.api import ApiTeacher
-
-        return ApiTeacher(settings, seconds=limits.request_seconds, attempts=limits.attempts)
-    if settings.kind == "local":
-        from realm.sources.local import LocalTeacher
-
-        folder = config.resolve(settings.model)
-        if folder.is_dir():
-            return LocalTeacher(settings, model=str(folder), version=hash_path(folder))
-        return LocalTeacher(settings, model=settings.model, version=settings.model)
-    if settings.kind == "replay":
-        return ReplayTeacher(settings, config.resolve(settings.path))
-    return ScriptedTeacher(settings, run.domain, config.seed)
-
-
-def _plan_teachers(run: Run, problems: Sequence[Problem], writer: PromptWriter) -> Asked:
+def plan_teachers(run: Run, problems: Sequence[Problem], writer: PromptWriter) -> Asked:
     """Return all teachers, each with what it is asked."""
     return [
         (load_teacher(settings, run), list(plan_requests(problems, settings, writer)))
-        for settings in _get_settings(run).teachers
+        for settings in get_settings(run).teachers
     ]
 
 
@@ -212,9 +172,16 @@ async def _ask_and_close(collector: Collector, asked: Asked) -> None:
 
 
 async def _ask_and_label(
-    collector: Collector, asked: Asked, verifier: Verifier, writer: PromptWriter
+    collector: Collector,
+    asked: Asked,
+    problems: Sequence[Problem],
+    verifier: Verifier,
+    writer: PromptWriter,
 ) -> list[Route]:
-    """Ask and label; with `routes.rationalize` show the answer where no guided chain is right."""
+    """Ask and label; with `routes.rationalize` show the answer where no guided chain is right.
+
+    At the end a teacher with `checks` labels the steps of routes.
+    """
     try:
         await collector.collect_replies(asked)
         routes = _label_all(collector, asked, verifier)
@@ -225,10 +192,28 @@ async def _ask_and_label(
             ]
             await collector.collect_replies(again)
             routes += _label_all(collector, again, verifier)
+        if not collector.is_interrupted:
+            routes = await _check_routes(collector, asked, routes, problems, writer)
         return routes
     finally:
         for teacher, _ in asked:
             await teacher.close()
+
+
+async def _check_routes(
+    collector: Collector,
+    asked: Asked,
+    routes: list[Route],
+    problems: Sequence[Problem],
+    writer: PromptWriter,
+) -> list[Route]:
+    """Return the routes, with process labels where a teacher has checked them."""
+    for settings, (teacher, _) in zip(collector.settings.teachers, asked, strict=True):
+        requests = plan_checks(settings, collector.settings.held_out, routes, problems, writer)
+        if requests:
+            await collector.collect_replies([(teacher, requests)])
+            routes = label_checked(routes, requests, collector.replies[teacher.name])
+    return routes
 
 
 def _label_all(collector: Collector, asked: Asked, verifier: Verifier) -> list[Route]:
@@ -254,52 +239,6 @@ def _plan_rationalized(
     problems = {request.problem.id: request.problem for request in requests}
     unsolved = [identity for identity, solved in is_solved.items() if not solved]
     return [writer.write_request(problems[identity], "rationalized", 0) for identity in unsolved]
-
-
-def _get_settings(run: Run) -> CollectedRoutes:
-    assert run.config.routes.kind == "collect"
-    return run.config.routes
-
-
-def open_store(run: Run, *, create: bool = True) -> Store:
-    """Return the store, or an empty one in memory if there is none and none is to be created."""
-    name = _get_settings(run).store
-    path = run.config.resolve(name) if name else run.payer / "teacher.sqlite"
-    if not (create or path.exists()):
-        return Store(Path(":memory:"), "")
-    # A store knows a run by its path from the store, which survives moving both.
-    return Store(path, os.path.relpath(run.payer, path.parent))
-
-
-def _estimate_teacher(
-    teacher: Teacher, requests: Sequence[Request], store: Store, *, rationalizes: bool
-) -> tuple[str, float, float]:
-    """Return a line about one teacher, and the range of its cost in dollars."""
-    if teacher.fields is None:
-        return f"{teacher.name}: {len(requests):,} replies, free", 0.0, 0.0
-    # Problems that ask the very same are asked once.
-    slots = {(hash_request(teacher.fields, one.messages), one.sample): one for one in requests}
-    todo = [one for slot, one in slots.items() if store.find_reply(slot) is None]
-    guided = {one.problem.id: one for one in requests if one.kind == "guided"}
-    # A rationalized prompt is about as long as the guided one of the same problem.
-    again = list(guided.values()) if rationalizes else []
-    prompt = sum(map(_count_tokens, todo))
-    # Replies vary much more than prompts, so the range is that of the replies.
-    low = int(len(todo) * teacher.max_tokens * SHORT_REPLY)
-    high = (len(todo) + len(again)) * teacher.max_tokens
-    low_usd = price_tokens(prompt, low, teacher.price)
-    high_usd = price_tokens(prompt + sum(map(_count_tokens, again)), high, teacher.price)
-    calls = f"{len(todo):,}" + (f" to {len(todo) + len(again):,}" if again else "")
-    cost = f"${low_usd:,.2f} to ${high_usd:,.2f}" if teacher.price else "no price set"
-    line = (
-        f"{teacher.name}: {calls} calls ({len(slots) - len(todo):,} answers stored), about "
-        f"{prompt:,} prompt and {low:,} to {high:,} reply tokens, {cost}"
-    )
-    return line, low_usd, high_usd
-
-
-def _count_tokens(request: Request) -> int:
-    return sum(estimate_tokens(message["content"]) for message in request.messages)
 
 
 def _describe_result(rows: Mapping[str, Any], collector: Collector) -> list[str]:
@@ -328,3 +267,9 @@ def _describe_result(rows: Mapping[str, Any], collector: Collector) -> list[str]
     if unanswered := collector.describe_unanswered():
         lines += ["Without an answer (--force asks for these again):", *unanswered]
     return lines
+
+
+def get_settings(run: Run) -> CollectedRoutes:
+    """Return `routes` of a config whose routes teachers write."""
+    assert run.config.routes.kind == "collect"
+    return run.config.routes

@@ -12,8 +12,9 @@ from realm.core.jsonl import read_problems, read_routes, write_jsonl
 from realm.core.records import Problem, Route
 from realm.core.targets import user_errors
 from realm.domains import require_expert
+from realm.sources.estimate import estimate_teachers
 from realm.sources.importing import import_outputs
-from realm.sources.plan import collect_routes, estimate_teachers
+from realm.sources.plan import collect_routes
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import os
 import secrets
 import sqlite3
 import threading
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from realm.core.errors import RunError
@@ -17,7 +19,8 @@ from realm.sources.budget import Spent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
+
+    from realm.run import Run
 
 VERSION = 1
 
@@ -155,3 +158,14 @@ class Store:
             self._database.executescript(
                 f"BEGIN IMMEDIATE; {_TABLES} PRAGMA user_version = {VERSION}; COMMIT;"
             )
+
+
+def open_store(run: Run, *, create: bool = True) -> Store:
+    """Return the store, or an empty one in memory if there is none and none is to be created."""
+    assert run.config.routes.kind == "collect"
+    name = run.config.routes.store
+    path = run.config.resolve(name) if name else run.payer / "teacher.sqlite"
+    if not (create or path.exists()):
+        return Store(Path(":memory:"), "")
+    # A store knows a run by its path from the store, which survives moving both.
+    return Store(path, os.path.relpath(run.payer, path.parent))

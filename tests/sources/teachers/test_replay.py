@@ -9,7 +9,7 @@ from realm.config.teachers import ReplayTeacher as Settings
 from realm.core.errors import DataError
 from realm.core.records import Problem
 from realm.sources import Request
-from realm.sources.replay import ReplayTeacher
+from realm.sources.teachers.replay import ReplayTeacher
 from teachers import no_attempts
 
 ROWS = [

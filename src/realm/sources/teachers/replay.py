@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from realm.config import teachers as config
+    from realm.core.records import Route
 
 
 class ReplayTeacher(Teacher):
@@ -40,6 +41,8 @@ class ReplayTeacher(Teacher):
             if row.get("source", self.name) == self.name:
                 guided = "guided" if row.get("guided") else "unguided"
                 kind = row.get("kind") or ("rationalized" if row.get("rationalized") else guided)
+                if "route" in row:
+                    kind += f" {row['route']}"  # as in `Request.key`
                 self._replies[identity, kind].append(Reply(text=text))
         if not self._replies:
             raise DataError(
@@ -49,7 +52,7 @@ class ReplayTeacher(Teacher):
 
     async def ask(self, requests: Sequence[Request], attempts: Attempts) -> list[Reply | None]:
         """Return what the file holds for each request."""
-        rows = [self._replies.get((one.problem.id, one.kind), []) for one in requests]
+        rows = [self._replies.get(one.key[:2], []) for one in requests]
         return [
             replies[request.sample] if request.sample < len(replies) else None
             for request, replies in zip(requests, rows, strict=True)
@@ -77,6 +80,8 @@ class ScriptedTeacher(Teacher):
 
     def _write_text(self, request: Request) -> str:
         problem = request.problem
+        if request.route is not None:
+            return _render_check(self._domain.check_route(problem, request.route))
         if request.kind == "unguided":
             # A generator per sample: what one sample says does not depend on the others.
             name = f"routes:{self._seed}:{problem.id}:{self.name}:{request.sample}"
@@ -84,3 +89,12 @@ class ScriptedTeacher(Teacher):
         chain = self._domain.write_chain(problem)
         # A chain need not state its answer, and a reply must.
         return f"{chain.text}\n{self._domain.verifier.render(chain.answer)}"
+
+
+def _render_check(route: Route) -> str:
+    """Return the process label of a route in the words of a teacher."""
+    if route.process is None:
+        return ""
+    if route.process:
+        return "Check: every step holds"
+    return f"Check: [{route.flaw}] should be: {route.fix or ''}"

@@ -11,7 +11,7 @@ from realm.core.errors import ModelError
 from realm.core.records import Problem
 from realm.policy import Policy
 from realm.sources import Request
-from realm.sources.local import LocalTeacher
+from realm.sources.teachers.local import LocalTeacher
 from teachers import free_attempts
 from tiny import make_tiny
 

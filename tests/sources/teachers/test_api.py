@@ -12,7 +12,7 @@ from realm.core import errors
 from realm.core.errors import ConfigError, ModelError, RunError, mask_secrets
 from realm.core.records import Problem
 from realm.sources import NoReplyError, Reply, Request
-from realm.sources.api import ApiTeacher, read_reply, request_fields
+from realm.sources.teachers.api import ApiTeacher, read_reply, request_fields
 from teachers import free_attempts, opened
 
 KEY = "correct-horse-battery-staple"
@@ -313,7 +313,7 @@ def test_white_space_around_a_key_is_taken_off(monkeypatch):
 
 CASES = [
     json.loads(line)
-    for line in (Path(__file__).parents[1] / "cases/replies.jsonl").read_text().splitlines()
+    for line in (Path(__file__).parents[2] / "cases/replies.jsonl").read_text().splitlines()
 ]
 
 
