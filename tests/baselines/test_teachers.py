@@ -6,10 +6,13 @@ import logging
 import pytest
 
 from endpoint import Endpoint, teacher, write_sums
+from realm.baselines.cot_synthesizer import ask_for_lessons, make_synthesis_rows
 from realm.baselines.instructors import ask_for_exercises, load_instructor, read_exercise
 from realm.config.root import load_config
+from realm.core.records import Route
 from realm.evaluate.methods import has_instructor
 from realm.run import Run
+from realm.sources.plan import find_expert
 from realm.verify.verifier import Verifier
 
 NUMBER = Verifier("number")
@@ -98,3 +101,30 @@ def test_a_replayed_teacher_writes_exercises_too(tmp_path):
     problems = run.domain.problems(7)
     ((problem, exercise),) = ask_for_exercises(run, [(problems[0], 5), (problems[1], 5)], 9, set())
     assert problem.id == "p0" and exercise[2] == "7"
+
+
+def test_the_teacher_writes_syntheses_of_candidates_and_right_ones_are_taught(
+    tmp_path, monkeypatch
+):
+    def synthesize(body):
+        prompt = body["messages"][-1]["content"]
+        assert "<route 1>" in prompt and "1. Plus adds." in prompt
+        # Of the second problem (1 plus 2) it never finds the answer.
+        return "Adding.\nThe answer is 1" if "\n0 plus 1\n" in prompt else "The answer is 0"
+
+    with Endpoint(answer=synthesize) as endpoint:
+        monkeypatch.setenv("OPENAI_BASE_URL", endpoint.url)
+        run = make_run(tmp_path)
+        problems = {one.id: one for one in run.domain.problems(7)[:2]}
+        routes = [
+            Route(problem_id=name, source="m", text=text, answer=answer, correct=answer == 1)
+            for name in problems
+            for text, answer in (("Adding.\n1", 1), ("Guessing.\n5", 5))
+        ]
+        lessons = list(ask_for_lessons(run, find_expert(run), problems, routes, 7))
+        rows = make_synthesis_rows(lessons, run.config, run.domain.verifier)
+    # Two syntheses of each problem: the two right ones come round until there are seven.
+    assert len(endpoint.calls) == 4 and len(rows) == 7
+    assert {row["problem_id"] for row in rows} == {"p0"} and rows[0] == rows[2] == rows[6]
+    assert rows[0]["completion"] == "<reason>\nAdding.\n</reason>\n<answer>1</answer>"
+    assert "<route 1>" in rows[0]["prompt"]

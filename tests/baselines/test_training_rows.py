@@ -11,7 +11,7 @@ from claims.adjudicate import Claim, adjudicate
 from claims.generate import draw_problems, draw_similar_problem, is_held_out
 from experts import write_routes
 from realm.baselines import rft
-from realm.baselines.cot_synthesizer import make_synthesis_rows
+from realm.baselines.cot_synthesizer import draw_lessons, make_synthesis_rows
 from realm.baselines.further import make_further_config
 from realm.baselines.instructors import load_instructor, write_exercises
 from realm.config.root import load_config
@@ -31,15 +31,18 @@ def problems():
     return list(draw_problems({"train": 30, "test": 10}, seed=7))
 
 
+def synthesis_rows(problems, routes, count, config):
+    lessons = draw_lessons({problem.id: problem for problem in problems}, routes, count, config)
+    return make_synthesis_rows(lessons, config, VERIFIER)
+
+
 def test_synthesis_rows_show_candidates_and_teach_the_guided_chain(small_config, problems):
     train = [problem for problem in problems if problem.split == "train"]
     routes = list(
         write_routes(train, sources=["hasty", "outsider"], per_source=6, guided=True, seed=7)
     )
     config = small_config.with_settings({"prompt.assisted": "{question}\n{routes}\nSolve."})
-    rows = make_synthesis_rows(
-        {p.id: p for p in train}, routes, 65, verifier=VERIFIER, config=config
-    )
+    rows = synthesis_rows(train, routes, 65, config)
     chains = {route.problem_id: route.text for route in routes if route.guided}
     gold = {problem.id: problem.answer for problem in train}
     assert len(rows) == 65
@@ -60,17 +63,10 @@ def test_without_guided_chains_a_right_route_is_the_synthesis_and_never_among_it
 ):
     train = [problem for problem in problems if problem.split == "train"]
     routes = list(write_routes(train, sources=["hasty"], per_source=4, guided=False, seed=7))
-    rows = make_synthesis_rows(
-        {p.id: p for p in train}, routes, 40, verifier=VERIFIER, config=small_config
-    )
+    rows = synthesis_rows(train, routes, 40, small_config)
     right = {drop_answer_step(route) for route in routes if route.correct}
     assert rows and all(any(text in row["completion"] for text in right) for row in rows)
-    assert (
-        make_synthesis_rows(
-            {p.id: p for p in train}, [], 40, verifier=VERIFIER, config=small_config
-        )
-        == []
-    )
+    assert synthesis_rows(train, [], 40, small_config) == []
 
 
 def test_where_distillation_fills_up_with_right_routes_so_does_the_synthesizer(
@@ -81,12 +77,7 @@ def test_where_distillation_fills_up_with_right_routes_so_does_the_synthesizer(
     routes += write_routes(train[3:], sources=["hasty"], per_source=3, guided=False, seed=7)
 
     def taught(config):
-        return {
-            row["problem_id"]
-            for row in make_synthesis_rows(
-                {p.id: p for p in train}, routes, 60, verifier=VERIFIER, config=config
-            )
-        }
+        return {row["problem_id"] for row in synthesis_rows(train, routes, 60, config)}
 
     assert (
         len(taught(small_config))

@@ -2,14 +2,17 @@
 
 Its data pipeline: candidates of each training problem, a synthesized answer by the teacher, a
 filter that keeps the right ones, and supervised training on `question + candidates -> synthesis +
-answer`. In use it is shown the candidates that an assisted prompt shows. Our reading for a teacher
-that writes chains with a guide: its synthesis is its guided chain of the problem. The scripted
-expert writes the same chain whatever the candidates say.
+answer`. In use it is shown the candidates that an assisted prompt shows. The teacher of guided
+chains (`routes.teachers`) writes the syntheses, with the rule book in its prompt. Our reading for
+routes without such a teacher: the synthesis is a guided chain of the problem, which its author
+wrote whatever the candidates say.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import cycle, islice, product
 from typing import TYPE_CHECKING, Any
 
 from realm.bank.draw import draw_routes
@@ -21,72 +24,130 @@ from realm.bank.eligible import (
 )
 from realm.baselines.further import count_further_completions, train_further
 from realm.core.jsonl import read_problems, read_routes
-from realm.method.prompt import render_prompt, render_reasoning
+from realm.method.prompt import render_prompt, render_reasoning, render_routes
 from realm.method.steps import drop_answer_step
+from realm.sources.plan import ask_expert, find_expert, get_settings, label_replies
+from realm.sources.prompts import PromptWriter
 
 if TYPE_CHECKING:
     from realm.config.root import Config
-    from realm.core.records import Problem, Route
+    from realm.config.teachers import TeacherSettings
+    from realm.core.records import Problem, Route, RouteSet
     from realm.run import Run
+    from realm.sources import Request
     from realm.verify.verifier import Verifier
+
+
+logger = logging.getLogger(__name__)
+
+Lesson = tuple["Problem", "RouteSet", "Route"]
+"""A problem, the candidates that its prompt shows, and the synthesis that is taught."""
 
 
 def run_cot_synthesizer(run: Run) -> None:
     """Train RUN/distilled to synthesize, for ReaLM's number of completions; write RUN/model."""
-    problems = read_problems(run.path("problems.jsonl"))
-    rows = make_synthesis_rows(
-        {problem.id: problem for problem in problems if problem.split == "train"},
-        read_routes(run.path("routes.jsonl")),
-        count_further_completions(run),
-        config=run.config,
-        verifier=run.domain.verifier,
-    )
+    count, teacher = count_further_completions(run), find_expert(run)
+    problems = {
+        problem.id: problem
+        for problem in read_problems(run.path("problems.jsonl"))
+        if problem.split == "train"
+    }
+    routes = read_routes(run.path("routes.jsonl"))
+    if teacher is None:
+        lessons = draw_lessons(problems, routes, count, run.config)
+    else:
+        lessons = ask_for_lessons(run, teacher, problems, routes, count)
+    rows = make_synthesis_rows(lessons, run.config, run.domain.verifier)
     title = "CoT-Synthesizer (arXiv 2501.01668)"
     train_further(run, "cot_synthesizer", rows, title, adds_opening=True)
 
 
 def make_synthesis_rows(
-    problems: Mapping[str, Problem],
-    routes: Sequence[Route],
-    count: int,
-    *,
-    config: Config,
-    verifier: Verifier,
+    lessons: Iterable[Lesson], config: Config, verifier: Verifier
 ) -> list[dict[str, Any]]:
-    """Return `count` rows: problem after problem, each time with candidates drawn anew.
+    """Return the rows to train on.
 
-    The synthesis is one of the problem's right chains, and never among the candidates. The prompt
-    is `prompt.assisted`, which this method replaces by its own.
+    The prompt is `prompt.assisted`, which this method replaces by its own.
+    """
+    return [
+        {
+            "problem_id": problem.id,
+            "prompt": render_prompt(problem.question, shown, assisted=config.prompt.assisted),
+            "completion": render_reasoning(
+                drop_answer_step(chain), verifier.render(problem.answer)
+            ),
+            "route": chain.source,
+        }
+        for problem, shown, chain in lessons
+    ]
+
+
+def draw_lessons(
+    problems: Mapping[str, Problem], routes: Sequence[Route], count: int, config: Config
+) -> Iterator[Lesson]:
+    """Yield `count` lessons: problem after problem, each time with candidates drawn anew.
+
+    The synthesis is one of the problem's right chains, and never among the candidates.
     """
     bank = select_training_routes(routes, config.routes.held_out, problems)
     syntheses = _collect_syntheses(routes, bank, problems, config)
-    names, rows = list(syntheses), []
-    sound = select_sound_routes(bank)
+    names, sound = list(syntheses), select_sound_routes(bank)
     for number in range(count if names else 0):
         turn, place = divmod(number, len(names))  # each turn goes once over all problems
-        problem = problems[names[place]]
-        chain = syntheses[problem.id][turn % len(syntheses[problem.id])]
-        candidates = exclude_chain(bank[problem.id], chain)
-        shown = draw_routes(
-            candidates,
-            config.train.fade.routes,
-            seed=config.seed,
-            row_id=problem.id,
-            step=turn,  # other candidates in each turn
-            mix=config.train.mix,
-            others=sound,
-        )
-        if not shown.routes:
-            continue  # the chain is the only route of the problem
-        answer = verifier.render(problem.answer)
-        row = {
-            "problem_id": problem.id,
-            "prompt": render_prompt(problem.question, shown, assisted=config.prompt.assisted),
-            "completion": render_reasoning(drop_answer_step(chain), answer),
-            "route": chain.source,
-        }
-        rows.append(row)
-    return rows
+        name = names[place]
+        chain = syntheses[name][turn % len(syntheses[name])]
+        shown = _draw_candidates(name, exclude_chain(bank[name], chain), sound, turn, config)
+        if shown.routes:  # else the chain is the only route of the problem
+            yield problems[name], shown, chain
+
+
+def ask_for_lessons(
+    run: Run,
+    teacher: TeacherSettings,
+    problems: Mapping[str, Problem],
+    routes: Sequence[Route],
+    count: int,
+) -> Iterator[Lesson]:
+    """Yield `count` lessons with right syntheses that the teacher writes; nothing if none is right.
+
+    Each problem has as many syntheses as the teacher writes guided chains; they come round again.
+    """
+    config = run.config
+    bank = select_training_routes(routes, config.routes.held_out, problems)
+    sound = select_sound_routes(bank)
+    writer = PromptWriter(get_settings(run), run.domain, config.resolve)
+    requests: list[Request] = []
+    shown = {}
+    for turn, name in product(range(teacher.guided), bank):
+        candidates = _draw_candidates(name, bank[name], sound, turn, config)
+        if candidates.routes and len(requests) < count:
+            text = render_routes(candidates)
+            one = writer.write_request(problems[name], "synthesis", turn, candidates=text)
+            requests.append(one)
+            shown[one.key] = candidates
+    replies = ask_expert(run, teacher, requests)
+    answered = [one for one in requests if one.key in replies]
+    texts = [replies[one.key] for one in answered]
+    chains = label_replies(answered, texts, teacher.name, run.domain.verifier)
+    right = [
+        (request.problem, shown[request.key], chain)
+        for request, chain in zip(answered, chains, strict=True)
+        if chain.correct
+    ]
+    figures = {"syntheses": len(answered), "right": len(right)}
+    logger.info("CoT-Synthesizer: %s; the right ones are taught.", figures)
+    run.record_figures(figures)
+    return islice(cycle(right), count)
+
+
+def _draw_candidates(
+    name: str, candidates: Sequence[Route], sound: Sequence[Route], turn: int, config: Config
+) -> RouteSet:
+    """Return the routes that a prompt shows of `candidates`: others in each turn."""
+    count, mix = config.train.fade.routes, config.train.mix
+    return draw_routes(
+        candidates, count, seed=config.seed, row_id=name, step=turn, mix=mix, others=sound
+    )
 
 
 def _collect_syntheses(

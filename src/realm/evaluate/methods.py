@@ -91,7 +91,7 @@ BASELINE_STAGES = {
         _make_stage("instructors", run_instructors, *GENERATION, "compare.instructor", "routes",
                     check=partial(load_instructor, problems=[])),
         _make_stage("cot_synthesizer", run_cot_synthesizer, "train.fade.routes", "train.mix",
-                    "distill.use_unguided_when_missing"),
+                    "distill.use_unguided_when_missing", "routes"),
     )
 }  # fmt: skip
 
