@@ -13,7 +13,8 @@ from realm.method.prompt import ASSISTED, AUTONOMOUS
 from realm.method.rewards import RewardWeights
 
 TrlSettings = dict[str, Any]
-"""Settings that are passed on to a class of TRL or PEFT, which documents them."""
+"""Settings that are passed on to a class of TRL or PEFT, which documents them. `bf16: auto` is
+ours: true on a GPU and on processors with instructions for it, else false."""
 
 
 class PromptConfig(Section):
