@@ -198,6 +198,19 @@ def test_the_gym_config_loads_as_plain_grpo():
     assert config.routes.kind == "none"
 
 
+def test_a_student_that_thinks_is_not_asked_for_a_block_of_reasoning(write_config):
+    path = write_config()
+    thinking = load_config(path, {"prompt.think_end": "</think>"}).prompt
+    plain = load_config(path).prompt
+    assert "<reason>" in plain.autonomous and "<reason>" in plain.assisted
+    assert "<reason>" not in thinking.autonomous and "<reason>" not in thinking.assisted
+    assert "<verify>" in thinking.assisted and "{routes}" in thinking.assisted
+    own = {"prompt.think_end": "</think>", "prompt.autonomous": "{question} Why?"}
+    assert load_config(path, own).prompt.autonomous == "{question} Why?"
+    message = message_of(path, ["prompt.think_start=<think>"])
+    assert "think_start = <think> without think_end" in message
+
+
 def test_a_missing_file_names_the_nearest(write_config):
     path = write_config()
     assert message_of(path.with_name("smal.yaml")).endswith(

@@ -107,6 +107,27 @@ def test_private_thinking_is_not_read(text, answer):
 
 
 @pytest.mark.parametrize(
+    ("text", "reasoning", "well_formed"),
+    [
+        ("<think>\n3 + 4\n</think>\n\n<answer>7</answer>", "3 + 4", True),
+        ("3 + 4\n</think>\n\n<answer>7</answer>", "3 + 4", True),
+        ("<think>\n\n</think>\n\n<answer>7</answer>", None, False),
+        ("a</think><reason>b</reason><answer>7</answer>", "b", False),
+        ("<think>\n3 + 4\n<answer>7</answer>", None, False),
+    ],
+)
+def test_a_private_thought_takes_the_place_of_the_block_of_reasoning(text, reasoning, well_formed):
+    said = parse_completion(text, 0, think_end="</think>")
+    assert (said.reasoning, said.well_formed) == (reasoning, well_formed)
+
+
+def test_verdicts_stand_after_the_thought_and_drafts_inside_it_are_not_read():
+    text = "<verify>Route 1: sound</verify></think><verify>\nRoute 1: [2] flawed\n</verify>\n"
+    said = parse_completion(text + "<answer>7</answer>", 1, think_end="</think>")
+    assert (said.verdicts, said.named, said.well_formed) == ((False,), (2,), True)
+
+
+@pytest.mark.parametrize(
     ("check", "verdict", "named"),
     [
         ("[2] should be 3 + 4 = 7: flawed", False, 2),
@@ -159,9 +180,9 @@ def test_what_we_render_reads_back():
 
 @pytest.mark.parametrize("filler", ["\n", " ", "*", "Route 1:", "<answer>"])
 def test_reading_takes_time_linear_in_the_text(filler):
-    started = time.perf_counter()
+    started = time.process_time()
     parse_completion("<verify>" + filler * 40_000, 4)
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
 
 
 def test_no_text_makes_it_raise():

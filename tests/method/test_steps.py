@@ -99,15 +99,15 @@ def test_similarity_is_that_of_words():
     "text", ["\n" * 50_000, "[1] " * 20_000, "a. " * 20_000, "<" + " " * 50_000]
 )
 def test_splitting_takes_time_linear_in_the_text(text):
-    started = time.perf_counter()
+    started = time.process_time()
     split_steps(route(text, "a"))
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
 
 
 def test_comparing_long_texts_that_loop_is_bounded():
-    started = time.perf_counter()
+    started = time.process_time()
     word_similarity("so we go on and " * 3000, "so we go back and " * 3000)
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5
 
 
 def test_no_text_makes_it_raise():

@@ -19,7 +19,7 @@ from realm.policy import Policy, load_checkpoint
 from realm.run import Run
 from realm.train import sft as distill
 from realm.train.sft import make_sft_rows
-from realm.train.trl import completion_affixes, tokenize_rows
+from realm.train.trl import find_student_tags, find_turn_end, tokenize_rows
 from tiny import make_tiny
 
 torch.set_num_threads(1)
@@ -277,29 +277,55 @@ def test_a_row_is_the_prompt_of_evaluation_then_the_completion_and_a_stop_token(
 ):
     policy = Policy(make_tiny(tmp_path / "model", architecture, chat=chat))
     config = make_config(tmp_path)
-    opening, closing = completion_affixes(policy.model, policy.tokenizer, config)
+    closing = find_turn_end(policy.model, policy.tokenizer, config)
     rows = rows_of(config)[:2]
     dataset = tokenize_rows(rows, policy.tokenizer, system=None, closing=closing)
     for row, ids, labels in zip(rows, dataset["input_ids"], dataset["labels"], strict=True):
         prompt = policy._encode([policy.render(row["prompt"])])[0]
         assert ids[: len(prompt)] == prompt and set(labels[: len(prompt)]) == {-100}
         assert labels[len(prompt) :] == ids[len(prompt) :] and ids[-1] in policy._stops
-        assert policy.read(ids[len(prompt) :]) == opening + row["completion"]
+        assert policy.read(ids[len(prompt) :]) == row["completion"]
 
 
-def test_a_reasoning_model_learns_to_end_its_private_thinking(tmp_path):
-    make_tiny(tmp_path / "model", "qwen2")
+THINK = {"think_start": "<think>", "think_end": "</think>"}
+
+
+def test_a_reasoning_student_is_taught_to_think_and_then_to_check_and_answer(tmp_path):
+    config = make_config(tmp_path, prompt=THINK)
+    tokenizer = load_checkpoint(make_tiny(tmp_path / "model", "qwen2"))[1]
+    tags = find_student_tags(tokenizer, config)
+    problems = {p.id: p for p in PROBLEMS}
+    rows = make_sft_rows(problems, [*CHAINS, *SHOWN], CHAINS, render=str, config=config, tags=tags)
+    assert rows[0]["completion"] == "<think>\n9 - 0 = 9.\n</think>\n\n<answer>9</answer>"
+    assisted = [row for row in rows if "<route 1>" in row["prompt"]]
+    assert len(assisted) == 8 and not any("<reason>" in row["prompt"] for row in rows)
+    for row in assisted:
+        thought, _, reply = row["completion"].partition("</think>")
+        assert thought.startswith("<think>\n9 - ") and reply.startswith("\n\n<verify>\nRoute 1: ")
+        num_routes = row["prompt"].count("<route ")
+        said = parse_completion(row["completion"], num_routes, think_end="</think>")
+        assert said.well_formed and None not in said.verdicts and said.reasoning.startswith("9 - ")
+
+
+def test_a_template_that_opens_the_thoughts_is_not_opened_again(tmp_path):
     config = make_config(tmp_path, prompt={"think_end": "</think>"})
-    model, tokenizer = load_checkpoint(tmp_path / "model")
-    affixes = completion_affixes(model, tokenizer, config)
-    assert affixes == ("<think>\n\n</think>\n\n", "<|im_end|>")
+    tokenizer = load_checkpoint(make_tiny(tmp_path / "model", "qwen2"))[1]
     tokenizer.chat_template = tokenizer.chat_template.replace(
         "assistant\n{% endif", "assistant\n<think>\n{% endif"
     )
-    opening, _ = completion_affixes(model, tokenizer, config)
-    assert opening == "\n</think>\n\n"
-    completion = opening + rows_of(config)[0]["completion"]
-    assert parse_completion(completion, 0, think_end="</think>").well_formed
+    tags = find_student_tags(tokenizer, config)
+    [row] = make_sft_rows(
+        {"p1": PROBLEMS[1]}, [], CHAINS[1:2], render=str, config=config, tags=tags
+    )
+    assert row["completion"] == "9 - 1 = 8.\n</think>\n\n<answer>8</answer>"
+
+
+def test_think_tags_that_do_not_fit_the_template_stop_the_distillation(tmp_path):
+    make_tiny(tmp_path / "model", "qwen2")
+    run = make_run(tmp_path, make_config(tmp_path, prompt={"think_end": "</think>"}))
+    with pytest.raises(ConfigError, match=r"prompt\.think_start: needed and missing"):
+        distill.run_distill(run)
+    assert not run.path("sft.jsonl").exists()
 
 
 @pytest.mark.slow

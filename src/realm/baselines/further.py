@@ -71,19 +71,28 @@ def train_further(
         stage: Its work folder keeps checkpoints.
         rows: What is taught: problem_id, prompt and completion. Without rows the model stays.
         title: What the model card says of the training.
-        adds_opening: The completions are not the model's own, and lack what opens its own: an
-            empty private thought if it thinks in private, and else nothing.
+        adds_opening: The completions are not the model's own: where it thinks in private, their
+            chain goes inside its tags.
     """
+    from realm.method.thoughts import put_chain_in_thoughts
     from realm.policy import load_checkpoint
     from realm.train.arguments import make_sft_arguments
     from realm.train.sft import require_room, train_on_rows
-    from realm.train.trl import completion_affixes, find_context_length, tokenize_rows
+    from realm.train.trl import (
+        find_context_length,
+        find_student_tags,
+        find_turn_end,
+        tokenize_rows,
+    )
 
     start = run.path("distilled")
     network, tokenizer = load_checkpoint(start)
-    opening, closing = completion_affixes(network, tokenizer, run.config)
+    closing = find_turn_end(network, tokenizer, run.config)
     if adds_opening:
-        rows = [row | {"completion": opening + row["completion"]} for row in rows]
+        tags = find_student_tags(tokenizer, run.config)
+        rows = [
+            row | {"completion": put_chain_in_thoughts(row["completion"], tags)} for row in rows
+        ]
     write_jsonl(run.path("taught.jsonl"), rows)
     if not rows:
         logger.info("%s: there is no row to train on; the model stays as it is.", title)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, PositiveInt, ValidationInfo, field_validator
+from pydantic import Field, PositiveInt, ValidationInfo, field_validator, model_validator
 
 from realm.bank.draw import RouteMix
 from realm.core.settings import Section, Share, check_placeholders
 from realm.method.fade import Fade
-from realm.method.prompt import ASSISTED, AUTONOMOUS
+from realm.method.prompt import ASSISTED, AUTONOMOUS, THINKING_ASSISTED, THINKING_AUTONOMOUS
 from realm.method.rewards import RewardWeights
 
 TrlSettings = dict[str, Any]
@@ -18,16 +18,25 @@ ours: true on a GPU and on processors with instructions for it, else false."""
 
 
 class PromptConfig(Section):
-    """The prompts of the student. The defaults suit instruction-tuned models."""
+    """The prompts of the student. The defaults suit instruction-tuned and reasoning models."""
 
-    autonomous: str = AUTONOMOUS
-    """The prompt without routes. It contains {question}."""
-    assisted: str = ASSISTED
+    think_start: str | None = None
+    """The tag that opens private thinking, such as "<think>". null: none, or the chat template
+    writes it at the end of the prompt."""
+    think_end: str | None = None
+    """The tag that ends private thinking, such as "</think>". Neither verdicts nor the answer are
+    read before it. Distillation teaches the chain inside these tags."""
+    autonomous: str = Field(
+        default_factory=lambda prompt: THINKING_AUTONOMOUS if prompt["think_end"] else AUTONOMOUS
+    )
+    """The prompt without routes. It contains {question}. The default asks for no block of reasoning
+    from a student that thinks in private; so does that of `assisted`."""
+    assisted: str = Field(
+        default_factory=lambda prompt: THINKING_ASSISTED if prompt["think_end"] else ASSISTED
+    )
     """The prompt that shows routes. It contains {question} and {routes}."""
     system: str | None = None
     """A system message before both prompts."""
-    think_end: str | None = None
-    """The tag that ends private thinking, such as "</think>". What comes before it is not read."""
 
     @field_validator("autonomous", "assisted")
     @classmethod
@@ -35,6 +44,15 @@ class PromptConfig(Section):
         is_assisted = info.field_name == "assisted"
         # The first one only, if the prompt shows no routes.
         return check_placeholders(template, ["{question}", "{routes}"][: 1 + is_assisted])
+
+    @model_validator(mode="after")
+    def _check_think_tags(self) -> Self:
+        if self.think_start and not self.think_end:
+            raise ValueError(
+                f"think_start = {self.think_start} without think_end: name the tag that ends "
+                "private thinking as well"
+            )
+        return self
 
 
 class DistillConfig(Section):

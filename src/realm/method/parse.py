@@ -37,17 +37,21 @@ def parse_completion(text: str, num_routes: int, *, think_end: str | None = None
         text: The completion, special tokens included.
         num_routes: How many routes its prompt showed.
         think_end: The tag that ends private thinking, as "</think>". What comes before its last
-            occurrence is not read, and thinking that never ends says nothing.
+            occurrence is the reasoning: neither verdicts nor an answer are read there. Thinking
+            that never ends says nothing.
 
     >>> check = "Route 1: [2] should be 3 + 4 = 7: flawed"
     >>> said = parse_completion(f"<verify>{check}</verify><answer>7</answer>", 1)
     >>> said.verdicts, said.named, said.answer, said.well_formed
     ((False,), (2,), '7', False)
     """
+    thought = None
     if think_end is not None:
         if think_end not in text:
             return Judgement(verdicts=(None,) * num_routes, named=(None,) * num_routes)
-        text = text.rsplit(think_end, 1)[1]
+        thought, text = text.rsplit(think_end, 1)
+        # The tag that opens it, if the template did not write it, is no part of the thought.
+        thought = thought.strip().removeprefix(think_end.replace("/", "", 1)).strip()
     verification, outside = _split_verification(text)
     reasoning, answer = _find_last_block(outside, "reason"), _find_last_block(outside, "answer")
     if answer is None:
@@ -62,9 +66,9 @@ def parse_completion(text: str, num_routes: int, *, think_end: str | None = None
     return Judgement(
         verdicts=tuple(verdict for verdict, _ in judged),
         named=tuple(number for _, number in judged),
-        reasoning=reasoning,
+        reasoning=reasoning or thought or None,
         answer=answer or None,
-        well_formed=_is_well_formed(text, num_routes),
+        well_formed=_is_well_formed(text, num_routes, thought),
     )
 
 
@@ -107,9 +111,14 @@ def _read_check(check: str) -> tuple[bool | None, int | None]:
     return verdict, int(number[1]) if number and not verdict else None
 
 
-def _is_well_formed(text: str, num_routes: int) -> bool:
-    """Return whether the blocks asked for are there, once, in order, none empty, nothing after."""
-    wanted = ["verify"] * (num_routes > 0) + ["reason", "answer"]
+def _is_well_formed(text: str, num_routes: int, thought: str | None) -> bool:
+    """Return whether the blocks asked for are there, once, in order, none empty, nothing after.
+
+    A private thought takes the place of the block of reasoning.
+    """
+    if thought == "":
+        return False
+    wanted = ["verify"] * (num_routes > 0) + ["reason"] * (thought is None) + ["answer"]
     if _TAGS.findall(text) != [mark for tag in wanted for mark in (f"<{tag}>", f"</{tag}>")]:
         return False
     is_filled = all(_find_last_block(text, tag) for tag in wanted)

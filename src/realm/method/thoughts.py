@@ -2,13 +2,16 @@
 
 Reasoning models write their thoughts before their reply, each family with its own marks. Imports,
 teachers and verifiers all read texts through this one function, so that a draft inside the
-thoughts is never taken for the answer.
+thoughts is never taken for the answer. A student that thinks is taught its chains inside its tags.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import Any
+
+from realm.core.errors import ConfigError
 
 # `<think>` (DeepSeek, Qwen), `<thinking>`, `<thought>` and `<reasoning>` (prompted models),
 # `[THINK]` (Mistral), `◁think▷` (Kimi). Each names a closing tag in group 1.
@@ -82,6 +85,92 @@ def read_parts(content: Any) -> tuple[str, str]:
         value = part.get("thinking") or part.get("reasoning") or part.get("text")
         (thoughts if is_thought else texts).append("".join(read_parts(value)))
     return "".join(thoughts), "".join(texts)
+
+
+@dataclass(frozen=True)
+class ThinkTags:
+    """What a completion writes around its private thoughts.
+
+    Example: `ThinkTags("<think>\\n", "</think>")`.
+    """
+
+    start: str
+    """With its line break; without the tag if the chat template writes it."""
+    end: str
+
+
+def find_think_tags(rendered: str, start: str | None, end: str | None) -> ThinkTags | None:
+    """Return the tags that completions write; None for a student that does not think in private.
+
+    Args:
+        rendered: A rendered prompt. Some chat templates open the thoughts at its end.
+        start: `prompt.think_start`; may be None if the template opens the thoughts.
+        end: `prompt.think_end`; None for a student that does not think.
+
+    Raises:
+        ConfigError: The template and the settings do not fit.
+
+    >>> find_think_tags("<|assistant|>", "<think>", "</think>")
+    ThinkTags(start='<think>\\n', end='</think>')
+    >>> find_think_tags("<|assistant|><think>\\n", None, "</think>")
+    ThinkTags(start='', end='</think>')
+    """
+    prompt = rendered.rstrip()
+    opened = next(
+        (tag[0] for tag in THOUGHT_TAG.finditer(prompt) if tag.end() == len(prompt)), None
+    )
+    if end is not None and prompt.endswith(end):
+        raise ConfigError(
+            f"prompt.think_end: the chat template ends the thoughts itself ({end!r} ends the "
+            "prompt), so that completions hold none. Remove prompt.think_start and "
+            "prompt.think_end, or save a template that leaves thinking on."
+        )
+    if end is None:
+        if opened is not None and "/" not in opened:
+            raise ConfigError(
+                f"prompt.think_end: the chat template opens private thoughts with {opened!r}, and "
+                "no setting says what ends them. Try prompt.think_end: "
+                f'"{opened[0]}/{opened[1:]}"'
+            )
+        return None
+    if start is not None and prompt.endswith(start):
+        opened = start
+    if opened is not None and opened != (start or end.replace("/", "", 1)):
+        raise ConfigError(
+            f"prompt.think_start: the chat template opens private thoughts with {opened!r}, which "
+            f"does not fit think_start: {start} and think_end: {end}. Name its own tags."
+        )
+    if opened is None and start is None:
+        raise ConfigError(
+            "prompt.think_start: needed and missing, since the chat template does not open private "
+            f'thoughts. Name the tag before {end!r}, such as "{end.replace("/", "", 1)}"'
+        )
+    if opened is None:
+        return ThinkTags(f"{start}\n", end)
+    return ThinkTags("" if rendered.endswith("\n") else "\n", end)
+
+
+def put_chain_in_thoughts(completion: str, tags: ThinkTags | None) -> str:
+    """Return a rendered completion as a student that thinks in private writes it.
+
+    Its chain goes inside the student's own tags, first; the checks of routes and the answer
+    follow, where they are read. Without `tags` the completion stays as it is.
+
+    >>> tags = ThinkTags("<think>\\n", "</think>")
+    >>> print(put_chain_in_thoughts("<reason>\\n3 + 4 = 7\\n</reason>\\n<answer>7</answer>", tags))
+    <think>
+    3 + 4 = 7
+    </think>
+    <BLANKLINE>
+    <answer>7</answer>
+    """
+    if tags is None:
+        return completion
+    # Our own rendering: it has one block of reasoning, or none if only the answer is taught.
+    before, _, rest = completion.partition("<reason>\n")
+    chain, _, after = rest.rpartition("\n</reason>\n")
+    reply = before + after
+    return f"{tags.start}{chain}\n{tags.end}\n\n{reply}"
 
 
 def _split_channels(text: str) -> tuple[str, str]:

@@ -32,6 +32,7 @@ from realm.train.trl import (
     find_context_length,
     find_last_checkpoint,
     find_step,
+    find_student_tags,
     save_policy,
     train_to_end,
 )
@@ -161,6 +162,8 @@ def run_train(run: Run) -> None:
     # The tag that ends private thinking may be a special token, which decoding drops.
     policy = Policy(start, keep=[think_end] if think_end else [])
     tokenizer = policy.tokenizer
+    if think_end:
+        find_student_tags(tokenizer, config)  # raises what would leave every answer unread
     routes = read_routes(run.path("routes.jsonl"))
     builder = RowBuilder(problems, routes, run.domain.verifier, config, tokenizer)
     require_routes(builder, run)

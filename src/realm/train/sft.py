@@ -26,13 +26,15 @@ from realm.core.jsonl import read_problems, read_routes, write_json, write_jsonl
 from realm.core.records import Problem, Route, RouteSet
 from realm.method.prompt import render_answer, render_judgement, render_reasoning
 from realm.method.steps import drop_answer_step, find_taught_flaw
+from realm.method.thoughts import ThinkTags, put_chain_in_thoughts
 from realm.policy import load_checkpoint, require_model
 from realm.sampling import make_prompt
 from realm.train.arguments import make_lora_config, make_sft_arguments
 from realm.train.chains import leak_score, measure_log_likelihoods, select_chains
 from realm.train.trl import (
-    completion_affixes,
     find_context_length,
+    find_student_tags,
+    find_turn_end,
     require_context,
     save_policy,
     tokenize_rows,
@@ -98,10 +100,11 @@ def write_rows(
     )
     name = config.resolve_model()
     model, tokenizer = load_checkpoint(name)
-    opening, closing = completion_affixes(model, tokenizer, config)
+    tags = find_student_tags(tokenizer, config)
     make_rows = partial(
-        make_sft_rows, problems, render=domain.verifier.render, config=config, opening=opening
+        make_sft_rows, problems, render=domain.verifier.render, config=config, tags=tags
     )
+    closing = find_turn_end(model, tokenizer, config)
     encode = partial(
         tokenize_rows, tokenizer=tokenizer, system=config.prompt.system, closing=closing
     )
@@ -146,7 +149,7 @@ def make_sft_rows(
     *,
     render: Callable[[Any], str],
     config: Config,
-    opening: str = "",
+    tags: ThinkTags | None = None,
 ) -> list[dict[str, Any]]:
     """Return the rows of sft.jsonl: each chain once without routes, then the assisted rows.
 
@@ -156,7 +159,7 @@ def make_sft_rows(
         chains: The chains to teach.
         render: Returns the text of an answer.
         config: The settings.
-        opening: Begins each completion (see `completion_affixes`).
+        tags: What the completions of a student that thinks write around their chain.
     """
     golds = {chain.problem_id: render(problems[chain.problem_id].answer) for chain in chains}
     lessons = _teach_chains(chains, golds, config)
@@ -165,7 +168,7 @@ def make_sft_rows(
         {
             "problem_id": chain.problem_id,
             "prompt": make_prompt(problems[chain.problem_id], config, shown).text,
-            "completion": opening + completion,
+            "completion": put_chain_in_thoughts(completion, tags),
             "route": chain.source,
         }
         for chain, shown, completion in lessons
@@ -272,9 +275,8 @@ def _log_stats(stats: Mapping[str, Any], config: Config) -> None:
         f"{stats['assisted_rows']} rows are assisted. Leak score {stats['leak_score']:.1%} "
         "(completions that talk about a rule list the student never saw)."
     )
-    if stats["left_out"]:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in stats["left_out"].items())
-        logger.info("Right chains left out: %s.", reasons)
+    reasons = [f"{count} {reason}" for reason, count in stats["left_out"].items()]
+    logger.info("Right chains left out: %s.", ", ".join(reasons) or "none")
     if stats["rationalized_share"]:
         share = f"{stats['rationalized_share']:.1%}"
         logger.info("The authors of %s of the chains saw the gold answer.", share)

@@ -28,6 +28,7 @@ from realm.core.errors import ModelError
 from realm.core.folder import remove_path
 from realm.core.jsonl import write_text
 from realm.core.progress import progress
+from realm.method.thoughts import ThinkTags, find_think_tags
 from realm.policy import make_stop_settings
 from realm.prefix.support import find_causal_lm
 
@@ -100,22 +101,17 @@ def tokenize_rows(
     )
 
 
-def completion_affixes(
-    model: Any, tokenizer: PreTrainedTokenizerBase, config: Config
-) -> tuple[str, str]:
-    """Return what comes before and after the text of every taught completion.
+def find_turn_end(model: Any, tokenizer: PreTrainedTokenizerBase, config: Config) -> str:
+    """Return what ends every taught completion.
 
-    Before: empty private thinking, if the model thinks in private. After: the end of the turn, as
-    the chat template has it (Gemma's has one of its own), else the EOS token.
+    It is the end of the turn as the chat template has it (Gemma's has one of its own), else the
+    EOS token.
     """
     prompt = as_trl_prompt(tokenizer, "question", config.prompt.system)
-    closing = tokenizer.eos_token or ""
-    if isinstance(prompt, str):
-        rendered = prompt
-    else:
-        rendered = _render_chat(tokenizer, prompt, is_open=True)
+    closing = str(tokenizer.eos_token or "")
+    if not isinstance(prompt, str):
         answered = [*prompt, {"role": "assistant", "content": _SLOT}]
-        tail = _render_chat(tokenizer, answered).rpartition(_SLOT)[2]
+        tail = render_prompt_text(tokenizer, answered, is_open=False).rpartition(_SLOT)[2]
         stops = _find_stop_tokens(model.generation_config.eos_token_id, tokenizer)
         ends = [tail.index(stop) + len(stop) for stop in stops if stop in tail]
         # Up to the first stop token: what templates write after it is never generated.
@@ -125,21 +121,23 @@ def completion_affixes(
             f"{config.model}: its tokenizer has no EOS token, so a student would never learn to "
             "stop. Set one and save it again."
         )
-    think_end = config.prompt.think_end
-    if think_end is None:
-        return "", closing
-    think_start = think_end.replace("/", "", 1)
-    is_open = rendered.rstrip().endswith(think_start)  # some templates open the thinking themselves
-    return ("" if is_open else f"{think_start}\n") + f"\n{think_end}\n\n", closing
+    return closing
 
 
-def _render_chat(
-    tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, str]], *, is_open: bool = False
+def find_student_tags(tokenizer: PreTrainedTokenizerBase, config: Config) -> ThinkTags | None:
+    """Return what taught completions write around the private thoughts of the student, if any."""
+    prompt = as_trl_prompt(tokenizer, "question", config.prompt.system)
+    rendered = render_prompt_text(tokenizer, prompt)
+    return find_think_tags(rendered, config.prompt.think_start, config.prompt.think_end)
+
+
+def render_prompt_text(
+    tokenizer: PreTrainedTokenizerBase, prompt: TrlPrompt, *, is_open: bool = True
 ) -> str:
-    """Return the text of a chat; an open one ends where the completion begins."""
-    return str(
-        tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=is_open)
-    )
+    """Return the text of a prompt; an open one ends where the completion begins."""
+    if isinstance(prompt, str):
+        return prompt
+    return str(tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=is_open))
 
 
 def _find_stop_tokens(
