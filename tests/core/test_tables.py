@@ -221,6 +221,7 @@ def test_a_few_bad_rows_are_told_in_full():
         ("rows.tsv", b"id\ttext\na\tx, y\nb\tz\n"),
         ("rows.csv", 'id,text\na,"x, y"\nb,z\n'.encode("utf-16")),
         ("rows.json", b'[{"id": "a", "text": "x, y"},\n {"id": "b", "text": "z"}]'),
+        ("rows.ndjson", b'{"id": "a", "text": "x, y"}\n{"id": "b", "text": "z"}\n'),
         (
             "rows.json",
             b'{"version": 1, "samples": [{"id": "a", "text": "x, y"}, {"id": "b", "text": "z"}]}',

@@ -122,7 +122,7 @@ def test_a_guided_teacher_labels_the_steps_of_shown_training_routes(tmp_path, mo
     assert all("process" not in row for row in rows if row["problem_id"] in ("p3", "p4"))
     figures = run.manifest()["stages"]["routes"]["figures"]
     # Of both samples of `big`; unknown are those of the held-out teacher and of the test problems.
-    assert figures["steps"] == {"hold": 3, "flawed": 6, "unknown": 7}
+    assert figures["checks"] == {"hold": 3, "flawed": 6, "unknown": 7, "cost_usd": 0.0}
 
 
 def test_a_budget_ends_checks_as_it_ends_routes(tmp_path, monkeypatch):

@@ -11,7 +11,7 @@ from realm.core.records import Problem, Route
 from realm.domains import load_domain
 from realm.run import Run
 from realm.sources import routes
-from realm.sources.routes import describe_gaps, describe_unread
+from realm.sources.routes import describe_all_wrong, describe_gaps, describe_unread
 
 
 def problem(identity, split="test", answer="x"):
@@ -154,3 +154,14 @@ def test_a_source_whose_answers_are_not_found_is_said_loudly_with_examples():
     assert line.startswith("odd: NO ANSWER was found in 6 of 7 outputs")
     assert line.count("... odd says None") == 3 and "--kind" in line
     assert describe_unread(found) == []
+
+
+def test_a_source_with_many_answers_and_none_right_is_said_loudly_with_examples():
+    problems = [Problem(id="p", split="train", question="?", answer="B) 18")]
+    wrong = Route(problem_id="p", source="m", text="18", answer="18", correct=False)
+    (line,) = describe_all_wrong(problems, [wrong] * 50)
+    assert "m: NONE of 50 answers is right, such as '18' for 'B) 18'" in line
+    assert describe_all_wrong(problems, [wrong] * 49) == []
+    assert describe_all_wrong(problems, [wrong] * 50 + [replace(wrong, correct=True)]) == []
+    # An undecided answer is not known to be wrong.
+    assert describe_all_wrong(problems, [wrong] * 50 + [replace(wrong, correct=None)]) == []

@@ -53,8 +53,8 @@ def read_rows(
     read_text = _TEXT_KINDS.get(file_name.removesuffix(".gz").rpartition(".")[2])
     if not (read_binary or read_text):
         raise DataError(
-            f"{path}: an unknown kind of file. Allowed: .jsonl (one JSON object a line), .json (a "
-            "list of objects), .csv, .tsv, each of them with .gz, .xlsx, .parquet, and "
+            f"{path}: an unknown kind of file. Allowed: .jsonl or .ndjson (a JSON object a line), "
+            ".json (a list of objects), .csv, .tsv, each of them with .gz, .xlsx, .parquet, and "
             f"{HUB}owner/name for a dataset of the hub, or {HUB}FOLDER for one on disk."
         )
     try:
@@ -322,6 +322,7 @@ def _require_utf8(text: str, place: str) -> None:
 
 _TEXT_KINDS = {
     "jsonl": _json_rows,
+    "ndjson": _json_rows,
     "json": _json_list_rows,
     "csv": _csv_rows,
     "tsv": _csv_rows,

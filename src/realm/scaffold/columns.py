@@ -59,6 +59,9 @@ _LOGS: tuple[tuple[set[str], dict[str, tuple[str, ...]]], ...] = (
 )
 
 
+_ELSEWHERE = " (gold answers in a file of their own: --problems FILE)"
+
+
 @dataclass(frozen=True, kw_only=True)
 class ImportOptions:
     """What the command line says about the columns; `None` where it says nothing."""
@@ -160,6 +163,6 @@ def _guess_column(role: str, row: Row, file: str, is_needed: bool = True) -> str
     if not is_needed:
         return None
     raise DataError(
-        f"{file}: no column has a usual name for the {role}. Name it: --{role} COLUMN. Found: "
-        f"{', '.join(row)}."
+        f"{file}: no column has a usual name for the {role}. Name it: --{role} COLUMN"
+        f"{_ELSEWHERE if role == 'answer' else ''}. Found: {', '.join(row)}."
     )

@@ -40,7 +40,8 @@ class Imported:
         lines = [f"{len(self.routes)} routes of {count} source{'s' * (count != 1)}"]
         if self.unmatched:
             count, first = len(self.unmatched), self.unmatched[0]
-            lines.append(f"{count} rows are of no problem in the set, the first at {first}")
+            rows = "row is" if count == 1 else "rows are"
+            lines.append(f"{count} {rows} of no problem in the set, the first at {first}")
         if self.bad:
             lines.append(describe_bad_rows(self.bad))
         return "\n".join(lines)
@@ -243,8 +244,9 @@ def _check_result(found: Imported, settings: ImportedRoutes) -> None:
         why = str(found.bad[0])
     elif found.unmatched:
         why = f"the row at {found.unmatched[0]} is of no problem in the set"
+    names = ", ".join(file.path for file in settings.files)
     raise DataError(
-        f"{', '.join(file.path for file in settings.files)}: no output could be used: {why}. A "
-        "route finds its problem by routes.columns.id, or by routes.columns.question if id is "
-        "null; it must give the same id as domain.columns."
+        f"{names}: no output could be used: {why.rstrip('.')}. A route finds its problem by "
+        "routes.columns.id, or by routes.columns.question if id is null; it must give the same id "
+        "as domain.columns."
     )

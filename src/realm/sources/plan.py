@@ -61,8 +61,8 @@ def collect_routes(run: Run, problems: Sequence[Problem]) -> list[Route]:
     if collector.stopped:
         figures["stopped"] = collector.stopped
     if any(teacher.checks for teacher in settings.teachers):
-        figures["steps"] = count_labels(routes)
-        logger.info("steps of routes, by checks: %s", figures["steps"])
+        figures["checks"] = count_labels(routes) | {"cost_usd": _sum_checks(collector)}
+        logger.info("steps of routes, by checks: %s", figures["checks"])
     run.record_figures(figures)
     for line in _describe_result(figures["teachers"], collector):
         logger.info(line)
@@ -214,6 +214,12 @@ async def _check_routes(
             await collector.collect_replies([(teacher, requests)])
             routes = label_checked(routes, requests, collector.replies[teacher.name])
     return routes
+
+
+def _sum_checks(collector: Collector) -> float:
+    """Return what checks have cost, in dollars."""
+    replies = (reply for one in collector.replies.values() for reply in one.items())
+    return sum(reply.cost_usd or 0.0 for (_, kind, _), reply in replies if kind.startswith("check"))
 
 
 def _label_all(collector: Collector, asked: Asked, verifier: Verifier) -> list[Route]:

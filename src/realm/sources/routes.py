@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 
 # Outputs without an answer that a warning quotes, and the characters of each.
 _NUM_QUOTED, _QUOTED_CHARS = 3, 80
+# So many wrong answers and no right one are more often a mistake of the settings than of a model.
+_MANY = 50
 
 
 def run_routes(run: Run) -> None:
@@ -52,7 +54,8 @@ def run_routes(run: Run) -> None:
     if settings.kind == "none":
         logger.info("No routes (routes.kind: none): all prompts show the question only.")
         return
-    for line in [*describe_unread(routes), *describe_gaps(problems, routes, held_out)]:
+    unread = [*describe_unread(routes), *describe_all_wrong(problems, routes)]
+    for line in [*unread, *describe_gaps(problems, routes, held_out)]:
         logger.warning(line)
     logger.info(format_bank(summaries, held_out))
 
@@ -112,7 +115,24 @@ def describe_unread(routes: Sequence[Route]) -> list[str]:
             f"{source}: NO ANSWER was found in {len(unread)} of {len(texts)} outputs. They end:\n"
             + "".join(f"    ... {end}\n" for end in ends)
             + "  Check that this column holds the whole output and that the kind of answer "
-            "(domain.answer, --kind) is right, or let outputs end with: The answer is ..."
+            "(domain.answer, --kind) is right, that outputs were not cut (max_tokens), or let them "
+            "end with: The answer is ..."
+        )
+    return lines
+
+
+def describe_all_wrong(problems: Sequence[Problem], routes: Sequence[Route]) -> list[str]:
+    """Return a warning for each source of many answers none of which is right, with examples."""
+    golds = {problem.id: problem.answer for problem in problems}
+    lines = []
+    for source in dict.fromkeys(route.source for route in routes):
+        answered = [one for one in routes if one.source == source and one.answer is not None]
+        if len(answered) < _MANY or any(route.correct is not False for route in answered):
+            continue
+        pairs = [f"{one.answer!r} for {golds[one.problem_id]!r}" for one in answered[:_NUM_QUOTED]]
+        lines.append(
+            f"{source}: NONE of {len(answered)} answers is right, such as {', '.join(pairs)}. "
+            "Check the column of the gold answers and the kind of answer (domain.answer, --kind)."
         )
     return lines
 
