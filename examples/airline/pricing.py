@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 CABINS = ("Basic Economy", "Main Cabin", "Main Plus", "Premium Economy", "Business", "First")
+FREE_CABINS = ("Premium Economy", "Business", "First")
 HOME = ("U.S.", "Puerto Rico")
 NEAR = (*HOME, "Canada", "Mexico")
 ASIA = ("China", "Japan", "South Korea", "Hong Kong", "India")
@@ -79,16 +80,12 @@ class Rules:
     second: Mapping[str, int] = field(  # 6
         default_factory=lambda: _make_fees(100, {NEAR: 45, ("Cuba",): 150, ("Haiti",): 65})
     )
-    plus_has_free_bag: bool = True  # 7
-    free_cabins: tuple[str, ...] = ("Premium Economy", "Business", "First")  # 8
-    is_free_from_cuba: bool = True  # 9
     third: Mapping[str, int] = field(  # 10
         default_factory=lambda: _make_fees(200, {(*HOME, "Canada"): 150})
     )
     third_free_in_first: bool = True  # 11
     fourth: int = 200  # 12
     size_limits: tuple[int, int] = (62, 65)  # 13
-    small_oversize: int = 30
     oversize: Mapping[str, int] = field(  # 14
         default_factory=lambda: _make_fees(
             200, {("Panama", *ANDES, "South America", "Europe", "Israel", "Qatar"): 150}
@@ -102,7 +99,6 @@ class Rules:
         default_factory=lambda: _make_fees(200, {ASIA: 450})
     )
     allows_70: tuple[str, ...] = ("Business", "First", *OCEANIA)  # 17: cabins and regions
-    is_larger_charged: bool = True  # 2: not the sum of both fees
     is_free_bag_charged: bool = True  # 2: a bag without a bag fee still costs its size and weight
 
 
@@ -128,10 +124,9 @@ class Measure:
         """What the higher limit of a free bag saves: nothing if its size costs as much."""
         return max(0, self.overweight - self.oversize) if self.bag.weight <= 70 else 0
 
-    def compute_extra(self, *, is_free: bool, is_larger: bool) -> int:
-        """Return the fee for size and weight together."""
-        overweight = 0 if is_free and self.bag.weight <= 70 else self.overweight
-        return max(self.oversize, overweight) if is_larger else self.oversize + overweight
+    def compute_extra(self, *, is_free: bool) -> int:
+        """Return the larger of size fee and weight fee."""
+        return max(self.oversize, 0 if is_free and self.bag.weight <= 70 else self.overweight)
 
 
 @dataclass(frozen=True)
@@ -175,20 +170,17 @@ def price(
     if has_allowance:
         free = _choose_free(measures, fees.count(0))
         steps.append(Step(f"free up to 70 lb: {', '.join(map(str, free))}", (17, 18)))
-    total = trip.ticket
     # Free bags come first in the fees, whichever bags they are.
     paid = iter(fees[len(free) :])
-    charges = []
+    total, charges = trip.ticket, []
     for measure in measures:
-        is_free = measure.bag.number in free
-        fee = 0 if is_free else next(paid)
-        extra = measure.compute_extra(is_free=is_free, is_larger=rules.is_larger_charged)
-        if fee == 0 and not rules.is_free_bag_charged:
-            extra = 0
-        charge = fee + extra
-        charges.append(charge)
-        after = total + charge + errors.get(measure.bag.number, 0)
-        text = f"bag {measure.bag.number}: {fee}+{extra}={charge}; {total}+{charge}={after}"
+        number = measure.bag.number
+        fee = 0 if number in free else next(paid)
+        is_charged = fee > 0 or rules.is_free_bag_charged
+        extra = measure.compute_extra(is_free=number in free) if is_charged else 0
+        charges.append(fee + extra)
+        after = total + charges[-1] + errors.get(number, 0)
+        text = f"bag {number}: {fee}+{extra}={charges[-1]}; {total}+{charges[-1]}={after}"
         steps.append(Step(text, (2,) if measure.oversize and measure.overweight else ()))
         total = after
     return Bill(tuple(steps), total, tuple(charges), free)
@@ -206,13 +198,13 @@ def _list_fees(trip: Trip, rules: Rules) -> tuple[list[int], tuple[int, ...]]:
     used = {5, 6}
     if trip.cabin == "Basic Economy":
         first, used = rules.first_basic[trip.region], {4, 6}
-    if trip.cabin == "Main Plus" and rules.plus_has_free_bag:
+    if trip.cabin == "Main Plus":
         # One free bag more than in Main Cabin: the first, and the second if the first was free.
         second = second if first else 0
         first, used = 0, {7}
-    if trip.cabin in rules.free_cabins:
+    if trip.cabin in FREE_CABINS:
         first, second, used = 0, 0, {8}
-    if trip.region == "Cuba" and not trip.is_outbound and rules.is_free_from_cuba:
+    if trip.region == "Cuba" and not trip.is_outbound:
         first, second, used = 0, 0, {9}
     third = rules.third[trip.region]
     if len(trip.bags) > 2:
@@ -256,7 +248,7 @@ def _charge_size(total: int, trip: Trip, rules: Rules) -> tuple[int, tuple[int, 
     if total <= limit:
         return 0, ()
     if total <= small:
-        return rules.small_oversize, (13,)
+        return 30, (13,)
     return rules.oversize[trip.region], (14,)
 
 
