@@ -81,8 +81,9 @@ def read_parts(content: Any) -> tuple[str, str]:
             continue
         is_thought = str(part.get("type")).startswith(("thinking", "reasoning"))
         # Mistral nests a list of parts in a part of type `thinking`; Anthropic puts a text there.
-        # inspect_ai puts the text of a part of type `reasoning` into a field of that name.
-        value = part.get("thinking") or part.get("reasoning") or part.get("text")
+        # inspect_ai and OpenRouter name the field of a part of type `reasoning` by its kind.
+        names = ("thinking", "reasoning", "summary", "text")
+        value = next((part[name] for name in names if part.get(name)), None)
         (thoughts if is_thought else texts).append("".join(read_parts(value)))
     return "".join(thoughts), "".join(texts)
 

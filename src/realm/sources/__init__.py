@@ -13,8 +13,14 @@ if TYPE_CHECKING:
     from realm.config.teachers import Price
     from realm.core.records import Problem, Route
 
-# How endpoints say that a reply ends before its end: at the token limit, or at a content filter.
-_CUT = {"length", "max_tokens", "max_output_tokens", "model_length", "content_filter", "safety"}
+# How endpoints say that a reply ends before its end: at a token limit (OpenAI, Anthropic, Gemini,
+# Mistral), at a filter (OpenAI, Gemini, Bedrock), or as the server had to go on (DeepSeek, vLLM).
+_CUT = {
+    *("length", "max_tokens", "max_output_tokens", "max_length", "model_length", "token_limit"),
+    *("content_filter", "content_filtered", "safety", "recitation", "prohibited_content"),
+    *("blocklist", "spii", "guardrail_intervened", "refusal"),
+    *("insufficient_system_resource", "incomplete", "abort", "cancelled"),
+}
 
 # Names of the fields that hold thoughts, by provider: DeepSeek and vLLM, OpenRouter (twice).
 # Mistral and Anthropic send parts of type `thinking` in the content.
@@ -109,7 +115,7 @@ def read_choice(choice: Any) -> Reply:
     # inspect_ai calls it a stop reason.
     finish = choice.get("finish_reason") or choice.get("stop_reason")
     # OpenRouter reports an error of the provider in the choice.
-    if finish == "error" or choice.get("error"):
+    if str(finish).lower() == "error" or choice.get("error"):
         raise ValueError("an error in place of a chat completion")
     fields = ("".join(read_parts(message.get(name))) for name in _REASONING_FIELDS)
     in_text, text = split_thoughts(text)

@@ -339,12 +339,31 @@ def test_replies_met_in_practice_are_read(case):
         ("length", 9, True),
         ("MAX_TOKENS", 9, True),
         ("content_filter", 9, True),
+        ("RECITATION", 9, True),
+        ("refusal", 9, True),
+        ("insufficient_system_resource", 9, True),
+        ("end_turn", 9, False),
+        (None, 9, False),
     ],
 )
 def test_a_reply_that_ends_early_is_cut(finish, tokens, is_cut):
     answer = body({"content": "The answer is 4"}, finish_reason=finish)
     reply = read_reply(answer | {"usage": {"completion_tokens": tokens}}, max_tokens=16)
     assert reply.is_cut is is_cut
+
+
+def test_an_error_is_no_end_of_a_reply():
+    with pytest.raises(ValueError, match="an error in place of a chat completion"):
+        read_reply(body({"content": "The answer is 4"}, finish_reason="ERROR"))
+
+
+def test_a_summary_of_the_reasoning_is_thought():
+    details = [
+        {"type": "reasoning.summary", "summary": "It adds."},
+        {"type": "reasoning.encrypted", "data": "gAAA"},
+    ]
+    reply = read_reply(body({"content": "4", "reasoning_details": details}))
+    assert (reply.reasoning, reply.text) == ("It adds.", "4")
 
 
 @pytest.mark.parametrize("count", [2**63, 10**400, True, 1.5, float("inf")])
