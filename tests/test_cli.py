@@ -430,6 +430,23 @@ def test_docs_show_the_help_as_it_is():
     assert done.stdout == (ROOT / "docs/cli.md").read_text(encoding="utf-8"), "run `make docs`"
 
 
+def test_escape_sequences_of_names_and_texts_do_not_reach_the_terminal(config, tmp_path):
+    write_jsonl(tmp_path / "answers.jsonl", [{"id": "0", "outputs": "It is 1."}])
+    files = r'routes.files=[{path: answers.jsonl, source: "\e[2Jx"}]'
+    result = realm("run", config, "--set", "model=null", "--set", files)
+    assert result.exit_code == 0
+    assert "\x1b" not in result.output and "\\x1b[2Jx" in result.output
+
+
+def test_a_mistake_of_ours_is_no_user_error_but_a_full_memory_is(config, monkeypatch):
+    def fail(run):
+        raise MemoryError
+
+    monkeypatch.setitem(STAGES, "data", replace(STAGES["data"], function=fail))
+    result = realm("data", config)
+    assert result.exit_code == 2 and "out of memory" in result.stderr
+
+
 def test_telemetry_is_off(config, monkeypatch):
     monkeypatch.delenv("HF_HUB_DISABLE_TELEMETRY", raising=False)
     realm("data", config)

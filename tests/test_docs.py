@@ -13,10 +13,13 @@ from realm.config import Config
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src/realm"
+GENERATED = ("cli.md", "errors.md")
 PAGES = [
     ROOT / name
     for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "models/base-1m/README.md")
-] + sorted(path for path in (ROOT / "docs").rglob("*.md") if path.name != "cli.md")
+] + sorted(
+    path for path in (ROOT / "docs").rglob("*.md") if path.name not in ("cli.md", "errors.md")
+)
 GUIDES = [page for page in PAGES if page.name not in ("log.md", "CHANGELOG.md")]
 
 # A file in backquotes, and the functions or classes named after it: `method/fade.py`: `share`.

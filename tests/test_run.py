@@ -21,9 +21,13 @@ def run(tmp_path, small_config):
 def do(run, stage, text="x"):
     """Run a stage that writes `text` into each of its outputs."""
     with run.recording(stage):
-        for name in STAGES[stage].outputs:
-            path = run.path(name.rstrip("?/"))
-            write_text(path / "file" if "/" in name else path, text)
+        write_outputs(run, stage, text)
+
+
+def write_outputs(run, stage, text="x"):
+    for name in STAGES[stage].outputs:
+        path = run.path(name.rstrip("?/"))
+        write_text(path / "file" if "/" in name else path, text)
 
 
 def do_all(run):
@@ -296,3 +300,40 @@ def test_results_of_models_are_not_replaced_by_results_without_one(run):
         without.evaluate()
     assert json.loads(run.path("results.json").read_text())["evaluations"][0]["method"] == "base"
     assert not without.evaluate(force=True).list_rows("test")
+
+
+def test_links_in_a_run_folder_lead_nothing_elsewhere(run, tmp_path):
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    (theirs / "precious").write_text("precious", encoding="utf-8")
+    run.folder.mkdir()
+    for name in ("problems.jsonl", ".problems.jsonl.part", ".manifest.json.part"):
+        run.path(name).symlink_to(theirs / "precious")
+    run.path("work").symlink_to(theirs)
+    do(run, "data")
+    assert [file.name for file in theirs.iterdir()] == ["precious"]
+    assert (theirs / "precious").read_text(encoding="utf-8") == "precious"
+    assert not run.path("problems.jsonl").is_symlink() and run.is_done("data")
+
+
+def test_links_inside_the_folders_of_a_stage_are_removed_before_it_begins(run, tmp_path):
+    (tmp_path / "precious").write_text("precious", encoding="utf-8")
+    do_all(run)
+    for folder in ("rollouts", "work/train"):
+        run.path(folder).mkdir(parents=True, exist_ok=True)
+        (run.path(folder) / "samples.jsonl").symlink_to(tmp_path / "precious")
+    run.path("fade.jsonl").unlink()
+    run.path("fade.jsonl").symlink_to(tmp_path / "precious")
+    with run.recording("train"):
+        for name in ("rollouts/samples.jsonl", "work/train/samples.jsonl", "fade.jsonl"):
+            assert not run.path(name).is_symlink()
+        write_outputs(run, "train")
+    assert (tmp_path / "precious").read_text(encoding="utf-8") == "precious"
+
+
+def test_a_lock_that_is_a_link_is_no_lock(run, tmp_path):
+    (tmp_path / "precious").write_text("precious", encoding="utf-8")
+    run.path("work").mkdir(parents=True)
+    run.path("work/.lock").symlink_to(tmp_path / "precious")
+    do(run, "data")
+    assert (tmp_path / "precious").read_text(encoding="utf-8") == "precious"

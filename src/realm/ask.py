@@ -57,10 +57,10 @@ def ask_question(
         max_new_tokens: Limit of each completion.
         seed: Of the samples.
     """
-    from realm.policy import Policy  # loads torch
-
     if not question.strip():
         raise DataError('The question is empty. Try: realm ask MODEL "your question".')
+    from realm.policy import Policy  # loads torch
+
     folder, prompts = find_model_and_prompts(model)
     policy = Policy(folder, keep=[prompts.think_end] if prompts.think_end else [])
 

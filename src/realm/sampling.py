@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from realm.core.jsonl import append_jsonl, read_jsonl
+from realm.core.jsonl import append_jsonl, explain_damage, read_jsonl
 from realm.core.progress import progress
 from realm.core.records import Judged, Problem, Route, RouteSet, to_row
 from realm.method.prompt import escape_tags, render_prompt
@@ -180,7 +180,9 @@ def _read_finished(
     # Answers are found again by the problem's id, so that no problem may be asked twice.
     groups: dict[str, list[Answer]] = {prompt.problem.id: [] for prompt in prompts}
     assert len(groups) == len(prompts), "a problem is asked twice"
-    for answer in map(Answer.from_row, read_jsonl(path)):
+    with explain_damage(path):
+        found = [Answer.from_row(row) for row in read_jsonl(path)]
+    for answer in found:
         if answer.problem_id in groups:
             groups[answer.problem_id].append(answer)
     for group in groups.values():

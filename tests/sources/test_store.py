@@ -139,3 +139,16 @@ def test_a_row_that_cannot_be_stored_is_an_error_and_not_a_hang(tmp_path):
 
     with Store(tmp_path / "store.sqlite", ".") as store, pytest.raises(OverflowError):
         asyncio.run(add())
+
+
+def test_a_damaged_reply_is_named_and_not_paid_for_again(tmp_path):
+    fill(tmp_path / "s.sqlite")
+    with Store(tmp_path / "s.sqlite", ".") as store:
+        store._database.execute("UPDATE replies SET reply = '{\"text\"'")
+        with pytest.raises(RunError, match=r"s.sqlite: the reply of request key is damaged"):
+            store.find_reply(("key", 0))
+
+
+def test_nobody_else_can_read_the_store(tmp_path):
+    fill(tmp_path / "s.sqlite")
+    assert (tmp_path / "s.sqlite").stat().st_mode & 0o777 == 0o600

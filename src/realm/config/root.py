@@ -188,7 +188,9 @@ class Config(Section):
 
     def run_folder(self) -> Path:
         """Return the run folder: that of the config, else runs/NAME in the working directory."""
-        return self.resolve(self.run) if self.run else Path("runs") / self._source.stem
+        # Without dots: the stem of ...yaml would be the folder above.
+        name = self._source.stem.strip(".") or "run"
+        return self.resolve(self.run) if self.run else Path("runs") / name
 
     def dump(self) -> dict[str, Any]:
         """Return all settings, defaults included, as a JSON-ready dict."""

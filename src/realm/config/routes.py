@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from typing import Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from realm.config.teachers import Guide, TeacherPrompts, TeacherSettings
 from realm.core.settings import Section
+
+
+def _leave_some(sources: Collection[str], held_out: Collection[str]) -> None:
+    """Raise ValueError if every source is held out."""
+    if set(sources) <= set(held_out):
+        raise ValueError("held_out names every source, so training has no routes; leave one out")
 
 
 class ScriptedRoutes(Section):
@@ -117,6 +124,7 @@ class ImportedRoutes(Section):
                 f"held_out names {unknown[0]!r}, the source of no file; allowed: "
                 f"{', '.join(sorted(sources))}"
             )
+        _leave_some(sources, self.held_out)
         return self
 
 
@@ -158,6 +166,7 @@ class CollectedRoutes(Section):
         if unknown := [name for name in self.held_out if name not in names]:
             allowed = ", ".join(names)
             raise ValueError(f"held_out names {unknown[0]!r}, no teacher; allowed: {allowed}")
+        _leave_some(names, self.held_out)
         return self
 
     @model_validator(mode="after")

@@ -220,8 +220,8 @@ class RunFolder(ABC):
         seconds = 0.0
         try:
             key = json.loads(key_file.read_text(encoding="utf-8"))
-            seconds = key.pop("seconds")
-        except (FileNotFoundError, ValueError, KeyError):
+            seconds = float(key.pop("seconds"))
+        except (FileNotFoundError, ValueError, LookupError, TypeError, AttributeError):
             key = None
         if key != hashes:
             shutil.rmtree(self.work(stage))

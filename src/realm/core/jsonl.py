@@ -11,12 +11,14 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 from realm.core.errors import DataError, RunError
 from realm.core.records import Problem, Route, find_required, to_row
 
 Record = TypeVar("Record", Problem, Route)
+MOST_LINE_CHARS, MOST_CHARS = 2**26, 2**31
+"""A row as large would not fit into any prompt, and a file as large not into memory."""
 _NONE = type(None)
 _TYPES: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("id", "split", "question", "problem_id", "source", "text"), (str,)),
@@ -112,6 +114,53 @@ def repair_torn_line(path: Path) -> None:
             file.truncate(content.rfind(b"\n") + 1)
 
 
+@contextmanager
+def explain_damage(path: Path, stage: str = "") -> Iterator[None]:
+    """Name the file if what is read in this block turns out torn or edited, and what to do.
+
+    Args:
+        path: A file of a run folder.
+        stage: What makes the file again; empty for unfinished work.
+    """
+    remedy = f"`realm {stage} --force` makes it again." if stage else "Remove it and run again."
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"{error} {remedy}") from None
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise RunError(f"{path}: is damaged ({reason}). {remedy}") from None
+
+
+def read_json(path: Path, stage: str = "") -> Any:
+    """Return what a JSON file of a run folder holds; see `explain_damage`."""
+    with explain_damage(path, stage):
+        return json.loads(path.read_text(encoding="utf-8"))
+
+
+def require_file(path: Path) -> None:
+    """Raise `DataError` for a pipe or a device, which may never end; a missing file passes."""
+    if path.exists() and not path.is_file():
+        what = "a folder" if path.is_dir() else "a pipe or a device"
+        raise DataError(f"{path}: is {what}, not a file.")
+
+
+def read_lines(file: IO[str], path: Path) -> Iterator[str]:
+    """Yield the lines of a text file; `DataError` if it grows beyond what memory can hold.
+
+    A gzip file of a megabyte may unpack to gigabytes.
+    """
+    size = 0
+    while line := file.readline(MOST_LINE_CHARS + 1):
+        size += len(line)
+        if len(line) > MOST_LINE_CHARS or size > MOST_CHARS:
+            raise DataError(
+                f"{path}: is too large: a line may have {MOST_LINE_CHARS:,} characters and a file "
+                f"{MOST_CHARS:,}. Split it."
+            )
+        yield line
+
+
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
     """Return the rows of a .jsonl or .jsonl.gz file.
 
@@ -123,13 +172,14 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
 
 def read_numbered_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield (line number, row) of a .jsonl or .jsonl.gz file; empty lines are skipped."""
+    require_file(path)
     try:
         with (
             gzip.open(path, "rt", encoding="utf-8")
             if path.suffix == ".gz"
             else path.open(encoding="utf-8") as file
         ):
-            for number, line in enumerate(file, 1):
+            for number, line in enumerate(read_lines(file, path), 1):
                 if line.strip():
                     yield number, parse_row(line, f"{path}:{number}")
     except FileNotFoundError:
@@ -170,19 +220,20 @@ def parse_row(
 
 def read_problems(path: Path) -> list[Problem]:
     """Return the problems of a problems.jsonl; each id occurs once."""
-    problems = _read_records(path, Problem)
-    ids = Counter(problem.id for problem in problems)
-    if repeated := [identity for identity, count in ids.items() if count > 1]:
-        raise DataError(
-            f"{path}: {len(repeated)} ids occur more than once, the first is {repeated[0]!r}. "
-            "Run `realm data` again."
-        )
-    return problems
+    with explain_damage(path, "data"):
+        problems = _read_records(path, Problem)
+        ids = Counter(problem.id for problem in problems)
+        if repeated := [identity for identity, count in ids.items() if count > 1]:
+            raise DataError(
+                f"{path}: {len(repeated)} ids occur more than once, the first is {repeated[0]!r}."
+            )
+        return problems
 
 
 def read_routes(path: Path) -> list[Route]:
     """Return the routes of a routes.jsonl."""
-    return _read_records(path, Route)
+    with explain_damage(path, "routes"):
+        return _read_records(path, Route)
 
 
 def _read_records(path: Path, kind: type[Record]) -> list[Record]:

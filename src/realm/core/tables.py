@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, time
 from pathlib import Path
 from typing import IO, Any, cast
-from zipfile import BadZipFile
+from zipfile import BadZipFile, ZipFile
 
 from realm.core.errors import DataError, suggest_file
-from realm.core.jsonl import parse_row
+from realm.core.jsonl import MOST_CHARS, MOST_LINE_CHARS, parse_row, read_lines, require_file
 
 HUB = "hub:"
 NUM_NAMED = 5
@@ -57,6 +57,7 @@ def read_rows(
             ".json (a list of objects), .csv, .tsv, each of them with .gz, .xlsx, .parquet, and "
             f"{HUB}owner/name for a dataset of the hub, or {HUB}FOLDER for one on disk."
         )
+    require_file(path)
     try:
         if read_binary:
             yield from read_binary(path)
@@ -129,7 +130,7 @@ def _open_text(path: Path) -> IO[str]:
 
 
 def _json_rows(path: Path, file: IO[str], on_error: OnError) -> Iterator[tuple[str, Row]]:
-    for number, line in enumerate(file, 1):
+    for number, line in enumerate(read_lines(file, path), 1):
         if not line.strip():
             continue
         place = f"{path}:{number}"
@@ -148,7 +149,7 @@ def _json_rows(path: Path, file: IO[str], on_error: OnError) -> Iterator[tuple[s
 def _json_list_rows(path: Path, file: IO[str], on_error: OnError) -> Iterator[tuple[str, Row]]:
     """Yield the objects of a JSON list, or of the one list of objects in a JSON object."""
     try:
-        value = json.load(file)
+        value = json.loads("".join(read_lines(file, path)))
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: not valid JSON: {error}. A .json file holds a list.") from None
     found = [value] if isinstance(value, list) else []
@@ -182,6 +183,9 @@ def _excel_rows(path: Path) -> Iterator[tuple[str, Row]]:
             "save the sheet as CSV UTF-8."
         ) from None
     try:
+        with ZipFile(path) as packed:
+            if sum(part.file_size for part in packed.infolist()) > MOST_CHARS:
+                raise DataError(f"{path}: unpacks to more than {MOST_CHARS:,} bytes. Split it.")
         # data_only: what Excel has computed, not the formulas.
         sheet = load_workbook(path, read_only=True, data_only=True).worksheets[0]
     except (InvalidFileException, BadZipFile, KeyError, ValueError) as error:
@@ -194,11 +198,11 @@ def _excel_rows(path: Path) -> Iterator[tuple[str, Row]]:
 
 
 def _csv_rows(path: Path, file: IO[str], on_error: OnError) -> Iterator[tuple[str, Row]]:
-    start = file.readline()
+    start = file.readline(MOST_LINE_CHARS)
     file.seek(0)
     # The separator that the first line has most of; a tie goes to the comma.
     separator = max(",;\t", key=start.count)
-    reader = csv.DictReader(file, strict=True, delimiter=separator)
+    reader = csv.DictReader(read_lines(file, path), strict=True, delimiter=separator)
     try:
         columns = list(reader.fieldnames or [])
         _require_utf8(",".join(columns), f"{path}:1")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any, Literal, Self
 from pydantic import field_validator, model_validator
 
 from realm.core.errors import ConfigError, DataError
+from realm.core.jsonl import require_file
 from realm.core.records import Problem
 from realm.core.settings import Section, Share
 from realm.core.tables import raise_error, read_rows
@@ -98,7 +100,8 @@ class FilesSettings(Section):
 
     @model_validator(mode="after")
     def _check_paths(self) -> Self:
-        if repeated := [one for one in self.paths if self.paths.count(one) > 1]:
+        names = list(map(os.path.normpath, self.paths))  # rows.jsonl and ./rows.jsonl are one file
+        if repeated := [one for one in names if names.count(one) > 1]:
             raise ValueError(f"path names {repeated[0]!r} more than once")
         return self
 
@@ -294,6 +297,7 @@ def _to_gold(answer: Any, kind: str) -> Any:
 
 
 def _read_rules(path: Path) -> str:
+    require_file(path)
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

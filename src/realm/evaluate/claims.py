@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING
@@ -11,7 +10,7 @@ from realm.bank.draw import draw_evaluation_sets
 from realm.bank.worth import MAJORITY
 from realm.config.compare import Family
 from realm.core.errors import ConfigError
-from realm.core.jsonl import read_problems, read_routes, write_json, write_jsonl
+from realm.core.jsonl import read_json, read_problems, read_routes, write_json, write_jsonl
 from realm.evaluate.results import split_contender
 from realm.evaluate.stats import smallest_detectable
 from realm.sampling import LazyPolicy, Sampling, make_prompt, sample_and_judge
@@ -168,7 +167,7 @@ def measure_disagreement(right: Sequence[Sequence[bool]]) -> float:
 
 def describe_pilot(run: Run, *, n: int, seeds: int, num_claims: int) -> list[str]:
     """Return what `n` test problems with each of `seeds` seeds can show, in a sentence a mode."""
-    found = json.loads(run.path("outcomes/pilot.json").read_text(encoding="utf-8"))
+    found = read_json(run.path("outcomes/pilot.json"), "compare")
     lines = []
     for mode, pilot in found.items():
         # The first of several claims is tested at this level by Holm's correction.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import multiprocessing
 import os
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from realm.bank.worth import MAJORITY, ONE
 from realm.core.errors import ConfigError, RunError
-from realm.core.jsonl import write_json
+from realm.core.jsonl import explain_damage, read_json, write_json
 from realm.evaluate.cells import Cell, plan_cells
 from realm.evaluate.claims import describe_pilot, list_families
 from realm.evaluate.eval_set import load_eval_set, measure_routes
@@ -111,8 +110,10 @@ def collect_measurements(cells: Sequence[Cell]) -> list[Measurement]:
                 if one.method == MAJORITY or (one.method == ONE and one.figures["k"] == 1):
                     measurements.append(replace(one, method=MAJORITY))
         for task in dict.fromkeys(TASK_OF_MODE[mode].name for mode in cell.method.modes):
-            for row in json.loads(cell.run.path(f"outcomes/{task}.json").read_text("utf-8")):
-                one = Measurement(**row)
+            path = cell.run.path(f"outcomes/{task}.json")
+            for row in read_json(path, "compare"):
+                with explain_damage(path, "compare"):
+                    one = Measurement(**row)
                 if one.mode in cell.method.modes:
                     measurements.append(replace(one, method=cell.method.name, seed=cell.seed))
     return measurements

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from realm.core.errors import RunError
+from realm.core.jsonl import explain_damage, read_json
 from realm.core.records import to_row
 from realm.evaluate.records import Comparison, Evaluation, Measurement
 from realm.evaluate.stats import (
@@ -132,12 +132,13 @@ def read_results(folder: str | Path) -> Results:
     """
     path = Path(folder) / "results.json"
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path, "eval")
     except FileNotFoundError:
         raise RunError(f"{path}: there are no results yet. Run `realm eval` first.") from None
     if not isinstance(content, dict) or content.get("schema") != SCHEMA:
         raise RunError(f"{path}: not results of schema {SCHEMA}. Run `realm eval --force`.")
-    return Results.from_json(content)
+    with explain_damage(path, "eval"):
+        return Results.from_json(content)
 
 
 def build_results(

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from realm.core.errors import ConfigError
+from realm.core.jsonl import require_file
 from realm.core.records import RouteSet
 from realm.method.prompt import render_routes
 from realm.sources import Kind, Request
@@ -196,6 +197,7 @@ def _read_guide(name: str | None, domain: Domain, resolve: Callable[[str], Path]
     if name is None:
         return domain.rules or ""
     path = resolve(name)
+    require_file(path)
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

@@ -47,7 +47,8 @@ def run_routes(run: Run) -> None:
         routes = []
     else:
         routes = _ask_domain(run, settings, problems)
-    write_jsonl(run.path("routes.jsonl"), routes)
+    # Routes that were paid for, or are of private questions, are nobody else's on this machine.
+    write_jsonl(run.path("routes.jsonl"), routes, is_private=settings.kind == "collect")
     same_all = run.domain.verifier.same_all
     held_out = settings.held_out
     summaries = write_bank(run.path("bank.json"), problems, routes, same_all, held_out=held_out)

@@ -66,6 +66,8 @@ class Store:
         self._turn = asyncio.Lock()
         self._connection_lock = threading.Lock()
         path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists() and path.name != ":memory:":
+            os.close(os.open(path, os.O_CREAT, 0o600))  # for nobody else to read
         try:
             # A minute of patience with other runs that write, and one connection for all threads.
             self._database = sqlite3.connect(path, timeout=60, check_same_thread=False)
@@ -88,8 +90,16 @@ class Store:
     def find_reply(self, slot: Slot) -> Reply | None:
         """Return the stored reply, or `None`."""
         query = "SELECT reply FROM replies WHERE request = ? AND sample = ?"
-        row = self._database.execute(query, slot).fetchone()
-        return Reply(**json.loads(row[0])) if row else None
+        try:
+            row = self._database.execute(query, slot).fetchone()
+            return Reply(**json.loads(row[0])) if row else None
+        except (sqlite3.Error, ValueError, TypeError) as error:
+            # Not asked again without a word, since that would be paid for again.
+            raise RunError(
+                f"{self.path}: the reply of request {slot[0]} is damaged: {error}. Name another "
+                f"file in routes.store, or remove the reply, which is then paid for again: sqlite3 "
+                f"{self.path} \"DELETE FROM replies WHERE request = '{slot[0]}'\""
+            ) from None
 
     def sum_spent(self) -> Spent:
         """Return what this run has paid for replies so far."""
@@ -165,6 +175,8 @@ def open_store(run: Run, *, create: bool = True) -> Store:
     assert run.config.routes.kind == "collect"
     name = run.config.routes.store
     path = run.config.resolve(name) if name else run.payer / "teacher.sqlite"
+    if not name and path.is_symlink():  # it would lead paid replies to another place
+        raise RunError(f"{path}: is a link. Remove it, or name the store in routes.store.")
     if not (create or path.exists()):
         return Store(Path(":memory:"), "")
     # A store knows a run by its path from the store, which survives moving both.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from transformers import TrainerCallback
 from transformers.trainer_callback import ExportableState
 
-from realm.core.jsonl import append_jsonl, read_jsonl, write_jsonl
+from realm.core.jsonl import append_jsonl, explain_damage, read_jsonl, write_jsonl
 from realm.method.fade import expected_share
 
 if TYPE_CHECKING:
@@ -135,7 +135,9 @@ def drop_rows_after(path: Path, step: int) -> None:
     """Remove the rows after `step` from a file of the run; a missing file becomes an empty one."""
     with append_jsonl(path):
         pass  # opening repairs a torn last line
-    write_jsonl(path, [row for row in read_jsonl(path) if row["step"] <= step])
+    with explain_damage(path):
+        kept = [row for row in read_jsonl(path) if row["step"] <= step]
+    write_jsonl(path, kept)
 
 
 class AlarmMonitor:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from realm.core.jsonl import write_json
+from realm.core.jsonl import read_json, write_json
 from realm.core.progress import progress
 from realm.sampling import make_prompt
 from realm.verify.judge import judge_all
@@ -70,7 +69,7 @@ def report_headroom(
     # A resumed run starts from the same model: measuring it again would only cost time.
     kept, path = run.work("train") / "headroom.json", run.path("headroom.json")
     if kept.exists():
-        write_json(path, json.loads(kept.read_text(encoding="utf-8")))
+        write_json(path, read_json(kept))
         return
     found = measure_headroom(policy, problems, run, new_tokens=new_tokens)
     n = found.samples

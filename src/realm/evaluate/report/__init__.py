@@ -6,12 +6,18 @@ give it its values here.
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from realm.core.jsonl import read_jsonl, read_problems, read_routes, write_text
+from realm.core.jsonl import (
+    explain_damage,
+    read_json,
+    read_jsonl,
+    read_problems,
+    read_routes,
+    write_text,
+)
 from realm.evaluate.results import Results, read_results
 from realm.sampling import Answer
 
@@ -24,24 +30,31 @@ def run_report(run: Run) -> None:
     from realm.evaluate.report import charts
     from realm.evaluate.report.transcripts import pick_transcripts
 
-    bank = json.loads(run.path("bank.json").read_text(encoding="utf-8"))["sources"]
-    fade = read_jsonl(run.path("fade.jsonl")) if run.path("fade.jsonl").exists() else []
-    path = run.path("headroom.json")  # this and fade.jsonl: only where there was training
-    headroom = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    results = read_results(run.folder)
+    with explain_damage(path := run.path("bank.json"), "routes"):
+        bank = read_json(path, "routes")["sources"]
+        lengths = charts.draw_lengths(bank)
+    # This and headroom.json: only where there was training.
+    with explain_damage(path := run.path("fade.jsonl"), "train"):
+        rows = read_jsonl(path) if path.exists() else []
+        fade = charts.draw_fade(rows) if rows else None
+        alarms = [(row["step"], alarm) for row in rows for alarm in row.get("alarms", [])]
+    with explain_damage(path := run.path("headroom.json"), "train"):
+        headroom = list(_list_figures(read_json(path, "train"))) if path.exists() else []
+    problems = {problem.id: problem for problem in read_problems(run.path("problems.jsonl"))}
+    routes, count = read_routes(run.path("routes.jsonl")), run.config.report.transcripts
+    with explain_damage(path := run.path("answers.jsonl"), "eval"):
+        answers = [Answer.from_row(row) for row in read_jsonl(path)]
+        transcripts = pick_transcripts(answers, problems, routes, count=count)
     _write_page(
         run,
-        read_results(run.folder),
+        results,
         bank=bank,
-        lengths=charts.draw_lengths(bank),
-        fade=charts.draw_fade(fade) if fade else None,
-        alarms=[(row["step"], alarm) for row in fade for alarm in row.get("alarms", [])],
-        headroom=list(_list_figures(headroom)),
-        transcripts=pick_transcripts(
-            [Answer.from_row(row) for row in read_jsonl(run.path("answers.jsonl"))],
-            {problem.id: problem for problem in read_problems(run.path("problems.jsonl"))},
-            read_routes(run.path("routes.jsonl")),
-            count=run.config.report.transcripts,
-        ),
+        lengths=lengths,
+        fade=fade,
+        alarms=alarms,
+        headroom=headroom,
+        transcripts=transcripts,
     )
 
 
