@@ -25,13 +25,11 @@ from transformers import (
 from realm.config.gguf import resolve_gguf
 from realm.core.errors import DataError, ModelError
 from realm.core.quiet import quiet_libraries
+from realm.method.prompt import OUR_TAG, break_control_tokens
 from realm.prefix import PrefixSharingError, sample_completions
 from realm.prefix.rollout import require_numbers
 
 logger = logging.getLogger(__name__)
-
-# Tags of prompts and answers. A tokenizer may have them as special tokens, which decoding drops.
-_OUR_TAG = re.compile(r"</?\s*(?:verify|reason|answer|think|route)\b[^<>]*>")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,6 +138,18 @@ def render_chat(
         ) from error
 
 
+def require_plain_templates(
+    tokenizer: PreTrainedTokenizerBase, templates: Sequence[str | None]
+) -> None:
+    """Raise `ModelError` if a prompt template holds a control token, which would be broken up."""
+    for template in filter(None, templates):
+        if break_control_tokens(template, tokenizer) != template:
+            raise ModelError(
+                f"prompt: the template {template[:80]!r} holds a control token of the tokenizer, "
+                "which would be broken up as in a question. Give the tokenizer a chat template."
+            )
+
+
 class Policy:
     """A model with its tokenizer: renders prompts and completes them in batches."""
 
@@ -154,12 +164,13 @@ class Policy:
             token_id
             for token_id, token in self.tokenizer.added_tokens_decoder.items()
             if token.special
-            and not _OUR_TAG.fullmatch(token.content.strip())
+            and not OUR_TAG.fullmatch(token.content.strip())  # decoding would drop it
             and token.content.strip() not in keep
         }
 
     def render(self, prompt: str, system: str | None = None) -> str:
         """Return the text that the model completes, from the chat template if there is one."""
+        prompt = break_control_tokens(prompt, self.tokenizer)
         if self.tokenizer.chat_template is None:
             return prompt if system is None else f"{system}\n\n{prompt}"
         messages = [] if system is None else [{"role": "system", "content": system}]

@@ -6,13 +6,16 @@ An autonomous prompt holds the question; an assisted one also holds K fenced rou
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from realm.method.steps import Flaw, split_steps
-from realm.method.thoughts import THOUGHT_TAG
+from realm.method.thoughts import THOUGHT_TAG, is_thought_tag
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from transformers import PreTrainedTokenizerBase
 
     from realm.core.records import RouteSet
 
@@ -49,6 +52,13 @@ _TAG_START = re.compile(
 )
 
 
+# Our tags, which a tokenizer may have as tokens of their own.
+OUR_TAG = re.compile(r"</?\s*(?:verify|reason|answer|think|route)\b[^<>]*>")
+# An added token that controls a turn though it is not special: <tool_call>, [TOOL_CALLS]. Gemma has
+# added tokens for HTML tags too, such as <table>.
+_CONTROL = re.compile(r"<[^<>]*[|｜_][^<>]*>|\[[A-Z_/]+\]")
+
+
 def escape_tags(text: str) -> str:
     """Return `text` with "<" replaced wherever it opens a tag of ours or of a chat template.
 
@@ -60,6 +70,36 @@ def escape_tags(text: str) -> str:
     text = _TAG_START.sub("‹", text)
     # Thoughts in a chain would hide the answer behind it: [THINK].
     return THOUGHT_TAG.sub(lambda tag: "‹" + tag[0][1:], text)
+
+
+def break_control_tokens(text: str, tokenizer: PreTrainedTokenizerBase) -> str:
+    """Return the text of a prompt or a completion without what the tokenizer reads as control.
+
+    Questions, routes and chains are data: `</s>`, `[INST]` or `<start_of_turn>` in them must not
+    end or open a turn. Control tokens are the special tokens and added ones that look like them
+    (`<tool_call>`); tags of ours and of thoughts stay, since prompts and completions consist of
+    them, and `escape_tags` has changed those in data. A space behind the first character breaks a
+    token up.
+    """
+    contents = [
+        (token.content.strip(), token.special) for token in tokenizer.added_tokens_decoder.values()
+    ]
+    control = {
+        content
+        for content, is_special in contents
+        if (is_special or _CONTROL.fullmatch(content))
+        and len(content) > 1  # a single sign as the padding token, such as "!", is text
+        and not (OUR_TAG.fullmatch(content) or is_thought_tag(content))
+    }
+    pattern = _match_any(tuple(sorted(control, key=lambda one: (-len(one), one))))
+    while control and pattern.search(text):  # again: a break may complete another token
+        text = pattern.sub(lambda token: f"{token[0][0]} {token[0][1:]}", text)
+    return text
+
+
+@lru_cache(maxsize=8)
+def _match_any(tokens: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile("|".join(map(re.escape, tokens)))
 
 
 def render_routes(routes: RouteSet) -> str:
@@ -106,7 +146,7 @@ def render_prompt(
     """
     template = assisted if routes.routes else autonomous
     values = {
-        "question": question,
+        "question": escape_tags(question),
         "routes": render_routes(routes),
         "count": str(len(routes.routes)),
     }

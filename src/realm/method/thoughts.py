@@ -66,6 +66,11 @@ def split_thoughts(text: str) -> tuple[str, str]:
     return _join_parts(THOUGHT_TAG.split(text[:end])[::2]), text[end:].strip()
 
 
+def is_thought_tag(token: str) -> bool:
+    """Return whether a token opens or closes private thoughts."""
+    return bool(THOUGHT_TAG.fullmatch(token) or _SPECIAL.fullmatch(token))
+
+
 def read_parts(content: Any) -> tuple[str, str]:
     """Return `(thoughts, text)` of a message's content: a text, null, or a list of typed parts.
 

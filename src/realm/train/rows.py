@@ -16,6 +16,7 @@ from realm.core.records import Problem, Route, RouteSet
 from realm.method.fade import expected_share, plan_num_routes
 from realm.method.gate import GuidanceGate, assign_buckets
 from realm.method.steps import find_flaw
+from realm.policy import require_plain_templates
 from realm.sampling import make_prompt
 from realm.train.arguments import count_prompts, count_steps
 from realm.train.trl import TrlPrompt, as_trl_prompt, encode_prompts, require_context
@@ -72,6 +73,7 @@ class RowBuilder:
         self.problems = {problem.id: problem for problem in problems}
         self.bank = select_training_routes(routes, config.routes.held_out, self.problems)
         self.verifier, self.config, self.tokenizer = verifier, config, tokenizer
+        require_plain_templates(tokenizer, (config.prompt.autonomous, config.prompt.assisted))
         self.gate: GuidanceGate | None = None
         fade = config.train.fade
         if fade.kind == "gated":

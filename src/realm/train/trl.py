@@ -28,8 +28,9 @@ from realm.core.errors import ModelError
 from realm.core.folder import remove_path
 from realm.core.jsonl import write_text
 from realm.core.progress import progress
+from realm.method.prompt import break_control_tokens
 from realm.method.thoughts import ThinkTags, find_think_tags
-from realm.policy import make_stop_settings
+from realm.policy import make_stop_settings, require_plain_templates
 from realm.prefix.support import find_causal_lm
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ _SLOT = "the-completion-goes-here"
 
 def as_trl_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str, system: str | None) -> TrlPrompt:
     """Return one prompt as messages, or as plain text if the tokenizer has no chat template."""
+    prompt = break_control_tokens(prompt, tokenizer)
     if tokenizer.chat_template is None:
         return prompt if system is None else f"{system}\n\n{prompt}"
     opening = [] if system is None else [{"role": "system", "content": system}]
@@ -89,9 +91,8 @@ def tokenize_rows(
     prompts = encode_prompts(
         tokenizer, [as_trl_prompt(tokenizer, row["prompt"], system) for row in rows]
     )
-    completions = tokenizer(
-        [row["completion"] + closing for row in rows], add_special_tokens=False
-    )["input_ids"]
+    texts = [break_control_tokens(row["completion"], tokenizer) + closing for row in rows]
+    completions = tokenizer(texts, add_special_tokens=False)["input_ids"]
     pairs = list(zip(prompts, completions, strict=True))
     return Dataset.from_dict(
         {
@@ -107,6 +108,7 @@ def find_turn_end(model: Any, tokenizer: PreTrainedTokenizerBase, config: Config
     It is the end of the turn as the chat template has it (Gemma's has one of its own), else the
     EOS token.
     """
+    require_plain_templates(tokenizer, (config.prompt.autonomous, config.prompt.assisted))
     prompt = as_trl_prompt(tokenizer, "question", config.prompt.system)
     closing = str(tokenizer.eos_token or "")
     if not isinstance(prompt, str):
