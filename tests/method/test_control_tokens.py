@@ -121,6 +121,14 @@ def test_whatever_a_text_holds_it_gives_no_control_token_and_keeps_its_other_sig
     check()
 
 
+def test_the_think_tags_of_a_model_stay_in_its_completions():
+    tokenizer = TOKENIZERS["mistral"]
+    row = {"prompt": "3 + 4?", "completion": "[TOOL_CALLS]3 + 4</s>7"}
+    [kept] = tokenize_rows([row], tokenizer, system=None, closing="!", keep=("[TOOL_CALLS]", None))
+    taught = [one for one in kept["labels"] if one >= 0]
+    assert list_added(tokenizer, taught) == ["[TOOL_CALLS]"]
+
+
 def test_a_prompt_template_with_a_control_token_is_refused():
     require_plain_templates(TOKENIZERS["mistral"], ("Think inside <reason>. {question}", None))
     with pytest.raises(ModelError, match=r"the template '\[INST\] \{question\}' holds a control"):

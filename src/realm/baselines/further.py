@@ -100,7 +100,9 @@ def train_further(
         shutil.copytree(start, run.path("model"))
         return
     arguments = make_sft_arguments(make_further_config(run), run.work(stage))
-    dataset = tokenize_rows(rows, tokenizer, system=run.config.prompt.system, closing=closing)
+    prompt = run.config.prompt
+    keep = (prompt.think_start, prompt.think_end)
+    dataset = tokenize_rows(rows, tokenizer, system=prompt.system, closing=closing, keep=keep)
     require_room(str(start), find_context_length(network.config), arguments, rows, dataset)
     how = {"start": str(start), "output": "model", "how": title}
     train_on_rows(run, dataset, tokenizer, arguments, **how)

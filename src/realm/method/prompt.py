@@ -72,14 +72,16 @@ def escape_tags(text: str) -> str:
     return THOUGHT_TAG.sub(lambda tag: "‹" + tag[0][1:], text)
 
 
-def break_control_tokens(text: str, tokenizer: PreTrainedTokenizerBase) -> str:
+def break_control_tokens(
+    text: str, tokenizer: PreTrainedTokenizerBase, *, keep: Sequence[str | None] = ()
+) -> str:
     """Return the text of a prompt or a completion without what the tokenizer reads as control.
 
     Questions, routes and chains are data: `</s>`, `[INST]` or `<start_of_turn>` in them must not
     end or open a turn. Control tokens are the special tokens and added ones that look like them
     (`<tool_call>`); tags of ours and of thoughts stay, since prompts and completions consist of
     them, and `escape_tags` has changed those in data. A space behind the first character breaks a
-    token up.
+    token up; tokens in the texts `keep` stay.
     """
     contents = [
         (token.content.strip(), token.special) for token in tokenizer.added_tokens_decoder.values()
@@ -90,6 +92,7 @@ def break_control_tokens(text: str, tokenizer: PreTrainedTokenizerBase) -> str:
         if (is_special or _CONTROL.fullmatch(content))
         and len(content) > 1  # a single sign as the padding token, such as "!", is text
         and not (OUR_TAG.fullmatch(content) or is_thought_tag(content))
+        and not any(content in kept for kept in keep if kept)
     }
     pattern = _match_any(tuple(sorted(control, key=lambda one: (-len(one), one))))
     while control and pattern.search(text):  # again: a break may complete another token

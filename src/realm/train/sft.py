@@ -106,7 +106,11 @@ def write_rows(
     )
     closing = find_turn_end(model, tokenizer, config)
     encode = partial(
-        tokenize_rows, tokenizer=tokenizer, system=config.prompt.system, closing=closing
+        tokenize_rows,
+        tokenizer=tokenizer,
+        system=config.prompt.system,
+        closing=closing,
+        keep=(config.prompt.think_start, config.prompt.think_end),
     )
 
     def measure_likelihood(chains: Sequence[Route]) -> list[float]:

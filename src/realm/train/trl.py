@@ -82,16 +82,19 @@ def tokenize_rows(
     *,
     system: str | None,
     closing: str,
+    keep: Sequence[str | None] = (),
 ) -> Dataset:
     """Return `input_ids` and `labels` per row: the prompt without loss, then completion and stop.
 
     This is not left to TRL, because chat templates of reasoning models render an answered turn
-    differently from an open one: TRL's rows would teach a context that never occurs in use.
+    differently from an open one: TRL's rows would teach a context that never occurs in use. Control
+    tokens in the texts are broken up, but for those of the think tags `keep`.
     """
     prompts = encode_prompts(
         tokenizer, [as_trl_prompt(tokenizer, row["prompt"], system) for row in rows]
     )
-    texts = [break_control_tokens(row["completion"], tokenizer) + closing for row in rows]
+    texts = [break_control_tokens(row["completion"], tokenizer, keep=keep) for row in rows]
+    texts = [text + closing for text in texts]
     completions = tokenizer(texts, add_special_tokens=False)["input_ids"]
     pairs = list(zip(prompts, completions, strict=True))
     return Dataset.from_dict(
