@@ -6,6 +6,8 @@ import torch
 
 from realm.core.errors import ConfigError
 from realm.core.jsonl import append_jsonl, read_jsonl
+from realm.method.fade import Fade
+from realm.method.gate import GuidanceGate, Outcome
 from realm.train import rl
 from realm.train.arguments import make_grpo_arguments
 from realm.train.callbacks import PATIENCE, AlarmMonitor, FadeLogger, TrainingState
@@ -61,6 +63,36 @@ def test_a_resumed_gated_run_has_the_prompts_and_the_state_of_an_uninterrupted_o
     again = read_jsonl(run.path("fade.jsonl"))
     assert [row["bucket_share"] for row in again] == [row["bucket_share"] for row in rows]
     assert states[5]["gate"] != states[9]["gate"] and states[5]["autonomous"]["problems"]
+
+
+def test_a_step_moves_the_gate_by_what_it_observed_and_a_checkpoint_restores_it(tmp_path):
+    def make_state():
+        return TrainingState(GuidanceGate(Fade(kind="gated", start=0.0), {"p": 0}), None)
+
+    state, other = make_state(), make_state()
+    state.observe(
+        [Outcome(problem_id="p", guided=guided, correct=True) for guided in (True, False) * 20]
+    )
+    state.on_step_end(None, SimpleNamespace(global_step=1, max_steps=10), None)
+    assert state.bucket_figures["bucket_share"][0] == pytest.approx(0.8), "what this step showed"
+    assert state.gate.find_share("p") < 1.0
+    kept = {"stateful_callbacks": {"TrainingState": state.state()}}
+    (tmp_path / "trainer_state.json").write_text(json.dumps(kept))
+    other.load(tmp_path)
+    assert other.gate.buckets == state.gate.buckets
+
+
+def test_the_gate_observes_every_completion_of_training(tmp_path, monkeypatch, prompts_seen):
+    make_tiny(tmp_path / "model", "qwen2")
+    observed = []
+    monkeypatch.setattr(GuidanceGate, "observe", lambda self, outcomes: observed.extend(outcomes))
+    config = make_config(
+        tmp_path, train=TRAIN | {"fade": GATED | {"transfer": 0.0}, "grpo": GRPO | {"max_steps": 1}}
+    )
+    rl.run_train(make_run(tmp_path, config))
+    [prompts] = prompts_seen[0]
+    assert [one.guided for one in observed] == ["<route" in prompt for prompt in prompts]
+    assert len(observed) == 4 and not any(one.correct for one in observed)
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@ import itertools
 import json
 import shutil
 from collections import defaultdict
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -183,6 +184,74 @@ def test_a_training_that_diverges_names_the_stage_and_the_step(tmp_path, shared,
     run = Run(make_run(tmp_path, config).folder, config, reward_terms=terms)
     with pytest.raises(ModelError, match=rf"^train, step 2: {problem}.*Try a lower learning_rate"):
         rl.run_train(run)
+
+
+def measure_completions(folder, batch):
+    """Return the log-probability of each completion of a generation under a saved model."""
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], 1)
+    mask = torch.cat([batch["prompt_mask"], batch["completion_mask"]], 1)
+    with torch.no_grad():
+        logits = model(input_ids=ids, attention_mask=mask).logits[:, :-1]
+    logps = logits.log_softmax(-1).gather(-1, ids[:, 1:, None])[..., 0]
+    width = batch["completion_ids"].shape[1]
+    return (logps[:, -width:] * batch["completion_mask"]).sum(1)
+
+
+@pytest.mark.parametrize("shared", ["auto", "off"])
+def test_a_step_makes_rewarded_completions_likelier_and_the_others_less_likely(
+    tmp_path, monkeypatch, shared
+):
+    make_tiny(tmp_path / "model", "qwen2")
+    batches, inside = [], GRPOTrainer._generate_and_score_completions
+
+    def spy(self, inputs):
+        batches.append(inside(self, inputs))
+        return dict(batches[-1])
+
+    monkeypatch.setattr(GRPOTrainer, "_generate_and_score_completions", spy)
+    grpo = GRPO | {"num_generations": 4, "per_device_train_batch_size": 8, "max_steps": 1}
+    config = make_config(tmp_path, train=TRAIN | {"grpo": grpo, "shared_prefix": shared})
+    # Unlike in the two groups, so that rows and advantages in different orders would show.
+    rewards = [1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0]
+    turn = itertools.cycle(rewards)
+    run = make_run(tmp_path, config)
+    rl.run_train(Run(run.folder, config, reward_terms={"turn": (1.0, lambda judged: next(turn))}))
+    [batch] = batches
+    assert [bool(value > 0) for value in batch["advantages"]] == [bool(one) for one in rewards]
+    assert batch["advantages"].view(2, 4).sum(1).tolist() == pytest.approx([0, 0], abs=1e-5)
+    before, after = (measure_completions(path, batch) for path in
+                     (tmp_path / "model", run.path("model")))  # fmt: skip
+    is_rewarded = batch["advantages"] > 0
+    assert (after - before)[is_rewarded].mean() > 0 > (after - before)[~is_rewarded].mean()
+
+
+class Writer:
+    """Stands in for `RowBuilder`; the prompt names all that it was asked for."""
+
+    def __init__(self, mode):
+        fade = SimpleNamespace(mode=mode)
+        self.config = SimpleNamespace(train=SimpleNamespace(fade=fade))
+
+    def build_row(self, problem_id, step, progress, *, copy, num_copies):
+        return {"prompt": (problem_id, step, progress, copy, num_copies)}
+
+
+@pytest.mark.parametrize(
+    ("mode", "training", "copies"),
+    [
+        ("in_group", True, [(0, 2), (1, 2)]),
+        ("in_group", False, [(0, 1), (0, 1)]),
+        ("chance", True, [(0, 1), (0, 1)]),
+    ],
+)
+def test_rows_are_of_this_step_and_copies_differ_in_groups_of_training_only(mode, training, copies):
+    trainer = object.__new__(rl.ReaLMTrainer)
+    trainer._builder, trainer.model = Writer(mode), SimpleNamespace(training=training)
+    trainer.state = SimpleNamespace(global_step=3, max_steps=10)
+    trainer.num_generations, trainer.accelerator = 2, SimpleNamespace(process_index=1)
+    rows = trainer._write_rows([{"problem_id": "p1"}, {"problem_id": "p1"}])
+    assert [row["prompt"] for row in rows] == [("p1", 3, 0.3, *copy) for copy in copies]
 
 
 def test_a_model_whose_prompts_must_be_shared_and_cannot_is_a_config_error(tmp_path):

@@ -18,6 +18,7 @@ from realm.method.steps import Flaw, find_taught_flaw
 from realm.policy import Policy, load_checkpoint
 from realm.run import Run
 from realm.train import sft as distill
+from realm.train.chains import measure_log_likelihoods
 from realm.train.sft import make_sft_rows
 from realm.train.trl import find_student_tags, find_turn_end, tokenize_rows
 from tiny import make_tiny
@@ -360,6 +361,19 @@ def test_a_training_killed_after_its_last_checkpoint_is_saved_and_not_continued(
     again = AutoModelForCausalLM.from_pretrained(run.path("distilled")).state_dict()
     assert all(torch.equal(weights[name], again[name]) for name in weights)
     assert (run.path("distilled") / "README.md").read_text() == card
+
+
+def test_distillation_makes_the_taught_completions_likelier(tmp_path):
+    base, tokenizer = load_checkpoint(make_tiny(tmp_path / "model", "qwen2"))
+    run = make_run(tmp_path, make_config(tmp_path))
+    distill.run_distill(run)
+    rows = [json.loads(line) for line in run.path("sft.jsonl").read_text().splitlines()]
+    tokens = tokenize_rows(rows, tokenizer, system=None, closing="<|im_end|>").to_list()
+    before, after = (
+        sum(measure_log_likelihoods(model, tokens, tmp_path / f"{name}.jsonl", pad=0))
+        for name, model in (("base", base), ("after", load_checkpoint(run.path("distilled"))[0]))
+    )
+    assert after > before
 
 
 def test_a_distillation_that_diverges_names_the_stage_and_the_step(tmp_path):
