@@ -13,6 +13,7 @@ from realm.core.records import Route
 from realm.evaluate.methods import has_instructor
 from realm.run import Run
 from realm.sources.plan import find_expert
+from realm.sources.store import open_store
 from realm.verify.verifier import Verifier
 
 NUMBER = Verifier("number")
@@ -84,6 +85,8 @@ def test_a_budget_holds_for_all_runs_of_a_comparison(tmp_path, monkeypatch, capl
         run = make_run(tmp_path, budget_tokens=2600, concurrency=1)
         problems = run.domain.problems(7)
         cell = run.derive(tmp_path / "run/cells/instructors-7", run.config, run.stages)
+        with open_store(run) as mine, open_store(cell) as theirs:
+            assert (mine.path, mine.run) == (theirs.path, theirs.run)
         list(ask_for_exercises(run, [(problems[0], 5)], 1, set()))
         list(ask_for_exercises(cell, [(problems[0], 5)], 1, set()))
         assert len(endpoint.calls) == 1 and not (cell.folder / "teacher.sqlite").exists()
@@ -121,6 +124,8 @@ def test_the_teacher_writes_syntheses_of_candidates_and_right_ones_are_taught(
             for name in problems
             for text, answer in (("Adding.\n1", 1), ("Guessing.\n5", 5))
         ]
+        assert len(list(ask_for_lessons(run, find_expert(run), problems, routes, 1))) == 1
+        assert len(endpoint.calls) == 1
         lessons = list(ask_for_lessons(run, find_expert(run), problems, routes, 7))
         rows = make_synthesis_rows(lessons, run.config, run.domain.verifier)
     # Two syntheses of each problem: the two right ones come round until there are seven.

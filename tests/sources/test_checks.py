@@ -95,8 +95,9 @@ def checked_run(folder, checks=2, **more):
 def test_a_guided_teacher_labels_the_steps_of_shown_training_routes(tmp_path, monkeypatch):
     with Endpoint(answer=reply) as endpoint:
         monkeypatch.setenv("OPENAI_BASE_URL", endpoint.url)
-        run = checked_run(tmp_path)
-        assert "checker: 6 calls (0 answers stored)" in estimate_teachers(run)
+        run = checked_run(tmp_path, checks=9)
+        # It cannot know yet that two of three routes of a problem will be copies.
+        assert "checker: 9 calls (0 answers stored)" in estimate_teachers(run)
         run.data()
         run.routes()
         asked = [call for call in endpoint.calls if call.body["model"] == "checker"]
@@ -104,7 +105,7 @@ def test_a_guided_teacher_labels_the_steps_of_shown_training_routes(tmp_path, mo
         run.routes(force=True)
         assert len(endpoint.calls) == before
         assert "checker: 0 calls (6 answers stored)" in estimate_teachers(run)
-    # The two samples of `big` are the same text, which is checked once; `plain` is the second.
+    # The two samples of `big` are the same text, which is checked once; `secret` is held out.
     assert len(asked) == 6
     assert "1. Plus adds." in asked[0].question and "<route 1>\n[1] Adding." in asked[0].question
     assert all(len(call.body["messages"]) == 1 for call in asked)
@@ -172,6 +173,17 @@ def test_the_scripted_expert_checks_as_its_sources_label_their_own_routes(tmp_pa
         assert (route.process, route.flaw, route.fix) == (own.process, own.flaw, own.fix)
         assert route.process or route.flaw <= len(split_steps(route))
         assert route.correct or route.process is False
+
+
+def test_the_expert_does_not_know_whether_a_route_that_stops_early_holds(write_config):
+    domain = load_domain(load_config(write_config()))
+    problem = domain.problems(7)[0]
+    chain = domain.write_chain(problem)
+    first = chain.text.splitlines()[0]
+    short = replace(chain, text=first, answer=None, correct=False, guided=False)
+    assert domain.check_route(problem, replace(short, process=None)).process is None
+    whole = replace(short, text=f"{chain.text}\n{chain.answer}", answer=chain.answer)
+    assert domain.check_route(problem, replace(whole, process=None)).process is True
 
 
 def test_two_checkers_or_nothing_to_check_are_refused(tmp_path):
