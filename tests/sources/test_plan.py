@@ -5,6 +5,7 @@ import os
 import re
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from endpoint import Endpoint, add_up, teacher, write_sums
@@ -295,3 +296,22 @@ def test_files_that_are_not_there_are_named(tmp_path, monkeypatch):
                 teachers=[{"kind": "replay", "name": "old", "path": "no.jsonl", "routes": 1}],
             )
         )
+
+
+@pytest.mark.slow
+def test_teachers_solve_tasks_of_reasoning_gym(tmp_path, monkeypatch):
+    domain = {
+        "kind": "reasoning_gym",
+        "tasks": {"chain_sum": {"min_terms": 2, "max_terms": 2}, "spell_backward": {}},
+        "sizes": {"train": 4, "validation": 0, "test": 2},
+    }
+    with Endpoint(answer=lambda body: "I add.\nThe answer is 7.") as endpoint:
+        monkeypatch.setenv("OPENAI_BASE_URL", endpoint.url)
+        path = write_sums(tmp_path, teachers=[teacher()])
+        path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"domain": domain}))
+        config = load_config(path)
+        run = Run(config.run_folder(), config)
+        assert "big" in estimate_teachers(run)
+        routes = collect_routes(run, run.domain.problems(config.seed))
+    assert routes and {route.answer for route in routes} == {"7"}
+    assert {route.correct for route in routes} <= {True, False}

@@ -14,6 +14,24 @@ class Roman:
 def roman():
     return Roman()
 
+class Slow:
+    def extract(self, text):
+        if text == "leave":
+            raise SystemExit(0)
+        if text == "print":
+            print("what a hook prints is no reply")
+        while text == "hang":
+            pass
+        return {1} if text == "set" else text
+
+    def same(self, answer, gold):
+        while answer == "hang":
+            pass
+        return answer == gold
+
+def slow():
+    return Slow()
+
 def half():
     return object()
 """
@@ -24,7 +42,6 @@ def folder(tmp_path, monkeypatch):
     (tmp_path / "roman_answers.py").write_text(CODE)
     (tmp_path / "leaving_answers.py").write_text("import sys\ndef leave(): sys.exit(0)")
     (tmp_path / "broken_answers.py").write_text("import nothing_like_it")
-    monkeypatch.setattr("sys.path", ["."])
     monkeypatch.delitem(__import__("sys").modules, "roman_answers", raising=False)
     return tmp_path
 
@@ -94,3 +111,26 @@ def test_every_kind_reads_compares_and_renders(kind, text, gold):
     ]
     assert answers.same(answers.extract(answers.render(gold)), gold) is True
     assert answers.num_undecided == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("hang", "extract takes longer than 1 s, or ends its process"),
+        ("leave", "extract raised SystemExit: 0"),
+        ("set", "extract raised TypeError: Object of type set is not JSON serializable"),
+    ],
+)
+def test_a_hook_cannot_stall_or_end_the_run(folder, caplog, text, said):
+    answers = Verifier("python", hook="roman_answers:slow", folder=folder, seconds=1)
+    assert answers.extract(text) is None
+    assert caplog.messages == [f"roman_answers:slow: {said}; more is not reported"]
+    assert answers.extract("print") == "print" and answers.same("print", "print") is True
+
+
+@pytest.mark.slow
+def test_a_comparison_of_a_hook_that_hangs_is_undecided(folder):
+    answers = Verifier("python", hook="roman_answers:slow", folder=folder, seconds=1)
+    assert answers.same_all([("hang", "7"), ("7", "7")]) == [None, True]
+    assert answers.num_undecided == 1

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import queue
+import resource
+import signal
 import subprocess
 import sys
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from multiprocessing.connection import wait
@@ -17,6 +20,8 @@ from typing import IO, Any
 from realm.core.errors import RunError
 
 _MOST_WORKERS = 8
+_MEMORY = 4 * 2**30
+"""Bytes of address space of a process; a question that wants more gets no answer."""
 _STARTUP_SECONDS = 120.0
 """Time that a process may take to load its libraries."""
 
@@ -29,9 +34,9 @@ class WorkerPool:
     this object.
     """
 
-    def __init__(self, module: str, seconds: float) -> None:
-        """Give each question to `module` so many `seconds`."""
-        self._module, self._seconds = module, seconds
+    def __init__(self, module: str, seconds: float, arguments: Sequence[str] = ()) -> None:
+        """Give each question to `module`, started with `arguments`, so many `seconds`."""
+        self._module, self._seconds, self._arguments = module, seconds, arguments
         self._reset()
 
     def ask_all(self, questions: Sequence[Any]) -> list[str | None]:
@@ -72,7 +77,7 @@ class WorkerPool:
 
     def _start(self) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            [sys.executable, "-m", self._module],
+            [sys.executable, "-m", self._module, *self._arguments],
             # So that it finds what a script or a notebook has put on sys.path.
             env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
             stdin=subprocess.PIPE,
@@ -94,6 +99,19 @@ class WorkerPool:
         self._idle: queue.SimpleQueue[subprocess.Popen[str]] = queue.SimpleQueue()
         self._processes: list[subprocess.Popen[str]] = []
         weakref.finalize(self, _kill, self._processes, self._owner)
+
+
+def serve(answer: Callable[[Any], Any]) -> None:
+    """Be such a process: answer each line of the standard input, JSON to JSON, until it ends."""
+    replies = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
+    sys.stdout = sys.stderr  # what a library prints is no reply
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asks
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
+    logging.disable()
+    replies.write("ready\n")
+    for line in sys.stdin:
+        replies.write(json.dumps(answer(json.loads(line))) + "\n")
 
 
 def _read_reply(process: subprocess.Popen[str], seconds: float) -> str:

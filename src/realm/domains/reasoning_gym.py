@@ -1,10 +1,15 @@
-"""General reasoning: tasks of the package reasoning-gym, each with its scorer as the verifier."""
+"""General reasoning: tasks of the package reasoning-gym, each with its scorer as the verifier.
+
+Scorers are foreign code that reads text of a model, so they run in processes with a time limit. Run
+as a module, this file is such a process.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import re
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Literal, Self
@@ -14,10 +19,12 @@ from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 from realm.core.errors import ConfigError, DataError, suggest_nearest
 from realm.core.records import Problem
 from realm.core.settings import Section
+from realm.core.workers import WorkerPool, serve
 from realm.domains.domain import Domain
 from realm.method.thoughts import split_thoughts
 from realm.verify.extract import find_answer, find_tagged
 from realm.verify.normal import repair_text
+from realm.verify.number import read_number
 from realm.verify.verifier import Verifier
 
 # The first nine scorers run the answer, which a model wrote, as Python code. The last two run the
@@ -29,8 +36,12 @@ _SCORERS_OF_CODE = """
 RUNS_CODE = frozenset(_SCORERS_OF_CODE.split())
 """Tasks that are not offered, because their scorer runs text as code."""
 
-NONSENSE = ("nan", "?", "no answer")
+NONSENSE = ("nan", "inf", "?", "no answer")
 """Answers that are wrong for every problem. A scorer that accepts one would pay for it in RL."""
+NUM_PROBED = 3
+"""Items of a task whose scorer is tried with answers that must be wrong."""
+SECONDS = 10.0
+"""Time limit for the score of one answer; one that takes longer is undecided."""
 
 # A task gives no more problems after this many items in a row with a known question, or with an
 # answer of its own that its scorer rejects.
@@ -45,6 +56,7 @@ DATASET_SIZE = 1000
 DRAW_ORDER = ("test_rules", "test", "validation", "train")
 
 _MAX_CHARS = 20_000  # of an answer; a longer text is not an answer
+_MAX_GUESS = 20  # characters of an answer that could be one of a list of guesses
 _HUGE_EXPONENT = re.compile(r"\d[eE][+-]?\d{4,}")  # Fraction("1e99999999") takes hours
 _STATES_ANSWER = re.compile(r"\\boxed|^#### |\banswers?\b", re.IGNORECASE | re.MULTILINE)
 
@@ -93,10 +105,11 @@ class GymSettings(Section):
 class GymVerifier(Verifier):
     """Asks the scorer of a problem's task. The gold answer holds the task and what it needs."""
 
-    def __init__(self, scorers: Mapping[str, Any]) -> None:
-        """Keep a dataset of each task, which scores answers to its problems."""
+    def __init__(self, tasks: Mapping[str, Mapping[str, Any]]) -> None:
+        """Keep the fields of each task, which make the dataset that scores its answers."""
         super().__init__("text")
-        self._scorers = scorers
+        self._tasks = tasks
+        self._pool = WorkerPool(__name__, SECONDS, [json.dumps(tasks)])
 
     def extract(self, text: str) -> str | None:
         """Return the answer that `text` states, or the whole text if nothing marks an answer.
@@ -113,30 +126,31 @@ class GymVerifier(Verifier):
         return answer if 0 < len(answer) <= _MAX_CHARS else None
 
     def same_all(self, pairs: Sequence[tuple[Any, Any]]) -> list[bool | None]:
-        """Return the verdict on each (answer, gold) pair."""
-        return [self._is_same(answer, gold) for answer, gold in pairs]
+        """Return the verdict on each (answer, gold) pair; two answers are compared as texts."""
+        verdicts: list[bool | None] = [self._compare_texts(*pair) for pair in pairs]
+        asked = [place for place, verdict in enumerate(verdicts) if verdict is None]
+        replies = self._pool.ask_all([pairs[place] for place in asked])
+        for place, reply in zip(asked, replies, strict=True):
+            verdicts[place] = None if reply is None else reply == "true"
+        self.num_undecided += replies.count(None)
+        return verdicts
 
     def render(self, answer: Any) -> str:
         """Return the text of an answer, or of a gold answer."""
         return str(answer["answer"] if isinstance(answer, dict) else answer)
 
-    def _is_same(self, answer: Any, gold: Any) -> bool:
-        """Return whether the scorer gives full marks, or whether two answers are one text."""
+    def _compare_texts(self, answer: Any, gold: Any) -> bool | None:
+        """Return what needs no scorer: no answer, or two answers; `None` if one is needed."""
         if answer is None or gold is None or _HUGE_EXPONENT.search(str(answer)):
             return False
         if not isinstance(gold, dict):
             return str(answer).split() == str(gold).split()
-        scorer = self._scorers.get(gold["task"])
-        if scorer is None:
+        if gold["task"] not in self._tasks:
             raise DataError(
                 f"problems.jsonl: holds a problem of the task {gold['task']}, and domain.tasks "
-                f"names {', '.join(self._scorers)}. Run `realm data` again, or `realm run`."
+                f"names {', '.join(self._tasks)}. Run `realm data` again, or `realm run`."
             )
-        try:
-            # Many scorers give part of the marks for a near answer, which is still not right.
-            return bool(scorer.score_answer(answer, gold) >= 1.0)
-        except Exception:  # a scorer fails on what it cannot read, and that is not the answer
-            return False
+        return None
 
 
 class ReasoningGymDomain(Domain):
@@ -148,9 +162,8 @@ class ReasoningGymDomain(Domain):
         """Take the settings of `domain.kind: reasoning_gym`: tasks, harder and sizes."""
         self.settings = GymSettings(kind="reasoning_gym", **settings)
         tasks = self.settings.tasks
-        self.verifier = GymVerifier(
-            {task: make_dataset(task, tasks[task], 0, "domain.tasks") for task in tasks}
-        )
+        self._scorers = _make_scorers(tasks)
+        self.verifier = GymVerifier(tasks)
         for task in self.settings.harder:
             make_dataset(task, self.settings.get_fields(task, "test_rules"), 0, "domain.harder")
 
@@ -183,7 +196,7 @@ class ReasoningGymDomain(Domain):
         digest = hashlib.sha256(f"{seed}:{split}:{task}".encode()).digest()
         start = int.from_bytes(digest[:8]) % 2**30
         num_repeated = num_rejected = index = 0
-        is_checked = False
+        probed: list[dict[str, Any]] = []
         while num_repeated < MAX_REPEATED and num_rejected < MAX_REJECTED:
             if index % DATASET_SIZE == 0:
                 own = self.settings.get_fields(task, split)
@@ -195,12 +208,13 @@ class ReasoningGymDomain(Domain):
             if question in seen:
                 num_repeated += 1
                 continue
-            if not self.verifier.same(item["answer"], gold):
+            # The task's own answer needs no process: it is no text of a model.
+            if not _is_right(self._scorers[task], item["answer"], gold):
                 num_rejected += 1
                 continue
-            if not is_checked:
-                self._refuse_nonsense(gold)
-                is_checked = True
+            if len(probed) < NUM_PROBED:
+                probed.append(gold)
+                self._refuse_bad_scorer(probed)
             seen.add(question)
             num_repeated = num_rejected = 0
             yield item
@@ -213,14 +227,39 @@ class ReasoningGymDomain(Domain):
             f"domain.tasks.{task}: not enough problems for the split {split}: {why}. Try: {fix}."
         )
 
-    def _refuse_nonsense(self, gold: Mapping[str, Any]) -> None:
-        """Raise a ConfigError if the scorer of a task accepts an answer that is never right."""
-        for answer in NONSENSE:
-            if self.verifier.same(answer, gold) and answer != gold["answer"]:
+    def _refuse_bad_scorer(self, golds: Sequence[Mapping[str, Any]]) -> None:
+        """Raise a ConfigError if the scorer of a task can be paid without solving its problems."""
+        task, last = golds[-1]["task"], golds[-1]
+        own = str(last["answer"])
+        wrong = [answer for answer in NONSENSE if answer != own]
+        # A scorer may compare as many characters as the answer has, or look for the gold anywhere.
+        if read_number(own[:1]) != read_number(own):
+            wrong.append(own[:1])
+        for other in golds[:-1]:
+            both = f"{other['answer']} or {own}"
+            # Not of long answers: a plan that solves two puzzles one after the other is no guess.
+            is_short = len(both) <= 2 * _MAX_GUESS and str(other["answer"]) != own
+            if is_short and _is_right(self._scorers[task], both, other):
+                wrong.append(both)
+        for answer in wrong:
+            if _is_right(self._scorers[task], answer, last):
                 raise ConfigError(
-                    f"domain.tasks.{gold['task']}: its scorer accepts the answer {answer!r}, and "
-                    "reinforcement learning would learn to say it. Take the task out."
+                    f"domain.tasks.{task}: its scorer accepts the answer {answer!r} where {own!r} "
+                    "is right, and reinforcement learning would learn to say it. Take the task "
+                    "out."
                 )
+
+
+def _make_scorers(tasks: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    return {task: make_dataset(task, own, 0, "domain.tasks") for task, own in tasks.items()}
+
+
+def _is_right(scorer: Any, answer: str, gold: Mapping[str, Any]) -> bool:
+    """Return whether the scorer gives full marks; many give a part of them for a near answer."""
+    try:
+        return bool(scorer.score_answer(answer, gold) >= 1.0)
+    except Exception:  # a scorer fails on what it cannot read, and that is not the answer
+        return False
 
 
 def make_dataset(task: str, own: Mapping[str, Any], seed: int, setting: str) -> Any:
@@ -269,3 +308,13 @@ def _get_item(dataset: Any, index: int, setting: str) -> dict[str, Any]:
             f"{error}. Change the fields of the task, or take it out."
         ) from error
     return item
+
+
+def _serve(tasks: str) -> None:
+    """Score the (answer, gold) pairs of the process that asks."""
+    scorers = _make_scorers(json.loads(tasks))
+    serve(lambda pair: _is_right(scorers[pair[1]["task"]], *pair))
+
+
+if __name__ == "__main__":
+    _serve(sys.argv[1])

@@ -8,19 +8,14 @@ Run as a module, this file is one such process: it reads pairs, one a line, and 
 
 from __future__ import annotations
 
-import json
-import os
 import re
-import resource
-import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from functools import lru_cache
 from typing import Any, Literal
 
 from pydantic import PositiveFloat, PrivateAttr
 
-from realm.core.workers import WorkerPool
+from realm.core.workers import WorkerPool, serve
 from realm.verify.extract import Conclusion, find_answer, find_stated, unwrap_answer
 from realm.verify.kinds import AnswerKind
 from realm.verify.latex import ANNOUNCED, SCALES, decide_exactly, make_key
@@ -31,8 +26,6 @@ _LONGEST_BARE = 200
 _CLOSING_PART = 10_000
 """Characters at the end of a text in which formulas are looked for."""
 _MOST_REMEMBERED = 200_000
-_MEMORY = 4 * 2**30
-"""Bytes of address space of a process; a comparison that wants more fails."""
 
 _FORMULA = re.compile(
     r"(?:\$\$?(?P<dollars>[^$]{1,2000})\$\$?|\\\((?P<round>.{1,2000}?)\\\)"
@@ -152,30 +145,22 @@ def _get_formula(match: re.Match[str]) -> str:
 
 def _serve() -> None:
     """Compare the pairs of the standard input until it ends."""
-    import logging
-    import signal
-
     from math_verify import LatexExtractionConfig, parse, verify
-
-    replies = os.fdopen(os.dup(1), "w", buffering=1)
-    sys.stdout = sys.stderr  # what a library prints is no reply
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asks
-    with suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
-    logging.disable()
 
     @lru_cache(maxsize=4096)
     def read(latex: str) -> list[Any]:
         return list(parse(f"${latex}$", [LatexExtractionConfig()], parsing_timeout=None))
 
     verify(read("\\frac{1}{2}x"), read("x + \\sqrt{2}"), timeout_seconds=None)  # load everything
-    replies.write("ready\n")
-    for line in sys.stdin:
-        answer, gold = json.loads(line)
+
+    def compare(pair: list[str]) -> int:
+        answer, gold = pair
         is_equal = verify(read(gold), read(answer), timeout_seconds=None)
         is_percent = "%" in answer + gold  # 9 and 9% are equal to math-verify
         is_equal = is_equal and (is_percent or not _are_apart(read(gold), read(answer)))
-        replies.write(f"{int(is_equal)}\n")
+        return int(is_equal)
+
+    serve(compare)
 
 
 def _are_apart(left: list[Any], right: list[Any]) -> bool:
