@@ -62,6 +62,10 @@ class AirlineDomain(realm.Domain):
         """Return a route by `source`, with its beliefs and slips."""
         return expert.write_route(problem, source, rng)
 
+    def check_route(self, problem: realm.Problem, route: realm.Route) -> realm.Route:
+        """Return a route with its process label, by the rule book."""
+        return expert.check_route(problem, route)
+
     def make_instructor(
         self, problems: Sequence[realm.Problem]
     ) -> Callable[[realm.Problem, Any, random.Random], tuple[str, str, str] | None]:

@@ -66,6 +66,22 @@ def write_route(problem: realm.Problem, source: str, rng: random.Random) -> real
     return _make_route(problem, source, bill, is_guided=False)
 
 
+def check_route(problem: realm.Problem, route: realm.Route) -> realm.Route:
+    """Return a route with its process label: the first step that does not hold, and its fix."""
+    steps = [line.strip() for line in route.text.splitlines() if line.strip()]
+    true_steps = _write_steps(price(trip_of(problem)))
+    # Where a step is left out, the next ones differ from their places on.
+    pairs = enumerate(zip(steps, true_steps, strict=False), 1)
+    flaw = next((number for number, (step, true) in pairs if not _holds(step, true)), None)
+    if flaw is None and len(steps) > len(true_steps):
+        flaw = len(true_steps) + 1
+    fix = true_steps[flaw - 1] if flaw and flaw <= len(true_steps) else None
+    # The answer may be stated elsewhere; a route that lacks more than it is not known to be sound.
+    is_whole = len(steps) >= len(true_steps) - 1
+    process = False if flaw else (True if is_whole else None)
+    return replace(route, process=process, flaw=flaw, fix=fix)
+
+
 def _misread(bag: Bag, rng: random.Random) -> Bag:
     """Return a bag with one of its numbers read wrong by ten."""
     shift = rng.choice([-10, 10])
@@ -76,11 +92,8 @@ def _misread(bag: Bag, rng: random.Random) -> Bag:
 
 
 def _make_route(problem: realm.Problem, source: str, bill: Bill, *, is_guided: bool) -> realm.Route:
-    steps, true_steps = _write_steps(bill), _write_steps(price(trip_of(problem)))
-    # Where a step is left out, the next ones differ from their places on.
-    pairs = enumerate(zip(steps, true_steps, strict=False), 1)
-    flaw = next((number for number, (step, true) in pairs if not _holds(step, true)), None)
-    return realm.Route(
+    steps = _write_steps(bill)
+    route = realm.Route(
         problem_id=problem.id,
         source=source,
         # A chain is taught with its answer in a block of its own.
@@ -88,10 +101,8 @@ def _make_route(problem: realm.Problem, source: str, bill: Bill, *, is_guided: b
         answer=bill.total,
         correct=bill.total == problem.answer,
         guided=is_guided,
-        process=flaw is None,
-        flaw=flaw,
-        fix=true_steps[flaw - 1] if flaw else None,
     )
+    return check_route(problem, route)
 
 
 def _write_steps(bill: Bill) -> list[str]:

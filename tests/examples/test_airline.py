@@ -184,6 +184,27 @@ def test_the_label_of_a_route_is_its_first_step_that_does_not_hold(source):
     assert lucky > 0  # right answers by wrong steps
 
 
+def test_a_check_of_a_route_needs_no_label():
+    domain = AirlineDomain({})
+    for problem in PROBLEMS:
+        for source in domain.sources:
+            known = domain.write_route(problem, source, random.Random(problem.id))
+            bare = replace(known, process=None, flaw=None, fix=None)
+            assert domain.check_route(problem, bare) == known
+    [problem] = [one for one in PROBLEMS if one.meta["bags"] == 3][:1]
+    chain = domain.write_chain(problem).text
+    truth = [*chain.splitlines(), str(problem.answer)]
+    for steps, label in [
+        (truth, (True, None, None)),
+        (truth[:-1], (True, None, None)),
+        (truth[:3], (None, None, None)),
+        ([*truth, "and a tip"], (False, len(truth) + 1, None)),
+        ([*truth[:2], *truth[3:]], (False, 3, truth[2])),
+    ]:
+        checked = domain.check_route(problem, replace(known, text="\n\n".join(steps)))
+        assert (checked.process, checked.flaw, checked.fix) == label
+
+
 def test_on_long_trips_nearly_all_routes_are_wrong_and_their_majority_too():
     domain = AirlineDomain({})
     sources = ["frequent", "counter", "dated", "strict"]
