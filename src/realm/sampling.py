@@ -43,6 +43,13 @@ class EvalPrompt:
     """Tokens that the model generated for candidates of its own that the prompt shows."""
     prompt_tokens: int = 0
     """Tokens that the model read to write these candidates."""
+    kind: str | None = None
+    """Which kind of route a prompt of the probe shows, see `realm.evaluate.probe`."""
+
+    @property
+    def key(self) -> tuple[str, str | None]:
+        """What tells the prompt from the others of its task."""
+        return self.problem.id, self.kind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +71,13 @@ class Answer:
     prompt_tokens: int
     routes: tuple[int, ...] = ()
     """Places of the routes shown, see `EvalPrompt.route_numbers`."""
+    kind: str | None = None
+    """See `EvalPrompt.kind`."""
+
+    @property
+    def key(self) -> tuple[str, str | None]:
+        """The key of the prompt that it answers."""
+        return self.problem_id, self.kind
 
     def to_row(self) -> dict[str, Any]:
         """Return the answer as a JSON-ready dict."""
@@ -141,13 +155,13 @@ def sample_and_judge(
     """Return the judged answers to each prompt, in the order of the prompts.
 
     Each batch is appended to `path` as it ends, and what `path` holds is not asked again. So an
-    interrupted call continues where it stopped. There is at most one prompt for each problem.
-    `mode` only names how the model is asked in the rows.
+    interrupted call continues where it stopped. No two prompts have the same `key`. `mode` only
+    names how the model is asked in the rows.
     """
     config = run.config
     with append_jsonl(path) as append:  # opened first: opening repairs a torn last line
         groups = _read_finished(path, prompts, sampling.num_samples)
-        done = {index for index, prompt in enumerate(prompts) if groups[prompt.problem.id]}
+        done = {index for index, prompt in enumerate(prompts) if groups[prompt.key]}
         title = f"{policy.method or run.folder.name}: {mode}"
         if len(done) < len(prompts):
             texts = [policy.policy.render(one.text, config.prompt.system) for one in prompts]
@@ -157,7 +171,7 @@ def sample_and_judge(
                     for answer in _judge_batch(run, prompts, texts, indices, completions):
                         named = replace(answer, method=policy.method, mode=mode)
                         append(named.to_row())
-                        groups[named.problem_id].append(named)
+                        groups[named.key].append(named)
                     advance(len(indices))
 
                 policy.policy.generate(
@@ -170,21 +184,20 @@ def sample_and_judge(
                     skip=done,
                     on_done=save_batch,
                 )
-    return [sorted(groups[one.problem.id], key=lambda answer: answer.sample) for one in prompts]
+    return [sorted(groups[one.key], key=lambda answer: answer.sample) for one in prompts]
 
 
 def _read_finished(
     path: Path, prompts: Sequence[EvalPrompt], num_samples: int
-) -> dict[str, list[Answer]]:
-    """Return the answers in a file by problem, without problems that lack a sample."""
-    # Answers are found again by the problem's id, so that no problem may be asked twice.
-    groups: dict[str, list[Answer]] = {prompt.problem.id: [] for prompt in prompts}
+) -> dict[tuple[str, str | None], list[Answer]]:
+    """Return the answers in a file by the key of their prompt, without prompts that lack one."""
+    groups: dict[tuple[str, str | None], list[Answer]] = {prompt.key: [] for prompt in prompts}
     assert len(groups) == len(prompts), "a problem is asked twice"
     with explain_damage(path):
         found = [Answer.from_row(row) for row in read_jsonl(path)]
     for answer in found:
-        if answer.problem_id in groups:
-            groups[answer.problem_id].append(answer)
+        if answer.key in groups:
+            groups[answer.key].append(answer)
     for group in groups.values():
         if len(group) != num_samples:
             group.clear()  # a kill may have cut the samples of a problem in two
@@ -220,6 +233,7 @@ def _judge_batch(
             judged=one,
             prompt_tokens=completion.prompt_tokens,
             routes=prompts[index].route_numbers,
+            kind=prompts[index].kind,
         )
         for (index, sample), one, completion in zip(places, judged, completions, strict=True)
     ]

@@ -49,7 +49,8 @@ def make_run(tmp_path, monkeypatch):
     make_tiny(tmp_path / "base", "qwen2")
 
     def make(count=6, held_out=("outsider",), routes=None, problems=None, **settings):
-        settings = {"max_new_tokens": 8, "batch_tokens": 8192} | settings
+        off = {"samples": 0, "probe": 0}
+        settings = {"max_new_tokens": 8, "batch_tokens": 8192} | off | settings
         config = Config.model_validate(
             {
                 "model": str(tmp_path / "base"),

@@ -11,6 +11,7 @@ from realm.core.settings import Section, check_placeholders
 Mode = Literal[
     "autonomous",
     "assisted",
+    "probe",
     "rules",
     "sampled",
     "self_consistency",
@@ -75,8 +76,9 @@ class Family(Section):
     against: list[str] = Field(min_length=1)
     """The methods and modes that it is compared with. `majority routes` is the majority vote of
     the routes that an assisted prompt shows."""
-    split: Literal["test", "test_rules", "drop"] = "test"
-    """`drop`: compare how much accuracy falls from test to test_rules."""
+    split: Literal["test", "test_rules", "drop", "hard", "own_hard"] = "test"
+    """`drop`: compare how much accuracy falls from test to test_rules. `hard` and `own_hard`: the
+    hard problems of test (docs/compare.md)."""
     margin: NonNegativeFloat = 0.0
     """The claimed lead over the best of the others, as a share (0.042 is 4.2 points)."""
 

@@ -47,8 +47,13 @@ class EvaluateConfig(Section):
     """Maximum length of a completion."""
     batch_tokens: PositiveInt = 16384
     """Maximum number of tokens in a batch, prompts and completions together."""
-    samples: NonNegativeInt = 0
-    """Samples per problem at temperature 1, for mean@n in addition to greedy decoding."""
+    samples: NonNegativeInt = 4
+    """Samples per problem at temperature 1, besides greedy decoding: for mean@n and the majority,
+    and to find the hard problems, solved in less than half of the samples. 0: none."""
+    sampled_models: Literal["start", "all"] = "start"
+    """Which models are sampled. `start`: the one where reinforcement learning starts."""
+    probe: NonNegativeInt = 100
+    """Problems for each kind of route in the probe of process verification. 0: no probe."""
 
 
 class ReportConfig(Section):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from realm.core.jsonl import write_json, write_jsonl
@@ -19,15 +20,17 @@ def run_evaluate(run: Run) -> None:
     Answers are kept batch by batch, so an interrupted evaluation continues where it stopped.
     Without a model only the routes themselves are evaluated.
     """
-    from realm.evaluate.claims import list_eval_families
+    from realm.evaluate.claims import list_eval_families, list_hard_families
     from realm.evaluate.eval_set import load_eval_set, measure_routes
     from realm.evaluate.results import build_results
 
     eval_set = load_eval_set(run)
-    answers, measurements = _ask_models(run, eval_set)
+    models = _find_models(run)
+    answers, measurements = _ask_models(run, models, eval_set)
+    families = list_eval_families(list(eval_set.splits), run.config.rounds) if models else []
     results = build_results(
         [*measurements, *measure_routes(eval_set, run)],
-        list_eval_families(list(eval_set.splits), run.config.rounds) if run.config.model else [],
+        families + list_hard_families(models),
         seed=run.config.seed,
         is_nested=False,  # a run has one seed
         left_out=dict(eval_set.left_out),
@@ -36,17 +39,16 @@ def run_evaluate(run: Run) -> None:
     write_json(run.path("results.json"), results.to_json())
 
 
-def _ask_models(run: Run, eval_set: EvalSet) -> tuple[list[Answer], list[Measurement]]:
+def _ask_models(
+    run: Run, models: dict[str, str], eval_set: EvalSet
+) -> tuple[list[Answer], list[Measurement]]:
     from realm.evaluate.modes import TASKS, ask_task
     from realm.sampling import LazyPolicy
 
-    # The long prompts come first, so that a context too short shows at once.
-    names = ["assisted"] if eval_set.shown is not None else []
-    names += ["autonomous", *(["samples"] if run.config.evaluate.samples else [])]
     answers, measurements = [], []
-    for method, model in _find_models(run).items():
+    for method, model in models.items():
         policy = LazyPolicy(model, run.config, method)
-        for name in names:
+        for name in _list_tasks(run, method, models, eval_set):
             asked, measured = ask_task(
                 TASKS[name],
                 run,
@@ -59,6 +61,20 @@ def _ask_models(run: Run, eval_set: EvalSet) -> tuple[list[Answer], list[Measure
             # The modes of `realm compare` that only reuse the routes shown are left out here.
             measurements += [one for one in measured if one.mode != "best_of_routes"]
     return answers, measurements
+
+
+def _list_tasks(run: Run, method: str, models: dict[str, str], eval_set: EvalSet) -> Iterator[str]:
+    from realm.evaluate.measure import find_start
+
+    settings = run.config.evaluate
+    # The long prompts come first, so that a context too short shows at once.
+    if eval_set.shown is not None:
+        yield "assisted"
+        if settings.probe:
+            yield "probe"
+    yield "autonomous"
+    if settings.samples and (settings.sampled_models == "all" or method == find_start(models)):
+        yield "samples"
 
 
 def _find_models(run: Run) -> dict[str, str]:

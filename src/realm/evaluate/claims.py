@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ from realm.bank.worth import MAJORITY
 from realm.config.compare import Family
 from realm.core.errors import ConfigError
 from realm.core.jsonl import read_json, read_problems, read_routes, write_json, write_jsonl
+from realm.evaluate.records import HARD, HARD_SPLITS
 from realm.evaluate.results import split_contender
 from realm.evaluate.stats import smallest_detectable
 from realm.sampling import LazyPolicy, Sampling, make_prompt, sample_and_judge
@@ -47,6 +48,18 @@ def list_eval_families(splits: Sequence[str], rounds: int = 1) -> list[Family]:
         Family(name=split, claim=claim, against=against, split=split)
         for split in splits
         for claim, against in claims.items()
+    ]
+
+
+def list_hard_families(methods: Iterable[str]) -> list[Family]:
+    """Return the comparisons of each method with itself: on hard problems, with routes or alone.
+
+    Nothing is corrected across methods: each is a question of its own.
+    """
+    return [
+        Family(name=HARD, claim=f"{name} assisted", against=[f"{name} autonomous"], split=split)
+        for split in HARD_SPLITS
+        for name in methods
     ]
 
 

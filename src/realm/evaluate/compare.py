@@ -19,7 +19,7 @@ from realm.bank.worth import MAJORITY, ONE
 from realm.core.errors import ConfigError, RunError
 from realm.core.jsonl import explain_damage, read_json, write_json
 from realm.evaluate.cells import Cell, plan_cells
-from realm.evaluate.claims import describe_pilot, list_families
+from realm.evaluate.claims import describe_pilot, list_families, list_hard_families
 from realm.evaluate.eval_set import load_eval_set, measure_routes
 from realm.evaluate.methods import Method, choose_methods
 from realm.evaluate.modes import TASK_OF_MODE
@@ -86,7 +86,7 @@ def _write_results(run: Run, cells: Sequence[Cell], methods: Mapping[str, Method
 
     results = build_results(
         collect_measurements(cells),
-        list_families(run.config, methods),
+        list_families(run.config, methods) + list_hard_families(methods),
         seed=run.config.seed,
         is_nested=True,
         budgets=[_summarize_budget(cell) for cell in cells if cell.method.name in methods],

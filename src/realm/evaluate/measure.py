@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+from realm.bank.worth import MAJORITY
 from realm.evaluate.eval_set import make_problem_key
 from realm.evaluate.records import Measurement
+from realm.evaluate.stats import wilson_interval
 from realm.method.rewards import find_named_flaws
 from realm.sampling import Answer, EvalPrompt
 from realm.verify.verifier import majorities
@@ -34,7 +37,9 @@ def measure_mode(
     if pick is None:
         correct = [[answer.judged.correct for answer in group] for group in groups]
         formed = fmean(one.judged.well_formed for group in groups for one in group)
-        figures |= {"well_formed_rate": formed} | summarize_verdicts(run, prompts, groups)
+        figures["well_formed_rate"] = formed
+        is_probe = prompts[0].kind is not None
+        figures |= summarize_probe(groups) if is_probe else summarize_verdicts(run, prompts, groups)
     else:
         correct = [[right] for right in check_picks(run, prompts, groups, pick)]
         if len(groups[0]) > 1:
@@ -123,6 +128,69 @@ def summarize_verdicts(run: Run, prompts: Sequence[EvalPrompt], groups: Groups) 
         for place in range(figures["k"])
     ]
     return figures
+
+
+def summarize_probe(groups: Groups) -> dict[str, Any]:
+    """Return how often the one route of a prompt is called sound, and its flaw named exactly.
+
+    Both have a Wilson interval. A missing verdict calls a route neither sound nor flawed.
+    """
+    judged = [answer.judged for group in groups for answer in group]
+    shares = {
+        "called_sound": [one.verdicts == (True,) for one in judged],
+        "first_flaw_named": [is_named for one in judged for is_named in find_named_flaws(one)],
+    }
+    figures: dict[str, Any] = {"known_flaws": len(shares["first_flaw_named"])}
+    for name, hits in shares.items():
+        if hits:
+            figures[name] = fmean(hits)
+            figures[f"{name}_ci95"] = list(wilson_interval(sum(hits), len(hits)))
+    return figures
+
+
+def select_hard(measurements: Sequence[Measurement]) -> list[Measurement]:
+    """Return what each model reached on the hard problems of `test`, alone and with routes.
+
+    A problem is hard for a model that solves it in less than half of its own samples. The split
+    `hard` holds the problems that are hard where reinforcement learning starts, the same for all
+    models; `own_hard` those that are hard for the model itself. Nobody counted their tokens.
+    """
+    start = find_start([one.method for one in measurements])
+    shares = {
+        (one.method, one.seed): one.outcomes
+        for one in measurements
+        if (one.mode, one.split) == ("sampled", "test")
+    }
+    found = []
+    for one in measurements:
+        is_wanted = one.mode in ("autonomous", "assisted") or one.method == MAJORITY
+        if one.split != "test" or one.source is not None or not is_wanted:
+            continue
+        # For the start itself both would be the same.
+        by_split = {"hard": start} | ({"own_hard": one.method} if one.method != start else {})
+        for split, judge in by_split.items():
+            share_of = shares.get((judge, one.seed), {})
+            outcomes = {
+                key: right for key, right in one.outcomes.items() if share_of.get(key, 1) < 0.5
+            }
+            if outcomes:
+                figures = {name: one.figures[name] for name in ("k",) if name in one.figures}
+                found.append(
+                    replace(
+                        one,
+                        split=split,
+                        outcomes=outcomes,
+                        tokens_per_problem=None,
+                        prompt_tokens_per_problem=None,
+                        figures=figures,
+                    )
+                )
+    return found
+
+
+def find_start(methods: Collection[str]) -> str:
+    """Return the model where reinforcement learning starts, of those that were measured."""
+    return "distilled" if "distilled" in methods else "base"
 
 
 def _measure_copying(run: Run, shown: Sequence[tuple[RouteSet, Judged]]) -> float | None:

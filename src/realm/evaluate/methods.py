@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 # Modes that methods have in common. A mode costs time, so that baselines have fewer.
 ALONE = ("autonomous",)
 BOTH = ("autonomous", "assisted")
+READING = (*BOTH, "probe")
 VOTES = ("sampled", "self_consistency")
 OWN_SAMPLES = (*VOTES, "self_routes", "best_of_n", "universal")
 """Modes that begin with the model's own samples."""
@@ -100,13 +101,13 @@ def list_methods(config: Config) -> dict[str, Method]:
     """Return all built-in methods by name, in the order of the tables."""
     prompts = config.compare.prompts
     methods = [
-        Method(name="base", role="start", modes=(*BOTH, "rules"),
+        Method(name="base", role="start", modes=(*READING, "rules"),
                summary="the model as it is: direct prompting, and the rules in the prompt"),
         Method(name="distilled", role="start", stage="distill",
-               modes=(*BOTH, *OWN_SAMPLES, *ON_ROUTES),
+               modes=(*READING, *OWN_SAMPLES, *ON_ROUTES),
                summary="guided distillation alone, where ReaLM and all RL methods start"),
         Method(name="realm", role="ours", start="distilled", stage="train",
-               modes=(*BOTH, *OWN_SAMPLES, *ON_ROUTES),
+               modes=(*READING, *OWN_SAMPLES, *ON_ROUTES),
                summary="ReaLM: guided distillation, MRPV, EAAI"),
         _further("further", "as many more completions of guided distillation as ReaLM's rollouts",
                  modes=(*BOTH, *VOTES)),
@@ -161,7 +162,8 @@ def _list_ablations(config: Config) -> list[Method]:
     # The gated fade lowers the chance of routes, never their number (see `Fade`).
     gated = {} if fade.mode == "in_group" else {"train.fade.mode": "chance"}
     methods = [
-        _rl("no_mrpv", "without MRPV: routes fade, verdicts are not rewarded", NO_VERDICTS),
+        _rl("no_mrpv", "without MRPV: routes fade, verdicts are not rewarded", NO_VERDICTS,
+            modes=READING),
         _rl("no_eaai", "without EAAI: routes never fade", {"train.fade.kind": "constant"}),
         _rl("zero", "without distillation: the same RL on the model as it is", {"recipe": "zero"},
             start="data"),
@@ -219,6 +221,8 @@ def choose_methods(run: Run) -> dict[str, Method]:
         if name in wanted:
             apply_method(method, config)  # raises now what would fail after hours
             modes = [mode for mode in method.modes if mode != "rules" or domain.rules is not None]
+            if not config.evaluate.probe:
+                modes = [mode for mode in modes if mode != "probe"]
             if config.compare.modes is not None:
                 modes = [mode for mode in modes if mode in config.compare.modes]
             if modes:

@@ -7,11 +7,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from realm.bank.eligible import select_evaluation_routes
 from realm.baselines.prompting import add_rules, pick_chosen, pick_soundest
 from realm.core.jsonl import read_jsonl, write_json, write_jsonl
 from realm.core.records import RouteSet, to_row
 from realm.evaluate.eval_set import EvalSet, load_eval_set
 from realm.evaluate.measure import Pick, measure_mode
+from realm.evaluate.probe import draw_probes
 from realm.method.prompt import render_prompt
 from realm.sampling import (
     Answer,
@@ -69,13 +71,14 @@ def ask_task(
     sampling = Sampling(num_samples, temperature=1.0) if task.is_sampled else Sampling()
     groups = sample_and_judge(run, policy, prompts, path, mode=task.name, sampling=sampling)
     measurements = []
-    # One call asks both splits, in larger batches; they are measured apart.
-    for split in eval_set.splits:
-        places = [i for i, prompt in enumerate(prompts) if prompt.problem.split == split]
+    # One call asks both splits and all kinds, in larger batches; they are measured apart.
+    parts = [(prompt.problem.split, prompt.kind) for prompt in prompts]
+    for split, kind in dict.fromkeys(parts):
+        places = [i for i, part in enumerate(parts) if part == (split, kind)]
         here, answered = [prompts[i] for i in places], [groups[i] for i in places]
         for mode, pick in task.modes.items():
             one = measure_mode(mode, run, here, answered, pick)
-            measurements.append(replace(one, method=policy.method, split=split))
+            measurements.append(replace(one, method=policy.method, split=split, source=kind))
     return [answer for group in groups for answer in group], measurements
 
 
@@ -136,6 +139,18 @@ def _ask_assisted(run: Run, eval_set: EvalSet) -> list[EvalPrompt]:
     return prompts
 
 
+def _ask_probe(run: Run, eval_set: EvalSet) -> list[EvalPrompt]:
+    """Return prompts that show one route each, of every kind that the bank allows."""
+    config, problems = run.config, eval_set.splits["test"]
+    bank = select_evaluation_routes(
+        (route for routes in eval_set.routes.values() for route in routes),
+        config.routes.held_out,
+        {problem.id for problem in problems},
+    )
+    probes = draw_probes(problems, bank, count=config.evaluate.probe, seed=config.seed)
+    return [make_prompt(one.problem, config, one.routes, kind=one.kind) for one in probes]
+
+
 def _ask_with_rules(run: Run, eval_set: EvalSet) -> list[EvalPrompt]:
     rules, template = run.domain.rules, run.config.compare.prompts.rules
     assert rules is not None  # `choose_methods` drops this mode where there is no rule book
@@ -184,6 +199,7 @@ TASKS: dict[str, EvalTask] = {
         EvalTask(name="autonomous", make_prompts=_ask_alone, modes={"autonomous": None}),
         EvalTask(name="assisted", make_prompts=_ask_assisted,
                  modes={"assisted": None, "best_of_routes": _pick_soundest}),
+        EvalTask(name="probe", make_prompts=_ask_probe, modes={"probe": None}),
         EvalTask(name="rules", make_prompts=_ask_with_rules, modes={"rules": None},
                  settings=("compare.prompts.rules",), inputs=("rules.md",)),
         EvalTask(name="samples", make_prompts=_ask_alone, is_sampled=True,

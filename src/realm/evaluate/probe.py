@@ -53,8 +53,9 @@ def draw_probes(
         seed: Draws problems, routes and what is perturbed in them.
     """
     rng = random.Random(f"probe:{seed}")
+    # A label may say that all steps hold and the answer is wrong: such a route is of no kind.
     sound_bank = {
-        problem_id: [route for route in routes if route.is_sound()]
+        problem_id: [route for route in routes if route.is_sound() and route.correct]
         for problem_id, routes in bank.items()
     }
     others = select_sound_routes(sound_bank)
@@ -63,7 +64,8 @@ def draw_probes(
         for kind in PROBE_KINDS:
             if len(found[kind]) == count:
                 continue
-            wrong = [route for route in bank.get(problem.id, []) if route.correct is False]
+            routes = bank.get(problem.id, [])
+            wrong = [route for route in routes if not route.correct and not route.is_sound()]
             sources = wrong if kind == "wrong" else sound_bank.get(problem.id, [])
             route = _draw_route(kind, sources, others, rng)
             if route is not None:

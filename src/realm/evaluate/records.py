@@ -9,6 +9,10 @@ from typing import Any
 from realm.evaluate.stats import Difference
 
 NO_EVIDENCE = "no evidence of a difference"
+HARD = "hard problems"
+"""The family of comparisons on `HARD_SPLITS`."""
+HARD_SPLITS = ("hard", "own_hard")
+"""Parts of the split `test`, see `realm.evaluate.measure.select_hard`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +33,8 @@ class Measurement:
     """`None` if nobody counted them."""
     prompt_tokens_per_problem: float | None = None
     source: str | None = None
-    """Whose routes were measured, if not those that prompts show."""
+    """Which routes were measured, if not those of assisted prompts: those of a source, or a kind
+    of the probe."""
     figures: dict[str, Any] = field(default_factory=dict)
     """What else was measured, by name; docs/data.md lists the names."""
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from realm.core.errors import RunError
 from realm.core.jsonl import explain_damage, read_json
 from realm.core.records import to_row
-from realm.evaluate.records import Comparison, Evaluation, Measurement
+from realm.evaluate.measure import select_hard
+from realm.evaluate.records import HARD, HARD_SPLITS, Comparison, Evaluation, Measurement
 from realm.evaluate.stats import (
     bootstrap_interval,
     holm,
@@ -50,20 +51,27 @@ class Results:
 
     @property
     def splits(self) -> list[str]:
-        """The evaluated splits, `test` first."""
-        return sorted({row.split for row in self.evaluations})
+        """The evaluated splits, `test` first; not its hard problems."""
+        return sorted({row.split for row in self.evaluations} - {*HARD_SPLITS})
 
     @property
     def families(self) -> dict[str, list[Comparison]]:
-        """The comparisons by family."""
+        """The comparisons by family; not those of hard problems, which have their own table."""
         found: dict[str, list[Comparison]] = {}
         for row in self.comparisons:
             found.setdefault(row.family, []).append(row)
+        found.pop(HARD, None)
         return found
+
+    @property
+    def probes(self) -> list[Evaluation]:
+        """The rows of the probe, over all seeds of a comparison; their `source` is the kind."""
+        rows = [row for row in self.evaluations if row.mode == "probe"]
+        return [row for row in rows if row.seed is None] or rows
 
     def list_rows(self, split: str) -> list[Evaluation]:
         """Return a row for each method and mode of a split, over all seeds of a comparison."""
-        rows = [row for row in self.evaluations if row.split == split]
+        rows = [row for row in self.evaluations if row.split == split and row.mode != "probe"]
         return [row for row in rows if row.seed is None] or rows  # a run has one seed only
 
     def find(self, method: str, mode: str, split: str = "test") -> Evaluation | None:
@@ -149,7 +157,9 @@ def build_results(
     is_nested: bool,
     **more: Any,
 ) -> Results:
-    """Return the results of what was measured, with the comparisons that `families` names.
+    """Return the results of what was measured, also on the hard problems alone.
+
+    `families` names the comparisons; those of which a side was not measured are left out.
 
     With `is_nested` the seeds are treated as sampled, and each family is corrected. Otherwise there
     is one seed, and nothing is corrected. `seed` is that of the bootstraps, and `more` are further
@@ -157,6 +167,7 @@ def build_results(
     """
     by_row: dict[tuple[str | None, ...], list[Measurement]] = {}
     outcomes: SeedOutcomes = {}
+    measurements = [*measurements, *select_hard(measurements)]
     # By seed, so that `seeds` and `per_seed` of a row are in one order.
     for one in sorted(measurements, key=lambda one: one.seed):
         by_row.setdefault((one.method, one.mode, one.split, one.source), []).append(one)

@@ -94,6 +94,7 @@ def _write_page(run: Run, results: Results, **sections: Any) -> None:
         accuracy=charts.draw_accuracies(results),
         judged=judged,
         verdicts=charts.draw_verdicts(results) if judged else None,
+        probe=charts.draw_probes(results) if results.probes else None,
         held_out=run.config.routes.held_out,
         render_answer=run.domain.verifier.render,
         settings=_list_settings(run, results),

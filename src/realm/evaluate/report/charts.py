@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 import pyarrow as pa
 
 from realm.evaluate.report.tables import sort_evaluations
-from realm.evaluate.report.words import label
+from realm.evaluate.report.words import PROBE_WORDS, label
 
 if TYPE_CHECKING:
     from realm.evaluate.results import Results
@@ -48,6 +48,21 @@ def draw_accuracies(results: Results) -> str:
         name = label(row) if row.mode in ("routes", "sampled") else f"{row.method}, {row.mode}"
         points.append(_make_point(name, row.mode, row.accuracy, row.ci95, row.per_seed))
     return _draw_intervals(points, "accuracy", _choose_view(results))
+
+
+def draw_probes(results: Results) -> str:
+    """Return how often each kind of route is called sound, by kind and model."""
+    points = [
+        _make_point(
+            f"{word}, {row.method}",
+            row.method,
+            row.figures["called_sound"],
+            row.figures["called_sound_ci95"],
+        )
+        for kind, word in PROBE_WORDS.items()
+        for row in sort_evaluations([row for row in results.probes if row.source == kind])
+    ]
+    return _draw_intervals(points, "probe", [-1, 101])  # points at 0 and 100% are whole
 
 
 def draw_ablations(results: Results) -> str | None:

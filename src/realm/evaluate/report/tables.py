@@ -8,10 +8,14 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+from realm.bank.worth import MAJORITY
 from realm.core.errors import make_printable
+from realm.evaluate.measure import find_start
 from realm.evaluate.methods import VOTES
+from realm.evaluate.records import HARD
 from realm.evaluate.report.words import (
     MODELS,
+    PROBE_WORDS,
     format_p,
     label,
     list_sentences,
@@ -26,7 +30,10 @@ if TYPE_CHECKING:
 
 WIDE = 110
 """Columns that the widest table takes. Also the width of what is written to a file."""
-TEXTS = ("method", "mode", "comparison", "finding", "source", "what it is", "per seed", "split")
+TEXTS = (
+    "method", "mode", "comparison", "finding", "source", "what it is", "per seed", "split",
+    "shown route", "hard for",
+)  # fmt: skip
 """Headers of columns that hold text. All others hold numbers, aligned to the right."""
 
 
@@ -113,6 +120,63 @@ def tabulate_comparisons(
     return make_table(title, cells, caption)
 
 
+def tabulate_probes(results: Results) -> Table:
+    """Return how often each kind of route is called sound, and its first flaw named exactly."""
+    rows = []
+    for kind, word in PROBE_WORDS.items():
+        for row in sort_evaluations([row for row in results.probes if row.source == kind]):
+            figures = row.figures
+            named = figures.get("first_flaw_named")
+            rows.append(
+                {
+                    "shown route": word,
+                    "method": row.method,
+                    "n": f"{row.n:,}",
+                    "called sound": with_interval(
+                        figures["called_sound"], figures["called_sound_ci95"]
+                    ),
+                    "flaw named": ""
+                    if named is None
+                    else with_interval(named, figures["first_flaw_named_ci95"]),
+                    "answer right": percent(row.accuracy),
+                }
+            )
+    caption = "called sound: high is right for the sound route, low for the others; wrong step "
+    caption += "and foreign steps end in the right answer"
+    return make_table("probe: does the model read the steps? In percent", rows, caption)
+
+
+def tabulate_hard(results: Results, *, is_wide: bool = True) -> Table:
+    """Return what each model reaches on hard problems, alone and with routes."""
+    pairs = [row for row in results.comparisons if row.family == HARD]
+    start = find_start([row.a for row in pairs if row.split == "hard"])
+    rows = []
+    for pair in pairs:
+        sides = [results.find(pair.a, mode, pair.split) for mode in ("autonomous", "assisted")]
+        alone, assisted = (
+            with_interval(side.accuracy, side.ci95) if is_wide else percent(side.accuracy)
+            for side in sides
+            if side is not None
+        )
+        rows.append(
+            {
+                "hard for": start if pair.split == "hard" else "itself",
+                "method": pair.a,
+                "n": f"{pair.n:,}",
+                "alone": alone,
+                "with routes": assisted,
+                "difference": with_interval(pair.difference, pair.ci95, signed=True),
+                "finding": pair.finding,
+            }
+        )
+    majority = results.find(MAJORITY, "routes", "hard")
+    caption = "hard: solved in less than half of the model's own samples"
+    if majority:
+        caption += f"; the majority of the same routes is right on {percent(majority.accuracy)}% "
+        caption += f"of those for {start}"
+    return make_table("hard problems of test: accuracy in percent", rows, caption)
+
+
 def tabulate_budgets(results: Results, *, for_page: bool = False) -> Table:
     """Return what each method was trained on, as means over the seeds."""
     names = {
@@ -144,9 +208,10 @@ def print_results(results: Results) -> None:
     families = results.families.values()
     tables = [tabulate_comparisons(rows, is_wide=is_wide) for rows in families]
     tables += [tabulate_accuracies(results, split) for split in results.splits]
+    tables += [tabulate_hard(results, is_wide=is_wide), tabulate_probes(results)]
     if results.budgets:
         tables.append(tabulate_budgets(results))
-    for table in tables:
+    for table in filter(lambda table: table.rows, tables):
         shown = RichTable(
             title=table.title,
             caption=table.caption,

@@ -12,6 +12,14 @@ if TYPE_CHECKING:
     from realm.evaluate.results import Results
 
 MODELS = ("base", "distilled", "realm")  # in the order of training
+PROBE_WORDS = {
+    "sound": "sound route",
+    "wrong": "wrong route",
+    "wrong_answer": "wrong answer",
+    "flawed_step": "wrong step",
+    "other_problem": "foreign steps",
+}
+"""What the tables call the kinds of route that the probe shows."""
 NEAR_ZERO = 0.05  # below this no model is said to solve the domain
 UNSOLVED = "This model does not solve this domain; the figures only show that the programs work."
 
@@ -67,6 +75,16 @@ def list_warnings(results: Results) -> list[str]:
     if results.left_out:
         counts = ", ".join(f"{count} of {split}" for split, count in results.left_out.items())
         warnings.append(f"Problems without a route to show are left out: {counts}.")
+    missing = [
+        word
+        for kind, word in PROBE_WORDS.items()
+        if results.probes and kind not in {row.source for row in results.probes}
+    ]
+    if missing:
+        warnings.append(
+            f"The probe lacks {', '.join(missing)}: the routes shown in evaluation give none. All "
+            "but the wrong route are made from right routes whose steps hold."
+        )
     # Without the rows over all seeds, which count the same answers once more.
     undecided = sum(
         row.figures.get("undecided", 0) for row in results.evaluations if row.seed is not None
