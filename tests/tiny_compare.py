@@ -12,6 +12,8 @@ from tiny import make_tiny
 MODES = [
     "autonomous",
     "assisted",
+    "probe",
+    "sampled",
     "self_consistency",
     "self_routes",
     "best_of_n",
@@ -50,7 +52,7 @@ def write_config(folder: Path) -> Path:
                 "max_completion_length": 4,
             },
         },
-        "evaluate": {"routes": 2, "max_new_tokens": 4, "batch_tokens": 40000},
+        "evaluate": {"routes": 2, "max_new_tokens": 4, "batch_tokens": 40000, "probe": 2},
         "compare": {
             "seeds": 2,
             "pilot_problems": 2,

@@ -15,6 +15,8 @@ from realm.cli import app
 from realm.core.folder import hash_path
 from realm.core.jsonl import read_jsonl
 from realm.evaluate.compare import estimate_time_left
+from realm.evaluate.records import HARD
+from realm.evaluate.results import read_results
 from tiny_compare import MODES, write_config
 
 
@@ -65,16 +67,19 @@ def test_every_method_is_measured_with_every_seed_and_over_all(finished):
     _, run, *_ = finished
     results = json.loads((run / "results.json").read_text())
     assert results["schema"] == "realm.results/2"
+    all_rows = [row for row in results["evaluations"] if row["split"].startswith("test")]
     rows = {
         (row["method"], row["mode"], row["split"], row["seed"]): row
-        for row in results["evaluations"]
+        for row in all_rows
+        if row["mode"] != "probe"
     }
-    assert (
-        len(rows) == len(results["evaluations"]) == (7 + 7 + 1 + 1) * 2 * 3
-    )  # methods and modes, splits, seeds and over all
+    num_rows = sum(row["mode"] != "probe" for row in all_rows)
+    # methods and modes, splits, seeds and over all
+    assert len(rows) == num_rows == (8 + 8 + 1 + 1) * 2 * 3
+    plain = [mode for mode in MODES if mode != "probe"]
     for method, mode in (
-        [("distilled", mode) for mode in MODES]
-        + [("realm", mode) for mode in MODES]
+        [("distilled", mode) for mode in plain]
+        + [("realm", mode) for mode in plain]
         + [("majority", "routes")]
     ):
         assert [rows[method, mode, "test", seed]["n"] for seed in (7, 8, None)] == [6, 6, 12]
@@ -89,8 +94,25 @@ def test_every_method_is_measured_with_every_seed_and_over_all(finished):
         for name in ("with routes", "without routes")
         for where in ("", " on test_rules")
     }
-    assert families == led | {"drop to test_rules", "more tokens"}
+    assert families - {HARD} == led | {"drop to test_rules", "more tokens"}
     assert all(0 <= row["p"] <= row["p_holm"] <= 1 for row in results["comparisons"])
+
+
+@pytest.mark.slow
+def test_the_model_and_its_start_are_probed_and_measured_on_hard_problems(finished):
+    _, run, *_ = finished
+    results = read_results(run)
+    assert {(row.method, row.seed) for row in results.probes} == {
+        ("distilled", None),
+        ("realm", None),
+    }
+    # Both are shown the same routes.
+    wrong = [(row.n, row.seeds) for row in results.probes if row.source == "wrong"]
+    assert wrong[0] == wrong[1] and wrong[0][1] == (7, 8)
+    # A random model solves nothing, so that all problems are hard.
+    hard = [row for row in results.comparisons if (row.family, row.split) == (HARD, "hard")]
+    assert [(row.a, row.n) for row in hard] == [("distilled", 12), ("realm", 12)]
+    assert "Hard problems" in (run / "report.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.slow

@@ -4,98 +4,18 @@ from types import SimpleNamespace
 
 import pytest
 
-from experts import CLAIMS
 from realm.bank.worth import evaluate_bank
-from realm.config.root import Config
 from realm.core.errors import DataError, ModelError, RunError
-from realm.core.jsonl import read_jsonl, write_jsonl
-from realm.core.records import Problem, Route, RouteSet
+from realm.core.jsonl import read_jsonl
+from realm.core.records import Problem, RouteSet
 from realm.evaluate import run_evaluate
 from realm.evaluate.records import NO_EVIDENCE
 from realm.evaluate.report.tables import print_results
 from realm.evaluate.report.words import UNSOLVED
 from realm.evaluate.results import SCHEMA, read_results
-from realm.policy import Completion, Policy
-from realm.run import Run
+from realm.policy import Policy
 from realm.verify.verifier import Verifier
-from tiny import make_tiny
-
-LABEL = Verifier("label")
-
-
-def route(problem, answer, correct, source="outsider", **more):
-    text = f"I think so. The answer is {answer}."
-    return Route(
-        problem_id=problem, source=source, text=text, answer=answer, correct=correct, **more
-    )
-
-
-def chain(number):
-    """Return three held-out routes of a problem, the first right, and one of a training source."""
-    id_, gold = f"p{number}", f"pay {number}"
-    usage = {"completion_tokens": 10}
-    return [
-        route(id_, gold, True, usage=usage),
-        replace(route(id_, "deny late", False, usage=usage), process=False),
-        route(id_, None, False, usage=usage),
-        route(id_, gold, True, source="hasty"),
-    ]
-
-
-@pytest.fixture
-def make_run(tmp_path, monkeypatch):
-    """Give a function that makes a run of `count` test problems, four routes each, a tiny model."""
-    monkeypatch.setattr("realm.domains.load_domain", lambda config: SimpleNamespace(verifier=LABEL))
-    make_tiny(tmp_path / "base", "qwen2")
-
-    def make(count=6, held_out=("outsider",), routes=None, problems=None, **settings):
-        off = {"samples": 0, "probe": 0}
-        settings = {"max_new_tokens": 8, "batch_tokens": 8192} | off | settings
-        config = Config.model_validate(
-            {
-                "model": str(tmp_path / "base"),
-                "domain": {"kind": "python", "target": CLAIMS},
-                "routes": {"kind": "scripted", "held_out": list(held_out)},
-                "evaluate": settings,
-            }
-        )
-        if problems is None:
-            problems = [
-                Problem(id=f"p{i}", split="test", question=f"How much for {i}?", answer=f"pay {i}")
-                for i in range(count)
-            ]
-            problems += [Problem(id="r0", split="test_rules", question="And here?", answer="pay 0")]
-        write_jsonl(tmp_path / "run" / "problems.jsonl", problems)
-        default = [one for i in range(count) for one in chain(i)] + [route("r0", "pay 0", True)]
-        write_jsonl(tmp_path / "run" / "routes.jsonl", default if routes is None else routes)
-        return Run(tmp_path / "run", config)
-
-    return make
-
-
-def script(monkeypatch, answer):
-    """Let models write `answer(problem number, number of routes, model)`; list what is asked."""
-    asked = []
-
-    class Scripted:
-        def __init__(self, model, keep=()):
-            self.model = str(model).rsplit("/", 1)[-1]
-
-        def render(self, prompt, system=None):
-            return prompt
-
-        def generate(self, prompts, *, skip, on_done, num_samples, **_):
-            for index, prompt in enumerate(prompts):
-                if index not in skip:
-                    asked.append((self.model, prompt))
-                    text = answer(index, prompt.count("<route "), self.model)
-                    on_done(
-                        [index],
-                        [Completion(text=text, num_tokens=5, prompt_tokens=50)] * num_samples,
-                    )
-
-    monkeypatch.setattr("realm.policy.Policy", Scripted)
-    return asked
+from scripted import LABEL, chain, route, script
 
 
 def expert(number, num_routes, model):
@@ -217,7 +137,7 @@ def test_an_undecided_answer_is_kept_counted_and_not_right(make_run, monkeypatch
 
 
 def test_sampling_adds_a_mean_over_samples_and_a_paired_comparison(make_run, monkeypatch):
-    run = make_run(samples=3)
+    run = make_run(samples=3, sampled_models="all")
     run.path("distilled").mkdir()
     run.path("model").mkdir()
     script(monkeypatch, expert)

@@ -8,6 +8,7 @@ from realm.core.errors import RunError
 from realm.core.jsonl import read_jsonl, write_json, write_jsonl
 from realm.core.records import Problem, Route
 from realm.evaluate import report
+from realm.evaluate.records import HARD
 from realm.evaluate.report.transcripts import pick_transcripts
 from realm.evaluate.results import SCHEMA
 from realm.run import Run
@@ -91,10 +92,28 @@ def fill(folder, *, trained=True, count=20):
             tokens_per_problem=None,
         ),
     ]
+    for kind, sound in (("sound", 0.9), ("flawed_step", 0.25)):
+        figures = {
+            "called_sound": sound, "called_sound_ci95": [sound - 0.05, sound + 0.05],
+            "known_flaws": 0,
+        }  # fmt: skip
+        if kind != "sound":
+            figures |= {"first_flaw_named": 0.7, "first_flaw_named_ci95": [0.6, 0.8]}
+        evaluations.append(evaluation(method, "probe", 0.5, source=kind, figures=figures))
     comparison = {
         "family": "test", "split": "test", "n": 20,
         "a": "realm", "a_mode": "assisted", "b": "majority", "b_mode": "routes",
         "difference": 0.25, "ci95": [-0.05, 0.4], "p_mcnemar": 0.07, "smallest_detectable": None,
+    }  # fmt: skip
+    on_hard = {"split": "hard", "n": 6, "tokens_per_problem": None}
+    evaluations += [
+        evaluation("realm", "autonomous", 0.2, **on_hard),
+        evaluation("realm", "assisted", 0.5, **on_hard),
+        evaluation("majority", "routes", 0.35, figures={"k": 2}, **on_hard),
+    ]
+    hard = comparison | {
+        "family": HARD, "split": "hard", "b": "realm", "b_mode": "autonomous", "n": 6,
+        "difference": 0.3, "ci95": [0.1, 0.5], "p_mcnemar": 0.02,
     }  # fmt: skip
     write_jsonl(folder / "problems.jsonl", problems)
     write_jsonl(folder / "routes.jsonl", routes)
@@ -123,7 +142,7 @@ def fill(folder, *, trained=True, count=20):
         for i in range(count)
     ]
     write_jsonl(folder / "answers.jsonl", rows)
-    write_results(folder, evaluations, [comparison] if trained else [], left_out={"test": 3})
+    write_results(folder, evaluations, [comparison, hard] if trained else [], left_out={"test": 3})
     if trained:
         fade = [
             {
@@ -181,6 +200,21 @@ def test_the_report_shows_results_comparisons_and_transcripts(page):
     )
 
 
+def test_the_report_shows_the_probe_and_the_hard_problems(page):
+    text = " ".join(page.text.split())
+    probe = text.split("Probe: are the steps read?")[1]
+    cells = "".join(probe.split())
+    assert "soundrouterealm2090.0[85.0,95.0]-50.0" in cells
+    assert "wrongsteprealm2025.0[20.0,30.0]70.0[60.0,80.0]50.0" in cells
+    # No route of the fake run is made into the other kinds.
+    assert "The probe lacks wrong route, wrong answer, foreign steps" in text
+    hard = text.split("Hard problems")[1].split("Route bank")[0]
+    assert "the majority of the same routes is right on 35.0% of those for base" in hard
+    row = "baserealm620.0[10.0,30.0]50.0[40.0,60.0]+30.0[+10.0,+50.0]realmassistedisbetter"
+    assert row in "".join(hard.split())
+    assert text.count("realm: assisted − autonomous") == 0, "it is in no other table"
+
+
 def test_the_report_needs_no_network(page):
     assert page.outside == []
 
@@ -188,7 +222,7 @@ def test_the_report_needs_no_network(page):
 def test_text_of_models_and_users_is_shown_and_never_run(page):
     assert page.text.count(ATTACK) >= 40
     scripts = page.tags.count("script")
-    assert scripts == 5, "plotly itself and four charts"
+    assert scripts == 6, "plotly itself and five charts"
 
 
 def test_plotly_is_there_once(tmp_path):
