@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -90,7 +91,9 @@ def write_config(
                 "save_steps": 1,
             },
         },
-        "evaluate": {"routes": 2, "max_new_tokens": 8, "batch_tokens": 4000},
+        "evaluate": {
+            "routes": 2, "max_new_tokens": 8, "batch_tokens": 4000, "samples": 2, "probe": 2,
+        },
         "report": {"transcripts": 2},
         **sections,
     }  # fmt: skip
@@ -120,11 +123,17 @@ def assert_complete(folder: Path, test: int = 8, files: frozenset[str] = FILES) 
             assert (
                 measured[method, mode, "test"] == test and measured[method, mode, "test_rules"] == 4
             )
+    rows = read_jsonl(folder / "answers.jsonl")
     answers = [
-        (row["method"], row["mode"], row["split"], row["problem_id"])
-        for row in read_jsonl(folder / "answers.jsonl")
+        tuple(row.get(key) for key in ("method", "mode", "problem_id", "sample", "kind"))
+        for row in rows
     ]
-    assert len(set(answers)) == len(answers) == 6 * (test + 4)
+    assert len(set(answers)) == len(answers)
+    counts = Counter(row["mode"] for row in rows)
+    assert counts.pop("probe") > 0
+    # Three models; the distilled one is sampled twice.
+    each = test + 4
+    assert counts == {"autonomous": 3 * each, "assisted": 3 * each, "samples": 2 * each}
     stages = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["stages"]
     assert list(stages) == ["data", "routes", "distill", "train", "eval", "report"]
     fade = read_jsonl(folder / "fade.jsonl")
@@ -235,6 +244,8 @@ def test_plain_grpo_of_a_base_model_runs_through_every_stage_without_routes(tmp_
     rows = json.loads((folder / "results.json").read_text())["evaluations"]
     assert {(row["method"], row["mode"]) for row in rows} == {
         ("base", "autonomous"),
+        ("base", "sampled"),
+        ("base", "self_consistency"),
         ("realm", "autonomous"),
     }
     assert realm("run", str(path)).count("up to date") == 5
