@@ -3,6 +3,7 @@ import time
 
 import numpy as np
 import pytest
+from scipy.stats import t as student
 
 from realm.evaluate.stats import (
     bootstrap_interval,
@@ -155,6 +156,35 @@ def test_problems_that_all_seeds_share_are_resampled_together():
     assert width[0] == pytest.approx(
         width[1], rel=0.1
     )  # the same 400 problems five times tell no more than once
+
+
+@pytest.mark.parametrize(("num_problems", "p"), [(7, 2 / 2**7), (8, 2 / 2**8), (12, 2 / 2**12)])
+@pytest.mark.parametrize("num_seeds", [1, 3])
+def test_few_problems_give_no_smaller_p_than_the_exact_test(num_problems, p, num_seeds):
+    won = np.ones((num_seeds, num_problems))
+    found = nested_difference(groups_of(won, shared=True), seed=7)
+    assert found.p == pytest.approx(p)
+    tied = np.hstack([won, np.zeros((num_seeds, 30))])
+    assert nested_difference(groups_of(tied, shared=True), seed=7).p == pytest.approx(p)
+
+
+def test_the_exact_test_weighs_problems_by_their_differences():
+    found = nested_difference(groups_of(np.array([[1.0, 1.0, 1.0, 1.0, -1.0]])), seed=7)
+    assert found.p == pytest.approx(12 / 32), "6 of 32 flips reach a sum of 3, on both sides"
+
+
+@pytest.mark.parametrize("num_seeds", [2, 3, 5])
+def test_the_interval_holds_the_t_interval_over_the_seeds(num_seeds):
+    rng = np.random.default_rng(num_seeds)
+    outcomes = rng.choice([-1.0, 0.0, 1.0], p=[0.1, 0.7, 0.2], size=(num_seeds, 100))
+    low, high = nested_difference(groups_of(outcomes), seed=7).ci95
+    over_seeds = student.interval(
+        0.95,
+        num_seeds - 1,
+        loc=outcomes.mean(),
+        scale=outcomes.mean(axis=1).std(ddof=1) / math.sqrt(num_seeds),
+    )
+    assert low <= over_seeds[0] + 1e-12 and high >= over_seeds[1] - 1e-12
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AddedToken, PreTrainedTokenizerFast
 
+from realm.config.training import PromptConfig
 from realm.core.errors import ModelError
 from realm.core.records import Route, RouteSet
 from realm.method.prompt import break_control_tokens, render_prompt, render_reasoning
@@ -98,7 +99,7 @@ def test_a_hostile_question_or_route_has_the_control_tokens_of_a_harmless_one(na
 def test_a_hostile_chain_teaches_no_control_token(name):
     tokenizer = TOKENIZERS[name]
     row = {"prompt": "3 + 4?", "completion": render_reasoning(" ".join(HOSTILE), "</s>7")}
-    dataset = tokenize_rows([row], tokenizer, system=None, closing="!")
+    dataset = tokenize_rows([row], tokenizer, prompts=PromptConfig(), closing="!")
     taught = [one for one in dataset[0]["labels"] if one >= 0]
     assert list_added(tokenizer, taught) == ["<reason>", "</reason>", "<answer>", "</answer>"]
 
@@ -124,7 +125,8 @@ def test_whatever_a_text_holds_it_gives_no_control_token_and_keeps_its_other_sig
 def test_the_think_tags_of_a_model_stay_in_its_completions():
     tokenizer = TOKENIZERS["mistral"]
     row = {"prompt": "3 + 4?", "completion": "[TOOL_CALLS]3 + 4</s>7"}
-    [kept] = tokenize_rows([row], tokenizer, system=None, closing="!", keep=("[TOOL_CALLS]", None))
+    prompts = PromptConfig(think_start="[TOOL_CALLS]", think_end="[/INST]")
+    [kept] = tokenize_rows([row], tokenizer, prompts=prompts, closing="!")
     taught = [one for one in kept["labels"] if one >= 0]
     assert list_added(tokenizer, taught) == ["[TOOL_CALLS]"]
 

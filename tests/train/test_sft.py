@@ -280,7 +280,7 @@ def test_a_row_is_the_prompt_of_evaluation_then_the_completion_and_a_stop_token(
     config = make_config(tmp_path)
     closing = find_turn_end(policy.model, policy.tokenizer, config)
     rows = rows_of(config)[:2]
-    dataset = tokenize_rows(rows, policy.tokenizer, system=None, closing=closing)
+    dataset = tokenize_rows(rows, policy.tokenizer, prompts=config.prompt, closing=closing)
     for row, ids, labels in zip(rows, dataset["input_ids"], dataset["labels"], strict=True):
         prompt = policy._encode([policy.render(row["prompt"])])[0]
         assert ids[: len(prompt)] == prompt and set(labels[: len(prompt)]) == {-100}

@@ -1,19 +1,13 @@
-"""Texts that nobody thought of: extraction, comparison and rendering hold for all of them.
-
-The texts are pieces that the code looks for, in any order, with any characters between them. They
-are the same in every run. The slow tests try more of them.
-"""
+"""Texts that nobody thought of: extraction, comparison and rendering hold for all of them."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fuzz import EXAMPLES, PIECES, TEXTS, fuzz, require_linear_time
 from realm.verify.judge import earns_reward, judge, render_completion
 from realm.verify.latex import decide_exactly, make_key
 from realm.verify.verifier import Verifier
@@ -21,52 +15,6 @@ from realm.verify.verifier import Verifier
 KINDS = {kind: Verifier(kind) for kind in ("text", "label", "number", "set", "json")}
 MATH = Verifier("math")
 
-PIECES = [
-    *("<answer>", "</answer>", "<think>", "</think>", "[THINK]", "<|channel|>final<|message|>"),
-    *("<reason>", "</reason>", "<verify>", "</verify>", "<route 1>", "analysis", "assistantfinal"),
-    *("The answer is ", "Answer: ", "#### ", "### Final Answer\n", "答案：", "Antwort: ", "A: "),
-    *("\\boxed{", "}", "{", "$", "$$", "\\(", "\\)", "\\text{", "\\frac{1}{2}", "^", "_", "="),
-    *("7", "8", "-7", "7.5", "1,234", "1.234,56", "12%", "½", "²", "10^6", "e5", "∞", "nan", "0x7"),
-    *("seven", "half", "million", "negative ", "not ", " or ", " and ", " vs ", "maybe ", "than "),
-    *("A", "B", "(A)", "B)", "[C]", "Option ", "I would pick ", " is correct", "blue", "Japan"),
-    *("Peru", "Ann Lee", "Ann won 7 games", "5 March 2021", "1914-15", "yes", "km", "cm^2", "°"),
-    *(
-        '{"a": 1}',
-        '{"a": 2}',
-        '{"a": ',
-        '"a"',
-        "```json\n",
-        "```",
-        "[",
-        "]",
-        ":",
-        ";",
-        ",",
-        "|",
-        "/",
-    ),
-    *(
-        " ",
-        "  ",
-        "\n",
-        "\n\n",
-        "\t",
-        ".",
-        "!",
-        "?",
-        "(",
-        ")",
-        "-",
-        "*",
-        "**",
-        "#",
-        "- ",
-        "1. ",
-        "`",
-    ),
-    *("\0", "\ud800", "\u200b", "\u202e", "\ufeff", "７", "𝟕", "٣", "ß", "İ", "\u0301", "한", "万"),
-]
-TEXTS = st.lists(st.sampled_from(PIECES) | st.text(max_size=5), max_size=14).map("".join)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | TEXTS,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
@@ -80,13 +28,6 @@ GOLDS: dict[str, list[Any]] = {
     "set": [["Japan"], ["Peru"], ["Japan", "Peru"], ["7"], ["8"], ["A"], ["B"], ["Ann"], ["Lee"]],
     "json": [{"a": 1}, {"a": 2}, {"a": "x"}, {"b": 1}],
 }
-EXAMPLES = [60, pytest.param(3000, marks=pytest.mark.slow)]
-
-
-def fuzz(check: Callable[..., None], num_examples: int, **texts: st.SearchStrategy) -> None:
-    """Call `check` with examples of `texts`, the same ones in every run."""
-    same = settings(max_examples=num_examples, derandomize=True, deadline=None, database=None)
-    same(given(**texts)(check))()
 
 
 @pytest.mark.parametrize("num_examples", EXAMPLES)
@@ -150,28 +91,14 @@ def test_math_answers_are_read_and_decided_without_an_exception():
     fuzz(check, 200, text=TEXTS, gold=TEXTS)
 
 
-def measure_seconds(call: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    call()
-    return time.perf_counter() - started
-
-
 @pytest.mark.parametrize("kind", [*KINDS, "math"])
-@pytest.mark.parametrize("num_examples", [40, pytest.param(1000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("num_examples", [12, pytest.param(1000, marks=pytest.mark.slow)])
 def test_time_is_linear_in_the_length(kind, num_examples):
     verifier = MATH if kind == "math" else KINDS[kind]
 
     def check(before, pumped, after):
         texts = [before + pumped * (size // len(pumped)) + after for size in (4_000, 16_000)]
-        # Four times the text takes 4 times as long, in quadratic time 16 times. The machine may be
-        # busy: one good measurement of several is enough.
-        for _ in range(5):
-            short, long = (
-                measure_seconds(lambda text=text: verifier.extract(text)) for text in texts
-            )
-            if long < 0.05 or long < 9 * short:
-                return
-        raise AssertionError((kind, before, pumped, after, short, long))
+        require_linear_time(verifier.extract, *texts)
 
     pieces = st.lists(st.sampled_from(PIECES), min_size=1, max_size=3).map("".join)
     fuzz(check, num_examples, before=pieces, pumped=pieces, after=pieces)

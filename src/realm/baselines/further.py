@@ -100,9 +100,7 @@ def train_further(
         shutil.copytree(start, run.path("model"))
         return
     arguments = make_sft_arguments(make_further_config(run), run.work(stage))
-    prompt = run.config.prompt
-    keep = (prompt.think_start, prompt.think_end)
-    dataset = tokenize_rows(rows, tokenizer, system=prompt.system, closing=closing, keep=keep)
+    dataset = tokenize_rows(rows, tokenizer, prompts=run.config.prompt, closing=closing)
     require_room(str(start), find_context_length(network.config), arguments, rows, dataset)
     how = {"start": str(start), "output": "model", "how": title}
     train_on_rows(run, dataset, tokenizer, arguments, **how)

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+FEWEST_SEEDS = 3
+"""Seeds below which a comparison warns."""
+
 
 def run_comparison(run: Run, *, dry_run: bool = False, force: bool = False) -> Results | None:
     """Run the missing cells; write results.json and report.html after each seed.
@@ -54,6 +57,7 @@ def run_comparison(run: Run, *, dry_run: bool = False, force: bool = False) -> R
         "%d cells: %d methods and their starts, %d seeds; %d to do.",
         len(cells), len(methods), config.compare.seeds, sum(todo.values()),
     )  # fmt: skip
+    _warn_of_few_seeds(config.compare.seeds)
     if dry_run:
         for cell in cells:
             missing = ", ".join(cell.find_missing_stages())
@@ -79,6 +83,15 @@ def run_comparison(run: Run, *, dry_run: bool = False, force: bool = False) -> R
             num_seeds = len({cell.seed for cell in finished})
             results = _write_results(run, finished, methods)
     return results
+
+
+def _warn_of_few_seeds(num_seeds: int) -> None:
+    if num_seeds < FEWEST_SEEDS:
+        logger.warning(
+            "compare.seeds: %d. Fewer than %d seeds do not tell how much trainings vary: the "
+            "interval of one seed is for this training only, and that of two is very wide.",
+            num_seeds, FEWEST_SEEDS,
+        )  # fmt: skip
 
 
 def _write_results(run: Run, cells: Sequence[Cell], methods: Mapping[str, Method]) -> Results:

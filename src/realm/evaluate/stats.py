@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 LEVEL, POWER = 0.05, 0.8
 # The smallest p-value that can come out is 2 / (RESAMPLES + 1), see `nested_difference`.
 RESAMPLES = 10_000
+# Problems that differ, up to which the exact test is computed; 13 give p = 0.0002 at best.
+MOST_FLIPPED = 12
+# Below this, two sums of outcomes differ by rounding only.
+ROUNDING = 1e-12
 # Resamples drawn at once. Each holds a weight for every problem, so all would fill the memory.
 CHUNK = 1_000
 
@@ -38,7 +42,7 @@ class Difference:
     p_mcnemar: float | None = None
     """Exact McNemar test of one seed; `None` if outcomes are means over samples."""
     p: float | None = None
-    """Two-sided, from the resamples of the nested bootstrap."""
+    """Two-sided, from the resamples of the nested bootstrap; with few problems at least exact."""
     p_seeds: float | None = None
     """t test on one number per seed; `None` with one seed or equal seeds."""
     per_seed: tuple[float, ...] = ()
@@ -152,7 +156,8 @@ The signed means add up to the seed's figure; a drop between splits has the sign
 def nested_difference(groups: Sequence[Parts], *, seed: int) -> Difference:
     """Return the mean over seeds, with an interval that treats problems and seeds as sampled.
 
-    A problem that several seeds share has one key. `nested_draws` explains the bootstrap.
+    A problem that several seeds share has one key. `nested_draws` explains the bootstrap. The
+    interval holds that of the t distribution over the seeds too, so that it covers with few seeds.
     """
     import numpy as np
     from scipy.stats import norm, ttest_1samp
@@ -160,8 +165,12 @@ def nested_difference(groups: Sequence[Parts], *, seed: int) -> Difference:
     per_seed = [_sum_of_means(parts) for parts in groups]
     draws = nested_draws(groups, seed=seed)
     seeds_vary = len(per_seed) > 1 and len(set(per_seed)) > 1
-    # The p-value counts the resamples on the smaller side of 0; adding 1 keeps it above 0.
     low, high = np.quantile(draws, [0.025, 0.975])
+    if len(per_seed) > 1:
+        # A few seeds may agree by chance: never narrower than the t interval over their means.
+        mean, half = np.mean(per_seed), _student_half_width(per_seed)
+        low, high = min(low, mean - half), max(high, mean + half)
+    # The p-value counts the resamples on the smaller side of 0; adding 1 keeps it above 0.
     beyond = min(int((draws <= 0).sum()), int((draws >= 0).sum()))
     # The difference whose normal interval excludes 0 with the wanted power.
     detectable = float((norm.ppf(1 - LEVEL / 2) + norm.ppf(POWER)) * draws.std())
@@ -169,12 +178,40 @@ def nested_difference(groups: Sequence[Parts], *, seed: int) -> Difference:
         n=sum(len(values) for parts in groups for _, values in parts),
         difference=math.fsum(per_seed) / len(per_seed),
         ci95=(float(low), float(high)),
-        p=min(1.0, 2 * (beyond + 1) / (len(draws) + 1)),
+        p=min(1.0, max(2 * (beyond + 1) / (len(draws) + 1), _exact_p(groups))),
         p_seeds=float(ttest_1samp(per_seed, 0).pvalue) if seeds_vary else None,
         per_seed=tuple(per_seed),
-        # Below this spread only rounding varies.
-        smallest_detectable=detectable if draws.std() > 1e-12 else None,
+        smallest_detectable=detectable if draws.std() > ROUNDING else None,
     )
+
+
+def _student_half_width(per_seed: Sequence[float]) -> float:
+    import numpy as np
+    from scipy.stats import t as student
+
+    error = np.std(per_seed, ddof=1) / math.sqrt(len(per_seed))
+    return float(student.ppf(1 - LEVEL / 2, len(per_seed) - 1) * error)
+
+
+def _exact_p(groups: Sequence[Parts]) -> float:
+    """Return the p-value of the exact sign-flip test over problems, 0 if there are many of them.
+
+    A bootstrap knows no bound: 8 problems that all favour one method are 2 * 0.5**8 = 0.008 at
+    best, whatever their resamples say.
+    """
+    import numpy as np
+
+    shares: dict[str, float] = {}
+    for parts in groups:
+        for sign, values in parts:
+            for name, value in values.items():
+                shares[name] = shares.get(name, 0.0) + sign * value / len(values)
+    moved = np.array([share for share in shares.values() if abs(share) > ROUNDING])
+    if len(moved) > MOST_FLIPPED:
+        return 0.0
+    places = np.arange(2 ** len(moved))[:, None] >> np.arange(len(moved))
+    sums = (1 - 2 * (places & 1)) @ moved
+    return float((np.abs(sums) >= abs(moved.sum()) - ROUNDING).mean())
 
 
 def nested_draws(groups: Sequence[Parts], *, seed: int) -> np.ndarray:

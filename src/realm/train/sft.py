@@ -105,13 +105,7 @@ def write_rows(
         make_sft_rows, problems, render=domain.verifier.render, config=config, tags=tags
     )
     closing = find_turn_end(model, tokenizer, config)
-    encode = partial(
-        tokenize_rows,
-        tokenizer=tokenizer,
-        system=config.prompt.system,
-        closing=closing,
-        keep=(config.prompt.think_start, config.prompt.think_end),
-    )
+    encode = partial(tokenize_rows, tokenizer=tokenizer, prompts=config.prompt, closing=closing)
 
     def measure_likelihood(chains: Sequence[Route]) -> list[float]:
         pad = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id

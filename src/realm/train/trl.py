@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from realm.config.root import Config
+    from realm.config.training import PromptConfig
     from realm.run import Run
 
 TrlPrompt = str | list[dict[str, str]]
@@ -80,23 +81,23 @@ def tokenize_rows(
     rows: Sequence[Mapping[str, Any]],
     tokenizer: PreTrainedTokenizerBase,
     *,
-    system: str | None,
+    prompts: PromptConfig,
     closing: str,
-    keep: Sequence[str | None] = (),
 ) -> Dataset:
     """Return `input_ids` and `labels` per row: the prompt without loss, then completion and stop.
 
     This is not left to TRL, because chat templates of reasoning models render an answered turn
     differently from an open one: TRL's rows would teach a context that never occurs in use. Control
-    tokens in the texts are broken up, but for those of the think tags `keep`.
+    tokens in the texts are broken up, but for those of the think tags.
     """
-    prompts = encode_prompts(
-        tokenizer, [as_trl_prompt(tokenizer, row["prompt"], system) for row in rows]
+    opened = encode_prompts(
+        tokenizer, [as_trl_prompt(tokenizer, row["prompt"], prompts.system) for row in rows]
     )
+    keep = (prompts.think_start, prompts.think_end)
     texts = [break_control_tokens(row["completion"], tokenizer, keep=keep) for row in rows]
     texts = [text + closing for text in texts]
     completions = tokenizer(texts, add_special_tokens=False)["input_ids"]
-    pairs = list(zip(prompts, completions, strict=True))
+    pairs = list(zip(opened, completions, strict=True))
     return Dataset.from_dict(
         {
             "input_ids": [prompt + completion for prompt, completion in pairs],
