@@ -78,7 +78,7 @@ def test_bad_rows_are_reported_by_file_and_line_and_the_good_ones_are_kept(tmp_p
     assert found.unmatched == [f"{routes}:4"]
     assert (
         "4 rows left out" in found.describe_result()
-        and "1 rows are of no problem in the set" in found.describe_result()
+        and "1 row is of no problem in the set" in found.describe_result()
     )
     with pytest.raises(DataError, match=r"r\.jsonl:2: there is no column 'outputs'"):
         bring_in(problems, {"m": routes}, strict=True)
