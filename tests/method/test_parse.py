@@ -204,3 +204,27 @@ def test_no_text_makes_it_raise():
         text = "".join(rng.choices(pieces, k=rng.randint(0, 12)))
         judgement = parse_completion(text, 2, think_end=rng.choice([None, "</think>"]))
         assert len(judgement.verdicts) == 2
+
+
+@pytest.mark.parametrize(
+    ("check", "verdict"),
+    [
+        ("isn't a sound proof", False),
+        ("cannot be called sound", False),
+        ("does not look sound", False),
+        ("hardly sound", False),
+        ("no longer sound", False),
+        ("far from being sound", False),
+        ("anything but sound", False),
+        ("not at all flawed", True),
+        ("not unsound", True),
+        ("does not hold flawed", False),
+        ("[1] should be sound or: flawed", False),
+        ("sound or flawed", None),
+        ("neither sound nor flawed", None),
+        ("sound/flawed?", None),
+    ],
+)
+def test_a_verdict_is_read_with_what_denies_it(check, verdict):
+    said = parse_completion(f"<verify>Route 1: {check}</verify>", 1)
+    assert said.verdicts == (verdict,)

@@ -17,11 +17,17 @@ _ROUTE_HEAD = re.compile(
 )
 # The step that a check names is the first number in it: what should stand there may hold others.
 _NAMED = re.compile(r"\[(\d{1,4})\]")
-# The adverb in "not entirely sound" is one word of a few: the check before a verdict may end in
-# "does not hold", and "does not hold flawed" is flawed.
+# The words in "not entirely sound" and "cannot be called sound" are some of a few: the check before
+# a verdict may end in "does not hold", and "does not hold flawed" is flawed.
 _VERDICT = re.compile(
-    r"(?:(\bnot\s+|n['’]t\s+|\bnever\s+|\bun-?)(?:(?:\w+ly|quite|so)\s+)?|(?<![\w-]))(sound|flawed)\b",
+    r"(?:(\b(?:not|cannot|never|hardly|neither|no(?: longer)?|far from|anything but)\s+|n['’]t\s+)"
+    r"(?:(?:\w+ly|quite|so|an?|at all|be|being|been|called|considered|looks?|seems?|appears?)"
+    r"\s+){0,3}|(?<![\w-]))(un-?)?(sound|flawed)\b",
     re.IGNORECASE,
+)
+# Two alternatives are no verdict: "sound or flawed".
+_BOTH_VERDICTS = re.compile(
+    r"\b(?:sound|flawed)(?: n?or |\s?[/?]\s?)(?:sound|flawed)\W*$", re.IGNORECASE
 )
 _TAGS = re.compile(r"</?(?:verify|reason|answer)>")
 
@@ -102,10 +108,11 @@ def _find_checks(verification: str) -> Iterator[tuple[int, str]]:
 def _read_check(check: str) -> tuple[bool | None, int | None]:
     """Return the verdict of a check and the step that it names; None for what is not said."""
     stated = _VERDICT.findall(check)
-    if not stated:
+    if not stated or _BOTH_VERDICTS.search(check):
         return None, None
-    negation, word = stated[-1]
-    verdict = (word.lower() == "sound") != bool(negation)
+    negation, prefix, word = stated[-1]
+    is_negated = bool(negation) != bool(prefix)  # "not unsound" is sound
+    verdict = (word.lower() == "sound") != is_negated
     number = _NAMED.search(check)
     # A check that ends in "sound" names no step, whatever it said before.
     return verdict, int(number[1]) if number and not verdict else None
