@@ -276,7 +276,7 @@ def test_accuracy_on_hard_problems_is_as_counted_by_hand(make_run, monkeypatch, 
     assert results.accuracy("realm", split="hard") == 1.0
     assert results.accuracy("distilled", "assisted", split="hard") == 0.75
     assert results.find("majority", "routes", "hard").n == 4
-    table = tabulate_hard(results, is_wide=False)
+    table = tabulate_hard(results)
     assert ["distilled", "distilled", "4", "0.0", "75.0"] in [row[:5] for row in table.rows]
     assert "itself" in [row[0] for row in table.rows]
     print_results(results)

@@ -19,6 +19,7 @@ from realm.core.jsonl import (
     write_text,
 )
 from realm.evaluate.results import Results, read_results
+from realm.method.steps import split_steps
 from realm.sampling import Answer
 
 if TYPE_CHECKING:
@@ -96,6 +97,7 @@ def _write_page(run: Run, results: Results, **sections: Any) -> None:
         verdicts=charts.draw_verdicts(results) if judged else None,
         probe=charts.draw_probes(results) if results.probes else None,
         held_out=run.config.routes.held_out,
+        split_steps=split_steps,
         render_answer=run.domain.verifier.render,
         settings=_list_settings(run, results),
         plotly=get_plotlyjs(),

@@ -22,6 +22,7 @@ COLOURS = {
     "assisted reward": BLUE, "autonomous reward": ORANGE, "autonomy gap": "#7c3aed",  # training
     "share of guidance": SLATE, "routes shown (mean)": BLUE,
     "sound routes": "#0f766e", "flawed routes": "#be185d",  # verdicts
+    "base": GREY, "distilled": ORANGE, "realm": BLUE,  # models
 }  # fmt: skip
 COLOURING = {
     "color": "series",

@@ -146,15 +146,18 @@ def tabulate_probes(results: Results) -> Table:
     return make_table("probe: does the model read the steps? In percent", rows, caption)
 
 
-def tabulate_hard(results: Results, *, is_wide: bool = True) -> Table:
-    """Return what each model reaches on hard problems, alone and with routes."""
+def tabulate_hard(results: Results, *, for_page: bool = False) -> Table:
+    """Return what each model reaches on hard problems, alone and with routes.
+
+    The terminal has no room for the intervals of both.
+    """
     pairs = [row for row in results.comparisons if row.family == HARD]
     start = find_start([row.a for row in pairs if row.split == "hard"])
     rows = []
     for pair in pairs:
         sides = [results.find(pair.a, mode, pair.split) for mode in ("autonomous", "assisted")]
         alone, assisted = (
-            with_interval(side.accuracy, side.ci95) if is_wide else percent(side.accuracy)
+            with_interval(side.accuracy, side.ci95) if for_page else percent(side.accuracy)
             for side in sides
             if side is not None
         )
@@ -208,7 +211,7 @@ def print_results(results: Results) -> None:
     families = results.families.values()
     tables = [tabulate_comparisons(rows, is_wide=is_wide) for rows in families]
     tables += [tabulate_accuracies(results, split) for split in results.splits]
-    tables += [tabulate_hard(results, is_wide=is_wide), tabulate_probes(results)]
+    tables += [tabulate_hard(results), tabulate_probes(results)]
     if results.budgets:
         tables.append(tabulate_budgets(results))
     for table in filter(lambda table: table.rows, tables):
