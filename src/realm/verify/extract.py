@@ -35,7 +35,7 @@ _FOREIGN_MARK = re.compile(
     r"(?:选项|選項|答案|答え|正解|答|정답|답|(?<!\w)(?:(?:ant|svar|opl|lös)\w*|réponse|respuesta|risposta|resposta"
     r"|ответ|відповідь|odpowiedź|cevap|đáp án|jawaban|απάντηση|الإجابة|الجواب|پاسخ|उत्तर|উত্তর"
     r"|opci[oó]n correcta|alternativa correta|option correcte|richtig))(?:[ *_]\w+)?[\s*_]*"
-    r"(?:[:=\]]|[-–—](?=\s)|[是为為は은는]|\b(?:ist|est|es|è|é|är|er|jest)\b)",
+    r"(?:[:=\]]|[-–—](?=\s)|[应應]?[是为為は은는]|\b(?:ist|est|es|è|é|är|er|jest)\b)",
     re.IGNORECASE,
 )
 # East Asian languages put "is" behind: "答えは東京です", "정답은 서울입니다".
@@ -43,6 +43,7 @@ _IS_BEHIND = re.compile(r"\s?(?:です|である|입니다|이다)\W*$")
 # A heading without a colon and the answer below it, or in the next cell of a table; "A: 18".
 _HEADING = re.compile(
     r"^[ #*|_>-]*(?:the |my )?(?:final |correct )?answer[ *_]*(?:\||\n|[-–—]\s)"
+    r"|^[ #*|_>-]*(?:(?:my|final|the) )?(?:choice|letter)[ *_]*:"
     r"|^A:(?=[ \t]*[-$\d])|^ans\.(?=[ \t]*[-$\d(])",
     re.IGNORECASE | re.MULTILINE,
 )

@@ -22,10 +22,12 @@ _LETTER_FIRST = re.compile(
     re.DOTALL,
 )
 _OPTION = re.compile(
-    r"^\W*(?:(?:the|la|le|el|die|a(?= letra)|option|choice|answer|opción|letter|letra|lettre)\s+)+"
+    r"^\W*(?:选项|選項|(?:the|la|le|el|die|a(?= letra)|option|choice|answer|opción|letter|letra"
+    r"|lettre)\s+)+"
     r"(?=\W*[A-Za-z]\b)",
     re.IGNORECASE,
 )
+_OPTION_BEHIND = re.compile(r"(?<=[A-Za-z])(?:选项|選項|项|項)$")
 # What follows a letter where two choices are named: "or (C)", "/ B", ", C".
 _SECOND_CHOICE = re.compile(
     r"(?:(?i:or|and|vs)\b|[/&]|\W*[A-Za-z]\W*(?:$|[,;/&]|\b(?:or|and)\b))"
@@ -42,9 +44,10 @@ _LETTER_ALONE = re.compile(
 _REVOKED = re.compile(r"\b(?:wait|actually|correction)\b", re.IGNORECASE)
 # "I would pick B", "it must be (D)", "故选D"; "B is the correct answer".
 _CHOSEN = re.compile(
-    r"(?:\b(?:pick|choose|select|go with|opt for|must be|[Ii]t is|(?i:so|therefore|thus|hence),?)\b"
-    r"|[选選][择擇]?)[\s*,:]*(?:(?i:option|choice|answer)[\s*]+)?[(\[*]*([A-Z])\b(?!')"
-    r"|(?:^|[\s(\[*])([A-Z])[)\]*]*\s+(?:is|must be)\s+(?:the\s+)?(?:right|correct|best)\b",
+    r"(?:\b(?:pick|choose|select|go with|opt for|must be|[Ii]t(?: is|'s)"
+    r"|(?i:so|therefore|thus|hence),?)\b|[选選][择擇项項]?)[\s*,:]*(?:(?i:option|choice|answer)[\s*]+)?[(\[*]*([A-Z])\b(?!')"
+    r"|(?:^|[\s(\[*])([A-Z])[)\]*]*\s+(?:is|must be)\s+(?:the\s+)?(?:right|correct|best)\b"
+    r"|(?<![A-Za-z])([A-Z])(?:选?项|選?項)?是?正[确確]",
 )
 
 
@@ -120,7 +123,7 @@ class LabelAnswer(AnswerKind):
         if stated is not None and not (chosen and _REVOKED.search(stated.text)):
             return self.read(stated.text)
         if chosen:
-            return chosen[-1][1] or chosen[-1][2]
+            return str(next(filter(None, chosen[-1].groups())))
         alone = _LETTER_ALONE.match(text)
         if alone:
             return alone[1]
@@ -199,7 +202,7 @@ def _list_ways(value: Any) -> list[str]:
     ways = [unwrap_answer(str(way)) for way in several if way is not None]
     if len(ways) == 2 and _LETTER.fullmatch(ways[0]):
         ways += [f"{ways[0]} {ways[1]}", f"{ways[1]} ({ways[0]})"]
-    return [_OPTION.sub("", way, count=1).strip() for way in ways]
+    return [_OPTION.sub("", _OPTION_BEHIND.sub("", way), count=1).strip() for way in ways]
 
 
 def _normalize_label(value: Any) -> str:
