@@ -27,7 +27,7 @@ from realm.core.errors import DataError, ModelError
 from realm.core.quiet import quiet_libraries
 from realm.method.prompt import OUR_TAG, break_control_tokens
 from realm.prefix import PrefixSharingError, sample_completions
-from realm.prefix.rollout import require_numbers
+from realm.prefix.rollout import cut_after_stop, require_numbers
 
 logger = logging.getLogger(__name__)
 
@@ -221,7 +221,7 @@ class Policy:
     def read(self, ids: list[int]) -> str:
         """Return the text of a completion up to its stop token, our tags but no special tokens."""
         hidden = self._unspoken | self._stops
-        spoken = [token for token in ids[: self._count_tokens(ids)] if token not in hidden]
+        spoken = [token for token in cut_after_stop(ids, self._stops) if token not in hidden]
         settings = {"skip_special_tokens": False, "clean_up_tokenization_spaces": False}
         return str(self.tokenizer.decode(spoken, **settings))
 
@@ -231,10 +231,6 @@ class Policy:
         # A chat template has written its own BOS. A plain text gets the tokenizer's.
         is_plain = self.tokenizer.chat_template is None
         return self.tokenizer(list(prompts), add_special_tokens=is_plain)["input_ids"]
-
-    def _count_tokens(self, ids: list[int]) -> int:
-        ends = (place + 1 for place, token_id in enumerate(ids) if token_id in self._stops)
-        return next(ends, len(ids))
 
     def _require_context(self, encoded: list[list[int]], max_new_tokens: int) -> None:
         lengths = [len(ids) for ids in encoded]
@@ -269,7 +265,7 @@ class Policy:
         return [
             Completion(
                 text=self.read(ids),
-                num_tokens=self._count_tokens(ids),
+                num_tokens=len(cut_after_stop(ids, self._stops)),
                 prompt_tokens=len(batch[row // num_samples]),
             )
             for row, ids in enumerate(rows)
