@@ -220,6 +220,9 @@ def test_the_teacher_of_the_example_runs_against_any_endpoint(tmp_path, monkeypa
     assert "correct-horse-battery" not in (tmp_path / "manifest.json").read_text()
 
 
+LOCAL = {"kind": "local", "model": "some/model", "routes": 1}
+
+
 @pytest.mark.parametrize(
     ("routes", "message"),
     [
@@ -227,6 +230,10 @@ def test_the_teacher_of_the_example_runs_against_any_endpoint(tmp_path, monkeypa
         (
             {"teachers": [teacher(), teacher(name="copy")]},
             "ask the same model with the same settings",
+        ),
+        (
+            {"teachers": [LOCAL | {"name": "one"}, LOCAL | {"name": "two"}]},
+            "'one' and 'two' ask the same model with the same settings",
         ),
         ({"held_out": ["small"]}, "held_out names 'small', no teacher; allowed: big"),
         ({"teachers": [teacher(routes=0, eval_routes=0)]}, "the teacher 'big' is asked nothing"),

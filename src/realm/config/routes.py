@@ -8,7 +8,13 @@ from typing import Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from realm.config.teachers import Guide, TeacherPrompts, TeacherSettings
+from realm.config.teachers import (
+    ApiTeacher,
+    Guide,
+    LocalTeacher,
+    TeacherPrompts,
+    TeacherSettings,
+)
 from realm.core.settings import Section
 
 
@@ -47,6 +53,7 @@ class NoRoutes(Section):
     """No routes at all: the default of plain GRPO (recipe zero and train.fade.kind none)."""
 
     kind: Literal["none"] = "none"
+    # Always empty. It is here so that code can read `routes.held_out` whatever the kind.
     held_out: list[str] = Field(default=[], max_length=0)
 
 
@@ -201,10 +208,12 @@ class CollectedRoutes(Section):
     def _check_teachers_differ(self) -> Self:
         asked: dict[str, str] = {}
         for teacher in self.teachers:
-            if teacher.kind != "api":
-                continue
-            fields = [teacher.model, teacher.temperature, teacher.limit, teacher.extra]
-            # As JSON, since `extra` is a dict and cannot be a key itself.
+            if not isinstance(teacher, ApiTeacher | LocalTeacher):
+                continue  # replies that are free are not stored
+            # What the store knows a reply by, besides the messages.
+            names = {"kind", "model", "temperature", "extra", "engine"}
+            fields = teacher.model_dump(include=names) | {"limit": teacher.limit}
+            # As JSON, since a dict cannot be a key itself.
             first = asked.setdefault(json.dumps(fields, sort_keys=True), teacher.name)
             if first != teacher.name:
                 raise ValueError(
