@@ -8,6 +8,7 @@ from pydantic import Field, NonNegativeFloat, PositiveInt, ValidationInfo, field
 
 from realm.core.settings import Section, check_placeholders
 
+# Names only: `evaluate/modes.py`, a layer above, says how each of them asks the model.
 Mode = Literal[
     "autonomous",
     "assisted",

@@ -71,6 +71,7 @@ def _describe_source(file: Path) -> dict[str, Any]:
 
 def _is_made_from(folder: Path, file: Path) -> bool:
     try:
+        # Size and time stand for the content: a hash would read gigabytes at each start.
         made = json.loads((folder / _SOURCE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
@@ -94,6 +95,7 @@ def _convert(file: Path, folder: Path) -> None:
     _drop_foreign_tokens(part / "tokenizer.json", model.get_input_embeddings().num_embeddings)
     write_json(part / _SOURCE, source)
     shutil.rmtree(folder, ignore_errors=True)
+    # Last, so that a kill leaves no folder that looks complete.
     part.rename(folder)
 
 
@@ -121,6 +123,7 @@ def _load(file: Path) -> tuple[Any, Any]:
         tokenizer = AutoTokenizer.from_pretrained(str(file.parent), **place)
         found: Any = AutoModelForCausalLM.from_pretrained(
             str(file.parent),
+            # By default Transformers leaves the weights packed, and refuses to train them.
             quantization_config=GgufConfig(dequantize=True),
             # Training needs float32; dequantized weights are not exact in fewer bits.
             dtype=torch.float32,

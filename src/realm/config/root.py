@@ -63,6 +63,7 @@ class ReportConfig(Section):
     """Number of answers that the report shows in full."""
 
 
+# Pydantic calls a default factory that takes an argument with the fields validated so far.
 def _default_routes(settings: dict[str, Any]) -> ScriptedRoutes | NoRoutes:
     """Return the section `routes` of a config without one."""
     return NoRoutes() if _is_plain_grpo(**settings) else ScriptedRoutes()

@@ -93,6 +93,7 @@ class ApiTeacher(_SampledTeacher):
     def _check_address(cls, url: str | None) -> str | None:
         # null is filled in from the environment when the teacher is asked.
         parts = urlsplit(url or "http://unset")
+        # Without http:// in front, the address localhost:8000/v1 has the scheme "localhost".
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("this is no address; it needs the form http://host:port/v1")
         if parts.username or parts.password or parts.query:

@@ -26,6 +26,7 @@ class PromptConfig(Section):
     think_end: str | None = None
     """The tag that ends private thinking, such as "</think>". Neither verdicts nor the answer are
     read before it. Distillation teaches the chain inside these tags."""
+    # The factories read `think_end`, so this field and `assisted` must be declared below it.
     autonomous: str = Field(
         default_factory=lambda prompt: THINKING_AUTONOMOUS if prompt["think_end"] else AUTONOMOUS
     )

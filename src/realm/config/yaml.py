@@ -62,6 +62,7 @@ class _Loader(yaml.SafeLoader):
         # YAML itself takes the last value of a repeated key without a word.
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         for position, key in enumerate(keys):
+            # Not in a set: a list as a key has no hash, and YAML itself reports it below.
             if key in keys[:position]:
                 raise yaml.MarkedYAMLError(
                     problem=f"the key {key!r} comes twice",
@@ -74,6 +75,7 @@ class _Loader(yaml.SafeLoader):
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
     re.compile(r"[-+]?(?:\d[\d_]*\.?\d*|\.\d+)[eE][-+]?\d+$"),
+    # The first characters of such numbers, by which PyYAML finds the pattern.
     list("-+.0123456789"),
 )
 
@@ -150,6 +152,7 @@ def apply_override(settings: dict[str, Any], override: str, folder: Path) -> str
     if not equals or not all(names):
         raise ConfigError(f"--set {override}: not KEY=VALUE. Try --set train.fade.kind=cosine")
     try:
+        # As YAML, so that null, true, numbers and lists mean the same as in the file.
         value = yaml.load(text, _Loader)
     except RecursionError:
         raise ConfigError(f"--set {dotted}: the value is nested too deeply.") from None
@@ -213,6 +216,7 @@ def require_plain_values(settings: dict[str, Any], path: Path) -> None:
     """Raise `ConfigError` for infinity, NaN, and settings that aliases of YAML make endless."""
     left: list[tuple[str, Any]] = [("", settings)]
     num_values = 0
+    # A loop and no recursion: an alias inside itself is endless, and stops at _MOST_VALUES.
     while left:
         name, value = left.pop()
         num_values += 1
