@@ -31,6 +31,7 @@ def load_domain(config: Config) -> Domain:
     return _load_user_domain(settings, config)
 
 
+# A change of the code makes the stages that read `domain` run again (`Run.find_settings`).
 def find_code(config: Config) -> Path | None:
     """Return the file or package of the user's code in the domain; None if it has none."""
     settings = config.domain

@@ -72,6 +72,7 @@ def read_message(value: Any, role: str) -> Any:
     said = [one for one in messages if isinstance(one, dict) and one.get("role") == role]
     if not said:
         return value
+    # The last one: a few-shot prompt puts its examples before the question.
     content = said[-1].get("content")
     if isinstance(content, list):
         thoughts, text = read_parts(content)

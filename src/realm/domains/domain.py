@@ -115,6 +115,7 @@ class Domain:
                 yield self.write_chain(problem)
             yield from self._sample(problem, sources, settings.per_source, seed)
         for problem in others:
+            # As `select_evaluation_routes` will read them: without held-out sources, all of them.
             shown = settings.held_out or sources
             yield from self._sample(problem, shown, settings.eval_routes, seed)
 
@@ -131,6 +132,7 @@ class Domain:
             fix = right[number - 1] if number <= len(right) else None
             if fix is None or split_words(step) != split_words(fix):
                 return replace(route, process=False, flaw=number, fix=fix)
+        # A route that stops early has no false step, and still does not reach the answer.
         return replace(route, process=True if len(steps) == len(right) else None)
 
     def make_instructor(

@@ -157,6 +157,8 @@ class FilesDomain(Domain):
                     first, first_place = found.setdefault(problem.id, (problem, place))
                     if difference := self._find_difference(problem, first):
                         conflicting.add(problem.id)
+                        # Noted first: without `strict` the reading goes on, and neither version may
+                        # stay.
                         raise _conflict(problem, difference, place, first_place)
                 except DataError as error:
                     on_error(error)
@@ -201,6 +203,7 @@ class FilesDomain(Domain):
             question=question,
             answer=answer,
             choices=choices,
+            # The question as it stands in the column: `realm routes` finds imported outputs by it.
             meta={} if question == asked else {"question": asked},
         )
 

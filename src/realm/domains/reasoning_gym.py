@@ -179,6 +179,7 @@ class ReasoningGymDomain(Domain):
         tasks = list(self.settings.harder if split == "test_rules" else self.settings.tasks)
         items = {task: self._draw_items(task, split, seed, seen) for task in tasks}
         for number in range(size):
+            # In turn, so that the first problems of a split (evaluate.limit) are of all tasks.
             task = tasks[number % len(tasks)]
             item = next(items[task])
             yield Problem(
@@ -193,6 +194,7 @@ class ReasoningGymDomain(Domain):
         self, task: str, split: str, seed: int, seen: set[str]
     ) -> Iterator[dict[str, Any]]:
         """Yield the task's items with a new question and an answer that its scorer accepts."""
+        # The package seeds item i with seed + i, so that near seeds would share most items.
         digest = hashlib.sha256(f"{seed}:{split}:{task}".encode()).digest()
         start = int.from_bytes(digest[:8]) % 2**30
         num_repeated = num_rejected = index = 0
@@ -275,6 +277,7 @@ def make_dataset(task: str, own: Mapping[str, Any], seed: int, setting: str) -> 
             "domain.kind: reasoning_gym needs the package reasoning-gym. "
             "Try: pip install reasoning-gym"
         ) from None
+    # `composite` mixes any tasks, those of RUNS_CODE as well.
     allowed = sorted(set(DATASETS) - RUNS_CODE - {"composite"})
     if task not in allowed:
         why = f"reasoning-gym has no task {task!r}.{suggest_nearest(task, allowed)}"
