@@ -8,6 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+# For type checkers and editors, which do not run `__getattr__`.
 if TYPE_CHECKING:
     __version__: str
 
@@ -68,6 +69,7 @@ __all__ = [
 ]
 
 
+# Python calls it for a name that the module does not hold yet (PEP 562).
 def __getattr__(name: str) -> Any:
     if name == "__version__":
         from importlib import metadata  # takes a tenth of a second, which --help need not wait
@@ -78,5 +80,6 @@ def __getattr__(name: str) -> Any:
     return getattr(import_module(_MODULES[name]), name)
 
 
+# Else completion in a shell would offer only the names that were used already.
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})

@@ -104,11 +104,13 @@ def find_model_and_prompts(model: str) -> tuple[str, PromptConfig]:
     folder = Path(model)
     manifest = folder / "manifest.json"
     if manifest.exists():
+        # The furthest trained model: RL writes model/, distillation before it distilled/.
         made = [name for name in ("model", "distilled") if (folder / name).is_dir()]
         if not made:
             raise DataError(f"{folder}: this run has no model yet. Run `realm train` first.")
         model = str(folder / made[0])
     else:
+        # MODEL may be RUN/model or RUN/distilled itself, whose prompts stand in the run's manifest.
         manifest = folder.parent / "manifest.json"
     try:
         prompts = json.loads(manifest.read_text(encoding="utf-8"))["config"]["prompt"]

@@ -24,6 +24,7 @@ app = typer.Typer(
     name="realm",
     no_args_is_help=True,
     add_completion=False,
+    # Plain text: docs/cli.md shows the help as it is, and [default: x] is no markup.
     rich_markup_mode=None,
     pretty_exceptions_enable=False,  # Typer's own tracebacks show variables, which may hold keys
 )
@@ -109,6 +110,7 @@ def explain_failure(error: Exception) -> str | None:
         advice = "Change its permissions, or choose another place with --run"
     else:
         advice = "See that it is there and is what it should be"
+    # Of a failed rename this is the target, the place that could not be written.
     place = getattr(error, "filename2", None) or getattr(error, "filename", None)
     reason = getattr(error, "strerror", None) or str(error).strip().partition("\n")[0]
     return f"{place}: {reason}. {advice}." if place else f"{reason.rstrip('.')}. {advice}."
@@ -120,8 +122,10 @@ def _set_environment() -> None:
     By default a thread that waits for another one spins. On a machine with other work this makes
     small steps ten times as long.
     """
+    # Only defaults: what the user has set in the environment stays.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    # Else the tokenizers library warns whenever a process is forked after it was used.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 
@@ -160,6 +164,9 @@ def add_verb(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     def register(function: Callable[..., None]) -> Callable[..., None]:
         assert function.__doc__ is not None
         summary = function.__doc__.partition("\n")[0]
+        # Without `short_help` Click cuts the summary at the width of the terminal. A context
+        # manager as a decorator is entered anew at each call and keeps the signature, which Typer
+        # reads.
         return app.command(name, short_help=summary)(user_errors_as_messages()(function))
 
     return register

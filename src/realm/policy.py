@@ -57,6 +57,7 @@ def load_checkpoint(model: str | Path) -> tuple[PreTrainedModel, PreTrainedToken
     require_model(name)
     with _explain_failure(name, "its tokenizer"):
         tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+    # A template that fails shows now, and not after the weights are loaded.
     if tokenizer.chat_template is not None:
         render_chat(tokenizer, [{"role": "user", "content": "Hi"}], name)
     with _explain_failure(name, "its weights"):
@@ -85,6 +86,7 @@ def load_checkpoint(model: str | Path) -> tuple[PreTrainedModel, PreTrainedToken
 def require_model(name: str) -> None:
     """Raise `ModelError` if `name` is plainly not a model. Neither reads nor fetches weights."""
     folder = Path(name)
+    # NAME or OWNER/NAME. A dot or a slash at the start can only mean a path.
     is_hub_id = re.fullmatch(r"[\w-][\w.-]*(/[\w.-]+)?", name) and not folder.exists()
     problem = None
     if not folder.is_dir() and not is_hub_id:
@@ -112,6 +114,7 @@ def make_stop_settings(
     """
     own = model.generation_config.eos_token_id
     stops = {*(own if isinstance(own, list) else [own]), tokenizer.eos_token_id} - {None}
+    # Padding is masked, so any token serves where the tokenizer names none.
     pads = (tokenizer.pad_token_id, tokenizer.eos_token_id, *sorted(stops), 0)
     return GenerationConfig(
         eos_token_id=sorted(stops) or None,
@@ -159,6 +162,7 @@ class Policy:
         self.model, self.tokenizer = load_checkpoint(model)
         self.model.generation_config = make_stop_settings(self.model, self.tokenizer)
         self._stops = set(self.model.generation_config.eos_token_id or [])
+        # Elsewhere `generate` answers: outside training there is little to share (decision 6).
         self._shares_prompts = self.model.device.type == "cpu"
         self._unspoken = {
             token_id
@@ -202,6 +206,7 @@ class Policy:
         settings = copy.copy(self.model.generation_config)
         settings.update(max_new_tokens=max_new_tokens, do_sample=temperature > 0)
         if temperature > 0:
+            # Unset, top_k would be 50: samples must come from the distribution that RL trains.
             settings.update(temperature=temperature, top_k=0, top_p=1.0)
         finished: dict[int, list[Completion]] = {}
         lengths = [(len(ids) + max_new_tokens) * num_samples for ids in encoded]
@@ -290,6 +295,7 @@ def generate_unshared(
 ) -> list[list[int]]:
     """Return one completion for each prompt by Transformers' `generate`."""
     width = max(map(len, prompts))
+    # Padded on the left: a completion must follow its prompt without a gap.
     ids = torch.tensor([[0] * (width - len(prompt)) + [*prompt] for prompt in prompts])
     mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts])
     generate: Any = model.generate  # declared as a tensor
@@ -308,6 +314,7 @@ def _split_batches(lengths: list[int], budget: int) -> Iterator[list[int]]:
     A prompt above the budget is a batch of its own.
     """
     batch: list[int] = []
+    # Longest first, so that a batch that does not fit into memory fails at once.
     for index in sorted(range(len(lengths)), key=lambda index: (-lengths[index], index)):
         if batch and (len(batch) + 1) * lengths[batch[0]] > budget:
             yield batch

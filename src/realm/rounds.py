@@ -131,6 +131,7 @@ def run_rounds(run: Run) -> None:
         logger.info("round %d of %d, in %s", number, run.config.rounds, last.folder)
         for stage in last.stages:
             last.do(stage)
+            # A Counter adds: the budget of the run is that of all its rounds.
             figures.update(last.manifest()["stages"][stage].get("figures", {}))
     assert last is not None
     run.record_figures(dict(figures))
@@ -156,6 +157,7 @@ def make_round(run: Run, number: int, last: Run | None) -> Run:
     names = ["train"]
     links = {name: run.path(name) for name in ("problems.jsonl", "rules.md")}
     if last is None:
+        # Later rounds start from the last model, and read the routes that they harvest.
         links |= {name: run.path(name) for name in ("routes.jsonl", "distilled")}
     else:
         # Relative to the config, as in a file. The dot tells a folder from a hub id.

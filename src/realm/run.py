@@ -192,6 +192,7 @@ class Run(RunFolder):
             RunError: An output is also an input, the folder belongs to something else, or results
                 with a model would be replaced by results without one. With `force` only the first.
         """
+        # Of all stages, and not of this one only: a later one would write over the file as well.
         outputs = {
             self.path(name.rstrip("?/")).resolve(): name
             for one in self.stages.values()
@@ -209,6 +210,7 @@ class Run(RunFolder):
                     )
         if force:
             return
+        # The first stage writes the manifest: a folder without one is new, or somebody else's.
         if not self.path("manifest.json").exists() and self.folder.is_dir():
             known = {name.split("/")[0].rstrip("?") for name in outputs.values()} | _OWN_FILES
             foreign = sorted({path.name for path in self.folder.iterdir()} - known)
@@ -247,6 +249,7 @@ class Run(RunFolder):
         """Return what `load_config` needs to continue the run, and the seed."""
         config = self.config
         made_by = MADE_BY_CONFIG
+        # What was passed in Python stands in no config, so `load_config` could not continue it.
         if config.domain.kind == "given" or self.reward_terms:
             made_by = "a Python program"
         if self._is_derived:
@@ -327,6 +330,7 @@ class Run(RunFolder):
 
 
 def _look_up(settings: dict[str, Any], dotted: str) -> Any:
+    # None where a section of another `kind` lacks the key, as `python` lacks domain.answer.
     value: Any = settings
     for name in dotted.split("."):
         value = value.get(name) if isinstance(value, dict) else None

@@ -192,6 +192,7 @@ def _read_finished(
 ) -> dict[tuple[str, str | None], list[Answer]]:
     """Return the answers in a file by the key of their prompt, without prompts that lack one."""
     groups: dict[tuple[str, str | None], list[Answer]] = {prompt.key: [] for prompt in prompts}
+    # Answers on disk find their prompt by its key alone.
     assert len(groups) == len(prompts), "a problem is asked twice"
     with explain_damage(path):
         found = [Answer.from_row(row) for row in read_jsonl(path)]

@@ -92,6 +92,8 @@ STAGES: dict[str, Stage] = {
             name="distill",
             function=_run_distill,
             check=_check_distill,
+            # Assisted rows show routes as RL will: up to train.fade.routes of them, drawn by
+            # train.mix.
             settings=(*_MODEL, "distill", "train.lora", "train.fade.routes", "train.mix"),
             inputs=("problems.jsonl", "routes.jsonl", "rules.md?"),
             outputs=("sft.jsonl", "sft_stats.json?", "distilled/"),
@@ -107,6 +109,7 @@ STAGES: dict[str, Stage] = {
         Stage(
             name="eval",
             function=run_evaluate,
+            # With several rounds the models of all of them are evaluated.
             settings=(*_MODEL, "rounds", "evaluate"),
             inputs=("problems.jsonl", "routes.jsonl", "distilled/?", "model/?"),
             outputs=("results.json", "answers.jsonl"),
@@ -114,6 +117,7 @@ STAGES: dict[str, Stage] = {
         Stage(
             name="report",
             function=run_report,
+            # The page states the limit of new tokens beside the results.
             settings=(*_MODEL, "evaluate.max_new_tokens", "report"),
             inputs=(
                 "problems.jsonl",
