@@ -3,6 +3,7 @@ from __future__ import annotations
 import inspect
 import random
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from trl.models.utils import disable_gradient_checkpointing
 from trl.trainer import grpo_trainer
 
 from realm.prefix import PrefixSharingError
-from realm.prefix.trainer import SharedPrefixTrainer
+from realm.prefix.trainer import SharedPrefixTrainer, _shuffle_groups_whole
 from tiny import make_tiny
 
 PROMPTS = [
@@ -150,6 +151,29 @@ def test_rollouts_come_back_in_the_order_of_their_prompts(checkpoint, tmp_path) 
         shared, _ = trainer._generate_single_turn(prompt_ids, None, {}, 1)
         usual, _ = GRPOTrainer._generate_single_turn(trainer, prompt_ids, None, {}, 1)
     assert shared == usual
+
+
+def test_log_probabilities_stand_in_the_order_of_their_rows(checkpoint, tmp_path) -> None:
+    trainer = make_trainer(checkpoint, tmp_path, shared_prefix="on")
+    ids = torch.randint(33, 90, (6, 9))
+    # Prompts of four tokens. Their rows lie so that grouping them is no swap of places.
+    ids[:, :4] = torch.tensor([[40], [41], [42], [40], [43], [41]])
+    given = (trainer.model.eval(), ids, torch.ones_like(ids), 5)
+    with torch.no_grad():
+        shared, _, _ = trainer._get_per_token_logps_and_entropies(*given)
+        usual, _, _ = GRPOTrainer._get_per_token_logps_and_entropies(trainer, *given)
+    assert torch.allclose(shared, usual, atol=1e-5)
+
+
+def test_the_shuffle_moves_all_columns_of_a_generation_alike() -> None:
+    trainer: Any = SimpleNamespace(num_generations=2, _shares_passes=True)
+    columns = {"a": torch.arange(16), "b": list(range(16)), "c": None, "d": torch.tensor(3.0)}
+    with _shuffle_groups_whole(trainer):
+        found = grpo_trainer.shuffle_sequence_dict(columns)
+    order = found["a"].tolist()
+    assert found["b"] == order != list(range(16)) and sorted(order) == list(range(16))
+    assert all(second == first + 1 for first, second in zip(order[::2], order[1::2], strict=True))
+    assert found["c"] is None and found["d"] == 3.0
 
 
 def test_bfloat16_trains(checkpoint, tmp_path, caplog) -> None:

@@ -98,6 +98,27 @@ def test_trl_weighs_the_terms_so_that_right_answers_and_right_verdicts_have_high
     assert row["assisted_reward"] == pytest.approx((1.6 + 0.1 + 0.25 + 1.0) / 4)
 
 
+def test_trl_pays_for_exactly_the_flawed_step_that_the_row_knows(tmp_path, monkeypatch):
+    shifts = [0, 1, 0, 1]  # the second and the fourth completion name the step after it
+
+    def judge_all(texts, *, routes, flaws, **_):
+        judged = []
+        for text, shown, known, shift in zip(texts, routes, flaws, shifts, strict=True):
+            labels = RouteSet(problem_id="", routes=tuple(shown)).labels()
+            named = tuple(None if flaw is None else flaw + shift for flaw in known)
+            more = {"labels": labels, "verdicts": labels, "named": named, "flaws": tuple(known)}
+            judged.append(Judged(text=text, correct=True, **more))
+        return judged
+
+    monkeypatch.setattr(grading, "judge_all", judge_all)
+    advantages = record_advantages(monkeypatch)
+    run = run_one_step(tmp_path)
+    # A right answer, right verdicts, and a quarter for the step or half of it for the sound route.
+    assert advantages[0] == pytest.approx(standardize([1.75, 1.625] * 2), abs=1e-4)
+    [row] = read_jsonl(run.path("fade.jsonl"))
+    assert row["rewards/first_flaw/mean"] == 0.75 and row["first_flaw_named"] == 0.5
+
+
 def test_each_weight_of_the_config_belongs_to_its_own_term(tmp_path, monkeypatch):
     script_judgements(monkeypatch, CASES)
     advantages = record_advantages(monkeypatch)

@@ -211,7 +211,7 @@ def test_each_kind_of_distillation_ends_with_a_checkpoint_and_its_figures(tmp_pa
     )  # two or three of hasty, dated and frugal are right: a choice
 
 
-def test_a_choice_by_likelihood_takes_the_chain_that_the_student_finds_likelier(tmp_path):
+def test_a_choice_by_likelihood_takes_the_chain_that_the_student_finds_likelier(tmp_path, caplog):
     make_tiny(tmp_path / "model", "qwen2")
     strange = [
         route(i, "teacher", "\u4e8c\u5341\u4e8c\u5341 zq" * 3, str(9 - i), guided=True)
@@ -224,6 +224,7 @@ def test_a_choice_by_likelihood_takes_the_chain_that_the_student_finds_likelier(
     distill.run_distill(run)
     stats = json.loads(run.path("sft_stats.json").read_text())
     assert stats["left_out"] == {"over max_chains_per_problem": 8} and stats["chains"] == 8
+    assert "Right chains left out: 8 over max_chains_per_problem." in caplog.text
     assert stats["likelihood_chosen"] > stats["likelihood_rivals"]
 
 
@@ -239,6 +240,7 @@ def test_rules_that_no_chain_uses_are_printed_and_written_down(tmp_path, caplog)
     stats = json.loads(run.path("sft_stats.json").read_text())
     assert (stats["rules"], stats["rules_unused"]) == (2, [2])
     assert "No chain uses 1 of the 2 rules, as far as its text tells: 2." in caplog.text
+    assert "Right chains left out: none." in caplog.text
 
 
 @pytest.mark.parametrize("architecture", ["llama", *SLOW_ARCHITECTURES])

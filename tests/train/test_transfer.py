@@ -189,6 +189,22 @@ def test_a_step_makes_the_reasoning_likelier_without_routes(model):
     assert loss > 0 and 0 < logged["transfer_importance"] <= 1 and likelihood() > before
 
 
+def test_credits_are_weighed_after_the_assisted_prompt_and_trained_after_the_autonomous(model):
+    given, contexts = make_transfer(struggling()), []
+    measure = given._measure
+
+    def spy(model, rows, device):
+        contexts.append([TOKENIZER.decode(context) for context, _ in rows])
+        return measure(model, rows, device)
+
+    given._measure = spy
+    assisted = "Q p\n<route 1>\n6\n</route>\n"
+    given.collect(model, [("p", graded(), ids_of(assisted), ids_of(GOOD))], "cpu")
+    given.next_loss(model, "cpu")
+    verification = GOOD[: GOOD.index("<reason>")]
+    assert contexts == [[assisted + verification], ["Q p\n"]]
+
+
 def test_the_loss_is_that_of_the_credits_over_all_completions_times_the_weight(model):
     tried = [(name, graded(), ids_of("A"), ids_of(GOOD)) for name in ("p", "q", "p")]
     losses = []
