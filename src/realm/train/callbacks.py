@@ -1,21 +1,25 @@
-"""Callbacks of reinforcement learning: state kept in checkpoints, fade.jsonl, and alarms."""
+"""Callbacks of the trainings: checkpoints and state in them, fade.jsonl, alarms, progress."""
 
 from __future__ import annotations
 
 import json
 import logging
 import math
+import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from transformers import TrainerCallback
 from transformers.trainer_callback import ExportableState
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from realm.core.jsonl import append_jsonl, explain_damage, read_jsonl, write_jsonl
+from realm.core.progress import progress
 from realm.method.fade import expected_share
 
 if TYPE_CHECKING:
+    from contextlib import ExitStack
     from pathlib import Path
 
     from realm.method.gate import GuidanceGate, Outcome
@@ -214,3 +218,42 @@ _ALARMS: dict[str, tuple[Callable[[Row], bool | None], str]] = {
         "easy nor too hard.",
     ),
 }
+
+
+class ProgressBar(TrainerCallback):
+    """Shows this project's progress bar in place of the prints of Transformers."""
+
+    def __init__(self, description: str, stack: ExitStack) -> None:
+        self.description = description
+        self._stack = stack
+        self._advance: Any = None
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.is_world_process_zero:
+            self._advance = self._stack.enter_context(progress(self.description, state.max_steps))
+            self._advance(state.global_step)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if self._advance is not None:
+            self._advance(1)
+
+
+def find_last_checkpoint(folder: Path) -> Path | None:
+    """Return the newest complete checkpoint; incomplete ones, left by a kill, are removed.
+
+    trainer_state.json is written last, so that it marks a checkpoint as complete.
+    """
+    complete = []
+    for checkpoint in folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*"):
+        try:
+            json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            shutil.rmtree(checkpoint, ignore_errors=True)
+        else:
+            complete.append(checkpoint)
+    return max(complete, key=find_step, default=None)
+
+
+def find_step(checkpoint: Path) -> int:
+    """Return the optimizer step of a checkpoint, which its folder is named after."""
+    return int(checkpoint.name.rsplit("-", 1)[1])

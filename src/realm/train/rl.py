@@ -22,7 +22,13 @@ from realm.policy import Policy, require_model
 from realm.prefix import PrefixSharingError
 from realm.prefix.trainer import SharedPrefixTrainer
 from realm.train.arguments import count_rollouts, make_grpo_arguments, make_lora_config
-from realm.train.callbacks import FadeLogger, TrainingState, drop_rows_after
+from realm.train.callbacks import (
+    FadeLogger,
+    TrainingState,
+    drop_rows_after,
+    find_last_checkpoint,
+    find_step,
+)
 from realm.train.grader import Grader, load_terms
 from realm.train.headroom import report_headroom
 from realm.train.rows import RowBuilder, order_rows, require_room, require_routes
@@ -30,8 +36,6 @@ from realm.train.transfer import AutonomousAccuracy, Transfer
 from realm.train.trl import (
     encode_prompts,
     find_context_length,
-    find_last_checkpoint,
-    find_step,
     find_student_tags,
     save_policy,
     train_to_end,

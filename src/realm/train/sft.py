@@ -11,8 +11,6 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from trl import SFTConfig, SFTTrainer
-
 from realm.bank.coverage import rule_coverage
 from realm.bank.draw import draw_routes
 from realm.bank.eligible import (
@@ -32,6 +30,7 @@ from realm.sampling import make_prompt
 from realm.train.arguments import make_lora_config, make_sft_arguments
 from realm.train.chains import leak_score, measure_log_likelihoods, select_chains
 from realm.train.trl import (
+    TaughtLossTrainer,
     find_context_length,
     find_student_tags,
     find_turn_end,
@@ -46,6 +45,7 @@ if TYPE_CHECKING:
 
     from datasets import Dataset
     from transformers import PreTrainedTokenizerBase
+    from trl import SFTConfig
 
     from realm.config.root import Config
     from realm.run import Run
@@ -322,7 +322,7 @@ def train_on_rows(  # noqa: PLR0913  # what to train on, from where and to where
 ) -> None:
     """Train `start`, or the config's model, on the completions of the rows; write RUN/`output`."""
     config = run.config
-    trainer = SFTTrainer(
+    trainer = TaughtLossTrainer(
         model=start or config.resolve_model(),
         args=arguments,
         train_dataset=dataset,
