@@ -97,6 +97,55 @@ def names_step(number):
     )
 
 
+def names_last_step(shown):
+    """Knows every verdict, and says of each flawed route that its last step is wrong."""
+    checks = [
+        "sound" if route.is_sound() else f"[{len(split_steps(route))}] flawed"
+        for route in shown.routes
+    ]
+    return completion(checks, gold_of(shown))
+
+
+def judge_by_likeness(shown, model, answer):
+    """Call a route sound if its steps are those of `model`, else flawed where it leaves them."""
+    right = split_steps(model)
+    checks = []
+    for route in shown.routes:
+        steps = split_steps(route)
+        differs = (n for n, step in enumerate(steps, 1) if right[n - 1 : n] != (step,))
+        is_copy = steps == right
+        checks.append("sound" if is_copy else f"[{next(differs, len(steps))}] flawed")
+    return completion(checks, answer)
+
+
+def find_most_alike(routes):
+    """Return the route that shares the most steps with the others."""
+
+    def count_shared(route):
+        own = set(split_steps(route))
+        shares = [set(split_steps(other)) for other in routes]
+        return sum(len(own & other) / len(own | other) for other in shares)
+
+    return max(routes, key=count_shared)
+
+
+def copies_first_right_route(shown):
+    """Solves the problem, takes the first route with its answer for the right one, and compares."""
+    right = [route for route in shown.routes if route.answer == gold_of(shown)]
+    return judge_by_likeness(shown, (right or shown.routes)[0], gold_of(shown))
+
+
+def finds_the_odd_one_out(shown):
+    """Reads no question: what most routes say is right, and the others leave it."""
+    return judge_by_likeness(shown, find_most_alike(shown.routes), vote(shown))
+
+
+def solves_and_finds_the_odd_one_out(shown):
+    """Solves the problem, and compares the routes that have its answer with each other."""
+    right = [route for route in shown.routes if route.answer == gold_of(shown)]
+    return judge_by_likeness(shown, find_most_alike(right or shown.routes), gold_of(shown))
+
+
 def empty(shown):
     return ""
 
@@ -178,6 +227,28 @@ def test_naming_the_same_step_always_earns_little_more_than_a_constant_verdict(n
     found = earned(names_step(number))
     assert all(one.verdict == 1.0 for one in found)
     assert fmean(one.first_flaw for one in found) < 0.5 + 0.5 * 0.45
+
+
+def test_naming_the_last_step_always_earns_little_more_than_a_constant_verdict():
+    assert fmean(one.first_flaw for one in earned(names_last_step)) < 0.5 + 0.5 * 0.35
+
+
+@pytest.mark.parametrize(
+    ("policy", "verdict", "first_flaw"),
+    [
+        pytest.param(copies_first_right_route, 0.8, 0.75, id="by the first with the right answer"),
+        pytest.param(finds_the_odd_one_out, 0.8, 0.8, id="by the most alike, without the question"),
+        pytest.param(solves_and_finds_the_odd_one_out, 0.95, 0.95, id="both"),
+    ],
+)
+def test_comparing_routes_with_each_other_earns_less_than_reading_them(policy, verdict, first_flaw):
+    """The sound routes of scripted sources have the same steps, so that a flawed one stands out.
+
+    The probe shows one route, where there is nothing to compare it with.
+    """
+    found = earned(policy)
+    assert fmean(one.verdict for one in found) < verdict
+    assert fmean(one.first_flaw for one in found) < first_flaw
 
 
 @pytest.mark.parametrize("word", ["sound", "flawed"])
