@@ -55,7 +55,7 @@ class Case:
     """What the message must name: the file, the line or the key."""
     prepare: Callable[[Path], Any] | None = None
     needs: str = ""
-    """`run` if the command continues a finished run, `model` if it needs a model."""
+    """`run` if the command continues a finished run, `model` if it needs a model folder."""
     environment: tuple[tuple[str, str], ...] = ()
     fault: int = 0
     """The error of the operating system when a file is put into its place."""
@@ -136,6 +136,21 @@ def make_pipe(name: str) -> Callable[[Path], None]:
     return prepare
 
 
+def drop(name: str) -> Callable[[Path], None]:
+    """Return a function that removes a file of the model."""
+    return lambda folder: (folder / "model" / name).unlink()
+
+
+def cut(name: str) -> Callable[[Path], None]:
+    """Return a function that cuts a file in half."""
+
+    def prepare(folder: Path) -> None:
+        content = (folder / name).read_bytes()
+        (folder / name).write_bytes(content[: len(content) // 2])
+
+    return prepare
+
+
 def config(old: str, new: str, template: str = CONFIG) -> Callable[[Path], None]:
     """Return a function that writes the config with one part replaced."""
     assert old in template
@@ -158,7 +173,7 @@ KEY = (("BIG_KEY", "sk-verysecretkey"),)
 ALIASES = "\n".join(
     f"  - &a{level} [{', '.join([f'*a{level - 1}'] * 9)}]" for level in range(1, 12)
 )
-ZERO_WEIGHTS = "train.reward={answer: 0, verdict: 0, format: 0, localization: 0}"
+ZERO_WEIGHTS = "train.reward={answer: 0, verdict: 0, format: 0, first_flaw: 0}"
 ROW = '{"id": "x", "question": "1 + 1?", "answer": 2}\n'
 IMPORTED = {"question": "1 + 1?", "answer": "2", "output": "It is 2."}
 PROBLEM = {"id": "1", "split": "test", "question": "1 + 1?", "answer": 2}
@@ -750,12 +765,279 @@ TEACHERS = (
         needs="run",
     ),
 )
+MODEL_PLAN = "realm run config.yaml --set model=model --dry-run"
+
+
+def with_model(setting: str) -> str:
+    """Return a command that plans a run with a model and one setting."""
+    return f"{MODEL_PLAN} --set {shlex.quote(setting)}"
+
+
+def edit_template(template: str) -> Callable[[Path], None]:
+    """Return a function that gives the tokenizer another chat template."""
+    return put("model/chat_template.jinja", template)
+
+
+MODELS = (
+    Case("a model folder that is not there", "realm run config.yaml --set model=./modl", "modl"),
+    Case(
+        "a model folder without a config", MODEL_PLAN, "model", drop("config.json"), needs="model"
+    ),
+    Case(
+        "an adapter in the place of a model",
+        MODEL_PLAN,
+        "model",
+        both(drop("config.json"), put("model/adapter_config.json", "{}")),
+        needs="model",
+    ),
+    Case(
+        "a config of a model that is torn",
+        MODEL_PLAN,
+        "config.json",
+        put("model/config.json", "{"),
+        needs="model",
+    ),
+    Case(
+        "a kind of model that is not known",
+        MODEL_PLAN,
+        "qwen9",
+        edit_json("model/config.json", model_type="qwen9"),
+        needs="model",
+    ),
+    Case(
+        "a model that brings code",
+        MODEL_PLAN,
+        "model",
+        edit_json("model/config.json", model_type="odd", auto_map={"AutoConfig": "code.Odd"}),
+        needs="model",
+    ),
+    Case(
+        "a size of a model that is a text",
+        MODEL_PLAN,
+        "hidden_size",
+        edit_json("model/config.json", hidden_size="big"),
+        needs="model",
+    ),
+    Case(
+        "a context of a model that is a list",
+        MODEL_PLAN,
+        "max_position_embeddings",
+        edit_json("model/config.json", max_position_embeddings=[1]),
+        needs="model",
+    ),
+    Case(
+        "a model of endless layers",
+        MODEL_PLAN,
+        "config.json",
+        edit_json("model/config.json", num_hidden_layers=10**9),
+        needs="model",
+    ),
+    Case(
+        "a model without a tokenizer",
+        MODEL_PLAN,
+        "tokenizer",
+        both(drop("tokenizer.json"), drop("tokenizer_config.json")),
+        needs="model",
+    ),
+    Case(
+        "a tokenizer that is a pointer of Git LFS",
+        MODEL_PLAN,
+        "tokenizer",
+        put("model/tokenizer.json", "version https://git-lfs"),
+        needs="model",
+    ),
+    Case(
+        "weights that are a pointer of Git LFS",
+        MODEL_PLAN,
+        "model.safetensors",
+        put("model/model.safetensors", "version https://git-lfs"),
+        needs="model",
+    ),
+    Case(
+        "weights that break off",
+        MODEL_PLAN,
+        "model.safetensors",
+        cut("model/model.safetensors"),
+        needs="model",
+    ),
+    Case(
+        "a chat template with a mistake",
+        MODEL_PLAN,
+        "chat template",
+        edit_template("{{ messages["),
+        needs="model",
+        is_slow=True,
+    ),
+    Case(
+        "a chat template that asks for what is not there",
+        MODEL_PLAN,
+        "chat template",
+        edit_template("{{ messages[0].name.upper() }}"),
+        needs="model",
+        is_slow=True,
+    ),
+    Case(
+        "a chat template that never ends",
+        MODEL_PLAN,
+        "chat template",
+        edit_template(
+            "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
+        ),
+        needs="model",
+        is_slow=True,
+    ),
+    Case(
+        "a chat template that eats memory",
+        MODEL_PLAN,
+        "chat template",
+        edit_template("{{ 'a' * 9999999999 }}"),
+        needs="model",
+        is_slow=True,
+    ),
+    Case(
+        "a chat template that writes without end",
+        MODEL_PLAN,
+        "chat template",
+        edit_template("{{ 'a' * 9999999 }}"),
+        needs="model",
+        is_slow=True,
+    ),
+    Case(
+        "a chat template that knows no system role",
+        with_model("prompt.system=Be brief."),
+        "chat template",
+        edit_template(
+            "{% if messages[0].role == 'system' %}{{ raise_exception('no') }}{% endif %}x"
+        ),
+        needs="model",
+        is_slow=True,
+    ),
+    Case(
+        "an unknown setting of TRL",
+        with_model("train.grpo.num_generation=2"),
+        "train.grpo.num_generation",
+        needs="model",
+    ),
+    Case(
+        "a setting of TRL that the method sets",
+        with_model("train.grpo.shuffle_dataset=true"),
+        "train.grpo.shuffle_dataset",
+        needs="model",
+    ),
+    Case(
+        "a text where TRL takes a number",
+        with_model("train.grpo.max_steps=abc"),
+        "train.grpo.max_steps",
+        needs="model",
+    ),
+    Case(
+        "a number where TRL takes a text",
+        with_model("distill.sft.run_name=3"),
+        "distill.sft.run_name",
+        needs="model",
+    ),
+    Case(
+        "a seed of TRL beyond 32 bits",
+        with_model("distill.sft.seed=4294967296"),
+        "distill.sft.seed",
+        needs="model",
+    ),
+    Case(
+        "a schedule of TRL that is not known",
+        with_model("distill.sft.lr_scheduler_type=cosin"),
+        "distill.sft",
+        needs="model",
+    ),
+    Case(
+        "checkpoints that could not be continued",
+        with_model("train.grpo.save_only_model=true"),
+        "train.grpo.save_only_model",
+        needs="model",
+    ),
+    Case(
+        "a batch that holds no whole group",
+        with_model("train.grpo={num_generations: 3, per_device_train_batch_size: 4}"),
+        "num_generations",
+        needs="model",
+    ),
+    Case(
+        "a tracker that is not installed",
+        with_model("train.grpo.report_to=wandb"),
+        "wandb",
+        needs="model",
+    ),
+    Case(
+        "a tracker that is not known",
+        with_model("distill.sft.report_to=[wandbb]"),
+        "wandbb",
+        needs="model",
+    ),
+    Case(
+        "vLLM that is not installed", with_model("train.grpo.use_vllm=true"), "vllm", needs="model"
+    ),
+    Case(
+        "DeepSpeed that is not installed",
+        with_model("distill.sft.deepspeed=zero.json"),
+        "deepspeed",
+        needs="model",
+    ),
+    Case(
+        "an optimizer that is not installed",
+        with_model("train.grpo.optim=adamw_bnb_8bit"),
+        "bitsandbytes",
+        needs="model",
+    ),
+    Case(
+        "LoRA of modules that the model lacks",
+        with_model("train.lora={target_modules: [c_attn]}"),
+        "train.lora",
+        needs="model",
+    ),
+    Case(
+        "LoRA of the head",
+        with_model("train.lora={target_modules: [lm_head]}"),
+        "lm_head",
+        needs="model",
+    ),
+    Case("LoRA of rank 0", with_model("train.lora={r: 0}"), "train.lora", needs="model"),
+    Case(
+        "an unknown setting of LoRA",
+        with_model("train.lora={rank: 8}"),
+        "train.lora",
+        needs="model",
+    ),
+    Case(
+        "completions that are longer than the context",
+        with_model("train.grpo.max_completion_length=9999"),
+        "train.grpo.max_completion_length",
+        needs="model",
+    ),
+    Case(
+        "answers that are longer than the context",
+        with_model("evaluate.max_new_tokens=9999"),
+        "evaluate.max_new_tokens",
+        needs="model",
+    ),
+    Case(
+        "rows that may be longer than the context",
+        with_model("distill.sft.max_length=9999"),
+        "distill.sft.max_length",
+        needs="model",
+    ),
+    Case(
+        "reward weights that are all zero", with_model(ZERO_WEIGHTS), "train.reward", needs="model"
+    ),
+    Case(
+        "self-distillation without rules", with_model("distill.kind=self"), "rules", needs="model"
+    ),
+)
 GROUPS = {
     "The command line and the config": COMMAND_LINE,
     "Data files and imports": DATA_FILES,
     "Code of your own": CODE,
     "Run folders": RUN_FOLDERS,
     "Teachers": TEACHERS,
+    "Models and trainings": MODELS,
 }
 
 
@@ -819,12 +1101,17 @@ def fill_folder(case: Case, folder: Path, finished: Path) -> None:
     shutil.copytree(finished, folder, symlinks=True, dirs_exist_ok=True)
     if case.needs != "run":
         shutil.rmtree(folder / "run")
+    if case.needs != "model":
+        shutil.rmtree(folder / "model")
     if case.prepare:
         case.prepare(folder)
 
 
 def make_finished_run(folder: Path) -> None:
     """Write a config with its data, and do the run without a model, in the working directory."""
+    from tiny import make_tiny  # loads torch
+
     prepare_folder(folder)
+    make_tiny(folder / "model")
     result = CliRunner().invoke(app, ["run", "config.yaml"], catch_exceptions=False)
     assert result.exit_code == 0, result.output

@@ -22,7 +22,7 @@ LAYERS = [
     ["verify"],
     ["bank", "domains"],
     ["config", "prefix"],
-    ["sources", "policy", "sampling", "ask"],
+    ["sources", "checkpoint", "template", "policy", "sampling", "ask"],
     ["train"],
     ["evaluate", "baselines"],
     ["run", "rounds", "stages"],

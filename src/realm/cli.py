@@ -263,6 +263,7 @@ def run_all(run: Run, dry_run: bool, force: bool) -> None:
     if dry_run:
         for stage in run.stages:
             print_plan(run, stage, force)
+        run.check_stages(run.stages, force=force)
         return
     run.run_all(force=force)
     made = {

@@ -234,7 +234,8 @@ def do_stage(run: Run, stage: str, dry_run: bool, force: bool) -> None:
         )
     if dry_run:
         print_plan(run, stage, force)
-    else:
+    run.check_stages([stage], force=force)
+    if not dry_run:
         run.do(stage, force=force)
 
 

@@ -5,26 +5,16 @@ from __future__ import annotations
 import copy
 import hashlib
 import logging
-import re
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import (
-    AutoConfig,
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    GenerationConfig,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
+from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from realm.config.gguf import resolve_gguf
+from realm.checkpoint import load_checkpoint, render_chat
 from realm.core.errors import DataError, ModelError
-from realm.core.quiet import quiet_libraries
 from realm.method.prompt import OUR_TAG, break_control_tokens
 from realm.prefix import PrefixSharingError, sample_completions
 from realm.prefix.rollout import cut_after_stop, require_numbers
@@ -44,67 +34,6 @@ class Completion:
     prompt_tokens: int
 
 
-def load_checkpoint(model: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Return model and tokenizer of a folder, a GGUF file or a hub id, ready to generate.
-
-    The weights are float32 on the CPU and bfloat16 on a GPU. Code of a checkpoint is never run.
-
-    Raises:
-        ModelError: it is not a complete causal language model with a tokenizer that works.
-    """
-    name = resolve_gguf(model)
-    has_gpu = torch.cuda.is_available()
-    require_model(name)
-    with _explain_failure(name, "its tokenizer"):
-        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
-    # A template that fails shows now, and not after the weights are loaded.
-    if tokenizer.chat_template is not None:
-        render_chat(tokenizer, [{"role": "user", "content": "Hi"}], name)
-    with _explain_failure(name, "its weights"):
-        found: Any = AutoModelForCausalLM.from_pretrained(
-            name,
-            dtype=torch.bfloat16 if has_gpu else torch.float32,
-            output_loading_info=True,
-            trust_remote_code=False,
-        )
-    network, notes = found
-    if missing := sorted(notes["missing_keys"]):
-        raise ModelError(
-            f"{name}: {len(missing)} weights of the model are not in the checkpoint "
-            f"({missing[0]}, ...), so its answers would be random. Save the whole model with "
-            "`save_pretrained`; merge an adapter into its base first."
-        )
-    num_embeddings = network.get_input_embeddings().num_embeddings
-    if len(tokenizer) > num_embeddings:
-        raise ModelError(
-            f"{name}: the tokenizer has {len(tokenizer)} tokens and the model {num_embeddings}. "
-            "They belong to different models. Take both from one."
-        )
-    return network.to("cuda" if has_gpu else "cpu").eval(), tokenizer
-
-
-def require_model(name: str) -> None:
-    """Raise `ModelError` if `name` is plainly not a model. Neither reads nor fetches weights."""
-    folder = Path(name)
-    # NAME or OWNER/NAME. A dot or a slash at the start can only mean a path.
-    is_hub_id = re.fullmatch(r"[\w-][\w.-]*(/[\w.-]+)?", name) and not folder.exists()
-    problem = None
-    if not folder.is_dir() and not is_hub_id:
-        problem = ": no such model folder"
-    elif (folder / "adapter_config.json").exists() and not (folder / "config.json").exists():
-        problem = " is a PEFT adapter: merge it into its base (`merge_and_unload`) and save that"
-    elif folder.is_dir() and not (folder / "config.json").exists():
-        problem = " is not a Transformers checkpoint: it has no config.json"
-    if problem:
-        raise ModelError(
-            f"{name}{problem}. Give a folder that `save_pretrained` wrote, a GGUF file, or a hub "
-            "id such as Qwen/Qwen2.5-1.5B-Instruct."
-        )
-    quiet_libraries()
-    with _explain_failure(name, "its config.json"):
-        AutoConfig.from_pretrained(name, trust_remote_code=False)
-
-
 def make_stop_settings(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
 ) -> GenerationConfig:
@@ -121,24 +50,6 @@ def make_stop_settings(
         pad_token_id=next(pad for pad in pads if pad is not None),
         bos_token_id=tokenizer.bos_token_id,
     )
-
-
-def render_chat(
-    tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, str]], name: str
-) -> str:
-    """Return messages through the chat template, up to where the answer begins.
-
-    Raises:
-        ModelError: the template of the model `name` fails.
-    """
-    try:
-        text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-        return str(text)
-    except Exception as error:  # a template is a program and fails in any way
-        raise ModelError(
-            f"{name}: its chat template fails ({_first_line(error)}). Some templates know no "
-            "system role: set prompt.system to null and say it in the prompt templates."
-        ) from error
 
 
 def require_plain_templates(
@@ -322,25 +233,3 @@ def _split_batches(lengths: list[int], budget: int) -> Iterator[list[int]]:
         batch.append(index)
     if batch:
         yield batch
-
-
-@contextmanager
-def _explain_failure(name: str, part: str) -> Iterator[None]:
-    """Turn whatever a library raises while it loads `part` of a model into a `ModelError`."""
-    try:
-        yield
-    except Exception as error:  # a damaged checkpoint fails in any way
-        advice = "Give a whole folder of a causal language model, tokenizer included."
-        if not Path(name).is_dir():
-            advice = (
-                "It is not a folder here, and as a hub id it was not found or not reached: check "
-                "the spelling and the network. A gated model needs HF_TOKEN in the environment."
-            )
-        raise ModelError(
-            f"{name}: {part} cannot be loaded ({_first_line(error)}). {advice}"
-        ) from error
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -150,30 +150,32 @@ class Run(RunFolder):
     def run_all(self, *, force: bool = False) -> None:
         """Run all stages in order.
 
-        Settings of the long stages are checked before the first of them begins, since a mistake
-        must not show after hours.
+        All settings are checked before the first stage begins, since a mistake must not show after
+        hours, or after teachers were paid.
         """
-        for stage in self.stages:
-            if stage == "distill":
-                self.check_long_stages(force=force)
-            self.do(stage, force=force)
-
-    def check_long_stages(self, *, force: bool = False) -> None:
-        """Raise the user's mistakes in the settings of the trainings that are left."""
         from realm.sources.routes import require_routes
 
-        left = [
-            stage
-            for stage in ("distill", "train")
-            if self.has_stage(stage) and (force or not self.is_done(stage))
-        ]
-        if left:
-            logger.info("check    model, routes and settings of %s", " and ".join(left))
-            require_routes(self)
-        for stage in left:
+        self.check_stages(self.stages, force=force)
+        for stage in self.stages:
+            if stage == "distill" and self._find_left(("distill", "train"), force=force):
+                logger.info("check    routes")
+                require_routes(self)
+            self.do(stage, force=force)
+
+    def check_stages(self, stages: Iterable[str], *, force: bool = False) -> None:
+        """Raise the user's mistakes in the settings of those of `stages` that are left."""
+        if self.config.model is None:
+            return  # all of them begin with the model
+        checked = [stage for stage in stages if self.stages[stage].check]
+        for stage in self._find_left(checked, force=force):
+            logger.info("check    model and settings of %s", stage)
             check = self.stages[stage].check
-            if check is not None:
-                check(self)
+            assert check is not None
+            check(self)
+
+    def _find_left(self, stages: Iterable[str], *, force: bool) -> list[str]:
+        parts = [stage for stage in stages if self.has_stage(stage)]
+        return [stage for stage in parts if force or not self.is_done(stage)]
 
     def find_outdated(self, stage: str) -> list[str]:
         """Return the earlier stages that were done, but with other settings or inputs."""

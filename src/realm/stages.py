@@ -41,6 +41,12 @@ def _check_train(run: Run) -> None:
     check_train(run)
 
 
+def _check_eval(run: Run) -> None:
+    from realm.evaluate import check_evaluate
+
+    check_evaluate(run)
+
+
 def _domain_files(run: Run) -> list[str]:
     return list(run.domain.files)
 
@@ -109,6 +115,7 @@ STAGES: dict[str, Stage] = {
         Stage(
             name="eval",
             function=run_evaluate,
+            check=_check_eval,
             # With several rounds the models of all of them are evaluated.
             settings=(*_MODEL, "rounds", "evaluate"),
             inputs=("problems.jsonl", "routes.jsonl", "distilled/?", "model/?"),

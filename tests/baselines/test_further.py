@@ -22,7 +22,7 @@ def test_only_chains_by_others_are_put_into_the_models_thoughts(
     def stop(run):
         raise InterruptedError  # what follows is the training
 
-    monkeypatch.setattr("realm.policy.load_checkpoint", lambda folder: (None, None))
+    monkeypatch.setattr("realm.checkpoint.load_checkpoint", lambda folder: (None, None))
     monkeypatch.setattr("realm.train.trl.find_turn_end", lambda *_: "")
     tags = ThinkTags("<t>", "</t>")
     monkeypatch.setattr("realm.train.trl.find_student_tags", lambda *_: tags)

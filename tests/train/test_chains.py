@@ -5,9 +5,9 @@ import json
 import pytest
 import torch
 
+from realm.checkpoint import load_checkpoint
 from realm.config.training import DistillConfig
 from realm.core.records import Route
-from realm.policy import load_checkpoint
 from realm.train.chains import (
     find_chains,
     leak_score,

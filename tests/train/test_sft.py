@@ -9,13 +9,14 @@ import yaml
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, GenerationConfig, pipeline
 
+from realm.checkpoint import load_checkpoint
 from realm.config.root import load_config
 from realm.core.errors import ConfigError, DataError, ModelError
 from realm.core.jsonl import write_jsonl
 from realm.core.records import Problem, Route
 from realm.method.parse import parse_completion
 from realm.method.steps import Flaw, find_taught_flaw
-from realm.policy import Policy, load_checkpoint
+from realm.policy import Policy
 from realm.run import Run
 from realm.train import sft as distill
 from realm.train.chains import measure_log_likelihoods

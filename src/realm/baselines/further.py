@@ -74,12 +74,11 @@ def train_further(
         adds_opening: The completions are not the model's own: where it thinks in private, their
             chain goes inside its tags.
     """
+    from realm.checkpoint import find_context_length, load_checkpoint
     from realm.method.thoughts import put_chain_in_thoughts
-    from realm.policy import load_checkpoint
     from realm.train.arguments import make_sft_arguments
     from realm.train.sft import require_room, train_on_rows
     from realm.train.trl import (
-        find_context_length,
         find_student_tags,
         find_turn_end,
         tokenize_rows,

@@ -39,6 +39,15 @@ def run_evaluate(run: Run) -> None:
     write_json(run.path("results.json"), results.to_json())
 
 
+def check_evaluate(run: Run) -> None:
+    """Raise the user's mistakes in the model and the settings, before any stage has spent time."""
+    from realm.checkpoint import check_model, require_length
+
+    config = run.config
+    model = check_model(config.resolve_model(), config.prompt.system)
+    require_length("evaluate.max_new_tokens", config.evaluate.max_new_tokens, model)
+
+
 def _ask_models(
     run: Run, models: dict[str, str], eval_set: EvalSet
 ) -> tuple[list[Answer], list[Measurement]]:

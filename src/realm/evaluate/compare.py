@@ -58,15 +58,15 @@ def run_comparison(run: Run, *, dry_run: bool = False, force: bool = False) -> R
         len(cells), len(methods), config.compare.seeds, sum(todo.values()),
     )  # fmt: skip
     _warn_of_few_seeds(config.compare.seeds)
+    for cell in cells:
+        if cell.seed == config.seed and todo[cell.name]:  # other seeds have the same settings
+            _check_stages(cell)
     if dry_run:
         for cell in cells:
             missing = ", ".join(cell.find_missing_stages())
             state = f"would run: {missing}" if todo[cell.name] else "up to date"
             logger.info("%-28s %s", cell.name, state)
         return None
-    for cell in cells:
-        if cell.seed == config.seed:  # other seeds have the same settings
-            _check_stages(cell)
     results, num_seeds = None, 0
     for number, cell in enumerate(run_cells(cells, todo, force=force, jobs=config.compare.jobs), 1):
         if todo[cell.name]:

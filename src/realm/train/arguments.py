@@ -4,22 +4,33 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 from dataclasses import fields
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
 
 import torch
 from transformers import TrainingArguments
+from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
 from trl import GRPOConfig, SFTConfig
 
 from realm.core.errors import ConfigError
 from realm.core.quiet import quiet_libraries
+from realm.core.settings import MAX_SEED
 from realm.method.rewards import weigh_terms
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from transformers import PreTrainedModel
+
     from realm.config.root import Config
     from realm.train.grader import WeightedTerms
+
+_TRACKERS = {"azure_ml": "azureml", "flyte": "flytekit"}
+"""Packages of trackers in `report_to` that have another name than the tracker."""
+_PACKAGES = {"use_vllm": "vllm", "deepspeed": "deepspeed", "use_liger_kernel": "liger-kernel"}
+"""Packages of other settings."""
 
 Arguments = TypeVar("Arguments", bound=TrainingArguments)
 
@@ -59,7 +70,7 @@ def make_arguments(
     is_on_gpu = torch.cuda.is_available() and not settings.get("use_cpu", False)
     if settings.get("bf16") == "auto":
         settings = settings | {"bf16": is_on_gpu or has_fast_bf16()}
-    _require_numbers(kind, section, settings)
+    _require_types(kind, section, settings)
     # TRL's defaults (bf16, gradient checkpointing) fail or are slow without a GPU.
     device: dict[str, Any] = (
         {} if is_on_gpu else {"use_cpu": True, "bf16": False, "gradient_checkpointing": False}
@@ -68,9 +79,12 @@ def make_arguments(
     # Our progress bar and fade.jsonl take the place of trackers and bars.
     # Two checkpoints, since a kill may leave the newest one incomplete.
     common: dict[str, Any] = {"report_to": "none", "disable_tqdm": True, "save_total_limit": 2}
+    # A killed training continues with the optimizer and the generators of a checkpoint.
+    common["save_only_model"] = False
+    _require_packages(section, settings)
     try:
         return kind(**common | device | presets | settings | required)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, LookupError, AttributeError, ImportError) as error:
         raise ConfigError(f"{section}: {kind.__name__} of TRL refuses it: {error}") from error
 
 
@@ -80,8 +94,8 @@ def has_fast_bf16() -> bool:
     return cpu._is_avx512_bf16_supported() or cpu._is_amx_tile_supported()
 
 
-def _require_numbers(kind: type, section: str, settings: dict[str, Any]) -> None:
-    """Raise `ConfigError` for a text or a list where TRL's class declares a number or a boolean.
+def _require_types(kind: type, section: str, settings: dict[str, Any]) -> None:
+    """Raise `ConfigError` for a value of another type than TRL's class declares, and for odd seeds.
 
     TRL checks no types, so that such a mistake would end in an exception somewhere in training.
     """
@@ -92,6 +106,36 @@ def _require_numbers(kind: type, section: str, settings: dict[str, Any]) -> None
         if is_number and not isinstance(value, int | float | None):
             wanted = "true or false" if bool in allowed else "a number"
             raise ConfigError(f"{section}.{name}: found {value!r}; allowed: {wanted}.")
+        if allowed <= {str, type(None)} and not isinstance(value, str | None):
+            raise ConfigError(f"{section}.{name}: found {value!r}; allowed: a text.")
+        if name in ("seed", "data_seed") and not 0 <= (value or 0) <= MAX_SEED:
+            raise ConfigError(f"{section}.{name}: found {value}; allowed: 0 to {MAX_SEED}.")
+    if settings.get("save_only_model"):
+        raise ConfigError(
+            f"{section}.save_only_model: found true; a killed training could not continue from its "
+            "checkpoints. Leave it out; save_total_limit: 1 takes less room."
+        )
+
+
+def _require_packages(section: str, settings: dict[str, Any]) -> None:
+    """Raise `ConfigError` for a setting whose package is not installed, with the line to do so."""
+    asked: dict[str, str] = {}
+    reports = settings.get("report_to") or []
+    for name in map(str, reports if isinstance(reports, list) else [reports]):
+        if name in ("none", "all"):
+            continue
+        if name not in INTEGRATION_TO_CALLBACK:
+            allowed = ", ".join(["none", "all", *INTEGRATION_TO_CALLBACK])
+            raise ConfigError(f"{section}.report_to: found {name!r}; allowed: {allowed}.")
+        asked[f"report_to: {name}"] = _TRACKERS.get(name, name)
+    asked |= {name: package for name, package in _PACKAGES.items() if settings.get(name)}
+    if re.search("8bit|bnb|paged", str(settings.get("optim", ""))):
+        asked[f"optim: {settings['optim']}"] = "bitsandbytes"
+    for setting, package in asked.items():
+        if find_spec(package.replace("-", "_")) is None:
+            raise ConfigError(
+                f"{section}.{setting} needs the package {package}: pip install {package}"
+            )
 
 
 def make_lora_config(settings: dict[str, Any] | None) -> Any | None:
@@ -104,6 +148,29 @@ def make_lora_config(settings: dict[str, Any] | None) -> Any | None:
         return LoraConfig(**{"task_type": "CAUSAL_LM"} | settings)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"train.lora: LoraConfig of PEFT refuses it: {error}") from error
+
+
+def check_lora(settings: dict[str, Any] | None, model: PreTrainedModel) -> None:
+    """Raise `ConfigError` if PEFT cannot add the adapters of `train.lora` to the model.
+
+    Args:
+        settings: The section.
+        model: The model without weights, see `check_model`. It gets the adapters.
+    """
+    lora = make_lora_config(settings)
+    if lora is None:
+        return
+    from peft import get_peft_model
+
+    try:
+        names = get_peft_model(model, lora).base_model.targeted_module_names
+    except Exception as error:  # PEFT checks no types either
+        raise ConfigError(f"train.lora: PEFT cannot add it to the model: {error}") from error
+    if any(name.split(".")[-1] == "lm_head" for name in names):
+        raise ConfigError(
+            "train.lora.target_modules: names lm_head, whose adapter TRL would not train. Leave "
+            "it out."
+        )
 
 
 def make_sft_arguments(config: Config, work: Path) -> SFTConfig:
@@ -140,20 +207,24 @@ def make_grpo_arguments(
     """
     settings = config.train.grpo
     terms = weigh_terms(config.train.reward) if terms is None else terms
+    required = {
+        "output_dir": str(work),
+        # The reward functions need our columns.
+        "remove_unused_columns": False,
+        # The order of the rows is laid out in full by `order_rows`.
+        "shuffle_dataset": False,
+        "reward_weights": [weight for weight, _ in terms.values()],
+    }
+    if settings.get("sync_ref_model"):
+        # No checkpoint holds the reference, so that an interrupted training begins again.
+        required["save_strategy"] = "no"
     try:
         arguments = make_arguments(
             GRPOConfig,
             "train.grpo",
             settings,
             presets={"logging_steps": 1, "seed": config.seed},
-            required={
-                "output_dir": str(work),
-                # The reward functions need our columns.
-                "remove_unused_columns": False,
-                # The order of the rows is laid out in full by `order_rows`.
-                "shuffle_dataset": False,
-                "reward_weights": [weight for weight, _ in terms.values()],
-            },
+            required=required,
         )
     except ConfigError as error:
         if "divisible by num_generations" not in str(error):

@@ -14,6 +14,7 @@ from transformers import TrainerCallback
 from transformers.trainer_callback import ExportableState
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
+from realm.checkpoint import find_checkpoint_fault
 from realm.core.jsonl import append_jsonl, explain_damage, read_jsonl, write_jsonl
 from realm.core.progress import progress
 from realm.method.fade import expected_share
@@ -239,7 +240,7 @@ class ProgressBar(TrainerCallback):
 
 
 def find_last_checkpoint(folder: Path) -> Path | None:
-    """Return the newest complete checkpoint; incomplete ones, left by a kill, are removed.
+    """Return the newest complete checkpoint; those that a kill left or that are torn are removed.
 
     trainer_state.json is written last, so that it marks a checkpoint as complete.
     """
@@ -249,8 +250,13 @@ def find_last_checkpoint(folder: Path) -> Path | None:
             json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             shutil.rmtree(checkpoint, ignore_errors=True)
-        else:
-            complete.append(checkpoint)
+            continue
+        if fault := find_checkpoint_fault(checkpoint):
+            # From the one before, the steps in between are trained again, with the same result.
+            logger.warning("%s: damaged (%s), so it is not used.", checkpoint, fault)
+            shutil.rmtree(checkpoint, ignore_errors=True)
+            continue
+        complete.append(checkpoint)
     return max(complete, key=find_step, default=None)
 
 

@@ -48,6 +48,19 @@ def leaks_rules(text: str) -> bool:
     return bool(_LEAK.search(text))
 
 
+def compute_stats(rows: Sequence[Mapping[str, Any]], chains: Sequence[Route]) -> dict[str, Any]:
+    """Return the figures of RUN/sft_stats.json that depend on the rows and the chains alone."""
+    return {
+        "rows": len(rows),
+        "assisted_rows": len(rows) - len(chains),
+        "chains": len(chains),
+        "problems": len({chain.problem_id for chain in chains}),
+        "guided_share": sum(chain.guided for chain in chains) / len(chains),
+        "rationalized_share": sum(chain.rationalized for chain in chains) / len(chains),
+        "leak_score": leak_score([row["completion"] for row in rows]),
+    }
+
+
 def leak_score(completions: Sequence[str]) -> float:
     """Return the share of completions that talk about a rule list which the student never saw."""
     return sum(map(leaks_rules, completions)) / len(completions) if completions else 0.0

@@ -70,6 +70,11 @@ def load_terms(config: Config, given: WeightedTerms) -> dict[str, tuple[float, R
                 "Choose another name for yours."
             )
         terms[name] = (weight, _check_values(name, function))
+    if not any(weight for weight, _ in terms.values()):
+        raise ConfigError(
+            f"{config.source}: train.reward: all weights are 0, so that no completion earns "
+            "anything. Give a term a weight above 0."
+        )
     return terms
 
 

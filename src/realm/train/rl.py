@@ -15,13 +15,19 @@ import torch
 from accelerate.utils import gather_object
 from datasets import Dataset
 
+from realm.checkpoint import check_model, find_context_length, require_length
 from realm.core.errors import ConfigError, DataError
 from realm.core.jsonl import read_problems, read_routes
 from realm.core.records import Problem, RouteSet
-from realm.policy import Policy, require_model
+from realm.policy import Policy
 from realm.prefix import PrefixSharingError
 from realm.prefix.trainer import SharedPrefixTrainer
-from realm.train.arguments import count_rollouts, make_grpo_arguments, make_lora_config
+from realm.train.arguments import (
+    check_lora,
+    count_rollouts,
+    make_grpo_arguments,
+    make_lora_config,
+)
 from realm.train.callbacks import (
     FadeLogger,
     TrainingState,
@@ -35,7 +41,6 @@ from realm.train.rows import RowBuilder, order_rows, require_room, require_route
 from realm.train.transfer import AutonomousAccuracy, Transfer
 from realm.train.trl import (
     encode_prompts,
-    find_context_length,
     find_student_tags,
     save_policy,
     train_to_end,
@@ -205,12 +210,13 @@ def _explain_sharing() -> Iterator[None]:
 def check_train(run: Run) -> None:
     """Raise the user's mistakes in the settings of this stage, before any stage has spent time."""
     config = run.config
-    require_model(config.resolve_model())
     terms = load_terms(config, run.reward_terms)
     # There is no data yet. The number only sets how long training lasts.
     num_problems = config.train.problems or 1
-    make_grpo_arguments(config, Path("unused"), num_problems=num_problems, terms=terms)
-    make_lora_config(config.train.lora)
+    arguments = make_grpo_arguments(config, Path("unused"), num_problems=num_problems, terms=terms)
+    model = check_model(config.resolve_model(), config.prompt.system)
+    require_length("train.grpo.max_completion_length", arguments.max_completion_length, model)
+    check_lora(config.train.lora, model)
 
 
 def select_rl_problems(run: Run) -> list[Problem]:

@@ -12,15 +12,14 @@ from typing import TYPE_CHECKING
 from datasets import Dataset
 from trl.experimental.sdft import SDFTConfig, SDFTTrainer
 
+from realm.checkpoint import find_context_length, load_checkpoint
 from realm.core.errors import ConfigError
 from realm.core.jsonl import write_json, write_jsonl
-from realm.policy import load_checkpoint
 from realm.sampling import make_prompt
 from realm.train.arguments import make_arguments, make_lora_config
 from realm.train.trl import (
     as_trl_prompt,
     encode_prompts,
-    find_context_length,
     require_context,
     save_policy,
     train_to_end,

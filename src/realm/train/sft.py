@@ -19,19 +19,27 @@ from realm.bank.eligible import (
     select_teachable_routes,
     select_training_routes,
 )
+from realm.checkpoint import (
+    check_model,
+    find_context_length,
+    load_checkpoint,
+    require_length,
+)
 from realm.core.errors import DataError
 from realm.core.jsonl import read_problems, read_routes, write_json, write_jsonl
 from realm.core.records import Problem, Route, RouteSet
 from realm.method.prompt import render_answer, render_judgement, render_reasoning
 from realm.method.steps import drop_answer_step, find_taught_flaw
 from realm.method.thoughts import ThinkTags, put_chain_in_thoughts
-from realm.policy import load_checkpoint, require_model
 from realm.sampling import make_prompt
-from realm.train.arguments import make_lora_config, make_sft_arguments
-from realm.train.chains import leak_score, measure_log_likelihoods, select_chains
+from realm.train.arguments import (
+    check_lora,
+    make_lora_config,
+    make_sft_arguments,
+)
+from realm.train.chains import compute_stats, measure_log_likelihoods, select_chains
 from realm.train.trl import (
     TaughtLossTrainer,
-    find_context_length,
     find_student_tags,
     find_turn_end,
     require_context,
@@ -75,14 +83,15 @@ def run_distill(run: Run) -> None:
 def check_distill(run: Run) -> None:
     """Raise the user's mistakes in the settings of this stage, before any stage has spent time."""
     config = run.config
-    require_model(config.resolve_model())
+    model = check_model(config.resolve_model(), config.prompt.system)
     if config.distill.kind == "self":
         from realm.train.self_distillation import check_self_distillation
 
         check_self_distillation(run)
     else:
-        make_sft_arguments(config, Path("unused"))
-    make_lora_config(config.train.lora)
+        arguments = make_sft_arguments(config, Path("unused"))
+        require_length("distill.sft.max_length", arguments.max_length, model)
+    check_lora(config.train.lora, model)
 
 
 def write_rows(
@@ -125,7 +134,7 @@ def write_rows(
     # Checked before anything is written, so that sft.jsonl only ever holds rows that fit.
     require_room(name, find_context_length(model.config), arguments, rows, dataset)
     write_jsonl(run.path("sft.jsonl"), rows)
-    stats = _compute_stats(rows, chains) | figures
+    stats = compute_stats(rows, chains) | figures
     stats |= rule_coverage(chains, routes, problems, domain.rules)
     write_json(run.path("sft_stats.json"), stats)
     _log_stats(stats, config)
@@ -251,19 +260,6 @@ def _draw_assisted_sets(
         if shown.routes:
             sets.append((chain, shown))
     return sets
-
-
-def _compute_stats(rows: Sequence[Mapping[str, Any]], chains: Sequence[Route]) -> dict[str, Any]:
-    """Return the figures of RUN/sft_stats.json that depend on the rows and the chains alone."""
-    return {
-        "rows": len(rows),
-        "assisted_rows": len(rows) - len(chains),
-        "chains": len(chains),
-        "problems": len({chain.problem_id for chain in chains}),
-        "guided_share": sum(chain.guided for chain in chains) / len(chains),
-        "rationalized_share": sum(chain.rationalized for chain in chains) / len(chains),
-        "leak_score": leak_score([row["completion"] for row in rows]),
-    }
 
 
 def _log_stats(stats: Mapping[str, Any], config: Config) -> None:

@@ -187,12 +187,6 @@ def require_context(
     )
 
 
-def find_context_length(model_config: Any) -> int | None:
-    """Return how many tokens the model can read, or `None` if its config does not say."""
-    # Models that also read images keep the settings of their text part in a config inside.
-    return getattr(model_config.get_text_config(), "max_position_embeddings", None)
-
-
 def train_to_end(trainer: Any, description: str) -> None:
     """Train to the last step, from the newest complete checkpoint if there is one."""
     checkpoint = find_last_checkpoint(Path(str(trainer.args.output_dir)))
