@@ -194,7 +194,7 @@ def test_credits_are_weighed_after_the_assisted_prompt_and_trained_after_the_aut
     measure = given._measure
 
     def spy(model, rows, device):
-        contexts.append([TOKENIZER.decode(context) for context, _ in rows])
+        contexts.append([tuple(map(TOKENIZER.decode, row)) for row in rows])
         return measure(model, rows, device)
 
     given._measure = spy
@@ -202,7 +202,14 @@ def test_credits_are_weighed_after_the_assisted_prompt_and_trained_after_the_aut
     given.collect(model, [("p", graded(), ids_of(assisted), ids_of(GOOD))], "cpu")
     given.next_loss(model, "cpu")
     verification = GOOD[: GOOD.index("<reason>")]
-    assert contexts == [[assisted + verification], ["Q p\n"]]
+    assert contexts == [[(assisted + verification, REASONING)], [("Q p\n", REASONING)]]
+
+
+def test_a_short_credit_weighs_as_much_as_a_long_one():
+    logps = torch.tensor([[0.0, -2.0], [-1.0, -3.0]])
+    said = torch.tensor([[0.0, 1.0], [1.0, 1.0]])
+    loss = transfer_loss(logps, logps, said, torch.tensor([1.0, 0.5]), num_completions=4)
+    assert float(loss) == pytest.approx((1.0 * 2.0 + 0.5 * 2.0) / 4)
 
 
 def test_the_loss_is_that_of_the_credits_over_all_completions_times_the_weight(model):
