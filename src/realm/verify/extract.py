@@ -49,6 +49,7 @@ _HEADING = re.compile(
 )
 _HASHES = re.compile(r"(?<![#\w])####[ \t]*(?=[^#\s])")
 _CALCULATION = re.compile(r"<<[^<>]{0,200}>>")  # GSM8K notes: "<<6*3=18>>18"
+# What may stand before a mark in an answer tag: the "So the " of "So the answer is 7".
 _LEAD = re.compile(r"(?:so|thus|hence|therefore)?,? ?(?:the |my )", re.IGNORECASE)
 _NUMERIC = re.compile(r"[-+$€£]?\d")
 # "This answer is correct" behind an answer praises it and states none.
@@ -60,7 +61,9 @@ BULLET = re.compile(r"^\s*(?:[-*•]|\d{1,2}[.)])\s+")
 # Where a block opens on a line of its own, the answer is below it.
 _OPENED = re.compile(r"\A[\s*_:|#>]*(?:\$\$|```\w*|\\\[)[ ]?\n")
 _HTML = re.compile(r"</?(?:b|i|u|em|strong|p|br|span|center)\s?/?>", re.IGNORECASE)
+# A line that is code and nothing else: "`deny`."
 _CODE = re.compile(r"[\s*_:]*`([^`\n]+)`[\s.*_]*(?:\n|$)")
+# Only before a capital or a digit: the stops of "3.5" and "e.g. this" end no sentence.
 _SENTENCE_END = re.compile(r"(?<=[^\s.])[.!?][\"'”’*)]*\s+(?=[\"'“‘*(]*[A-Z0-9])")
 # Where a statement begins to explain itself: ", because 8 > 7", " according to the table".
 _REST = re.compile(
@@ -76,8 +79,10 @@ _OPENING = re.compile(
     r"(?:[^,]|,(?=\d))*(?=,)|(?:we|i|it|this)\b[^,.]{0,40}?\bthat(?= )),? )+|^that ",
     re.IGNORECASE,
 )
+# "not 7 but rather 8" states 8.
 _NOT_BUT = re.compile(r"(?:\w+ly )?not (?!only)\S.*?\bbut (?:rather )?(.+)", re.IGNORECASE)
 _SHOWN = r"(?:indicated|shown|represented|considered|listed|used|calculated)"
+# The verb of "the tallest is Ann". In "the man that is tall" and "is not 7" it defines nothing.
 _COPULA = re.compile(
     rf"(?<!\bthat )(?<!\bwho )(?<!\bwhich )\b(?:is|are|was|were)\b(?! (?:not|also|{_SHOWN})\b)",
     re.IGNORECASE,
@@ -89,11 +94,14 @@ _REFUSAL = re.compile(
     r"|\b(?:wrong|incorrect) (?:answer|option|choice)\b|^(?:if|whether)\b",
     re.IGNORECASE,
 )
+# "I think so", "Let us see": talk, and no statement.
 _SPEAKS = re.compile(r"(?:i|we|it|let|please|note)\b(?= \S)", re.IGNORECASE)
 _YES_OR_NO = re.compile(r"[\"'*]*(yes|no)[\"'*]*(?=[,.;:]| -)", re.IGNORECASE)
+# "Ann was the first", "Bo is higher": here the subject is the answer, and not what follows.
 _RANKED = re.compile(
     r"(?:\w+ ){0,2}(?:the one|first|last|earlier|later|higher|lower|more|most)\b", re.IGNORECASE
 )
+# "Ann Lee won 7 games": the answer may be the number, or the sentence as a whole.
 _DID = re.compile(
     r"^(?:\S+ ){1,4}(?:is|are|was|were|has|have|had|scored|won|placed|finished|received|played"
     r"|competed|earned|made)\b",
@@ -130,6 +138,7 @@ def find_stated(text: str, *, is_label: bool = False) -> Conclusion | None:
     box_end, boxed = find_box(text)
     patterns = (_MARK, _FOREIGN_MARK, _HEADING, _HASHES)
     marks = [mark for pattern in patterns for mark in pattern.finditer(text)]
+    # From the last one back, since what a text says last counts.
     for mark in sorted(marks, key=lambda one: one.end())[: -MOST_MARKS - 1 : -1]:
         if boxed is not None and box_end > mark.start():
             break  # the box is the later one, or holds the mark

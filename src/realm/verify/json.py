@@ -20,7 +20,9 @@ _DEEPEST = 50
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}]', re.DOTALL)
 # A comma before a closing bracket, outside of strings: many models leave one.
 _TRAILING_COMMA = re.compile(r'("(?:[^"\\]|\\.)*")|,(?=\s*[}\]])', re.DOTALL)
+# "..." or "<your answer>": the form of an answer, repeated from the prompt.
 _PLACEHOLDER = re.compile(r"\s*(?:\.\.\.|…|<[^<>]*>)\s*")
+# Between two objects of which neither is preferred: " or alternatively ", " | ".
 _ALTERNATIVE = re.compile(
     r"[\s`]*(?:[,;|/]|and|(?:or|alternatively|otherwise|maybe|perhaps)\b[\w\s,:`]{0,40})[\s`]*",
     re.IGNORECASE,

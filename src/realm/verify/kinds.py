@@ -21,6 +21,7 @@ _LETTER_FIRST = re.compile(
     r"\W*(?:([A-Z])\s*(?:[)\].:,*}>]+|\s[-–—(])|(?:[(\[]([a-z])[)\]]|([a-z])\)))\W*(?P<rest>.*)",
     re.DOTALL,
 )
+# What stands before the letter in "The option (B)" and "la letra b".
 _OPTION = re.compile(
     r"^\W*(?:选项|選項|(?:the|la|le|el|die|a(?= letra)|option|choice|answer|opción|letter|letra"
     r"|lettre)\s+)+"
@@ -41,6 +42,7 @@ _SECOND_CHOICE = re.compile(
 _LETTER_ALONE = re.compile(
     r"[\s(\[*]*([A-Z])[)\]*.:]*(?:,? (?:because|since|as)\b|[ \t]*\n(?!\W*[A-Z]\W*(?:\n|$)))"
 )
+# "B, wait, C": what is stated first does not stand.
 _REVOKED = re.compile(r"\b(?:wait|actually|correction)\b", re.IGNORECASE)
 # "I would pick B", "it must be (D)", "故选D"; "B is the correct answer".
 _CHOSEN = re.compile(

@@ -61,10 +61,14 @@ _REWRITES = [
         (r"^(-?\d+) (\d+)/(\d+)$", r"\1\\frac{\2}{\3}"),
     )
 ]
+# All spaces but those between digits: "1 2" is not 12.
 _SPACE = re.compile(r"(?<!\d) +| +(?!\d)")
+# A number with its base: "101_2", "17_{10}".
 _BASED = re.compile(r"(\d+)_(?:\{(\d+)\}|(\d))")
 _TEXT = re.compile(r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mbox)\s*\{([^{}]*)\}")
+# One of them has three letters or more: "ab" may be a product.
 _WORDS = re.compile(r"(?=.*[A-Za-z]{3})[A-Za-z]+(?:[ .'-]+[A-Za-z]+)*")
+# Four words of three letters or more, LaTeX commands not counted: a sentence.
 _PROSE = re.compile(r"(?:(?<![\\A-Za-z])[A-Za-z]{3,}\b.*?){4}", re.DOTALL)
 _NUMBER = re.compile(
     r"(?P<whole>-?\d{1,40})|-?\d{0,40}\.\d{1,40}"
@@ -72,8 +76,10 @@ _NUMBER = re.compile(
 )
 _ROUNDING = Fraction(2, 10**6)
 """math-verify compares decimals to six places; a larger difference is one."""
+# "12.5 %", "0.125": compared as percentages if one of two has the sign.
 _SHARE = re.compile(r"-?\d*\.?\d+ ?%?")
 _PERCENTAGES = NumberAnswer()
+# A part of "x = 3, x = -3", whose values are the answer if all have one name.
 _ASSIGNED = re.compile(r"([A-Za-z])\s*=\s*([^=,]+)")
 # "3 \le x < 5" and "x > 2" as intervals; "{x : x > 2}" around them is dropped before.
 _BUILDER = re.compile(r"\\?\{\s*[a-z]\s*(?:\\in[^:|]*)?(?::|\\mid|\|)(.*?)\\?\}")
@@ -126,6 +132,7 @@ def _decide_numbers(answer: str, gold: str, texts: list[str]) -> bool | None:
     if numbers[0] is None or numbers[1] is None:
         return None
     apart = abs(numbers[0] - numbers[1])
+    # A small difference may be a rounding, and that takes symbolic comparison.
     is_rounded = "." in answer + gold
     return apart == 0 if apart == 0 or not is_rounded or apart > _ROUNDING else None
 

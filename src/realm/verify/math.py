@@ -25,6 +25,7 @@ _LONGEST_BARE = 200
 """Characters of a text that is taken for an answer though nothing in it says so."""
 _CLOSING_PART = 10_000
 """Characters at the end of a text in which formulas are looked for."""
+# Verdicts that are kept. Beyond it all are forgotten, which costs only time.
 _MOST_REMEMBERED = 200_000
 
 _FORMULA = re.compile(
@@ -32,14 +33,18 @@ _FORMULA = re.compile(
     r"|\\\[(?P<square>.{1,2000}?)\\\])",
     re.DOTALL,
 )
+# A mark with a formula behind it: "The answer for the box is $7$".
 _MARKED = re.compile(
     rf"\banswers?\b[^.\n$\\]{{0,150}}(?::|=|\b(?:is|are)\b)[\s*:]*{_FORMULA.pattern}",
     re.IGNORECASE | re.DOTALL,
 )
+# A formula that is joined to the one before it: "$3$ or $5$".
 _FURTHER = re.compile(rf",?\s*(?:and|or|,|\bor maybe)?\s*{_FORMULA.pattern}", re.DOTALL)
 _SCALE_BEHIND = re.compile(rf"\s*({'|'.join(SCALES)})s?\b", re.IGNORECASE)
 _CLOSING = re.compile(rf"{_FORMULA.pattern}[\s.*]*", re.DOTALL)
+# No words, though made of letters: "\frac", "\text{ cm}".
 _COMMAND = re.compile(r"\\(?:text|mbox|mathrm)\s*\{[^{}]*\}|\\[A-Za-z]+")
+# Digits, signs, fractions and roots, and no variable: "4", "\frac{1}{2}", not "4x".
 _NUMERIC = re.compile(r"(?=.*\d)(?:[^A-Za-z\\]|\\(?:frac|sqrt|cdot|times|pi)(?![A-Za-z]))+")
 
 
@@ -149,12 +154,14 @@ def _serve() -> None:
 
     @lru_cache(maxsize=4096)
     def read(latex: str) -> list[Any]:
+        # Its own time limits are off: they use signals, and the process that asks kills this one.
         return list(parse(f"${latex}$", [LatexExtractionConfig()], parsing_timeout=None))
 
     verify(read("\\frac{1}{2}x"), read("x + \\sqrt{2}"), timeout_seconds=None)  # load everything
 
     def compare(pair: list[str]) -> int:
         answer, gold = pair
+        # The gold first: the comparison is not symmetric.
         is_equal = verify(read(gold), read(answer), timeout_seconds=None)
         is_percent = "%" in answer + gold  # 9 and 9% are equal to math-verify
         is_equal = is_equal and (is_percent or not _are_apart(read(gold), read(answer)))

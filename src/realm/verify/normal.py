@@ -17,7 +17,9 @@ _BETWEEN_BOXES = re.compile(
     r"[\s$]*+(?:,|;|,?\s*(?:and|or)(?: (?:maybe|perhaps|possibly))?"
     r"|,?\s*\\text\{\s*(?:and|or)\s*\})?[\s$]*+"
 )
+# Before a box that is not the answer: "the answer is not \boxed{7}".
 _DENIED = re.compile(r"(?:\bnot|n't|\bnever)[ $]*$", re.IGNORECASE)
+# Before a full stop that ends no sentence: "J." of a name, "Dr.", "U.S.", "vs."
 ABBREVIATION = re.compile(
     r"(?:^|[\s.(])(?:[A-Z]|[A-Za-z]\.[A-Za-z]|Jr|Sr|Dr|Mr|Mrs|Ms|St|Mt|Rt|No|Nos|vs|Ph|etc"
     r"|Rs|Prof|Gen|Col|Capt|Lt|Gov|Sen|Inc|Ltd|Corp|approx|ca)$"
@@ -96,6 +98,7 @@ _BOUND = re.compile(
 _LABELLED = re.compile(
     r"(?:\b[A-Z]\w*\.?|\b(?:no\.|number|season|episode|round|match|pick|tier|division|week|day)|#)\s*$"
 )
+# Numbers behind it qualify the one before it: "9 games that lasted 2 hours".
 _CONDITION = re.compile(r"\b(?:who|that|which|whose|where|when|than|compared)\b|$")
 
 

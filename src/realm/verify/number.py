@@ -51,6 +51,7 @@ _OTHER_SCALE = re.compile(
     r"|الف|مليون|مليار|लाख|करोड)\b|[百兆]|千(?![克米瓦卡])|" + fold_text("만|천|억|조")
 )
 _SHORT_SCALES = {"k": 10**3, "m": 10**6, "mn": 10**6, "b": 10**9, "bn": 10**9, "t": 10**12}
+# Behind a currency only, as in "$3k": elsewhere m is a metre.
 _SHORT_SCALE = re.compile(r" ?(k|mn?|bn?|t)(?!\w)")
 # A unit right behind the digits: "2.5kg", "12米", "30°"; one letter may as well be a variable.
 _UNIT = re.compile(r"[a-z]{2,12}(?![\w])|[gmslhlvwajcf°'\"]?(?!\w)|[^\x00-\x7f]")
@@ -67,6 +68,7 @@ _CHANGED_BEFORE = re.compile(
     r"\b(?:root|sqrt|log|ln|sin|cos|tan|factorial|reciprocal|inverse|opposite|but|almost|nearly"
     r"|close to|never|unlikely|wrong|incorrect|exceed\w*|beyond|\w+n't)\b|-\W*$|/$"
 )
+# "x != 3", "x >= 3", "x = 3 or 4": none of them is one number.
 _RELATION = re.compile(r"≠|[!<>/]=|=[<>/]|=.*\bor\b")
 # "x = 3, y = 5": the value of several names.
 _ASSIGNMENT = re.compile(
@@ -148,6 +150,7 @@ class NumberAnswer(AnswerKind):
         if left == right:
             return True
         num_whole = [left.denominator, right.denominator].count(1)
+        # By how many of the two are whole: none, one or both.
         close = (_CLOSE, _CLOSE_TO_WHOLE, 0)[num_whole]
         tolerance = Fraction(close if self.tolerance is None else self.tolerance)
         return abs(left - right) <= tolerance * max(abs(left), abs(right))

@@ -12,6 +12,7 @@ from realm.verify.kinds import AnswerKind, normalize_text
 from realm.verify.normal import MENTION, clean_span, fold_text, list_mentions, write_iso_times
 from realm.verify.number import read_number
 
+# Between two items: a comma (not that of 1,000), a semicolon, "and", a bullet, a bar.
 _BETWEEN = re.compile(
     r"(?<!\d),\s*(?:and\s+)?|,\s+(?:and\s+)?|;\s*|\s+(?:and|&)\s+|\n+\s*(?:[-*•]\s+)?|\|"
 )
@@ -24,10 +25,12 @@ _DETAIL = re.compile(
     r"^(?:\w+ed )?(?:from|in|at|on|by) (?:the )?(?=[a-z])"
 )
 _BRACKETS = re.compile(r"\(([^()]*)\)|\[([^\[\]]*)\]")
+# A list as code writes it: "[a, b]", "{a, b}".
 _ENCLOSED = re.compile(r"[\[({]([^\[\](){}]*,[^\[\](){}]*)[\])}]")
 _MOST_DETAILS = 3
 """Details of one item, as in "located in Peru (PER)"."""
 _TRUTH = {"true": "yes", "false": "no"}
+# "15 mm", "season 2", "#2nd", "seven goals".
 _QUANTITY = re.compile(
     r"(?:(?P<name>no|nr|number|pick|rank|place|position|season|episode|round|match|week|day|year|grade"
     r"|age|division|tier|level|about|around|approximately|exactly|only|usd)\.? )?"
@@ -55,6 +58,7 @@ _SECOND = re.compile(
     r"|follow\w*(?: by)?))\s*(?:the\s+)?$",
     re.IGNORECASE,
 )
+# Behind an item that is one of several: "Ann, Bo", "Ann won and Bo".
 _LISTED = re.compile(r"\.?\s*(?:[,;/&|(-]|(?:and|or|of|vs)\b)|.*\b(?:and|or) (?:the )?[A-Z]")
 _NAME_BEFORE = re.compile(r"(?:\b(?!(?:The|An?|In|At|On|By|For|From|Both)\b)[A-Z][\w.'-]*\s+)+$")
 _NAME_AFTER = re.compile(r"(?:\s+(?:[A-Z]|\d)[\w.'-]*)+")
@@ -135,6 +139,7 @@ class SetAnswer(AnswerKind):
 
 def split_items(span: str) -> list[str]:
     """Return the items of a list in a sentence; the comma of a date ends none."""
+    # A NUL stands for the comma of a date while the rest is split.
     parts = _BETWEEN.split(_DATE_COMMA.sub("\\1\0", span))
     items = (part.replace("\0", ",").strip() for part in parts)
     return [clean_span(item) or item for item in items if item]
