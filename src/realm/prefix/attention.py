@@ -67,6 +67,7 @@ class _AttendPacked(torch.autograd.Function):
     ) -> Tensor:
         repeats = query.shape[1] // key.shape[1]
         output = value.new_empty(*query.shape[:2], value.shape[-1])
+        # The sums weigh the parts against each other: bfloat16 would be off by percents (`_score`).
         exact = torch.promote_types(query.dtype, torch.float32)
         sums = query.new_empty(query.shape[:2], dtype=exact)
         for bucket in layout.buckets:
@@ -127,6 +128,7 @@ def _cross_parts(
             start = max(start, stop - rules.window + 1)
         own, seen = group.completions, slice(start, stop)
         if own.start < own.stop and seen.start < seen.stop:
+            # In the order of `_fold`: all tokens of one query head, then all of the next.
             queries = positions[own].repeat(repeats)
             yield own, seen, Positions(queries, positions[seen], layout.max_distance)
 

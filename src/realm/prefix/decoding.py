@@ -142,6 +142,7 @@ class DecodingAttention:
         place = self._num_before
         room = self._own.get(module, (key[:, :, :0], value[:, :, :0]))
         if room[0].shape[2] == place:
+            # `pad` counts from the last dimension: no column of D, but `more` tokens at the end.
             more = max(_FIRST_ROOM, place)
             room = pad(room[0], (0, 0, 0, more)), pad(room[1], (0, 0, 0, more))
             self._own[module] = room

@@ -41,6 +41,7 @@ def install_shared_attention(model: PreTrainedModel) -> None:
         return
     if _NAME + before not in ALL_ATTENTION_FUNCTIONS:
         AttentionInterface.register(_NAME + before, partial(_dispatch, before=before))
+        # Else Transformers makes no mask for this name, and other calls would see padding.
         AttentionMaskInterface.register(_NAME + before, ALL_MASK_ATTENTION_FUNCTIONS[before])
     model.config._attn_implementation = _NAME + before
 
@@ -88,6 +89,7 @@ def _dispatch(  # noqa: PLR0913 (Transformers' signature)
         raise PrefixSharingError(f"its attention drops out {dropout:.0%} of the weights")
     if kwargs.pop("is_causal", True) is False:
         raise PrefixSharingError("its attention is not causal")
+    # What a model passes beside the known may change the result, so it is refused and not dropped.
     given = {name for name, argument in kwargs.items() if argument is not None}
     if unknown := sorted(given - _HARMLESS):
         raise PrefixSharingError(f"sharing does not support the attention argument {unknown[0]}")

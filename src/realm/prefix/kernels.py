@@ -149,6 +149,7 @@ def attend_visible(
         mask = None
         if hidden is not None:
             bias = torch.zeros(hidden.shape, dtype=query.dtype).masked_fill_(hidden, -torch.inf)
+            # The kernel wants a row for each query. They are all alike, so a view will do.
             mask = bias.expand(-1, -1, query.shape[-2], -1)
         return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
             query, key, value, 0.0, False, attn_mask=mask, scale=rules.scale
@@ -176,6 +177,7 @@ def _attend_backward_fused(
             grad, *saved, 0.0, positions.is_causal, scale=rules.scale
         )
     no_dropout = torch.zeros((), dtype=torch.long, device=query.device)  # seed and offset
+    # The two `None` are the offsets of sequences of unequal length in one row, which we do not use.
     return torch.ops.aten._scaled_dot_product_flash_attention_backward(
         grad, query, key, value, output, sums.contiguous(), None, None, query.shape[-2],
         key.shape[-2], 0.0, positions.is_causal, no_dropout, no_dropout, scale=rules.scale,

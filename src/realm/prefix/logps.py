@@ -71,6 +71,7 @@ def serve_packed_logps(model: PreTrainedModel) -> None:
     """
     usual = model.forward
 
+    # With its signature, from which Trainer reads which arguments and columns the model takes.
     @wraps(usual)
     def forward(*args: Any, packed: tuple[Layout, float] | None = None, **kwargs: Any) -> Any:
         return usual(*args, **kwargs) if packed is None else compute_packed_logps(model, *packed)

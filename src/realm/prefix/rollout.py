@@ -123,6 +123,7 @@ class Sampler:
         # the total, which is not exactly 1.
         totals = chances.double().cumsum(-1)
         drawn = torch.rand(len(chances), 1, dtype=torch.double) * totals[:, -1:]
+        # `right`: a draw of exactly 0 must not give a first token of probability 0.
         return torch.searchsorted(totals, drawn, right=True)[:, 0]
 
 

@@ -57,6 +57,7 @@ def require_shareable_model(model: nn.Module) -> PreTrainedModel:
 
 def require_known_settings(settings: GenerationConfig) -> None:
     """Raise `PrefixSharingError` for settings beyond temperature, top-k, top-p and min-p."""
+    # Only what differs from the defaults: so a setting of a later version is noticed as well.
     for name, value in sorted(settings.to_diff_dict().items()):
         is_neutral = value is None or value == _NEUTRAL_SETTINGS.get(name)
         if name not in _KNOWN_SETTINGS and not is_neutral:
