@@ -101,6 +101,7 @@ def _require_types(kind: type, section: str, settings: dict[str, Any]) -> None:
     """
     types = get_type_hints(kind)
     for name, value in settings.items():
+        # `int | None` gives {int, NoneType}; a plain type such as `int` has no arguments.
         allowed = set(get_args(types[name])) or {types[name]}
         is_number = allowed <= {int, float, bool, type(None)}
         if is_number and not isinstance(value, int | float | None):
@@ -184,6 +185,7 @@ def make_sft_arguments(config: Config, work: Path) -> SFTConfig:
             "max_length": None,
             # Assisted rows are much longer than the others; mixed batches would hold more padding.
             "train_sampling_strategy": "group_by_length",
+            # A share of all steps: ten checkpoints, however long the training is.
             "save_steps": 0.1,
             "logging_steps": 10,
             "seed": config.seed,
@@ -235,6 +237,7 @@ def make_grpo_arguments(
             "num_generations as per_device_train_batch_size."
         ) from None
     _require_compatible(config, arguments)
+    # TRL's default of -1 means that epochs decide.
     if arguments.max_steps <= 0:
         generations = arguments.num_train_epochs * num_problems / count_prompts(arguments)
         arguments.max_steps = max(1, math.ceil(generations * count_steps(arguments)))

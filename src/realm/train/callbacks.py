@@ -90,6 +90,7 @@ class TrainingState(TrainerCallback, ExportableState):
 
     def load(self, checkpoint: Path) -> None:
         """Restore the state of a checkpoint."""
+        # By hand: Transformers restores callbacks only with a setting, and then makes new objects.
         text = (checkpoint / "trainer_state.json").read_text(encoding="utf-8")
         kept = json.loads(text)["stateful_callbacks"][type(self).__name__]["attributes"]
         for name, observer in self.observers.items():

@@ -169,6 +169,7 @@ class Grader:
         schedule = {"share": fmean(row.share for row in facts), "progress": facts[0].progress}
         for name, value in (compute_metrics(self.graded) | schedule).items():
             log_metric(name, value)
+        # global_step counts finished steps; fade.jsonl will have the number of this one.
         if trainer_state.is_world_process_zero:
             self._write_samples(prompts, problem_id, step=trainer_state.global_step + 1)
         return self.graded

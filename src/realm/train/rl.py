@@ -130,6 +130,7 @@ class ReaLMTrainer(SharedPrefixTrainer):
             # GRPO compares completions of one prompt: the copies must be byte-identical.
             shared = "problem_id" if in_group else "prompt"
             for place, row in enumerate(rows):
+                # The first copy in this process: the group may begin in the process before it.
                 first = rows[max(0, place - (offset + place) % size)]
                 assert row[shared] == first[shared], "the copies of a prompt differ"
         return rows
@@ -150,6 +151,7 @@ class ReaLMTrainer(SharedPrefixTrainer):
 
     def _log_figures(self, figures: Mapping[str, float]) -> None:
         for name, value in figures.items():
+            # TRL logs the mean of what was appended since its last log.
             self._metrics["train"][name].append(value)
 
 

@@ -200,6 +200,7 @@ def order_rows(builder: RowBuilder, arguments: GRPOConfig) -> list[str]:
     order: list[str] = []
     # Shuffled by epoch, so that every problem comes once before any comes again.
     for epoch in range(math.ceil(num_rows / len(problem_ids))):
+        # Python seeds from a text by SHA-512, the same in every process.
         rng = random.Random(f"{builder.config.seed}|{epoch}")
         order += rng.sample(problem_ids, len(problem_ids))
     if steps_per_generation >= 1:

@@ -115,6 +115,7 @@ def make_sdft_arguments(config: Config, work: Path) -> SDFTConfig:
         required={
             "output_dir": str(work),
             "max_prompt_length": None,
+            # SDFTTrainer reads `privileged_context`, a column that no model takes.
             "remove_unused_columns": False,
         },
     )

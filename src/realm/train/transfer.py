@@ -238,6 +238,7 @@ class Transfer:
             # Dealt out in turn, so that no micro-batch has more than one above another.
             credits = self.credits[part :: self.num_parts] or [nothing]
             rows = [(credit.sampled_after, credit.completion) for credit in credits]
+            # Before the first update on them: these are the probabilities at sampling time.
             with torch.no_grad():
                 sampled, _ = self._measure(model, rows, device)
             batches.append((credits, sampled))

@@ -207,6 +207,7 @@ def train_to_end(trainer: Any, description: str) -> None:
     trainer.remove_callback(PrinterCallback)  # it prints a dict at each logged step
     trainer.add_callback(_GradientCheck())
     with ExitStack() as stack, _explain_divergence(trainer, description):
+        # The bar closes with the block, also when training fails.
         trainer.add_callback(ProgressBar(description, stack))
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
 
