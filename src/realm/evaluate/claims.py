@@ -131,6 +131,7 @@ def run_pilot(run: Run) -> None:
     # Problems that no claim is tested on, so that a look at them costs nothing.
     chosen = [problem for problem in problems if problem.split == "validation"]
     chosen = chosen[: config.compare.pilot_problems]
+    # The routes that the evaluation would show, so that the prompts are as long.
     shown = draw_evaluation_sets(
         [problem.id for problem in chosen],
         read_routes(run.path("routes.jsonl")),

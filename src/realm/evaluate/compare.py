@@ -224,6 +224,7 @@ def _run_side_by_side(waiting: list[Cell], force: bool, jobs: int) -> Iterator[C
                     running[pool.submit(_run_logged, cell, force)] = cell
                     waiting.remove(cell)
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    # Raises here what the cell has raised in its process.
                     future.result()
                     yield running.pop(future)
         except BrokenProcessPool:

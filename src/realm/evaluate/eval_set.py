@@ -119,6 +119,7 @@ def measure_routes(eval_set: EvalSet, run: Run, *, every_source: bool = True) ->
 def make_problem_key(problem: Problem) -> str:
     """Return a name for a problem that two seeds share only if the question is the same."""
     # Two seeds draw other problems under the same ids, such as "test-1".
+    # A question may hold half of a surrogate pair, which has no encoding.
     digest = hashlib.sha256(problem.question.encode(errors="replace")).hexdigest()
     return f"{problem.id}:{digest[:12]}"
 

@@ -169,6 +169,7 @@ def select_hard(measurements: Sequence[Measurement]) -> list[Measurement]:
         # For the start itself both would be the same.
         by_split = {"hard": start} | ({"own_hard": one.method} if one.method != start else {})
         for split, judge in by_split.items():
+            # A problem that was not sampled counts as solved, so it is hard for nobody.
             share_of = shares.get((judge, one.seed), {})
             outcomes = {
                 key: right for key, right in one.outcomes.items() if share_of.get(key, 1) < 0.5

@@ -205,6 +205,7 @@ def choose_methods(run: Run) -> dict[str, Method]:
     """
     config, domain = run.config, run.domain
     known = list_methods(config) | _read_own_methods(config)
+    # Left out by default where nobody could write exercises; an error if the config names it.
     wanted = config.compare.methods or [
         name for name in known if name != "instructors" or has_instructor(run)
     ]

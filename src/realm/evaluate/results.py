@@ -25,6 +25,7 @@ from realm.sampling import lists_to_tuples
 if TYPE_CHECKING:
     from realm.config.compare import Family
 
+# Counts up when the rows change their form, so that an older file is refused.
 SCHEMA = "realm.results/2"
 SeedOutcomes = dict[tuple[str, str], dict[int, dict[str, float]]]
 """By ("METHOD MODE", split) and seed: the outcome of each problem."""

@@ -201,6 +201,7 @@ def _exact_p(groups: Sequence[Parts]) -> float:
     """
     import numpy as np
 
+    # One number for each problem: its share of the sum over all seeds.
     shares: dict[str, float] = {}
     for parts in groups:
         for sign, values in parts:
@@ -209,6 +210,7 @@ def _exact_p(groups: Sequence[Parts]) -> float:
     moved = np.array([share for share in shares.values() if abs(share) > ROUNDING])
     if len(moved) > MOST_FLIPPED:
         return 0.0
+    # A row of bits for each way to choose the signs: (2^n, n).
     places = np.arange(2 ** len(moved))[:, None] >> np.arange(len(moved))
     sums = (1 - 2 * (places & 1)) @ moved
     return float((np.abs(sums) >= abs(moved.sum()) - ROUNDING).mean())
@@ -251,6 +253,7 @@ def _weighted_means(groups: Sequence[Parts], rng: np.random.Generator) -> np.nda
     resampled = np.zeros((RESAMPLES, len(groups)))
     for start in range(0, RESAMPLES, CHUNK):
         size = (min(CHUNK, RESAMPLES - start), len(names))
+        # float32 halves the memory; its rounding is far below the noise of the resamples.
         weights = rng.standard_exponential(size, dtype=np.float32)
         for number, parts in enumerate(groups):
             for sign, part in parts:

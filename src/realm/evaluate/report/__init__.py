@@ -81,6 +81,7 @@ def _write_page(run: Run, results: Results, **sections: Any) -> None:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    # All sections are named, since StrictUndefined refuses one that is merely absent.
     optional = ("bank", "lengths", "fade", "alarms", "headroom", "transcripts", "tokens",
                 "ablations")  # fmt: skip
     # Rows of methods that were asked for verdicts on the routes.

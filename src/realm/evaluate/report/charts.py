@@ -126,6 +126,7 @@ def _draw_intervals(
             )
     # Reversed: plotly puts the first name at the bottom.
     names = list(dict.fromkeys(point["name"] for point in points))[::-1]
+    # dtick: else plotly leaves out names where they stand close.
     figure.update_yaxes(categoryorder="array", categoryarray=names, title_text="", dtick=1)
     if view:
         figure.update_xaxes(ticksuffix="%", range=view, title_text="")
@@ -182,6 +183,7 @@ def draw_fade(fade: Sequence[Mapping[str, Any]]) -> str:
     faint = px.scatter(pa.Table.from_pylist(rows), **axes, **COLOURING, opacity=0.25)
     faint.update_traces(showlegend=False, marker_size=4, hoverinfo="skip")
     figure.add_traces(faint.data)
+    # Plotly titles a panel "panel=reward".
     figure.for_each_annotation(lambda one: one.update(text=one.text.partition("=")[2]))
     figure.update_yaxes(matches=None, title_text="")  # every panel has a unit of its own
     return _render(figure, "fade", height=160 * len(panels) + 80)
