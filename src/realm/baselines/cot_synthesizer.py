@@ -118,6 +118,7 @@ def ask_for_lessons(
     writer = PromptWriter(get_settings(run), run.domain, config.resolve)
     requests: list[Request] = []
     shown = {}
+    # Turn by turn, so that a budget that runs out leaves all problems alike.
     for turn, name in product(range(teacher.guided), bank):
         candidates = _draw_candidates(name, bank[name], sound, turn, config)
         if candidates.routes and len(requests) < count:
@@ -137,6 +138,7 @@ def ask_for_lessons(
     figures = {"syntheses": len(answered), "right": len(right)}
     logger.info("CoT-Synthesizer: %s; the right ones are taught.", figures)
     run.record_figures(figures)
+    # Round again: it trains on as many completions as ReaLM, however few are right.
     return islice(cycle(right), count)
 
 

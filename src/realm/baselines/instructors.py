@@ -47,6 +47,7 @@ def run_instructors(run: Run) -> None:
     config, rollouts = run.config, count_further_completions(run)
     num_asked, errors = _find_errors(run, rollouts)
     problems = read_problems(run.path("problems.jsonl"))
+    # Those of the test too: an exercise that repeats one would teach its answer.
     known = {problem.question for problem in problems}
     instructor = load_instructor(run, problems)
     if instructor is None:
@@ -137,6 +138,7 @@ def ask_for_exercises(
             answer=verifier.render(problem.answer),
             wrong="nothing" if answer is None else verifier.render(answer),
         )
+        # Sample by sample, so that a limit leaves all errors with as many exercises.
         for sample in range(teacher.guided)
         for problem, answer in errors
     ]

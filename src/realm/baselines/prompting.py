@@ -50,6 +50,7 @@ def read_choice(
     """
     said = parse_completion(completion, 0, think_end=think_end).answer or ""
     numbers = [int(number) for number in _NUMBER.findall(said)]
+    # The prompt counts from 1, and a model may name a number that no candidate has.
     valid = [number - 1 for number in numbers if 1 <= number <= num_candidates]
     return valid[-1] if valid else None
 

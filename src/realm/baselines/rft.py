@@ -26,6 +26,7 @@ def run_rft(run: Run) -> None:
     config, rollouts = run.config, count_further_completions(run)
     problems = select_rl_problems(run)
     temperature = config.train.grpo.get("temperature", 1.0)
+    # With fewer rollouts than problems: one sample for each of the first problems.
     prompts = [make_prompt(problem, config) for problem in problems[:rollouts]]
     groups = sample_and_judge(
         run,

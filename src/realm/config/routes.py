@@ -155,6 +155,7 @@ class CollectedRoutes(Section):
     """Time limit of one attempt at a request."""
     total_seconds: PositiveFloat | None = None
     """Time limit of the whole collection. The replies by then are used."""
+    # The client waits half a second, then twice as long each time up to 8: about a minute in all.
     attempts: PositiveInt = 12
     """How often one request is tried."""
     budget_usd: PositiveFloat | None = None
