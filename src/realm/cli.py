@@ -41,7 +41,6 @@ def main() -> None:
         sys.exit(mask_secrets(traceback.format_exc()))
 
 
-# A line with \b alone tells Click to keep the lines below it as they are.
 @add_verb("init")
 def init_domain(
     folder: Annotated[

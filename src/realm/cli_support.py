@@ -164,6 +164,7 @@ def add_verb(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     def register(function: Callable[..., None]) -> Callable[..., None]:
         assert function.__doc__ is not None
         summary = function.__doc__.partition("\n")[0]
+        # In the docstrings, \b keeps Click from filling the lines below it to one paragraph.
         # Without `short_help` Click cuts the summary at the width of the terminal. A context
         # manager as a decorator is entered anew at each call and keeps the signature, which Typer
         # reads.
