@@ -195,7 +195,7 @@ def link_store(folder: Path) -> None:
 
 
 COMMAND_LINE = (
-    Case("a config that is not there", "realm run confg.yaml", "confg.yaml"),
+    Case("a config that is not there", "realm run conf.yaml", "conf.yaml"),
     Case("a folder that is not a run folder", "realm run empty", "empty", make_folder("empty")),
     Case("a list in the place of a config", RUN, "config.yaml", put("config.yaml", "[1]")),
     Case("a binary file as config", RUN, "config.yaml", put_bytes("config.yaml", b"\xff\xfe\x00")),

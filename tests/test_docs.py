@@ -23,7 +23,7 @@ PAGES = [
 GUIDES = [page for page in PAGES if page.name not in ("log.md", "CHANGELOG.md")]
 
 # A file in backquotes, and the functions or classes named after it: `method/fade.py`: `share`.
-FILE_AND_NAMES = re.compile(r"`([\w./-]+\.(?:py|md|yaml|toml))`((?:(?:: |, )`\w+`)*)")
+FILE_AND_NAMES = re.compile(r"`([\w./-]+\.(?:py|md|yaml|toml))`((?:[:,]\s+`\w+`)*)")
 LINK = re.compile(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)")
 SETTING = re.compile(r"`((?:distill|train|evaluate|compare|prompt|routes|domain)(?:\.[a-z_]+)+)\b")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import shlex
 import sys
 import traceback
@@ -32,9 +31,6 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Run the command line. A bug of ours shows its traceback, with all keys masked."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a terminal may know fewer letters
     try:
         app(prog_name="realm")
     except Exception:

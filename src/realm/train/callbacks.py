@@ -91,10 +91,12 @@ class TrainingState(TrainerCallback, ExportableState):
     def load(self, checkpoint: Path) -> None:
         """Restore the state of a checkpoint."""
         # By hand: Transformers restores callbacks only with a setting, and then makes new objects.
-        text = (checkpoint / "trainer_state.json").read_text(encoding="utf-8")
-        kept = json.loads(text)["stateful_callbacks"][type(self).__name__]["attributes"]
-        for name, observer in self.observers.items():
-            observer.load(kept[name])
+        path = checkpoint / "trainer_state.json"
+        with explain_damage(path):
+            callbacks = json.loads(path.read_text(encoding="utf-8"))["stateful_callbacks"]
+            kept = callbacks[type(self).__name__]["attributes"]
+            for name, observer in self.observers.items():
+                observer.load(kept[name])
 
 
 class FadeLogger(TrainerCallback):
