@@ -1,3 +1,4 @@
+from dataclasses import replace
 from random import Random
 from typing import get_args
 
@@ -70,6 +71,16 @@ def test_a_changed_number_is_never_the_same_number():
         broken = perturb("number", seed=seed)
         new, old = split_steps(broken)[broken.flaw - 1].split(), broken.fix.split()
         assert sum(a != b for a, b in zip(new, old, strict=True)) == 1
+
+
+@pytest.mark.parametrize("step", ["2. It is late, by {} days", "Step 2: {} left", "2) {} is late"])
+def test_the_number_that_the_author_gave_a_step_is_never_changed(step):
+    route = replace(SOUND, text="\n".join([step.format(30), "pay 36"]))
+    changed = [split_steps(perturb("number", route, seed=seed))[0] for seed in range(20)]
+    start = step.partition("{}")[0]
+    assert all(one.startswith(start) and one != step.format(30) for one in changed)
+    numbered = replace(SOUND, text="1. It is late.\n2. So it is denied.\npay 36")
+    assert perturb("number", numbered, seed=1) is None
 
 
 def test_a_foreign_step_is_of_the_same_kind_where_there_is_one():

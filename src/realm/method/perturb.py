@@ -30,8 +30,11 @@ Perturbation = Literal["number", "foreign", "missing", "answer"]
 | answer  | the last one states another answer          | another |
 """
 
-# A whole or decimal number with thousands separators, not part of a word or of a longer number.
-_NUMBER = re.compile(r"(?<![\w.])\d+(?:,\d{3})*(?:\.\d+)?")
+# A whole or decimal number with thousands separators, not part of a word or of a longer number. Not
+# the author's own number of the step, as in "2. That is late" or "Step 2:": it is no claim.
+_NUMBER = re.compile(
+    r"(?<![\w.])(?<!\bstep )(?!^\d+[.):]\s)\d+(?:,\d{3})*(?:\.\d+)?", re.IGNORECASE
+)
 
 
 def perturb_route(
