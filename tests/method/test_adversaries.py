@@ -197,11 +197,9 @@ def test_who_judges_and_solves_earns_every_term():
 
 
 @pytest.mark.parametrize("word", ["sound", "flawed", "flawed, no, sound"])
-def test_a_constant_verdict_earns_half_the_verdict_term_and_at_most_half_the_first_flaw(word):
-    """Half: one class is always right, the other always wrong."""
-    found = earned(always(word))
-    assert all(one.verdict == 0.5 and one.first_flaw <= 0.5 for one in found)
-    assert fmean(one.first_flaw for one in found) == 0.5 if word.endswith(" sound") else True
+def test_a_constant_verdict_earns_half_the_verdict_term_and_no_first_flaw(word):
+    """Half: one class is always right, the other always wrong. The other term needs both."""
+    assert all((one.verdict, one.first_flaw) == (0.5, 0.0) for one in earned(always(word)))
 
 
 def test_two_verdicts_at_once_earn_nothing():
@@ -212,8 +210,8 @@ def test_comparing_answers_only_loses_clearly_to_reading_the_steps():
     """The perturbed routes keep the right answer, so that it misses about half of the flaws."""
     found = earned(compares_answers_only)
     assert fmean(one.verdict for one in found) < 0.85
-    assert fmean(one.first_flaw for one in found) < 0.65
-    assert fmean(one.total for one in found) < 2.0 - 0.2
+    assert fmean(one.first_flaw for one in found) < 0.25
+    assert fmean(one.total for one in found) < 2.0 - 0.4
     missed = [
         shown
         for shown in MIXED
@@ -223,14 +221,14 @@ def test_comparing_answers_only_loses_clearly_to_reading_the_steps():
 
 
 @pytest.mark.parametrize("number", [1, 2, 3, 5])
-def test_naming_the_same_step_always_earns_little_more_than_a_constant_verdict(number):
+def test_naming_the_same_step_always_earns_as_often_as_it_is_the_flaw(number):
     found = earned(names_step(number))
     assert all(one.verdict == 1.0 for one in found)
-    assert fmean(one.first_flaw for one in found) < 0.5 + 0.5 * 0.45
+    assert fmean(one.first_flaw for one in found) < 0.25
 
 
-def test_naming_the_last_step_always_earns_little_more_than_a_constant_verdict():
-    assert fmean(one.first_flaw for one in earned(names_last_step)) < 0.5 + 0.5 * 0.35
+def test_naming_the_last_step_always_earns_as_often_as_it_is_the_flaw():
+    assert fmean(one.first_flaw for one in earned(names_last_step)) < 0.3
 
 
 @pytest.mark.parametrize(
@@ -264,7 +262,7 @@ def test_copying_the_majority_earns_the_answer_no_more_often_than_the_majority_i
     for shown, one in zip(MIXED, found, strict=True):
         assert one.answer == (vote(shown) == gold_of(shown))
     assert fmean(one.verdict for one in found) < 0.75
-    assert fmean(one.total for one in found) < 0.75 * 2.0
+    assert fmean(one.total for one in found) < 0.7 * 2.0
 
 
 def test_an_empty_completion_earns_nothing():
@@ -287,11 +285,10 @@ def test_an_answer_inside_the_verification_or_a_fence_in_it_is_no_answer():
 
 def test_imitated_fences_give_each_route_one_verdict_and_so_a_constant_one():
     found = earned(imitates_fences)
-    assert all(one.verdict == 0.5 and one.first_flaw <= 0.5 for one in found)
+    assert all((one.verdict, one.first_flaw) == (0.5, 0.0) for one in found)
 
 
-def test_naming_every_step_earns_neither_a_verdict_nor_a_first_flaw():
-    """Half of each term is left: that of the sound routes."""
+def test_naming_every_step_earns_no_more_than_a_constant_verdict():
     found = earned(names_every_step)
     several = [
         one
@@ -299,4 +296,4 @@ def test_naming_every_step_earns_neither_a_verdict_nor_a_first_flaw():
         if all(len(split_steps(route)) > 1 for route in shown.routes)
     ]
     assert len(several) > 100
-    assert all((one.verdict, one.first_flaw) == (0.5, 0.5) for one in several)
+    assert all((one.verdict, one.first_flaw) == (0.5, 0.0) for one in several)

@@ -185,10 +185,10 @@ def score(verdicts, named, labels=(True, False), flaws=(None, 2)):
     ("verdicts", "named", "expected"),
     [
         pytest.param((True, False), (None, 2), 1.0, id="both right"),
-        pytest.param((True, False), (None, 1), 0.5, id="another step"),
-        pytest.param((True, False), (None, None), 0.5, id="no step"),
-        pytest.param((False, False), (2, 2), 0.5, id="the same step of every route"),
-        pytest.param((True, True), (None, 2), 0.5, id="named and called sound"),
+        pytest.param((True, False), (None, 1), 0.0, id="another step"),
+        pytest.param((True, False), (None, None), 0.0, id="no step"),
+        pytest.param((False, False), (2, 2), 0.0, id="the same step of every route"),
+        pytest.param((True, True), (None, 2), 0.0, id="named and called sound"),
         pytest.param((None, None), (None, None), 0.0, id="nothing said"),
     ],
 )
@@ -206,7 +206,14 @@ def test_without_both_classes_or_a_known_flaw_no_first_flaw_is_paid():
 
 
 @pytest.mark.parametrize("step", [1, 2, 3])
-def test_naming_one_step_always_earns_half_of_how_often_it_is_the_flaw(step):
+def test_naming_one_step_always_earns_as_often_as_it_is_the_flaw(step):
     flaws = (1, 2, 3, 3)
-    found = [score((False, False), (step, step), flaws=(None, flaw)) for flaw in flaws]
-    assert sum(found) / len(found) == flaws.count(step) / len(flaws) / 2
+    found = [score((True, False), (None, step), flaws=(None, flaw)) for flaw in flaws]
+    assert sum(found) / len(found) == flaws.count(step) / len(flaws)
+
+
+def test_every_sound_route_and_every_flaw_counts():
+    labels, flaws = (True, True, False, False), (None, None, 2, 3)
+    assert score((True, False, False, False), (None, 1, 2, 3), labels, flaws) == 0.5
+    assert score((True, True, False, False), (None, None, 2, 1), labels, flaws) == 0.5
+    assert score((True, False, False, True), (None, 1, 2, None), labels, flaws) == 0.25

@@ -113,10 +113,10 @@ def test_trl_pays_for_exactly_the_flawed_step_that_the_row_knows(tmp_path, monke
     monkeypatch.setattr(grading, "judge_all", judge_all)
     advantages = record_advantages(monkeypatch)
     run = run_one_step(tmp_path)
-    # A right answer, right verdicts, and a quarter for the step or half of it for the sound route.
-    assert advantages[0] == pytest.approx(standardize([1.75, 1.625] * 2), abs=1e-4)
+    # A right answer, right verdicts, and a quarter for the step or nothing.
+    assert advantages[0] == pytest.approx(standardize([1.75, 1.5] * 2), abs=1e-4)
     [row] = read_jsonl(run.path("fade.jsonl"))
-    assert row["rewards/first_flaw/mean"] == 0.75 and row["first_flaw_named"] == 0.5
+    assert row["rewards/first_flaw/mean"] == 0.5 and row["first_flaw_named"] == 0.5
 
 
 def test_each_weight_of_the_config_belongs_to_its_own_term(tmp_path, monkeypatch):

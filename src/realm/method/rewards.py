@@ -67,9 +67,10 @@ def score_format(judged: Judged) -> float:
 def score_first_flaws(judged: Judged) -> float | None:
     """Return how exactly the routes are checked; `None` unless both classes are shown.
 
-    It is the mean of two shares: of the sound routes, those called sound; of the flawed routes
-    whose first flaw is known, those called flawed with exactly that step named. So a policy that
-    names one step in every route earns at most 1/2, as a constant verdict does.
+    It is the product of two shares: of the sound routes, those called sound; of the flawed routes
+    whose first flaw is known, those called flawed with exactly that step named. So a constant
+    verdict earns nothing. Their mean would pay 1/2 for "always sound", more than an honest reader
+    who still errs, and drove a training there.
     """
     sound = [
         verdict is True
@@ -79,7 +80,7 @@ def score_first_flaws(judged: Judged) -> float | None:
     exact = find_named_flaws(judged)
     if not sound or not exact:
         return None
-    return (sum(sound) / len(sound) + sum(exact) / len(exact)) / 2
+    return sum(sound) / len(sound) * sum(exact) / len(exact)
 
 
 def find_named_flaws(judged: Judged) -> list[bool]:
