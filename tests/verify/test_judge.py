@@ -116,3 +116,12 @@ def test_prose_earns_no_more_than_a_tag():
         ]
         assert right == [], text
     assert judge("The answer is Peru.", gold=["Peru"], verifier=sets).correct is True
+
+
+def test_prose_is_exact_for_rewards_and_lenient_for_texts_that_nobody_trains_on_them():
+    text, sets = "The answer is Reggie Johnson.", Verifier("set")
+    rewarded, imported = (
+        judge_all([text], golds=[["Johnson"]], verifier=sets, is_exact=is_exact)[0]
+        for is_exact in (True, False)
+    )
+    assert (rewarded.correct, imported.correct) == (False, True)

@@ -204,6 +204,7 @@ def _label_outputs(
         ["" if reply.is_cut else reply.text for _, _, reply in outputs],
         golds=[problem.answer for problem, _, _ in outputs],
         verifier=verifier,
+        is_exact=False,
     )
     routes = []
     for (problem, source, reply), one in zip(outputs, judged, strict=True):

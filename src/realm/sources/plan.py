@@ -137,6 +137,7 @@ def label_replies(
         ["" if reply.is_cut else reply.text for reply in replies],
         golds=[request.problem.answer for request in requests],
         verifier=verifier,
+        is_exact=False,
     )
     return [
         Route(

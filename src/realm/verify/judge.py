@@ -54,6 +54,7 @@ def judge_all(  # noqa: PLR0913
     label: str = "process",
     think_end: str | None = None,
     num_tokens: Sequence[int] | None = None,
+    is_exact: bool = True,
 ) -> list[Judged]:
     """Return what each completion says and whether it is right; all answers are compared at once.
 
@@ -70,6 +71,8 @@ def judge_all(  # noqa: PLR0913
         label: whether the true verdict of a route is its `process` or its `outcome` label.
         think_end: closing tag of the model's private thoughts, as "</think>", if it has some.
         num_tokens: length of each completion in tokens, if it was counted.
+        is_exact: whether an answer in prose is right only as an answer tag would have to state it.
+            Rewards need that; texts of other models, which nobody trains on them, do not.
     """
     routes = routes if routes is not None else [()] * len(completions)
     texts = list(completions)
@@ -79,7 +82,10 @@ def judge_all(  # noqa: PLR0913
         parse_completion(text, len(shown), think_end=think_end)
         for text, shown in zip(texts, routes, strict=True)
     ]
-    answers = [_read_answer(text, one, verifier) for text, one in zip(texts, parsed, strict=True)]
+    answers = [
+        _read_answer(text, one, verifier, is_exact=is_exact)
+        for text, one in zip(texts, parsed, strict=True)
+    ]
     said = [index for index, answer in enumerate(answers) if answer is not None]
     correct: list[bool | None] = [False] * len(answers)
     verdicts = verifier.same_all([(answers[index], golds[index]) for index in said])
@@ -102,18 +108,18 @@ def judge_all(  # noqa: PLR0913
     ]
 
 
-def _read_answer(text: str, parsed: Judgement, verifier: Verifier) -> Any | None:
+def _read_answer(text: str, parsed: Judgement, verifier: Verifier, *, is_exact: bool) -> Any | None:
     """Return the answer of a completion; what stood in an answer tag is read as such.
 
-    Prose earns no more than a tag: else a model would learn sentences that are right for several
-    gold answers.
+    If it is to be exact, prose earns no more than a tag: else a model would learn sentences that
+    are right for several gold answers.
     """
     if parsed.answer is None:
         return None
     if find_tagged(text) == parsed.answer:
         return verifier.extract(f"<answer>{parsed.answer}</answer>")
     answer = verifier.extract(parsed.answer)
-    return None if answer is None else verifier.make_exact(answer)
+    return verifier.make_exact(answer) if answer is not None and is_exact else answer
 
 
 def render_completion(*, chain: str, answer: Any, verifier: Verifier) -> str:
