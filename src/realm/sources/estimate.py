@@ -68,6 +68,7 @@ def _plan_later_checks(
     for place, problem in enumerate(train):
         count = sum(one.routes for one in writers if one.problems is None or place < one.problems)
         for number in range(min(teacher.checks, count) if problem.id not in has_routes else 0):
+            # With a number, since checks of equal texts would count as one request.
             text = f"{number}" + " word" * _ROUTE_TOKENS
             later = Route(problem_id=problem.id, source="", text=text, answer=None, correct=None)
             yield writer.write_check(problem, later)

@@ -112,6 +112,7 @@ class Store:
     def add_reply(self, slot: Slot, reply: Reply, *, teacher: str, spent: Spent) -> None:
         """Queue a reply; `write_queued` puts it on disk."""
         values = {key: value for key, value in asdict(reply).items() if value not in (None, "")}
+        # The text even if it is empty: nothing said is a reply as well, and is paid for.
         text = json.dumps(values | {"text": reply.text})
         # Another run may have stored the same reply in the meantime; the first one counts.
         query = "INSERT OR IGNORE INTO replies VALUES (?, ?, ?, ?, ?, ?, ?)"

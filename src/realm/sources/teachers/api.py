@@ -133,6 +133,8 @@ class ApiTeacher(Teacher):
             response = await self._client.chat.completions.with_raw_response.create(
                 model=fields.pop("model"),
                 messages=list(request.messages),  # type: ignore[arg-type]  # plain dicts do
+                # Here the client also takes fields that it does not know, such as those of a vLLM
+                # server.
                 extra_body=fields,
             )
         except APIConnectionError as error:  # timeouts included

@@ -91,6 +91,7 @@ def _load_transformers(model: str, settings: Settings) -> Complete:
     def complete_batch(requests: Sequence[Request], seed: int) -> list[Completion]:
         prompts = []
         for request in requests:
+            # A prompt is one message of the user, with a system message before it or none.
             *system, user = [message["content"] for message in request.messages]
             prompts.append(policy.render(user, system[0] if system else None))
         limit, temperature = settings.max_tokens, settings.temperature
