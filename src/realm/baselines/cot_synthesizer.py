@@ -121,6 +121,7 @@ def ask_for_lessons(
     # Turn by turn, so that a budget that runs out leaves all problems alike.
     for turn, name in product(range(teacher.guided), bank):
         candidates = _draw_candidates(name, bank[name], sound, turn, config)
+        # No more requests than lessons, since each right reply makes one.
         if candidates.routes and len(requests) < count:
             text = render_routes(candidates)
             one = writer.write_request(problems[name], "synthesis", turn, candidates=text)

@@ -123,6 +123,7 @@ def attend_backward(
     for queries, keys in _split_queries(query, key, rules, positions):
         hidden = positions.find_hidden(rules, queries, keys)
         scores, slope = _score(query[..., queries, :], key[..., keys, :], rules, hidden)
+        # By the sums over all parts: the weights of this part alone need not add up to 1.
         weights = (scores - sums[..., queries, None]).exp()
         grad_out = grad[..., queries, :]
         # What the normalization of softmax takes back: the mean of the weights' gradients.

@@ -161,6 +161,7 @@ def pack_groups(
 def _make_buckets(segments: Sequence[range], device: torch.device | str) -> Iterable[Bucket]:
     """Yield the buckets of segments, sorted by length so that at most a quarter is padding."""
     members: dict[int, list[range]] = {}
+    # A completion of one token feeds nothing, so its segment is empty.
     for segment in filter(len, segments):
         # Lengths from 2^k to 2^(k+1) make up to four buckets.
         step = max(_SMALLEST_WIDTH, (1 << (len(segment).bit_length() - 1)) // 4)

@@ -130,6 +130,7 @@ def _require_packages(section: str, settings: dict[str, Any]) -> None:
             raise ConfigError(f"{section}.report_to: found {name!r}; allowed: {allowed}.")
         asked[f"report_to: {name}"] = _TRACKERS.get(name, name)
     asked |= {name: package for name, package in _PACKAGES.items() if settings.get(name)}
+    # Optimizers such as adamw_8bit, adamw_bnb_8bit and paged_adamw_32bit.
     if re.search("8bit|bnb|paged", str(settings.get("optim", ""))):
         asked[f"optim: {settings['optim']}"] = "bitsandbytes"
     for setting, package in asked.items():
@@ -301,5 +302,6 @@ def count_prompts(arguments: GRPOConfig) -> int:
 def count_steps(arguments: GRPOConfig) -> float:
     """Return how many optimizer steps one generation lasts; below 1 if a step takes several."""
     assert arguments.steps_per_generation
+    # num_iterations is how often the same completions are learned from.
     micro_batches = arguments.steps_per_generation * arguments.num_iterations
     return micro_batches / arguments.gradient_accumulation_steps

@@ -84,6 +84,7 @@ class AutonomousAccuracy:
         if self._overall.value is None:
             return 1.0
         seen = self._problems.get(problem_id, Rate())
+        # The mean of a Beta posterior; its prior has the overall accuracy and the weight _PRIOR.
         return (seen.right + _PRIOR * self._overall.value) / (seen.seen + _PRIOR)
 
     def state(self) -> dict[str, Any]:
@@ -159,6 +160,7 @@ def weigh_tokens(logps: Tensor, sampled: Tensor) -> Tensor:
 
     It is its probability now over its probability when it was sampled, cut at 1.
     """
+    # A difference of logarithms: the probabilities themselves may underflow.
     return (logps.detach() - sampled).exp().clamp(max=1.0)
 
 
@@ -174,6 +176,7 @@ def transfer_loss(
         weights: The weight of each credit, `(batch,)`.
         num_completions: Completions of the micro-batch, credited or not.
     """
+    # The mean over tokens, so that a long completion weighs no more than a short one.
     per_credit = (weigh_tokens(logps, sampled) * logps * said).sum(1) / said.sum(1)
     return -(weights * per_credit).sum() / num_completions
 
