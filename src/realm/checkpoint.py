@@ -26,6 +26,7 @@ from realm.core.errors import ConfigError, ModelError
 from realm.core.quiet import quiet_libraries
 from realm.core.workers import WorkerPool
 
+# A damaged config could ask for more layers than fit into memory.
 _MOST_LAYERS = 10_000
 _TEMPLATE_SECONDS = 10.0
 _TOKENIZER_FILES = ("*token*", "vocab*", "*.model")
@@ -86,6 +87,7 @@ def check_model(model: str, system: str | None = None) -> PreTrainedModel:
     for path in sorted(Path(name).glob("*.safetensors")) if Path(name).is_dir() else ():
         if fault := find_tensor_fault(path):
             raise ModelError(f"{path}: {fault}. Fetch or save the model again.")
+    # On the meta device a model has shapes and no memory.
     with _explain_failure(name, "its config.json"), torch.device("meta"):
         skeleton: PreTrainedModel = AutoModelForCausalLM.from_config(
             config, trust_remote_code=False
@@ -113,6 +115,8 @@ def find_tensor_fault(path: Path) -> str | None:
     """Return what is wrong with a .safetensors file as its header tells, or `None`."""
     try:
         with path.open("rb") as file:
+            # The format: the size of a JSON header in eight bytes, the header, the tensors. A torn
+            # file may promise a header that is longer than itself.
             size = int.from_bytes(file.read(8), "little")
             header = json.loads(file.read(min(size, path.stat().st_size)))
         ends = [one["data_offsets"][1] for name, one in header.items() if name != "__metadata__"]
@@ -134,6 +138,7 @@ def find_checkpoint_fault(folder: Path) -> str | None:
             return f"{path.name} is torn"
     if any(path.is_dir() for path in folder.iterdir()):
         return None  # DeepSpeed, FSDP and several adapters have folders of their own
+    # What Transformers writes so that a training continues with the same draws.
     needed = ("*.safetensors", "optimizer.pt", "scheduler.pt", "rng_state*.pth")
     missing = [name for name in needed if not list(folder.glob(name))]
     return f"{missing[0]} is missing" if missing else None
@@ -157,6 +162,7 @@ def _load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
+# Several stages check the same model, and a process takes seconds to start.
 @lru_cache
 def _try_template(template: str, tokens: str) -> str:
     """Return what is wrong with a chat template, a program that may loop or eat memory; "" if fine.

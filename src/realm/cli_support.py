@@ -149,6 +149,7 @@ class _LogLines(logging.Handler):
 
 def show_log() -> None:
     package = logging.getLogger("realm")
+    # A test or a program may call several commands in one process.
     if not any(isinstance(handler, _LogLines) for handler in package.handlers):
         package.addHandler(_LogLines())
         package.setLevel(logging.INFO)

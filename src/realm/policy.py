@@ -168,6 +168,7 @@ class Policy:
         self, batch: list[list[int]], num_samples: int, settings: GenerationConfig, seed: object
     ) -> list[Completion]:
         devices = [self.model.device] if self.model.device.type == "cuda" else []
+        # Sampling leaves the random state of the caller alone.
         with torch.random.fork_rng(devices):
             # Any two seeds give unrelated draws, neighbouring ones too. Torch takes 63 bits.
             digest = hashlib.sha256(repr(seed).encode()).digest()

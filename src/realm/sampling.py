@@ -163,6 +163,7 @@ def sample_and_judge(
         groups = _read_finished(path, prompts, sampling.num_samples)
         done = {index for index, prompt in enumerate(prompts) if groups[prompt.key]}
         title = f"{policy.method or run.folder.name}: {mode}"
+        # `policy.policy` loads the model, which takes long: only if there is something to ask.
         if len(done) < len(prompts):
             texts = [policy.policy.render(one.text, config.prompt.system) for one in prompts]
             with progress(title, total=len(prompts) - len(done)) as advance:

@@ -87,6 +87,7 @@ class Family(Section):
 class CompareConfig(Section):
     """Settings of `realm compare`."""
 
+    # Student's factor of a 95% interval is 4.3 with three seeds and 2.8 with five.
     seeds: PositiveInt = 5
     """Number of seeds, counting up from `seed`. Each has its own data, routes and trainings."""
     jobs: PositiveInt = 1

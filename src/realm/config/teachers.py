@@ -54,6 +54,7 @@ class _SampledTeacher(_Teacher):
     """A teacher that is a language model."""
 
     model: str
+    # Above 0: several routes of one prompt must differ.
     temperature: NonNegativeFloat | None = 1.0
     """null: the default of the model or the endpoint."""
     max_tokens: PositiveInt = 1024

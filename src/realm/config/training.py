@@ -93,6 +93,7 @@ class DistillConfig(Section):
 class Headroom(Section):
     """How much there is to gain: measured by sampling before reinforcement learning begins."""
 
+    # With 128 problems the standard error of a share is at most 4.4 points.
     problems: PositiveInt = 128
     """Number of training problems."""
     samples: Annotated[int, Field(ge=2)] = 8

@@ -166,6 +166,7 @@ def apply_override(settings: dict[str, Any], override: str, folder: Path) -> str
             value = str(path.absolute())
         elif (folder / path).exists():
             value = str((folder / path).absolute())
+        # The manifest keeps it, and the next command may run in another folder.
         override = format_override(dotted.strip(), value)
     put_in(settings, names, value, f"--set {override}")
     return override

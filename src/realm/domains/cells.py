@@ -76,6 +76,7 @@ def read_message(value: Any, role: str) -> Any:
     content = said[-1].get("content")
     if isinstance(content, list):
         thoughts, text = read_parts(content)
+        # In tags, which `split_thoughts` tells from the reply later on.
         return f"<think>{thoughts}</think>{text}" if thoughts else text
     return content
 
