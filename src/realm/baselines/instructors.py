@@ -19,6 +19,7 @@ from realm.core.errors import ConfigError
 from realm.core.jsonl import read_problems
 from realm.core.records import Problem, RouteSet
 from realm.core.targets import load_target, user_errors
+from realm.domains.domain import Exercise
 from realm.method.prompt import render_prompt, render_reasoning
 from realm.sampling import LazyPolicy, make_prompt, sample_and_judge
 from realm.sources.plan import ask_expert, find_expert
@@ -36,8 +37,6 @@ _EXERCISE = re.compile(
     r"^[ #*_]*problem[ *_]*:[*_]*(.*?)^[ #*_]*solution[ *_]*:[*_]*(.*)", re.I | re.M | re.S
 )
 
-Exercise = tuple[str, str, str]
-"""A new problem: question, chain of thought, and the text of its answer."""
 Instructor = Callable[[Problem, Any, random.Random], Exercise | None]
 """Called with a problem, the student's wrong answer (`None` if it gave none) and a generator."""
 
@@ -135,7 +134,6 @@ def ask_for_exercises(
             problem,
             "exercise",
             sample,
-            answer=verifier.render(problem.answer),
             wrong="nothing" if answer is None else verifier.render(answer),
         )
         # Sample by sample, so that a limit leaves all errors with as many exercises.
