@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 from realm.bank.eligible import collapse_spaces
 from realm.bank.worth import write_bank
+from realm.config.root import VERIFIER_SETTINGS
 from realm.core.folder import Stage, remove_path
 from realm.core.jsonl import read_problems, read_routes, write_jsonl
 from realm.sampling import LazyPolicy, Sampling, make_own_route, make_prompt, sample_and_judge
-from realm.stages import STAGES, VERIFIER_SETTINGS
+from realm.stages import STAGES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from realm.config.root import MODEL_SETTINGS
 from realm.core.folder import Stage
 from realm.domains.data import run_data
 from realm.evaluate import run_evaluate
@@ -70,11 +71,6 @@ def _route_files(run: Run) -> list[str]:
     return names
 
 
-# Without the columns, shares and sizes of `domain`: what they change shows in problems.jsonl.
-VERIFIER_SETTINGS = ("domain.kind", "domain.answer", "domain.target", "domain.settings")
-# What decides which model answers, how it is asked, and how it is judged.
-_MODEL = ("seed", "model", "recipe", *VERIFIER_SETTINGS, "prompt", "routes.kind", "routes.held_out")
-
 STAGES: dict[str, Stage] = {
     stage.name: stage
     for stage in (
@@ -100,7 +96,7 @@ STAGES: dict[str, Stage] = {
             check=_check_distill,
             # Assisted rows show routes as RL will: up to train.fade.routes of them, drawn by
             # train.mix.
-            settings=(*_MODEL, "distill", "train.lora", "train.fade.routes", "train.mix"),
+            settings=(*MODEL_SETTINGS, "distill", "train.lora", "train.fade.routes", "train.mix"),
             inputs=("problems.jsonl", "routes.jsonl", "rules.md?"),
             outputs=("sft.jsonl", "sft_stats.json?", "distilled/"),
         ),
@@ -108,7 +104,7 @@ STAGES: dict[str, Stage] = {
             name="train",
             function=_run_train,
             check=_check_train,
-            settings=(*_MODEL, "train"),
+            settings=(*MODEL_SETTINGS, "train"),
             inputs=("problems.jsonl", "routes.jsonl", "distilled/"),
             outputs=("model/", "fade.jsonl", "headroom.json", "rollouts/?"),
         ),
@@ -117,7 +113,7 @@ STAGES: dict[str, Stage] = {
             function=run_evaluate,
             check=_check_eval,
             # With several rounds the models of all of them are evaluated.
-            settings=(*_MODEL, "rounds", "evaluate"),
+            settings=(*MODEL_SETTINGS, "rounds", "evaluate"),
             inputs=("problems.jsonl", "routes.jsonl", "distilled/?", "model/?"),
             outputs=("results.json", "answers.jsonl"),
         ),
@@ -125,7 +121,7 @@ STAGES: dict[str, Stage] = {
             name="report",
             function=run_report,
             # The page states the limit of new tokens beside the results.
-            settings=(*_MODEL, "evaluate.max_new_tokens", "report"),
+            settings=(*MODEL_SETTINGS, "evaluate.max_new_tokens", "report"),
             inputs=(
                 "problems.jsonl",
                 "routes.jsonl",

@@ -35,6 +35,13 @@ from realm.domains.domain import GivenSettings, PythonSettings
 from realm.domains.files import FilesSettings
 from realm.domains.reasoning_gym import GymSettings
 
+# Without the columns, shares and sizes of `domain`: what they change shows in problems.jsonl.
+VERIFIER_SETTINGS = ("domain.kind", "domain.answer", "domain.target", "domain.settings")
+MODEL_SETTINGS = (
+    "seed", "model", "recipe", *VERIFIER_SETTINGS, "prompt", "routes.kind", "routes.held_out",
+)  # fmt: skip
+"""What decides which model answers, how it is asked, and how it is judged."""
+
 
 class EvaluateConfig(Section):
     """The stage `eval`."""

@@ -10,15 +10,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from realm.config.root import MODEL_SETTINGS
 from realm.core.folder import Stage
 from realm.evaluate.claims import run_pilot
-from realm.evaluate.methods import (
-    BASELINE_STAGES,
-    MODEL_SETTINGS,
-    Method,
-    add_starts,
-    apply_method,
-)
+from realm.evaluate.methods import BASELINE_STAGES, Method, add_starts, apply_method
 from realm.evaluate.modes import TASK_OF_MODE, TASKS, EvalTask, run_task
 
 if TYPE_CHECKING:

@@ -18,6 +18,7 @@ from realm.baselines.cot_synthesizer import run_cot_synthesizer
 from realm.baselines.further import run_further
 from realm.baselines.instructors import load_instructor, run_instructors
 from realm.baselines.rft import run_rft
+from realm.config.root import MODEL_SETTINGS
 from realm.core.errors import ConfigError
 from realm.core.folder import Stage
 from realm.sources.plan import find_expert
@@ -35,12 +36,6 @@ OWN_SAMPLES = (*VOTES, "self_routes", "best_of_n", "universal")
 """Modes that begin with the model's own samples."""
 ON_ROUTES = ("best_of_routes", "universal_routes")
 """Modes that use the routes shown in another way than to answer."""
-
-MODEL_SETTINGS = (
-    "seed", "model", "recipe", "domain.kind", "domain.answer", "domain.target", "domain.settings",
-    "prompt", "routes.kind", "routes.held_out",
-)  # fmt: skip
-"""Settings that every stage with a model depends on."""
 
 
 @dataclass(frozen=True, kw_only=True)
