@@ -78,9 +78,7 @@ def _list_tasks(run: Run, method: str, models: dict[str, str], eval_set: EvalSet
     settings = run.config.evaluate
     # The long prompts come first, so that a context too short shows at once.
     if eval_set.shown is not None:
-        yield "assisted"
-        if settings.probe:
-            yield "probe"
+        yield from ("assisted", "probe")
     yield "autonomous"
     if settings.samples and (settings.sampled_models == "all" or method == find_start(models)):
         yield "samples"
