@@ -27,13 +27,14 @@ _IS = r"(?:is|are|was|were|would be|should be|must be|will be)\b"
 _MARK = re.compile(
     rf"(?<!wrong )(?<!incorrect )(?<!if the )(?<!whether the )"
     rf"\b(?:(?:final|correct|right|best)\s+(?:option|choice|letter)|answers?|ans)\b[\s*_\"]*"
-    rf"(?:to\b[^.\n]{{0,150}}?)?(?::|=>?|→|\b{_IS})(?:\s+(?:therefore|thus|hence|actually|simply|that))*",
+    rf"(?:to\b[^.\n]{{0,150}}?)?(?::|=>?|→|\b{_IS})"
+    rf"(?:\s+(?:therefore|thus|hence|actually|simply|that))*",
     re.IGNORECASE,
 )
 # The same in other languages: "答案：B", "答案是 A", "Antwort: 42", "La réponse est 42".
 _FOREIGN_MARK = re.compile(
-    r"(?:选项|選項|答案|答え|正解|答|정답|답|(?<!\w)(?:(?:ant|svar|opl|lös)\w*|réponse|respuesta|risposta|resposta"
-    r"|ответ|відповідь|odpowiedź|cevap|đáp án|jawaban|απάντηση|الإجابة|الجواب|پاسخ|उत्तर|উত্তর"
+    r"(?:选项|選項|答案|答え|正解|答|정답|답|(?<!\w)(?:(?:ant|svar|opl|lös)\w*|réponse|respuesta"
+    r"|risposta|resposta|ответ|відповідь|odpowiedź|cevap|đáp án|jawaban|απάντηση|الإجابة|الجواب|پاسخ|उत्तर|উত্তর"
     r"|opci[oó]n correcta|alternativa correta|option correcte|richtig))(?:[ *_]\w+)?[\s*_]*"
     r"(?:[:=\]]|[-–—](?=\s)|[应應]?[是为為は은는]|\b(?:ist|est|es|è|é|är|er|jest)\b)",
     re.IGNORECASE,

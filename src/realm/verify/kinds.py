@@ -47,7 +47,8 @@ _REVOKED = re.compile(r"\b(?:wait|actually|correction)\b", re.IGNORECASE)
 # "I would pick B", "it must be (D)", "故选D"; "B is the correct answer".
 _CHOSEN = re.compile(
     r"(?:\b(?:pick|choose|select|go with|opt for|must be|[Ii]t(?: is|'s)"
-    r"|(?i:so|therefore|thus|hence),?)\b|[选選][择擇项項]?)[\s*,:]*(?:(?i:option|choice|answer)[\s*]+)?[(\[*]*([A-Z])\b(?!')"
+    r"|(?i:so|therefore|thus|hence),?)\b|[选選][择擇项項]?)[\s*,:]*"
+    r"(?:(?i:option|choice|answer)[\s*]+)?[(\[*]*([A-Z])\b(?!')"
     r"|(?:^|[\s(\[*])([A-Z])[)\]*]*\s+(?:is|must be)\s+(?:the\s+)?(?:right|correct|best)\b"
     r"|(?<![A-Za-z])([A-Z])(?:选?项|選?項)?是?正[确確]",
 )

@@ -96,7 +96,8 @@ _BOUND = re.compile(
 )
 # Before the number of "Division 1", "pick number 3", "No. 82": a name, not a count.
 _LABELLED = re.compile(
-    r"(?:\b[A-Z]\w*\.?|\b(?:no\.|number|season|episode|round|match|pick|tier|division|week|day)|#)\s*$"
+    r"(?:\b[A-Z]\w*\.?"
+    r"|\b(?:no\.|number|season|episode|round|match|pick|tier|division|week|day)|#)\s*$"
 )
 # Numbers behind it qualify the one before it: "9 games that lasted 2 hours".
 _CONDITION = re.compile(r"\b(?:who|that|which|whose|where|when|than|compared)\b|$")

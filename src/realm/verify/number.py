@@ -59,8 +59,8 @@ _PERCENT = re.compile(r" ?(?:%|per ?cent\b|percentage points?\b)")
 _MINUS = re.compile(r"(?:negative|minus) ")
 # Words and signs that change a number which is not read with them.
 _CHANGED = re.compile(
-    r"\b(?:half|halves|thirds?|quarters?|double|twice|triple|negative|minus|plus|times|squared|cubed"
-    r"|divided|multiplied|or|nor|not|except|without|between|than|least|most|over|under|above|below"
+    r"\b(?:half|halves|thirds?|quarters?|double|twice|triple|negative|minus|plus|times|squared"
+    r"|cubed|divided|multiplied|or|nor|not|except|without|between|than|least|most|over|under|above|below"
     r"|up to|maybe|perhaps|possibly|alternatively|(?:" + "|".join(_SCALES) + r")s?"
     r"|(?!one\b|once\b)(?:" + "|".join(NUMBER_WORDS) + r"))\b|[+<>≤≥*^=±√π∞‰|&\\]|\d"
 )

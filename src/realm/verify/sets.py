@@ -32,8 +32,8 @@ _MOST_DETAILS = 3
 _TRUTH = {"true": "yes", "false": "no"}
 # "15 mm", "season 2", "#2nd", "seven goals".
 _QUANTITY = re.compile(
-    r"(?:(?P<name>no|nr|number|pick|rank|place|position|season|episode|round|match|week|day|year|grade"
-    r"|age|division|tier|level|about|around|approximately|exactly|only|usd)\.? )?"
+    r"(?:(?P<name>no|nr|number|pick|rank|place|position|season|episode|round|match|week|day|year"
+    r"|grade|age|division|tier|level|about|around|approximately|exactly|only|usd)\.? )?"
     r"#?(?P<number>[-+]?[$€£]?[\d,]*\.?\d+|\b[a-z]+)(?:(?:st|nd|rd|th)\b|%)?"
     r"(?:[ -]+(?P<unit>[a-z][a-z /'-]{0,40}))?"
 )
