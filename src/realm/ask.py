@@ -81,6 +81,8 @@ def ask_question(
     routes = []
     for sample in samples:
         said = parse_completion(sample.text, 0, think_end=prompts.think_end)
+        # As training writes the policy's own routes, so that the model reads what it was taught to
+        # judge.
         text = write_own_text(sample.text, said.reasoning, said.answer)
         # Nobody knows the right answer, so no sample has a label.
         route = Route(problem_id="", source="self", text=text, answer=said.answer, correct=None)

@@ -117,6 +117,7 @@ def write_rows(
     encode = partial(tokenize_rows, tokenizer=tokenizer, prompts=config.prompt, closing=closing)
 
     def measure_likelihood(chains: Sequence[Route]) -> list[float]:
+        # Padding is masked, so the stop token serves where there is no other.
         pad = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
         # Of the very rows that would be taught, but without routes: assisted rows come later.
         rows = encode(make_rows((), chains)).to_list()

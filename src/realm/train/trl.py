@@ -237,6 +237,7 @@ class _GradientCheck(TrainerCallback):
         # In float16 the loss is scaled until no step has such gradients.
         if args.fp16 or not gradients:
             return
+        # One number for all: a NaN or an infinity anywhere makes it one as well.
         norm = torch.nn.utils.get_total_norm(gradients)
         if not norm.isfinite():
             raise FloatingPointError(f"the gradient is {norm}")
@@ -326,6 +327,7 @@ def _write_card(run: Run, title: str, text: Sequence[str]) -> str:
     """Return the README.md of a model folder. A hub id goes into its header; a path does not."""
     config = run.config
     header = ["---", "library_name: transformers", "pipeline_tag: text-generation"]
+    # OWNER/NAME, as in `checkpoint.require_model`.
     if re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", config.model or ""):
         header.append(f"base_model: {config.model}")
     facts = f"- run: `{run.folder.name}`, recipe `{config.recipe}`, seed {config.seed}"
