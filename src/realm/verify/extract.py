@@ -34,7 +34,8 @@ _MARK = re.compile(
 # The same in other languages: "答案：B", "答案是 A", "Antwort: 42", "La réponse est 42".
 _FOREIGN_MARK = re.compile(
     r"(?:选项|選項|答案|答え|正解|答|정답|답|(?<!\w)(?:(?:ant|svar|opl|lös)\w*|réponse|respuesta"
-    r"|risposta|resposta|ответ|відповідь|odpowiedź|cevap|đáp án|jawaban|απάντηση|الإجابة|الجواب|پاسخ|उत्तर|উত্তর"
+    r"|risposta|resposta"
+    r"|ответ|відповідь|odpowiedź|cevap|đáp án|jawaban|απάντηση|الإجابة|الجواب|پاسخ|उत्तर|উত্তর"
     r"|opci[oó]n correcta|alternativa correta|option correcte|richtig))(?:[ *_]\w+)?[\s*_]*"
     r"(?:[:=\]]|[-–—](?=\s)|[应應]?[是为為は은는]|\b(?:ist|est|es|è|é|är|er|jest)\b)",
     re.IGNORECASE,

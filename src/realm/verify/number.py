@@ -60,8 +60,8 @@ _MINUS = re.compile(r"(?:negative|minus) ")
 # Words and signs that change a number which is not read with them.
 _CHANGED = re.compile(
     r"\b(?:half|halves|thirds?|quarters?|double|twice|triple|negative|minus|plus|times|squared"
-    r"|cubed|divided|multiplied|or|nor|not|except|without|between|than|least|most|over|under|above|below"
-    r"|up to|maybe|perhaps|possibly|alternatively|(?:" + "|".join(_SCALES) + r")s?"
+    r"|cubed|divided|multiplied|or|nor|not|except|without|between|than|least|most|over|under"
+    r"|above|below|up to|maybe|perhaps|possibly|alternatively|(?:" + "|".join(_SCALES) + r")s?"
     r"|(?!one\b|once\b)(?:" + "|".join(NUMBER_WORDS) + r"))\b|[+<>≤≥*^=±√π∞‰|&\\]|\d"
 )
 _CHANGED_BEFORE = re.compile(
