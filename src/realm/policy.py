@@ -136,6 +136,7 @@ class Policy:
 
     def read(self, ids: list[int]) -> str:
         """Return the text of a completion up to its stop token, our tags but no special tokens."""
+        # A stop token counts as generated, and is no part of the text.
         hidden = self._unspoken | self._stops
         spoken = [token for token in cut_after_stop(ids, self._stops) if token not in hidden]
         settings = {"skip_special_tokens": False, "clean_up_tokenization_spaces": False}

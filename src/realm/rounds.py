@@ -164,6 +164,7 @@ def make_round(run: Run, number: int, last: Run | None) -> Run:
         # Relative to the config, as in a file. The dot tells a folder from a hub id.
         model = os.path.relpath(last.path("model"), run.config.resolve("."))
         distills = run.config.distill.every_round
+        # With `zero` the round trains the last model as it is.
         settings |= {"model": f"./{model}", "recipe": "r1" if distills else "zero"}
         names = ["harvest", "distill", "train"] if distills else ["harvest", "train"]
         links[_BANK] = last.path("routes.jsonl")
