@@ -192,8 +192,8 @@ def test_a_single_verb_warns_that_an_earlier_stage_is_out_of_date(config, stand_
     realm("run", config)
     result = realm("report", config, "--set", "train.reward.verdict=1")
     assert (
-        "realm: train: made with other settings or inputs; `realm run` brings all up to date."
-        in result.stderr
+        "realm: train: made with other settings or inputs, or changed since; `realm run` brings "
+        "all up to date." in result.stderr
     )
 
 

@@ -337,3 +337,24 @@ def test_a_lock_that_is_a_link_is_no_lock(run, tmp_path):
     run.path("work/.lock").symlink_to(tmp_path / "precious")
     do(run, "data")
     assert (tmp_path / "precious").read_text(encoding="utf-8") == "precious"
+
+
+def test_what_a_run_of_another_config_made_is_not_replaced(run, tmp_path):
+    do_all(run)
+    other = tmp_path / "other.yaml"
+    other.write_text(run.config.source.read_text())
+    theirs = Run(run.folder, load_config(other, ["train.reward.verdict=1"]))
+    with pytest.raises(RunError, match=r"made from .*small\.yaml, and `realm train` with .*other"):
+        theirs.do("train")
+    assert theirs.path("model/file").read_text() == "x"
+    theirs.check_folder("train", force=True)
+    # The same config with other settings, and a config that was moved, go on with their run.
+    with_settings(run, "train.reward.verdict=1").check_folder("train")
+    run.config.source.rename(tmp_path / "moved.yaml")
+    theirs.check_folder("train")
+
+
+def test_damaged_results_do_not_keep_a_run_without_a_model_from_making_them_again(run):
+    do_all(run)
+    run.path("results.json").write_text('{"schema": ')
+    Run(run.folder, run.config.model_copy(update={"model": None})).check_folder("eval")

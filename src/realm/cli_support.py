@@ -108,7 +108,7 @@ def explain_failure(error: Exception) -> str | None:
     elif not isinstance(error, OSError):
         return None
     elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        advice = "Change its permissions, or choose another place with --run"
+        advice = "Change its permissions, or choose another place"
     else:
         advice = "See that it is there and is what it should be"
     # Of a failed rename this is the target, the place that could not be written.
@@ -235,7 +235,8 @@ def do_stage(run: Run, stage: str, dry_run: bool, force: bool) -> None:
         run.config.resolve_model()  # as a part of `realm run` it is skipped without a model
     if outdated := run.find_outdated(stage):
         logger.warning(
-            "realm: %s: made with other settings or inputs; `realm run` brings all up to date.",
+            "realm: %s: made with other settings or inputs, or changed since; `realm run` brings "
+            "all up to date.",
             ", ".join(outdated),
         )
     if dry_run:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -221,14 +221,35 @@ class Run(RunFolder):
                     f"{self.folder}: is no run folder and holds other files, such as {foreign[0]}. "
                     "Choose another folder with --run, or use it all the same with --force."
                 )
+        self._check_source(stage)
         if stage == "eval" and self.config.model is None and self.path("results.json").exists():
-            evaluations = read_results(self.folder).evaluations
+            evaluations: Sequence[Any] = ()
+            with suppress(RunError):  # a damaged file has no results to lose
+                evaluations = read_results(self.folder).evaluations
             if any(row.mode != "routes" for row in evaluations):
                 raise RunError(
                     f"{self.path('results.json')}: holds results of models, and a run without a "
                     "model would replace them. Name the model, choose another folder with --run, "
                     "or replace them with --force."
                 )
+
+    def _check_source(self, stage: str) -> None:
+        """Raise `RunError` if `stage` would replace a model that another config's run trained here.
+
+        Two configs of one name have the same default folder, and hours of training would be lost.
+        A config that was moved, so that the old one is gone, goes on with its run.
+        """
+        manifest = self.manifest()
+        source = manifest.get("source")
+        is_trained = stage in ("distill", "train") and stage in manifest.get("stages", {})
+        if self._is_derived or not is_trained or not source:
+            return
+        if Path(source).exists() and not Path(source).samefile(self.config.source):
+            raise RunError(
+                f"{self.folder}: this run was made from {source}, and `realm {stage}` with "
+                f"{self.config.source} would replace its model. Choose another folder with "
+                "--run, or replace it with --force."
+            )
 
     def has_stage(self, stage: str) -> bool:
         """Return whether `stage` is part of this run.

@@ -44,7 +44,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         return {}
-    except (OSError, ValueError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise _explain_manifest(path, f"cannot be read: {error}") from None
     found = manifest.get("schema") if isinstance(manifest, dict) else None
     if found != SCHEMA:
@@ -64,7 +64,9 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def _explain_manifest(path: Path, fault: str) -> RunError:
-    return RunError(f"{path}: {fault}. Remove it and run again; every stage then runs again.")
+    return RunError(
+        f"{path}: {fault}. Remove it and give the config file again; every stage then runs again."
+    )
 
 
 def find_versions() -> dict[str, str]:
