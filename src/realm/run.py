@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from realm.config.gguf import find_gguf
 from realm.core.errors import ConfigError, DataError, RealmError, RunError
 from realm.core.folder import RunFolder, hash_path
-from realm.core.manifest import MADE_BY_CONFIG
+from realm.core.manifest import MADE_BY_CONFIG, check_source
 from realm.core.tables import local_path
 from realm.core.targets import fingerprint
 from realm.domains.domain import GivenSettings
@@ -221,7 +221,8 @@ class Run(RunFolder):
                     f"{self.folder}: is no run folder and holds other files, such as {foreign[0]}. "
                     "Choose another folder with --run, or use it all the same with --force."
                 )
-        self._check_source(stage)
+        if stage in ("distill", "train") and not self._is_derived:
+            check_source(self.folder, self.config.source, stage)
         if stage == "eval" and self.config.model is None and self.path("results.json").exists():
             evaluations: Sequence[Any] = ()
             with suppress(RunError):  # a damaged file has no results to lose
@@ -232,24 +233,6 @@ class Run(RunFolder):
                     "model would replace them. Name the model, choose another folder with --run, "
                     "or replace them with --force."
                 )
-
-    def _check_source(self, stage: str) -> None:
-        """Raise `RunError` if `stage` would replace a model that another config's run trained here.
-
-        Two configs of one name have the same default folder, and hours of training would be lost.
-        A config that was moved, so that the old one is gone, goes on with its run.
-        """
-        manifest = self.manifest()
-        source = manifest.get("source")
-        is_trained = stage in ("distill", "train") and stage in manifest.get("stages", {})
-        if self._is_derived or not is_trained or not source:
-            return
-        if Path(source).exists() and not Path(source).samefile(self.config.source):
-            raise RunError(
-                f"{self.folder}: this run was made from {source}, and `realm {stage}` with "
-                f"{self.config.source} would replace its model. Choose another folder with "
-                "--run, or replace it with --force."
-            )
 
     def has_stage(self, stage: str) -> bool:
         """Return whether `stage` is part of this run.

@@ -69,6 +69,24 @@ def _explain_manifest(path: Path, fault: str) -> RunError:
     )
 
 
+def check_source(folder: Path, source: Path, stage: str) -> None:
+    """Raise `RunError` if `stage` would replace a model that the run of another config trained.
+
+    Two configs of one name have the same default folder, and hours of training would be lost. A
+    config that was moved, so that the old one is gone, goes on with its run.
+    """
+    manifest = read_manifest(folder)
+    made_from = manifest.get("source")
+    if not made_from or stage not in manifest.get("stages", {}):
+        return
+    if Path(made_from).exists() and not Path(made_from).samefile(source):
+        raise RunError(
+            f"{folder}: this run was made from {made_from}, and `realm {stage}` with {source} "
+            "would replace its model. Choose another folder with --run, or replace it with "
+            "--force."
+        )
+
+
 def find_versions() -> dict[str, str]:
     """Return the versions of Python and of `LIBRARIES`, those that are installed."""
     versions = {"python": platform.python_version()}
