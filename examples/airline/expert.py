@@ -111,5 +111,5 @@ def _write_steps(bill: Bill) -> list[str]:
 
 
 def _holds(step: str, true: str) -> bool:
-    # Who knows of no allowance does not say what it would save, which is no error of that step.
+    # A source that does not know the allowance leaves out what it saves; that step still holds.
     return step in (true, true.partition("; saves")[0])

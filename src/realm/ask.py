@@ -76,7 +76,7 @@ def ask_question(
         )
 
     # First the model's own samples, then one greedy answer that sees them as routes.
-    # There is no problem here: the empty set stands for the prompt without routes.
+    # An empty set of routes gives the autonomous prompt; a question has no problem id.
     nothing = RouteSet(problem_id="")
     samples = generate(nothing, self_routes, 1.0) if self_routes else []
     routes = []
