@@ -346,7 +346,11 @@ def test_what_a_run_of_another_config_made_is_not_replaced(run, tmp_path):
     theirs = Run(run.folder, load_config(other, ["train.reward.verdict=1"]))
     with pytest.raises(RunError, match=r"made from .*small\.yaml, and `realm train` with .*other"):
         theirs.do("train")
+    reseeded = Run(run.folder, load_config(other, ["seed=8"]))
+    with pytest.raises(RunError, match="made from"):
+        reseeded.run_all()  # before the problems of the other run are written
     assert theirs.path("model/file").read_text() == "x"
+    assert theirs.path("problems.jsonl").read_text() == "x"
     theirs.check_folder("train", force=True)
     # The same config with other settings, and a config that was moved, go on with their run.
     with_settings(run, "train.reward.verdict=1").check_folder("train")
