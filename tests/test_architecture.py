@@ -26,7 +26,7 @@ LAYERS = [
     ["train"],
     ["evaluate", "baselines"],
     ["run", "rounds", "stages"],
-    ["cli", "cli_support", "scaffold", "__init__", "__main__"],
+    ["cli", "scaffold", "__init__", "__main__"],
 ]
 RANKS = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 

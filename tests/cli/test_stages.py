@@ -19,7 +19,7 @@ from realm.evaluate.report import write_command
 from realm.stages import STAGES
 from tiny import make_tiny
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 ALL = [
     "check distill",
     "check train",
@@ -84,7 +84,7 @@ def stand_ins(monkeypatch):
         "realm.sources.routes.require_routes", lambda run: ran.append("check routes")
     )
     monkeypatch.setattr(
-        "realm.cli._print_results",
+        "realm.cli.stages.show_results",
         lambda run: print(f"the results of {run.folder.name}"),
     )
     return ran

@@ -1,0 +1,64 @@
+"""Run a stage, print what it would do, and print results."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import typer
+
+from realm.core.errors import make_printable
+
+if TYPE_CHECKING:
+    from realm.run import Run
+
+logger = logging.getLogger(__name__)
+
+
+def do_stage(run: Run, stage: str, dry_run: bool, force: bool) -> None:
+    """Run one stage, or print what it would do."""
+    if stage in ("distill", "train"):
+        run.config.resolve_model()  # as a part of `realm run` it is skipped without a model
+    if outdated := run.find_outdated(stage):
+        logger.warning(
+            "realm: %s: made with other settings or inputs, or changed since; `realm run` brings "
+            "all up to date.",
+            ", ".join(outdated),
+        )
+    if dry_run:
+        print_plan(run, stage, force)
+    run.check_stages([stage], force=force)
+    if not dry_run:
+        run.do(stage, force=force)
+
+
+def print_plan(run: Run, stage: str, force: bool) -> None:
+    """Print what `stage` would do, and what it would cost."""
+    outdated = [] if force else run.find_outdated(stage)
+    if not run.has_stage(stage) or (not force and not outdated and run.is_done(stage)):
+        run.do(stage)  # only logs that there is nothing to do
+        return
+    if not force and run.is_done(stage):
+        print_line(stage, f"will run again if its inputs change: {', '.join(outdated)} will run")
+        return
+    inputs = _list_names(run.input_names(stage)) or "the config"
+    print_line(stage, f"would run: {inputs} -> {_list_names(run.stages[stage].outputs)}")
+    estimate = run.stages[stage].estimate
+    if estimate and (cost := estimate(run)):
+        typer.echo(cost)
+
+
+def print_line(name: str, text: str) -> None:
+    typer.echo(make_printable(f"{name:<8} {text}"))
+
+
+def _list_names(names: tuple[str, ...] | list[str]) -> str:
+    """Return names of the run folder in one line, optional ones in brackets."""
+    return ", ".join(f"[{name.rstrip('?')}]" if name.endswith("?") else name for name in names)
+
+
+def show_results(run: Run) -> None:
+    from realm.evaluate.report.tables import print_results
+    from realm.evaluate.results import read_results
+
+    print_results(read_results(run.folder))

@@ -1,0 +1,149 @@
+"""The verbs that run stages: `data` to `report`, `run` and `compare`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from realm.cli.app import add_run_verb
+from realm.cli.plan import do_stage, print_plan, show_results
+
+if TYPE_CHECKING:
+    from realm.run import Run
+
+
+@add_run_verb("data")
+def write_problems(run: Run, dry_run: bool, force: bool) -> None:
+    """Write the problems of the domain, with their splits and gold answers.
+
+    \b
+    Reads:    the config, and the files that its `domain` names
+    Writes:   RUN/problems.jsonl, and RUN/rules.md if the domain has a rule book
+    Costs:    seconds
+    Example:  realm data configs/demo.yaml --set domain.settings.sizes.train=500
+    """
+    do_stage(run, "data", dry_run, force)
+
+
+@add_run_verb("routes")
+def collect_routes(run: Run, dry_run: bool, force: bool) -> None:
+    """Collect routes (chains of thought by others) for each problem and label them.
+
+    \b
+    Reads:    RUN/problems.jsonl; `routes.files`, or the guide for teachers
+    Writes:   RUN/routes.jsonl, RUN/bank.json; RUN/teacher.sqlite with all replies
+    Costs:    seconds; with teachers what they charge: --dry-run estimates it, and
+              routes.budget_usd caps it
+    Example:  realm routes configs/demo.yaml
+    """
+    do_stage(run, "routes", dry_run, force)
+
+
+@add_run_verb("distill")
+def distill_model(run: Run, dry_run: bool, force: bool) -> None:
+    """Train the model on the teacher's right chains, without the rules in the prompt.
+
+    \b
+    Reads:    RUN/problems.jsonl, RUN/routes.jsonl, the model of the config
+    Writes:   RUN/sft.jsonl, RUN/distilled/
+    Costs:    minutes for the bundled model on a CPU, a GPU for a real one
+    Example:  realm distill configs/demo.yaml --set distill.sft.learning_rate=1e-3
+    """
+    do_stage(run, "distill", dry_run, force)
+
+
+@add_run_verb("train")
+def train_model(run: Run, dry_run: bool, force: bool) -> None:
+    """Train with reinforcement learning on prompts whose routes fade out.
+
+    \b
+    Reads:    RUN/problems.jsonl, RUN/routes.jsonl, RUN/distilled/ (the config's
+              model with recipe: zero)
+    Writes:   RUN/model/, RUN/fade.jsonl, RUN/headroom.json, RUN/rollouts/
+    Costs:    the longest stage: minutes for the bundled model on a CPU, GPU hours
+              for a real one
+    Example:  realm train configs/demo.yaml --set train.fade.kind=cosine
+    """
+    do_stage(run, "train", dry_run, force)
+
+
+@add_run_verb("eval")
+def evaluate_models(run: Run, dry_run: bool, force: bool) -> None:
+    """Evaluate the models and the routes, and print the results.
+
+    Each model answers with and without routes in its prompt. Without a model, only the routes are
+    evaluated, on all problems.
+
+    \b
+    Reads:    RUN/problems.jsonl, RUN/routes.jsonl, the model, and RUN/distilled/
+              and RUN/model/ if they exist
+    Writes:   RUN/results.json, RUN/answers.jsonl
+    Costs:    one answer per model, mode and problem
+    Example:  realm eval configs/demo.yaml --set evaluate.limit.test=200
+    """
+    do_stage(run, "eval", dry_run, force)
+    if not dry_run:
+        show_results(run)
+
+
+@add_run_verb("report")
+def write_report(run: Run, dry_run: bool, force: bool) -> None:
+    """Write the results, the training curves and example answers to a page that opens offline.
+
+    \b
+    Reads:    RUN/bank.json, RUN/results.json, RUN/answers.jsonl, and RUN/fade.jsonl
+              and RUN/headroom.json if they exist
+    Writes:   RUN/report.html
+    Costs:    seconds
+    Example:  realm report configs/demo.yaml
+    """
+    do_stage(run, "report", dry_run, force)
+
+
+@add_run_verb("run")
+def run_all(run: Run, dry_run: bool, force: bool) -> None:
+    """Run all stages in order, skip those that are up to date, and print the results.
+
+    \b
+    Reads:    the config and the files that it names
+    Writes:   all files of the run folder
+    Costs:    the sum of the stages; --dry-run shows which ones are left
+    Example:  realm run configs/demo.yaml
+    """
+    if dry_run:
+        for stage in run.stages:
+            print_plan(run, stage, force)
+        run.check_stages(run.stages, force=force)
+        return
+    run.run_all(force=force)
+    made = {
+        "run folder": run.folder,
+        "model": run.path("model"),
+        "report": run.path("report.html"),
+    }
+    lines = [f"{name:<11} {path}" for name, path in made.items() if path.exists()]
+    typer.echo("\n" + "\n".join(lines) + "\n")
+    show_results(run)
+
+
+@add_run_verb("compare")
+def compare_methods(run: Run, dry_run: bool, force: bool) -> None:
+    """Compare methods over several seeds with equal budgets, and test the claims.
+
+    \b
+    Reads:    the config and its section `compare`; docs/compare.md lists the methods
+    Writes:   RUN/cells/METHOD-SEED/, RUN/results.json, RUN/report.html
+    Costs:    seeds x methods trainings; finished ones are kept, and the remaining
+              time is printed after each
+    Example:  realm compare configs/compare.yaml --set compare.seeds=2
+    """
+    from realm.evaluate.compare import run_comparison
+    from realm.evaluate.report.tables import print_results
+
+    if not dry_run:
+        run.check_folder("compare", force=force)
+    results = run_comparison(run, dry_run=dry_run, force=force)
+    if results is not None:
+        print_results(results)
+        typer.echo(f"\nresults  {run.path('results.json')}\nreport   {run.path('report.html')}")

@@ -1,0 +1,134 @@
+"""`realm init` and `realm import`: the verbs that write a config to start from."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from realm.cli.app import add_verb
+from realm.cli.options import DryRun, name_column, require_name
+from realm.cli.plan import print_line
+from realm.core.errors import RealmError
+
+
+@add_verb("init")
+def init_domain(
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DIR",
+            file_okay=False,
+            help="Directory to create the files in.",
+            show_default="this folder",
+        ),
+    ] = Path(),
+) -> None:
+    """Write a small example domain to start from.
+
+    \b
+    Reads:    nothing
+    Writes:   problems.csv, rules.md, outputs.jsonl, outputs_held_out.jsonl,
+              config.yaml, teacher.yaml; never over an existing file
+    Costs:    nothing
+    Example:  realm init my_domain
+    """
+    from realm.scaffold import write_scaffold
+
+    write_scaffold(folder)
+    config = shlex.quote(str(folder / "config.yaml"))
+    typer.echo(
+        f"Wrote an example domain to {folder}. Next:\n\n"
+        f"  realm run {config}                  what the outputs are worth, in seconds\n"
+        f"  realm run {config} --set model=...  train a model: a folder or a hub id"
+    )
+
+
+@add_verb("import")
+def import_outputs(
+    files: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FILE", help="Files or datasets; NAME=FILE names the author of the outputs."
+        ),
+    ],
+    question: Annotated[str | None, name_column("the question")] = None,
+    answer: Annotated[str | None, name_column("the gold answer")] = None,
+    outputs: Annotated[str | None, name_column("a model's output, or a list of them")] = None,
+    source: Annotated[
+        str | None, name_column("the author of the output", "none: NAME, or the file's name")
+    ] = None,
+    identity: Annotated[
+        str | None,
+        typer.Option(
+            "--id",
+            metavar="COL",
+            help="Column that identifies a problem, or a template such as "
+            '"{table} {question}".  [default: the question]',
+        ),
+    ] = None,
+    problems: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE", help="Questions and gold answers, if the files of outputs hold none."
+        ),
+    ] = None,
+    kind: Annotated[
+        Literal["text", "label", "number", "math", "set", "json"],
+        typer.Option(
+            metavar="KIND", help="Kind of the answers: text, label, number, math, set or json."
+        ),
+    ] = "text",
+    run: Annotated[
+        Path | None,
+        typer.Option(
+            "--run",
+            metavar="DIR",
+            file_okay=False,
+            callback=require_name,
+            help="The run folder.  [default: runs/ and what the file names have in common]",
+        ),
+    ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with code 2 if a row cannot be used.")
+    ] = False,
+    dry_run: DryRun = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace an existing config that differs.")
+    ] = False,
+) -> None:
+    """Import answers that models already wrote, mark each one right or wrong, and measure them.
+
+    \b
+    Reads:    JSON, CSV, Excel, Parquet, logs of evaluations, or hub:owner/name:split
+    Writes:   RUN/config.yaml, RUN/problems.jsonl, RUN/routes.jsonl, RUN/bank.json
+    Costs:    seconds to minutes; no model is called
+    Example:  realm import gpt-4o=a.jsonl.gz llama=b.jsonl.gz --outputs answers --kind set
+    """
+    from realm.config import load_config
+    from realm.run import Run
+    from realm.scaffold.columns import ImportOptions
+    from realm.scaffold.import_plan import default_folder, plan_import, write_config
+
+    folder = run or default_folder(files)
+    columns = {"question": question, "answer": answer, "outputs": outputs, "source": source}
+    options = ImportOptions(**columns, id=identity, problems=problems, kind=kind, strict=strict)
+    plan = plan_import(files, options, folder)
+    path = folder / "config.yaml"
+    print_line("columns", plan.summary)
+    if dry_run:
+        print_line("config", f"would write {path}:\n\n{plan.render_config()}")
+        return
+    is_new = write_config(plan, path, force=force)
+    try:
+        imported = Run(folder, load_config(path))
+        print_line("config", str(path))
+        imported.data()
+        imported.routes()
+    except RealmError:
+        if is_new:
+            path.unlink()  # it would stand in the way of the corrected command
+        raise
+    typer.echo(f"\nnext:  realm eval {shlex.quote(str(path))}")
