@@ -176,6 +176,15 @@ def test_the_command_of_the_report_does_the_same_from_any_folder(
     assert again.stdout.count("up to date") == 4, again.stderr
 
 
+def test_the_folder_of_a_config_stands_for_it_until_it_is_a_run_folder(config, stand_ins, tmp_path):
+    write_jsonl(tmp_path / "answers.jsonl", [])
+    config.rename(tmp_path / "config.yaml")
+    assert realm("run", tmp_path).exit_code == 0 and stand_ins == ALL
+    made = tmp_path / "run"
+    (made / "config.yaml").write_text("seed: 99\n")
+    assert realm("run", made).stdout.count("up to date") == len(STAGES), "the manifest counts"
+
+
 def test_the_zero_recipe_says_that_it_does_not_distill(config, stand_ins, tmp_path):
     write_jsonl(tmp_path / "answers.jsonl", [])
     result = realm("run", config, "--set", "recipe=zero")

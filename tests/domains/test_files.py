@@ -168,6 +168,12 @@ def test_a_problem_that_two_rows_tell_differently_is_left_out_where_bad_rows_are
     ]
 
 
+def test_a_column_that_is_not_there_brings_the_nearest_name(tmp_path):
+    path = write_rows(tmp_path / "a.jsonl", [{"id": "0", "Question ": "1 + 1?", "answer": "2"}])
+    with pytest.raises(DataError, match=r"Found: id, Question , answer\. Did you mean 'Question '"):
+        load(path)
+
+
 def test_a_cell_may_hold_a_set_as_json_or_between_bars(tmp_path):
     (tmp_path / "a.csv").write_text(
         'id,question,answer\n1,q 1,"[""Ann"", ""Bo""]"\n2,q 2,Ann | Bo\n3,q 3,Ann\n'

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     name="realm",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     # Plain text: docs/cli.md shows the help as it is, and [default: x] is no markup.
     rich_markup_mode=None,
     pretty_exceptions_enable=False,  # Typer's own tracebacks show variables, which may hold keys

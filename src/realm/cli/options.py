@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import typing
+from collections.abc import Iterator
 from pathlib import Path
+from types import UnionType
 from typing import Annotated
 
 import typer
+
+from realm.core.settings import Section
 
 
 def require_name(folder: Path | None) -> Path | None:
@@ -15,10 +20,30 @@ def require_name(folder: Path | None) -> Path | None:
     return folder
 
 
+def complete_setting(incomplete: str) -> list[str]:
+    """Return the settings that begin with what was typed after `--set`."""
+    from realm.config.root import Config
+
+    found = dict.fromkeys(_list_settings(Config))  # sections of several kinds share keys
+    return [f"{name}=" for name in found if name.startswith(incomplete)]
+
+
+def _list_settings(section: type[Section]) -> Iterator[str]:
+    for name, field in section.model_fields.items():
+        is_union = typing.get_origin(field.annotation) in (typing.Union, UnionType)
+        parts = typing.get_args(field.annotation) if is_union else (field.annotation,)
+        inner = [part for part in parts if isinstance(part, type) and issubclass(part, Section)]
+        yield from (f"{name}.{key}" for part in inner for key in _list_settings(part))
+        if not inner:
+            yield name
+
+
 ConfigPath = Annotated[
     Path,
     typer.Argument(
-        metavar="CONFIG", help="A YAML file with the settings, or the folder of a run to continue."
+        metavar="CONFIG",
+        help="A YAML file with the settings, a folder with a config.yaml, or the folder of a run "
+        "to continue.",
     ),
 ]
 RunFolder = Annotated[
@@ -36,6 +61,7 @@ Overrides = Annotated[
     typer.Option(
         "--set",
         metavar="KEY=VALUE",
+        autocompletion=complete_setting,
         help="Override a setting, such as train.fade.kind=cosine; repeatable.",
     ),
 ]

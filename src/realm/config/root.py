@@ -230,7 +230,8 @@ def load_config(
     """Return the settings of a YAML file, or those that a run folder was made with.
 
     Args:
-        path: The YAML file, or a run folder. Paths inside a file are relative to it.
+        path: The YAML file, a run folder, or a folder with a config.yaml. Paths inside a file are
+            relative to it.
         overrides: Settings that replace those of the file, as `{"train.fade.kind": "cosine"}`, or
             as the command line writes them: `["train.fade.kind=cosine"]`.
 
@@ -239,6 +240,9 @@ def load_config(
     """
     path = Path(path)
     earlier: list[str] = []
+    # A run folder may hold a config.yaml too, which its manifest outdates.
+    if not (path / "manifest.json").exists() and (path / "config.yaml").is_file():
+        path /= "config.yaml"
     if path.is_dir():
         settings, path, earlier = read_run(path)
     else:

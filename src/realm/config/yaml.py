@@ -118,8 +118,8 @@ def read_run(folder: Path) -> tuple[dict[str, Any], Path, list[str]]:
     manifest = read_manifest(folder)
     if not manifest:
         raise ConfigError(
-            f"{folder}: is a folder without a manifest.json, so not a run folder. Give a config "
-            "file, or the folder of a run."
+            f"{folder}: is a folder without config.yaml and manifest.json, so not a run folder. "
+            "Give a config file, its folder, or the folder of a run."
         )
     made_by = manifest.get("made_by", "an earlier version of ReaLM")
     if made_by != MADE_BY_CONFIG:

@@ -84,8 +84,11 @@ def suggest_nearest(name: str, allowed: Sequence[str]) -> str:
 
     >>> suggest_nearest("cosin", ["linear", "cosine"])
     " Did you mean 'cosine'?"
+    >>> suggest_nearest("question", ["QUESTION", "answer"])
+    " Did you mean 'QUESTION'?"
     """
-    near = difflib.get_close_matches(name, allowed, n=3)
+    spelled = {one.lower(): one for one in allowed}
+    near = [spelled[one] for one in difflib.get_close_matches(name.lower(), spelled, n=3)]
     return f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
 
 

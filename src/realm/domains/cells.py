@@ -8,7 +8,7 @@ import re
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from realm.core.errors import DataError
+from realm.core.errors import DataError, suggest_nearest
 from realm.method.thoughts import read_parts
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def get_cell(row: Mapping[str, Any], column: str, place: str, setting: str) -> A
     except KeyError:
         raise DataError(
             f"{place}: there is no column {column!r}, which {setting} names. "
-            f"Found: {', '.join(map(str, row))}."
+            f"Found: {', '.join(map(str, row))}.{suggest_nearest(column, list(map(str, row)))}"
         ) from None
 
 

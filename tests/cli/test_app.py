@@ -1,0 +1,37 @@
+"""What all verbs share: short help, completion by the shell."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from realm.cli import app
+
+
+@pytest.mark.parametrize("verb", [[], ["run"], ["ask"]], ids=["realm", "run", "ask"])
+def test_the_help_has_a_short_option(verb):
+    short, long = (CliRunner().invoke(app, [*verb, option]) for option in ("-h", "--help"))
+    assert (short.exit_code, short.output) == (0, long.output)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("realm rep", "report"),
+        ("realm run --dr", "--dry-run"),
+        ("realm run x.yaml --set train.fade.k", "train.fade.kind="),
+    ],
+)
+def test_the_shell_completes_verbs_options_and_settings(words, expected):
+    asked = {"_REALM_COMPLETE": "complete_bash", "COMP_WORDS": words}
+    number = str(len(words.split()) - 1)
+    done = subprocess.run(
+        [sys.executable, "-m", "realm"],
+        env=os.environ | asked | {"COMP_CWORD": number},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.stdout.split() == [expected], done.stderr
