@@ -33,6 +33,7 @@ test-all: check
 docs: $(INSTALLED)
 	$(BIN)/python docs/write_cli.py > docs/cli.md.new && mv docs/cli.md.new docs/cli.md
 	$(BIN)/python docs/write_errors.py > docs/errors.md.new && mv docs/errors.md.new docs/errors.md
+	$(BIN)/python docs/write_config.py
 
 clean:
 	rm -rf $(VENV)

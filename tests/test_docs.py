@@ -13,13 +13,11 @@ from realm.config import Config
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src/realm"
-GENERATED = ("cli.md", "errors.md")
+GENERATED = ("cli.md", "errors.md", "config.md")
 PAGES = [
     ROOT / name
     for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "models/base-1m/README.md")
-] + sorted(
-    path for path in (ROOT / "docs").rglob("*.md") if path.name not in ("cli.md", "errors.md")
-)
+] + sorted(path for path in (ROOT / "docs").rglob("*.md") if path.name not in GENERATED)
 GUIDES = [page for page in PAGES if page.name not in ("log.md", "CHANGELOG.md")]
 
 # A file in backquotes, and the functions or classes named after it: `method/fade.py`: `share`.

@@ -31,7 +31,8 @@ def init_domain(
     \b
     Reads:    nothing
     Writes:   problems.csv, rules.md, outputs.jsonl, outputs_held_out.jsonl,
-              config.yaml, teacher.yaml; never over an existing file
+              config.yaml, teacher.yaml, config.schema.json (for editors);
+              never over an existing file
     Costs:    nothing
     Example:  realm init my_domain
     """

@@ -72,6 +72,7 @@ class Family(Section):
     """
 
     name: str
+    """What the table of its comparisons is called."""
     claim: str = "realm autonomous"
     """The method and mode that is claimed to be better."""
     against: list[str] = Field(min_length=1)

@@ -53,8 +53,9 @@ class NoRoutes(Section):
     """No routes at all: the default of plain GRPO (recipe zero and train.fade.kind none)."""
 
     kind: Literal["none"] = "none"
-    # Always empty. It is here so that code can read `routes.held_out` whatever the kind.
+    # It is here so that code can read `routes.held_out` whatever the kind.
     held_out: list[str] = Field(default=[], max_length=0)
+    """Always empty: there are no sources."""
 
 
 class RouteColumns(Section):
@@ -63,6 +64,7 @@ class RouteColumns(Section):
     id: str | None = "id"
     """What a problem is known by; null: its question."""
     question: str | None = None
+    """The question, checked against that of the problem; null: not checked."""
     outputs: str | list[str] = "outputs"
     """A column with a text or a list of texts, or several columns, each of a source of its name.
     A null or empty output is a route that states no answer."""
@@ -100,7 +102,9 @@ class ImportedRoutes(Section):
 
     kind: Literal["import"]
     files: list[RouteFile] = Field(min_length=1)
+    """The files of outputs."""
     columns: RouteColumns = RouteColumns()
+    """The columns of all files that name none of their own."""
     held_out: list[str] = []
     """Sources whose routes are shown in evaluation only."""
     max_chars: PositiveInt | None = None
@@ -140,6 +144,7 @@ class CollectedRoutes(Section):
 
     kind: Literal["collect"]
     teachers: list[TeacherSettings] = Field(min_length=1)
+    """The teachers to ask. Each is a source of routes."""
     held_out: list[str] = []
     """Teachers whose routes are shown in evaluation only."""
     guide: Guide = Guide()

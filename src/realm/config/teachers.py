@@ -22,7 +22,9 @@ class Price(Section):
     """What a provider charges, in US dollars per million tokens."""
 
     prompt: NonNegativeFloat
+    """Per million tokens of prompts."""
     completion: NonNegativeFloat
+    """Per million tokens of replies, thoughts included."""
 
 
 class _Teacher(Section):
@@ -54,6 +56,7 @@ class _SampledTeacher(_Teacher):
     """A teacher that is a language model."""
 
     model: str
+    """What the endpoint calls the model; for kind local, as `model` of the config."""
     # Above 0: several routes of one prompt must differ.
     temperature: NonNegativeFloat | None = 1.0
     """null: the default of the model or the endpoint."""
@@ -85,6 +88,7 @@ class ApiTeacher(_SampledTeacher):
     key_env: str | None = "OPENAI_API_KEY"
     """The environment variable that holds the key; null for a server that asks for none."""
     price: Price | None = None
+    """null: unknown; then the cost is counted in tokens only."""
     extra: dict[str, Any] = {}
     """Further fields of the request, such as `reasoning_effort: low`, sent as they are.
     `max_completion_tokens` replaces max_tokens, for endpoints that refuse that name."""
@@ -146,6 +150,7 @@ class LocalTeacher(_SampledTeacher):
 
     kind: Literal["local"]
     engine: Literal["transformers", "vllm"] = "transformers"
+    """What runs the model."""
 
 
 class ReplayTeacher(_Teacher):
@@ -187,8 +192,11 @@ class TeacherPrompts(Section):
     system: str | None = None
     """Of guided prompts; "" for a model whose chat template has no system role."""
     guided: str | None = None
+    """Contains {question} and {guide}."""
     unguided: str | None = None
+    """Contains {question}."""
     rationalized: str | None = None
+    """Contains {question}, {guide} and {answer}."""
     form: str | None = None
     """What follows "The answer is", in words; null: what suits the domain's kind of answer."""
 

@@ -118,7 +118,11 @@ class TrainConfig(Section):
     grpo: TrlSettings = {}
     """Settings of TRL's GRPOConfig."""
 
-    @field_validator("shared_prefix", mode="before")
+    @field_validator(
+        "shared_prefix",
+        mode="before",
+        json_schema_input_type=Literal["auto", "on", "off"] | bool,
+    )
     @classmethod
     def _accept_yaml_booleans(cls, value: Any) -> Any:
         # YAML 1.1 reads the words on and off as true and false.

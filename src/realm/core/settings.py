@@ -17,8 +17,11 @@ class Section(BaseModel):
     """A part of the settings. Unknown keys are errors, and values cannot be changed once read."""
 
     # A misspelt key would otherwise be passed over, and the run would use the default. Infinity and
-    # NaN are numbers of YAML that no setting can have.
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    # NaN are numbers of YAML that no setting can have. The text under a field is its description in
+    # the schema and in docs/reference/config.md.
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
 
 def check_placeholders(template: str, needed: list[str]) -> str:

@@ -43,8 +43,11 @@ class ProblemColumns(Section):
     """A column, or a template such as "{table} {question}" whose hash is the id. null: the hash of
     the question."""
     question: str = "question"
+    """The question; unused if `question_template` builds it."""
     answer: str = "answer"
+    """The gold answer."""
     choices: str | None = None
+    """The options of a multiple-choice question, as a list."""
     split: str | None = None
     """null: `splits` draws the split."""
 
@@ -53,7 +56,9 @@ class ProblemFile(Section):
     """A file with columns of its own."""
 
     path: str
+    """As in `domain.path`."""
     columns: ProblemColumns
+    """The columns of this file."""
 
 
 class FilesSettings(Section):
@@ -65,6 +70,7 @@ class FilesSettings(Section):
     `hub:owner/name:split` for a dataset of the hub. With subsets, the split is `subset/split`.
     `{path: ..., columns: {...}}` in a list names the columns of one file."""
     columns: ProblemColumns = ProblemColumns()
+    """The columns of all files that name none of their own."""
     question_template: str | None = None
     """Builds the question from the row's columns, such as "{table_in_csv}\\n{question}"."""
     answer: AnswerSettings = TextAnswer()
@@ -105,7 +111,7 @@ class FilesSettings(Section):
             raise ValueError(f"path names {repeated[0]!r} more than once")
         return self
 
-    @field_validator("answer", mode="before")
+    @field_validator("answer", mode="before", json_schema_input_type=AnswerSettings | str)
     @classmethod
     def _expand_kind(cls, answer: Any) -> Any:
         if not isinstance(answer, str):

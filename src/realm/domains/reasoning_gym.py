@@ -65,8 +65,11 @@ class GymSizes(Section):
     """Number of problems of each split."""
 
     train: PositiveInt = 2000
+    """Training problems."""
     validation: NonNegativeInt = 400
+    """Validation problems."""
     test: PositiveInt = 600
+    """Test problems."""
     test_rules: NonNegativeInt = 0
     """Problems of `harder`."""
 

@@ -26,6 +26,7 @@ class ExtraTerm(Section):
     """A reward term of the user's own."""
 
     weight: float
+    """What the term is multiplied by."""
     function: str
     """`module:function`, a function of a `realm.Judged` that returns a number, or `None` where the
     term does not apply. The module is looked for beside the config file first."""
