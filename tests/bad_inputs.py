@@ -988,6 +988,23 @@ MODELS = (
         needs="model",
     ),
     Case(
+        "weights of 4 bits without the package for them",
+        with_model("train.grpo.model_init_kwargs={quantization_config: {load_in_4bit: true}}"),
+        "train.grpo.model_init_kwargs",
+        needs="model",
+    ),
+    Case(
+        "a local teacher in vLLM that is not installed",
+        "realm run config.yaml",
+        "'big'",
+        put(
+            "config.yaml",
+            TEACHER.replace("kind: api", "kind: local, engine: vllm").replace(
+                ", key_env: BIG_KEY", ""
+            ),
+        ),
+    ),
+    Case(
         "LoRA of modules that the model lacks",
         with_model("train.lora={target_modules: [c_attn]}"),
         "train.lora",

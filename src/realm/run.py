@@ -167,11 +167,11 @@ class Run(RunFolder):
 
     def check_stages(self, stages: Iterable[str], *, force: bool = False) -> None:
         """Raise the user's mistakes in the settings of those of `stages` that are left."""
-        if self.config.model is None:
-            return  # all of them begin with the model
         checked = [stage for stage in stages if self.stages[stage].check]
         for stage in self._find_left(checked, force=force):
-            logger.info("check    model and settings of %s", stage)
+            # These read the model's files, which takes seconds.
+            if self.config.model is not None and "model" in self.stages[stage].settings:
+                logger.info("check    model and settings of %s", stage)
             check = self.stages[stage].check
             assert check is not None
             check(self)

@@ -12,7 +12,7 @@ from realm.core.folder import Stage
 from realm.domains.data import run_data
 from realm.evaluate import run_evaluate
 from realm.evaluate.report import run_report
-from realm.sources.routes import estimate_routes, run_routes
+from realm.sources.routes import check_routes, estimate_routes, run_routes
 
 if TYPE_CHECKING:
     from realm.run import Run
@@ -84,6 +84,7 @@ STAGES: dict[str, Stage] = {
         Stage(
             name="routes",
             function=run_routes,
+            check=check_routes,
             estimate=estimate_routes,
             settings=("seed", "domain", "routes"),
             inputs=("problems.jsonl", "rules.md?"),

@@ -21,12 +21,13 @@ from tiny import make_tiny
 
 ROOT = Path(__file__).parents[2]
 ALL = [
+    "check routes",
     "check distill",
     "check train",
     "check eval",
     "data",
     "routes",
-    "check routes",
+    "require routes",
     "distill",
     "train",
     "eval",
@@ -81,7 +82,7 @@ def stand_ins(monkeypatch):
     for name, stage in STAGES.items():
         monkeypatch.setitem(STAGES, name, stand_in(stage))
     monkeypatch.setattr(
-        "realm.sources.routes.require_routes", lambda run: ran.append("check routes")
+        "realm.sources.routes.require_routes", lambda run: ran.append("require routes")
     )
     monkeypatch.setattr(
         "realm.cli.stages.show_results",
@@ -169,7 +170,7 @@ def test_the_command_of_the_report_does_the_same_from_any_folder(
     overrides = ["domain.path=my rows.jsonl", "model=null", "domain.columns={id: id}"]
     options = [part for override in overrides for part in ("--set", override)]
     realm("run", "my config.yaml", "--run", "my run", *options)
-    assert stand_ins == ["data", "routes", "eval", "report"]
+    assert stand_ins == ["check routes", "check eval", "data", "routes", "eval", "report"]
     command = write_command(Run("my run", load_config("my config.yaml", overrides)), "run")
     monkeypatch.chdir(tmp_path)
     again = realm(*shlex.split(command)[1:])
@@ -211,7 +212,7 @@ def test_without_a_model_the_long_stages_are_no_part_of_a_run_and_a_mistake_by_t
 ):
     write_jsonl(tmp_path / "answers.jsonl", [])
     result = realm("run", config, "--set", "model=null")
-    assert stand_ins == ["data", "routes", "eval", "report"]
+    assert stand_ins == ["check routes", "check eval", "data", "routes", "eval", "report"]
     assert result.stdout.count("not part of a run without a model") == 2
     for verb in ("distill", "train"):
         result = realm(verb, config, "--set", "model=null")

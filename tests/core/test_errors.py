@@ -1,8 +1,20 @@
+import tomllib
+from pathlib import Path
+
 import pytest
 
 from realm import cli
 from realm.core import errors
-from realm.core.errors import DataError, RealmError, keep_secret, mask_secrets
+from realm.core.errors import (
+    ConfigError,
+    DataError,
+    RealmError,
+    keep_secret,
+    mask_secrets,
+    require_package,
+)
+
+PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
 
 
 def test_a_secret_of_the_environment_is_masked(monkeypatch):
@@ -70,3 +82,20 @@ def test_the_traceback_of_an_unexpected_error_shows_no_key(monkeypatch):
     with pytest.raises(SystemExit) as end:
         cli.main()
     assert "RuntimeError: header: ***" in end.value.code and "Traceback" in end.value.code
+
+
+def test_a_missing_package_is_named_with_the_line_that_installs_it(monkeypatch):
+    monkeypatch.setattr(errors, "find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r'^use_vllm needs .*: pip install "realm-slm\[vllm\]"$'):
+        require_package("vllm", "use_vllm")
+    with pytest.raises(ConfigError, match=r"pip install liger-kernel Or leave it out\.$"):
+        require_package("liger-kernel", "use_liger_kernel", "Or leave it out.")
+
+
+def test_a_package_that_is_there_is_found_by_the_name_of_its_module():
+    require_package("typing-extensions", "x")
+
+
+def test_messages_name_extras_that_exist():
+    extras = tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))["project"]
+    assert extras["optional-dependencies"].keys() >= {*errors._EXTRAS, "gguf", "gym", "excel"}

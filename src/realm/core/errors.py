@@ -14,6 +14,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ _SECRET_TEXT = re.compile(
 )
 # Control characters, and those that turn the direction of writing.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_EXTRAS = {"deepspeed", "trackio", "vllm", "wandb"}
+"""Optional packages that pyproject.toml has an extra for, with the versions that work."""
 _known: set[str] = set()
 """Secrets of this process that are not in an environment variable with a telling name."""
 
@@ -109,6 +112,20 @@ class RealmError(Exception):
 
 class ConfigError(RealmError, ValueError):
     """A setting that is unknown, missing or out of range."""
+
+
+def require_package(package: str, setting: str, otherwise: str = "") -> None:
+    """Raise `ConfigError` if an optional package is not installed.
+
+    Args:
+        package: Name on PyPI; that of the module is the same, with underscores.
+        setting: The setting that needs it.
+        otherwise: A sentence about what to do without the package.
+    """
+    if find_spec(package.replace("-", "_")) is None:
+        name = f'"realm-slm[{package}]"' if package in _EXTRAS else package
+        hint = f" {otherwise}" if otherwise else ""
+        raise ConfigError(f"{setting} needs the package {package}: pip install {name}{hint}")
 
 
 class DataError(RealmError, ValueError):

@@ -44,6 +44,8 @@ def check_evaluate(run: Run) -> None:
     from realm.checkpoint import check_model, require_length
 
     config = run.config
+    if config.model is None:
+        return  # the routes alone are evaluated
     model = check_model(config.resolve_model(), config.prompt.system)
     require_length("evaluate.max_new_tokens", config.evaluate.max_new_tokens, model)
 

@@ -15,6 +15,7 @@ from realm.domains import require_expert
 from realm.sources.estimate import estimate_teachers
 from realm.sources.importing import import_outputs
 from realm.sources.plan import collect_routes
+from realm.sources.teachers.local import require_engine
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -59,6 +60,14 @@ def run_routes(run: Run) -> None:
     for line in [*unread, *describe_gaps(problems, routes, held_out)]:
         logger.warning(line)
     logger.info(format_bank(summaries, held_out))
+
+
+def check_routes(run: Run) -> None:
+    """Raise `ConfigError` if a teacher needs a package that is not installed."""
+    settings = run.config.routes
+    for teacher in settings.teachers if settings.kind == "collect" else ():
+        if teacher.kind == "local":
+            require_engine(teacher)
 
 
 def estimate_routes(run: Run) -> str | None:

@@ -6,7 +6,6 @@ import difflib
 import math
 import re
 from dataclasses import fields
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
 
 import torch
@@ -14,7 +13,7 @@ from transformers import TrainingArguments
 from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
 from trl import GRPOConfig, SFTConfig
 
-from realm.core.errors import ConfigError
+from realm.core.errors import ConfigError, require_package
 from realm.core.quiet import quiet_libraries
 from realm.core.settings import MAX_SEED
 from realm.method.rewards import weigh_terms
@@ -133,11 +132,11 @@ def _require_packages(section: str, settings: dict[str, Any]) -> None:
     # Optimizers such as adamw_8bit, adamw_bnb_8bit and paged_adamw_32bit.
     if re.search("8bit|bnb|paged", str(settings.get("optim", ""))):
         asked[f"optim: {settings['optim']}"] = "bitsandbytes"
+    # Its keys are those of Transformers' BitsAndBytesConfig.
+    if re.search("load_in_[48]bit", str(settings.get("model_init_kwargs"))):
+        asked["model_init_kwargs"] = "bitsandbytes"
     for setting, package in asked.items():
-        if find_spec(package.replace("-", "_")) is None:
-            raise ConfigError(
-                f"{section}.{setting} needs the package {package}: pip install {package}"
-            )
+        require_package(package, f"{section}.{setting}")
 
 
 def make_lora_config(settings: dict[str, Any] | None) -> Any | None:

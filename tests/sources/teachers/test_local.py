@@ -2,12 +2,13 @@
 
 import asyncio
 import sys
+from importlib.machinery import ModuleSpec
 from types import ModuleType, SimpleNamespace
 
 import pytest
 
 from realm.config.teachers import LocalTeacher as Settings
-from realm.core.errors import ModelError
+from realm.core.errors import ConfigError, ModelError
 from realm.core.records import Problem
 from realm.policy import Policy
 from realm.sources import Request
@@ -75,7 +76,7 @@ def test_a_folder_that_is_no_model_is_an_error_at_the_first_request(tmp_path):
 def test_a_missing_vllm_says_what_to_do(monkeypatch):
     monkeypatch.setitem(sys.modules, "vllm", None)
     with pytest.raises(
-        ModelError, match=r"pip install vllm.*kind: api, or set engine: transformers"
+        ConfigError, match=r"realm-slm\[vllm\].*kind: api, or set engine: transformers"
     ):
         asyncio.run(load("m", engine="vllm").ask(requests(), free_attempts))
 
@@ -99,6 +100,7 @@ def test_vllm_is_given_all_conversations_with_a_seed_each(monkeypatch):
             ]
 
     fake = ModuleType("vllm")
+    fake.__spec__ = ModuleSpec("vllm", None)
     fake.LLM, fake.SamplingParams = LLM, lambda **how: SimpleNamespace(**how)
     monkeypatch.setitem(sys.modules, "vllm", fake)
     replies = asyncio.run(load("m", engine="vllm").ask(requests(), free_attempts))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from realm.core.errors import ModelError
+from realm.core.errors import require_package
 from realm.method.thoughts import split_thoughts
 from realm.sources import Attempts, Reply, Request, Teacher
 from realm.sources.store import hash_request
@@ -83,6 +83,17 @@ class LocalTeacher(Teacher):
         return replies
 
 
+def require_engine(settings: Settings) -> None:
+    """Raise `ConfigError` if the package of the engine is not installed."""
+    if settings.engine == "vllm":
+        require_package(
+            "vllm",
+            f"teacher {settings.name!r}: engine: vllm",
+            "(on a machine with a GPU; it brings its own torch). Or serve the model with "
+            "`vllm serve` and use kind: api, or set engine: transformers.",
+        )
+
+
 def _load_transformers(model: str, settings: Settings) -> Complete:
     from realm.policy import Policy
 
@@ -112,14 +123,9 @@ def _load_transformers(model: str, settings: Settings) -> Complete:
 
 
 def _load_vllm(model: str, settings: Settings) -> Complete:
-    try:
-        from vllm import LLM, SamplingParams
-    except ImportError:
-        raise ModelError(
-            f"teacher {settings.name!r}: engine: vllm, and the package vllm is not installed here. "
-            "Install it (pip install vllm; it needs a GPU and brings its own torch), serve the "
-            "model elsewhere with `vllm serve` and use kind: api, or set engine: transformers."
-        ) from None
+    require_engine(settings)
+    from vllm import LLM, SamplingParams
+
     llm = LLM(model=model)
     options: dict[str, Any] = {"max_tokens": settings.max_tokens}
     if settings.temperature is not None:
