@@ -25,7 +25,7 @@ LAYERS = [
     ["sources", "checkpoint", "template", "policy", "sampling", "ask"],
     ["train"],
     ["evaluate", "baselines"],
-    ["run", "rounds", "stages"],
+    ["run", "rounds", "stages", "doctor"],
     ["cli", "scaffold", "__init__", "__main__"],
 ]
 RANKS = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}

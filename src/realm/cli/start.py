@@ -1,4 +1,4 @@
-"""`realm init` and `realm import`: the verbs that write a config to start from."""
+"""The verbs to start with: `init` and `import` write a config, `doctor` checks it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from realm.cli.app import add_verb
-from realm.cli.options import DryRun, name_column, require_name
+from realm.cli.options import DryRun, Overrides, RunFolder, name_column, require_name
 from realm.cli.plan import print_line
 from realm.core.errors import RealmError
 
@@ -133,3 +133,41 @@ def import_outputs(
             path.unlink()  # it would stand in the way of the corrected command
         raise
     typer.echo(f"\nnext:  realm eval {shlex.quote(str(path))}")
+
+
+@add_verb("doctor")
+def examine(
+    config: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="CONFIG", help="A config or run folder to check as well.", show_default=False
+        ),
+    ] = None,
+    run: RunFolder = None,
+    set_: Overrides = None,
+) -> None:
+    """Find what would stop a run here before it starts, and say how to mend it.
+
+    Checks Python, torch, devices, memory, disk, packages and the hub; of a config also the data,
+    the model, the teachers, the settings of all stages, and what they would cost.
+
+    \b
+    Reads:    the config and the files that it names; no weights
+    Writes:   nothing
+    Costs:    seconds; one reply of at most 16 tokens by each teacher of kind api
+    Example:  realm doctor configs/demo.yaml
+    """
+    from realm import doctor
+
+    findings = [*doctor.examine_machine(run or Path()), *doctor.examine_packages()]
+    findings.append(doctor.examine_hub(None))
+    for finding in findings:
+        typer.echo(finding.describe())
+    for finding in doctor.examine_config(config, set_ or [], run) if config else ():
+        findings.append(finding)
+        typer.echo(finding.describe())
+    num_problems = sum(finding.is_problem for finding in findings)
+    num_notes = sum(bool(finding.fix) for finding in findings if not finding.is_problem)
+    typer.echo(f"\nproblems: {num_problems}, notes: {num_notes}")
+    if num_problems:
+        raise typer.Exit(2)

@@ -1,0 +1,179 @@
+"""`realm doctor`: what it finds, what it calls a problem, and that each finding has a fix."""
+
+from importlib import metadata
+from types import SimpleNamespace
+
+import pytest
+from typer.testing import CliRunner
+
+from endpoint import Endpoint
+from realm import doctor
+from realm.cli import app
+from realm.core.jsonl import write_jsonl
+from realm.doctor import examine_config, examine_hub, examine_machine, examine_packages
+from tiny import make_tiny
+
+ROWS = [
+    {"id": str(number), "question": f"{number} + 1?", "answer": number + 1} for number in range(40)
+]
+
+
+@pytest.fixture
+def config(write_config, tmp_path):
+    """Return the path of a config of 40 problems with a tiny model; no file is missing."""
+    write_jsonl(tmp_path / "rows.jsonl", ROWS)
+    write_jsonl(tmp_path / "answers.jsonl", [{"id": "0", "outputs": "1"}])
+    make_tiny(tmp_path / "model")
+    return write_config(
+        run=str(tmp_path / "run"),
+        domain={"kind": "files", "path": "rows.jsonl", "answer": "number"},
+        routes={"kind": "import", "files": [{"path": "answers.jsonl", "source": "someone"}]},
+    )
+
+
+@pytest.fixture(autouse=True)
+def _no_network(monkeypatch):
+    def fail(*arguments, **options):
+        raise OSError("Name or service not known")
+
+    monkeypatch.setattr("huggingface_hub.get_session", lambda: SimpleNamespace(head=fail))
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", fail)
+
+
+def find(findings, name):
+    (found,) = [finding for finding in findings if finding.name == name]
+    return found
+
+
+def test_the_machine_is_described_and_little_memory_is_noted(tmp_path, monkeypatch):
+    found = list(examine_machine(tmp_path / "runs/later"))
+    assert not any(finding.is_problem for finding in found)
+    assert "GiB free" in find(found, "disk").text and not find(found, "disk").fix
+    scarce = SimpleNamespace(available=2**30, total=2**33)
+    monkeypatch.setattr("psutil.virtual_memory", lambda: scarce)
+    low = find(examine_machine(tmp_path), "memory")
+    assert (low.text, bool(low.fix), low.is_problem) == (
+        "1.0 GiB free of 8.0 GiB",
+        True,
+        False,
+    )
+
+
+def test_a_python_that_is_too_old_is_a_problem(tmp_path, monkeypatch):
+    monkeypatch.setattr("platform.python_version", lambda: "3.9.1")
+    found = find(examine_machine(tmp_path), "python")
+    assert found.is_problem and ">=3.11" in found.fix
+
+
+def test_packages_are_compared_with_what_is_supported(monkeypatch):
+    real = metadata.version
+
+    def version(name):
+        if name == "numpy":
+            raise metadata.PackageNotFoundError(name)
+        return {"trl": "1.15.2", "gguf": "0.1.0"}.get(name) or real(name)
+
+    monkeypatch.setattr(metadata, "version", version)
+    found = list(examine_packages())
+    assert [finding.name for finding in found if finding.is_problem] == ["numpy", "trl"]
+    assert find(found, "numpy").fix == 'pip install "numpy>=1.26"'
+    assert find(found, "trl").text.startswith("1.15.2; supported: ")
+    assert not find(found, "gguf").is_problem and find(found, "gguf").fix, "it is optional"
+
+
+def test_the_hub_is_asked_for_the_model_and_its_absence_is_a_note(monkeypatch):
+    away = examine_hub(None)
+    assert away.text.endswith("Name or service not known") and away.fix and not away.is_problem
+    asked = []
+    monkeypatch.setattr(
+        "huggingface_hub.HfApi.model_info", lambda self, model, timeout: asked.append(model)
+    )
+    assert not examine_hub("owner/name").fix and asked == ["owner/name"]
+    monkeypatch.setattr("huggingface_hub.constants.is_offline_mode", lambda: True)
+    assert "HF_HUB_OFFLINE" in examine_hub("owner/name").text
+
+
+def test_a_sound_config_has_no_problems_and_nothing_is_written(config, tmp_path):
+    before = sorted(tmp_path.iterdir())
+    found = list(examine_config(config, []))
+    assert [finding for finding in found if finding.is_problem] == []
+    assert find(found, "problems").text == "12 test, 24 train, 4 validation"
+    assert "million weights, reads 4,096 tokens" in find(found, "model").text
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("override", "name", "words"),
+    [
+        ("seedd=1", "config", "Did you mean 'seed'?"),
+        ("domain.path=none.jsonl", "problems", "there is no such file"),
+        ("model=./nowhere", "model", "there is no folder"),
+        ("train.grpo.num_generation=2", "settings", "GRPOConfig of TRL has no such setting"),
+    ],
+)
+def test_a_mistake_in_a_config_is_a_problem_with_its_fix(config, override, name, words):
+    found = find(examine_config(config, [override]), name)
+    assert found.is_problem and words in found.text
+
+
+def collect_from(endpoint, **more):
+    teacher = {
+        "kind": "api",
+        "name": "big",
+        "model": "big-1",
+        "base_url": endpoint.url,
+        "key_env": None,
+        "guided": 1,
+        "eval_routes": 1,
+        **more,
+    }
+    return {"kind": "collect", "teachers": [teacher]}
+
+
+@pytest.fixture
+def ask_teacher(write_config, tmp_path):
+    """Return a function that gives the finding about a teacher behind an endpoint."""
+
+    def ask(endpoint, **more):
+        (tmp_path / "rules.md").write_text("# Rules\n\n1. Add.\n")
+        write_jsonl(tmp_path / "rows.jsonl", ROWS)
+        domain = {"kind": "files", "path": "rows.jsonl", "answer": "number", "rules": "rules.md"}
+        path = write_config(
+            model=None, domain=domain, routes=collect_from(endpoint, **more), run="run"
+        )
+        return find(examine_config(path, []), "teacher big")
+
+    return ask
+
+
+def test_a_teacher_gets_one_call_with_a_short_reply(ask_teacher):
+    with Endpoint() as endpoint:
+        found = ask_teacher(endpoint, max_tokens=4000)
+        assert not found.is_problem and found.text.startswith("big-1 answered in ")
+        ask_teacher(endpoint, extra={"max_completion_tokens": 4000})
+    first, second = endpoint.calls
+    assert first.body["max_tokens"] == second.body["max_completion_tokens"] == 16
+
+
+def test_a_teacher_that_refuses_the_key_is_a_problem(ask_teacher):
+    with Endpoint(fault=lambda number, body: "401") as endpoint:
+        found = ask_teacher(endpoint)
+    assert found.is_problem and "HTTP 401" in found.text
+    assert len(endpoint.calls) == 1
+
+
+def test_the_verb_prints_all_and_its_exit_code_says_whether_a_run_would_start(config):
+    good = CliRunner().invoke(app, ["doctor", str(config)])
+    assert good.exit_code == 0, good.output
+    assert good.output.splitlines()[-1].startswith("problems: 0, ")
+    bad = CliRunner().invoke(app, ["doctor", str(config), "--set", "seedd=1"])
+    assert bad.exit_code == 2 and "PROBLEM  config" in bad.output
+    assert bad.output.splitlines()[-1].startswith("problems: 1, ")
+    machine = CliRunner().invoke(app, ["doctor"])
+    assert machine.exit_code == 0 and "config" not in machine.output
+
+
+def test_a_key_of_the_environment_is_masked(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "correct-horse-battery")
+    finding = doctor.Finding(name="teacher", text="the key correct-horse-battery was refused")
+    assert finding.describe() == "ok       teacher      the key *** was refused"
