@@ -24,6 +24,7 @@ LAYERS = [
     ["config", "prefix"],
     ["sources", "checkpoint", "template", "policy", "sampling", "ask"],
     ["train"],
+    ["scale"],
     ["evaluate", "baselines"],
     ["run", "rounds", "stages", "doctor"],
     ["cli", "scaffold", "__init__", "__main__"],

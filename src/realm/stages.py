@@ -42,6 +42,24 @@ def _check_train(run: Run) -> None:
     check_train(run)
 
 
+def _estimate_distill(run: Run) -> str | None:
+    from realm.scale.plan import estimate_distill
+
+    return estimate_distill(run)
+
+
+def _estimate_train(run: Run) -> str | None:
+    from realm.scale.plan import estimate_train
+
+    return estimate_train(run)
+
+
+def _estimate_eval(run: Run) -> str | None:
+    from realm.scale.plan import estimate_eval
+
+    return estimate_eval(run)
+
+
 def _check_eval(run: Run) -> None:
     from realm.evaluate import check_evaluate
 
@@ -95,6 +113,7 @@ STAGES: dict[str, Stage] = {
             name="distill",
             function=_run_distill,
             check=_check_distill,
+            estimate=_estimate_distill,
             # Assisted rows show routes as RL will: up to train.fade.routes of them, drawn by
             # train.mix.
             settings=(*MODEL_SETTINGS, "distill", "train.lora", "train.fade.routes", "train.mix"),
@@ -105,6 +124,7 @@ STAGES: dict[str, Stage] = {
             name="train",
             function=_run_train,
             check=_check_train,
+            estimate=_estimate_train,
             settings=(*MODEL_SETTINGS, "train"),
             inputs=("problems.jsonl", "routes.jsonl", "distilled/"),
             outputs=("model/", "fade.jsonl", "headroom.json", "rollouts/?"),
@@ -113,6 +133,7 @@ STAGES: dict[str, Stage] = {
             name="eval",
             function=run_evaluate,
             check=_check_eval,
+            estimate=_estimate_eval,
             # With several rounds the models of all of them are evaluated.
             settings=(*MODEL_SETTINGS, "rounds", "evaluate"),
             inputs=("problems.jsonl", "routes.jsonl", "distilled/?", "model/?"),

@@ -1,0 +1,1 @@
+"""More than one device: what fits into memory, and a vLLM server for rollouts."""
