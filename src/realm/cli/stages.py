@@ -108,7 +108,7 @@ def run_all(run: Run, dry_run: bool, force: bool) -> None:
     \b
     Reads:    the config and the files that it names
     Writes:   all files of the run folder
-    Costs:    the sum of the stages; --dry-run shows which ones are left
+    Costs:    the sum of the stages; --dry-run shows what is left and the memory it needs
     Example:  realm run configs/demo.yaml
     """
     if dry_run:

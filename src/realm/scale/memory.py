@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from peft import LoraConfig
     from transformers import PreTrainedModel
 
 GB = 10**9
@@ -168,24 +167,15 @@ def choose_gpu(plan: MemoryPlan, *, vllm_share: float = 0.0, vllm_weights: float
     return 0
 
 
-def read_shape(model: PreTrainedModel, lora: LoraConfig | None = None) -> Shape:
-    """Return the sizes of a model, which may be without weights.
-
-    Args:
-        model: The model. With `lora` it gets the adapter.
-        lora: PEFT's settings of the adapter.
-    """
+def read_shape(model: PreTrainedModel) -> Shape:
+    """Return the sizes of a model, which may be without weights and may have an adapter."""
     text = model.config.get_text_config()
-    parameters = trained = sum(weight.numel() for weight in model.parameters())
-    if lora is not None:
-        from peft import get_peft_model
-
-        trained, _ = get_peft_model(model, lora).get_nb_trainable_parameters()
+    weights = list(model.parameters())
     heads = text.num_attention_heads
     width = getattr(text, "head_dim", None) or text.hidden_size // heads
     return Shape(
-        parameters=parameters,
-        trained=trained,
+        parameters=sum(weight.numel() for weight in weights),
+        trained=sum(weight.numel() for weight in weights if weight.requires_grad),
         layers=text.num_hidden_layers,
         hidden=text.hidden_size,
         intermediate=getattr(text, "intermediate_size", None) or 4 * text.hidden_size,

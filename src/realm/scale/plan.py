@@ -18,7 +18,7 @@ from realm.scale.memory import (
     plan_training,
     read_shape,
 )
-from realm.train.arguments import make_grpo_arguments, make_lora_config, make_sft_arguments
+from realm.train.arguments import check_lora, make_grpo_arguments, make_sft_arguments
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -66,12 +66,11 @@ def estimate_eval(run: Run) -> str | None:
 
 def plan_distill(config: Config, arguments: SFTConfig) -> MemoryPlan:
     """Return what one process of distillation holds."""
-    model = check_model(config.resolve_model(), config.prompt.system)
+    model = _load_trained(config)
     answer = config.distill.max_chain_tokens or config.evaluate.max_new_tokens
     length = arguments.max_length or _guess_prompt(model, answer) + answer
     tokens = arguments.per_device_train_batch_size * length
-    shape = read_shape(model, make_lora_config(config.train.lora))
-    return plan_training(shape, Work(tokens=tokens, **_read_work(config, arguments)))
+    return plan_training(read_shape(model), Work(tokens=tokens, **_read_work(config, arguments)))
 
 
 def plan_train(config: Config, arguments: GRPOConfig) -> tuple[MemoryPlan, int]:
@@ -82,14 +81,14 @@ def plan_train(config: Config, arguments: GRPOConfig) -> tuple[MemoryPlan, int]:
     rows = arguments.per_device_train_batch_size
     # The prefix engine encodes a prompt once for its group, unless weights are spread out.
     is_shared = config.train.shared_prefix != "off" and common["weight_shards"] == 1
-    model = check_model(config.resolve_model(), config.prompt.system)
+    model = _load_trained(config)
     prompt_tokens = _guess_prompt(model, new_tokens)
 
     def count_tokens(num_rows: int) -> int:
         num_prompts = math.ceil(num_rows / group) if is_shared else num_rows
         return num_prompts * prompt_tokens + num_rows * new_tokens
 
-    shape = read_shape(model, make_lora_config(config.train.lora))
+    shape = read_shape(model)
     work = Work(
         tokens=count_tokens(rows),
         cached_tokens=(
@@ -114,6 +113,13 @@ def plan_eval(config: Config, *, is_on_gpu: bool) -> MemoryPlan:
         prompt_tokens=round(settings.batch_tokens * share),
         bytes_=2 if is_on_gpu else 4,
     )
+
+
+def _load_trained(config: Config) -> PreTrainedModel:
+    """Return the model that is trained, without weights, with its adapter if there is one."""
+    model = check_model(config.resolve_model(), config.prompt.system)
+    check_lora(config.train.lora, model)
+    return model
 
 
 def _guess_prompt(model: PreTrainedModel, new_tokens: int) -> int:
