@@ -34,6 +34,8 @@ docs: $(INSTALLED)
 	$(BIN)/python docs/write_cli.py > docs/cli.md.new && mv docs/cli.md.new docs/cli.md
 	$(BIN)/python docs/write_errors.py > docs/errors.md.new && mv docs/errors.md.new docs/errors.md
 	$(BIN)/python docs/write_config.py
+	$(BIN)/python docs/figures/draw.py
+	$(BIN)/mkdocs build --strict
 
 clean:
 	rm -rf $(VENV)
@@ -44,5 +46,5 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	grep -v '^torch==' constraints.txt > $(VENV)/constraints.txt
 	$(BIN)/python -m pip install --quiet -c $(VENV)/constraints.txt $(TORCH)
-	$(BIN)/python -m pip install --quiet -c $(VENV)/constraints.txt -e '.[test]'
+	$(BIN)/python -m pip install --quiet -c $(VENV)/constraints.txt -e '.[test,docs]'
 	touch $@
