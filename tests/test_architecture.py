@@ -22,11 +22,11 @@ LAYERS = [
     ["verify"],
     ["bank", "domains"],
     ["config", "prefix"],
-    ["sources", "checkpoint", "template", "policy", "sampling", "ask"],
+    ["sources", "checkpoint", "template", "policy", "sampling"],
     ["train"],
     ["scale"],
     ["evaluate", "baselines"],
-    ["run", "rounds", "stages", "doctor"],
+    ["run", "rounds", "stages", "doctor", "deploy"],
     ["cli", "scaffold", "__init__", "__main__"],
 ]
 RANKS = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}

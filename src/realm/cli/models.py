@@ -1,13 +1,16 @@
-"""The verbs that use a finished model: `ask`."""
+"""The verbs that use a finished model."""
 
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from realm.cli.app import add_verb
+from realm.cli.plan import print_line
 from realm.core.errors import DataError, make_printable
 from realm.core.settings import MAX_SEED
 
@@ -46,16 +49,74 @@ def ask_model(
     Costs:    one completion, and K more with --self-routes K
     Example:  realm ask runs/demo "A gold member had a scan. ..." --self-routes 4
     """
-    from realm.ask import ask_question
+    from realm.deploy.student import Student
 
-    reply = ask_question(
-        model,
-        read_question(question),
-        self_routes=self_routes,
-        max_new_tokens=max_new_tokens,
-        seed=seed,
+    text = read_question(question)
+    reply = Student(model).ask(
+        text, self_routes=self_routes, max_new_tokens=max_new_tokens, seed=seed
     )
     typer.echo(make_printable(reply.describe()))
+
+
+@add_verb("export")
+def export_model(
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", file_okay=False, help="A run folder with a model.")
+    ],
+    to: Annotated[
+        Path, typer.Option("--to", metavar="DIR", help="The folder to write; it must be new.")
+    ],
+    adapter: Annotated[
+        bool, typer.Option("--adapter", help="Write the LoRA adapter alone, for the base model.")
+    ] = False,
+    gguf: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TYPE",
+            help="Write a GGUF file too: f32, f16, bf16, q8_0, q5_1, q5_0, q4_1 or q4_0; with "
+            "llama.cpp on the PATH (or its folder in LLAMA_CPP) also q4_k_m and others.",
+        ),
+    ] = None,
+    push_to_hub: Annotated[
+        str | None,
+        typer.Option(
+            metavar="OWNER/NAME", help="Upload the folder to a private repository of the hub."
+        ),
+    ] = None,
+    check: Annotated[
+        int,
+        typer.Option(
+            metavar="N", min=0, help="Ask N test problems before and after, and compare. 0: none."
+        ),
+    ] = 50,
+) -> None:
+    """Write the model of a run to a folder of its own, with a model card.
+
+    The same problems are asked before and after the export, and their answers compared.
+
+    \b
+    Reads:    RUN/model/ (else RUN/distilled/), RUN/problems.jsonl, RUN/results.json
+    Writes:   DIR/: safetensors and tokenizer, or with --adapter the adapter;
+              realm_prompts.json, README.md, with --gguf a GGUF file
+    Costs:    N answers by the model, and N by each form that is written
+    Example:  realm export runs/demo --to exported --gguf q8_0
+    """
+    if adapter and gguf:
+        raise typer.BadParameter("a GGUF file holds merged weights: leave out --adapter.")
+    from realm.config import load_config
+    from realm.deploy.export import export_run, hub_repository
+    from realm.run import Run
+
+    # Opened before the export, so that a missing token shows first.
+    with hub_repository(push_to_hub) if push_to_hub else nullcontext() as upload:
+        checks = export_run(
+            Run(run, load_config(run)), to, only_adapter=adapter, gguf=gguf, num_checked=check
+        )
+        typer.echo(f"exported to {to}")
+        for one in checks:
+            print_line("answers", one.describe())
+        if upload:
+            print_line("uploaded", upload(to))
 
 
 def read_question(question: str) -> str:

@@ -92,21 +92,36 @@ def _convert(file: Path, folder: Path) -> None:
     shutil.rmtree(part, ignore_errors=True)
     model.save_pretrained(part)
     tokenizer.save_pretrained(part)
-    _drop_foreign_tokens(part / "tokenizer.json", model.get_input_embeddings().num_embeddings)
+    _mend_tokens(part / "tokenizer.json", file, model.get_input_embeddings().num_embeddings)
     write_json(part / _SOURCE, source)
     shutil.rmtree(folder, ignore_errors=True)
     # Last, so that a kill leaves no folder that looks complete.
     part.rename(folder)
 
 
-def _drop_foreign_tokens(path: Path, num_embeddings: int) -> None:
-    """Remove the tokens that the model has no embedding for from a tokenizer.json.
+def _mend_tokens(path: Path, file: Path, num_embeddings: int) -> None:
+    """Correct the added tokens of a tokenizer.json that Transformers made from a GGUF file.
 
-    Transformers builds every byte-level tokenizer as GPT-2's, whose token <|endoftext|> it adds.
+    Transformers builds every byte-level tokenizer as GPT-2's, whose token <|endoftext|> it adds,
+    and leaves out the added tokens that are not special, such as <think> and <tool_call>.
     """
+    from gguf import GGUFReader, TokenType
+
     tokenizer = json.loads(path.read_text(encoding="utf-8"))
-    added = tokenizer["added_tokens"]
-    tokenizer["added_tokens"] = [token for token in added if token["id"] < num_embeddings]
+    added = {one["id"]: one for one in tokenizer["added_tokens"] if one["id"] < num_embeddings}
+    fields = GGUFReader(file).fields
+    names = ("tokenizer.ggml.tokens", "tokenizer.ggml.token_type")
+    tokens, types = (fields[name].contents() if name in fields else [] for name in names)
+    marks = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized", "special"), False)
+    vocab = tokenizer["model"]["vocab"]
+    by_id = {number: token for token, number in vocab.items()} if isinstance(vocab, dict) else {}
+    for number, (token, kind) in enumerate(zip(tokens, types, strict=False)):
+        if kind == TokenType.USER_DEFINED and number in by_id and number not in added:
+            added[number] = {"id": number, "content": token, **marks}
+            # Spelled as in the text: under another spelling it would count as a new token.
+            del vocab[by_id[number]]
+            vocab[token] = number
+    tokenizer["added_tokens"] = [added[number] for number in sorted(added)]
     write_json(path, tokenizer)
 
 

@@ -1,15 +1,15 @@
-"""`realm ask`: which model and prompts it takes, and what it says."""
+"""A student: which model and prompts it takes, and what it says."""
 
 import json
 
 import pytest
 from typer.testing import CliRunner
 
-from realm.ask import Reply, ask_question, find_model_and_prompts
 from realm.cli import app
 from realm.config.training import PromptConfig
 from realm.core.errors import DataError
 from realm.core.records import Judgement
+from realm.deploy.student import Reply, Student, find_model_and_prompts
 from realm.policy import Completion
 from tiny import make_tiny
 
@@ -41,13 +41,14 @@ def test_a_run_folder_stands_for_its_model_and_brings_its_prompts(run, tmp_path)
 
 
 def test_its_own_samples_are_judged_and_counted(run):
-    alone = ask_question(str(run), "Who pays?", self_routes=0, max_new_tokens=4, seed=7)
-    reply = ask_question(str(run), "Who pays?", self_routes=3, max_new_tokens=4, seed=7)
+    student = Student(str(run))
+    alone = student.ask("Who pays?", max_new_tokens=4)
+    reply = student.ask("Who pays?", self_routes=3, max_new_tokens=4)
     assert alone.own_answers == () and len(reply.own_answers) == len(reply.judgement.verdicts) == 3
     assert reply.num_tokens > alone.num_tokens == alone.completion.num_tokens
     assert reply.completion.prompt_tokens > alone.completion.prompt_tokens
-    again = ask_question(str(run), "Who pays?", self_routes=3, max_new_tokens=4, seed=7)
-    assert again == reply
+    assert student.ask("Who pays?", self_routes=3, max_new_tokens=4) == reply
+    assert reply.is_cut
 
 
 def test_the_reply_names_answer_verdicts_and_cost():

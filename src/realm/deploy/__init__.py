@@ -1,0 +1,1 @@
+"""A finished model in use: ask it, talk to it, serve it, export it."""
