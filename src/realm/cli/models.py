@@ -49,9 +49,10 @@ def ask_model(
     Costs:    one completion, and K more with --self-routes K
     Example:  realm ask runs/demo "A gold member had a scan. ..." --self-routes 4
     """
-    from realm.deploy.student import Student
+    from realm.deploy.student import Student, require_question
 
     text = read_question(question)
+    require_question(text)  # before the model is loaded
     reply = Student(model).ask(
         text, self_routes=self_routes, max_new_tokens=max_new_tokens, seed=seed
     )

@@ -96,8 +96,7 @@ class Student:
             DataError: The question is empty.
             ModelError: The question does not fit into the model's context.
         """
-        if not question.strip():
-            raise DataError('The question is empty. Try: realm ask MODEL "your question".')
+        require_question(question)
 
         def generate(shown: RouteSet, num_samples: int, heat: float) -> list[Completion]:
             templates = {
@@ -134,6 +133,12 @@ class Student:
         text = write_own_text(sample.text, said.reasoning, said.answer)
         # Nobody knows the right answer, so no sample has a label.
         return Route(problem_id="", source="self", text=text, answer=said.answer, correct=None)
+
+
+def require_question(question: str) -> None:
+    """Raise `DataError` for an empty question."""
+    if not question.strip():
+        raise DataError('The question is empty. Try: realm ask MODEL "your question".')
 
 
 def find_model_and_prompts(model: str) -> tuple[str, PromptConfig]:
