@@ -131,7 +131,7 @@ def test_in_group_shows_routes_to_some_copies_of_a_prompt_only(tmp_path, prompts
 
 
 def test_in_group_with_a_vllm_server_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("realm.train.arguments.find_spec", lambda name: name)  # as if installed
+    monkeypatch.setattr("realm.core.errors.find_spec", lambda name: name)  # as if installed
     train = TRAIN | {
         "fade": {"mode": "in_group"},
         "grpo": GRPO | {"use_vllm": True, "vllm_mode": "server"},

@@ -22,6 +22,7 @@ from realm.core.records import Problem, RouteSet
 from realm.policy import Policy
 from realm.prefix import PrefixSharingError
 from realm.prefix.trainer import SharedPrefixTrainer
+from realm.scale.server import check_vllm
 from realm.train.arguments import (
     check_lora,
     count_rollouts,
@@ -216,6 +217,7 @@ def check_train(run: Run) -> None:
     # There is no data yet. The number only sets how long training lasts.
     num_problems = config.train.problems or 1
     arguments = make_grpo_arguments(config, Path("unused"), num_problems=num_problems, terms=terms)
+    check_vllm(arguments, config.resolve_model())
     model = check_model(config.resolve_model(), config.prompt.system)
     require_length("train.grpo.max_completion_length", arguments.max_completion_length, model)
     check_lora(config.train.lora, model)
