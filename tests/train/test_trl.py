@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from accelerate import Accelerator
 from datasets import Dataset
 from trl import SFTConfig, SFTTrainer
 
@@ -41,8 +42,11 @@ def make_trainer(request, tmp_path):
 
 
 @pytest.mark.parametrize("num_items", [None, torch.tensor(40)])
-def test_loss_and_gradients_are_those_of_trl(make_trainer, num_items):
+@pytest.mark.parametrize("num_processes", [1, 2])
+def test_loss_and_gradients_are_those_of_trl(make_trainer, monkeypatch, num_items, num_processes):
     losses, gradients = [], []
+    monkeypatch.setattr(Accelerator, "num_processes", num_processes)
+    monkeypatch.setattr(Accelerator, "gather_for_metrics", lambda self, value: value)
     for kind in (SFTTrainer, TaughtLossTrainer):
         trainer = make_trainer(kind)
         batch = trainer.data_collator([dict(row) for row in trainer.train_dataset])

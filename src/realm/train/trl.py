@@ -273,9 +273,11 @@ class TaughtLossTrainer(SFTTrainer):
         ).logits
         taught = targets[:, places].flatten()
         total = cross_entropy(logits.float().flatten(0, 1), taught, reduction="sum")
-        return total / (
-            (taught != -100).sum() if num_items_in_batch is None else num_items_in_batch
-        )
+        if num_items_in_batch is None:
+            return total / (taught != -100).sum()
+        # The count is that of all processes, whose gradients are averaged, as in TRL.
+        is_summed = self.args.average_tokens_across_devices
+        return total / num_items_in_batch * (self.accelerator.num_processes if is_summed else 1)
 
 
 def save_policy(
