@@ -1,8 +1,9 @@
-"""An expert in the place of a teacher model, and sources that have not read the rule book.
+"""An expert in the place of a teacher model, and sources that make mistakes.
 
-With the rules at hand the expert never errs. Each *source* has beliefs about the rules that are
-wrong. Some are common to all sources, so that the majority of routes is wrong too. Besides, a
-source slips at random: it misreads a number or adds wrongly.
+With the rules at hand the expert never errs. Five of the *sources* have not read the rule book:
+each has beliefs about it that are wrong. Some are common to all five, so that the majority of their
+routes is wrong too. The source `reader` knows the rules. Every source slips at random: it misreads
+a number or adds wrongly.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ BELIEFS: dict[str, tuple[dict[str, Any], ...]] = {
     "dated": (*_SHARED, {"fourth": 150}),
     "strict": (*_SHARED, {"size_limits": (60, 62)}),
     "partner": (*_SHARED, {"third_free_in_first": False, "weight_limits": (50, 55)}),
+    "reader": (),
 }
 """What each source believes of the rules, wrongly."""
 
