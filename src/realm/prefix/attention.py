@@ -100,7 +100,8 @@ class _AttendPacked(torch.autograd.Function):
             bucket.put(grads[0], found[0])
             for whole, part in zip(grads[1:], found[1:], strict=True):
                 # A key head gets the gradients of all query heads that share it.
-                bucket.put(whole, part.unflatten(1, (-1, repeats)).sum(2))
+                # Autocast on a GPU would sum in float32.
+                bucket.put(whole, part.unflatten(1, (-1, repeats)).sum(2, dtype=whole.dtype))
         for own, seen, positions in _cross_parts(layout, rules, repeats):
             keys, values = (x[seen].transpose(0, 1)[None] for x in (key, value))
             folded = [_fold(x[own], repeats) for x in (grad, query, output, sums)]
