@@ -41,7 +41,7 @@ from trl import GRPOConfig, GRPOTrainer
 from realm.core.quiet import quiet_libraries
 from realm.prefix.trainer import SharedPrefixTrainer
 
-ENGINES = ("shared", "shared+bf16", "stock", "sft", "sft+bf16")
+ENGINES = ("shared", "shared+bf16", "stock", "stock+bf16", "sft", "sft+bf16")
 MODELS = {
     "1m": {  # models/base-1m
         "vocab_size": 1792,
@@ -58,6 +58,14 @@ MODELS = {
         "num_hidden_layers": 12,
         "num_attention_heads": 12,
         "num_key_value_heads": 4,
+    },
+    "135m": {  # SmolLM2-135M
+        "vocab_size": 49152,
+        "hidden_size": 576,
+        "intermediate_size": 1536,
+        "num_hidden_layers": 30,
+        "num_attention_heads": 9,
+        "num_key_value_heads": 3,
     },
     "500m": {  # Qwen2.5-0.5B
         "vocab_size": 151936,
