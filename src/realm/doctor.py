@@ -34,6 +34,7 @@ OPTIONAL = {
         "excel": "problems in .xlsx files",
         "gguf": "models from and to GGUF files",
         "gym": "domains of reasoning-gym",
+        "serve": "realm serve",
     },
     "trl": {
         "vllm": "fast generation on a GPU",

@@ -14,29 +14,33 @@ from realm.cli.plan import print_line
 from realm.core.errors import DataError, make_printable
 from realm.core.settings import MAX_SEED
 
+ModelName = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL", help="A run folder, an export, a model folder, a GGUF file or a hub id."
+    ),
+]
+SelfRoutes = Annotated[
+    int,
+    typer.Option(
+        metavar="K",
+        min=0,
+        help="Sample K answers first and have the model verify them before answering.",
+    ),
+]
+MaxNewTokens = Annotated[
+    int, typer.Option(metavar="N", min=1, help="Maximum length of a completion.")
+]
+
 
 @add_verb("ask")
 def ask_model(
-    model: Annotated[
-        str,
-        typer.Argument(
-            metavar="MODEL", help="A run folder, a model folder, a GGUF file or a hub id."
-        ),
-    ],
+    model: ModelName,
     question: Annotated[
         str, typer.Argument(metavar="QUESTION", help="The question; - reads standard input.")
     ],
-    self_routes: Annotated[
-        int,
-        typer.Option(
-            metavar="K",
-            min=0,
-            help="Sample K answers first and have the model verify them before answering.",
-        ),
-    ] = 0,
-    max_new_tokens: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Maximum length of a completion.")
-    ] = 512,
+    self_routes: SelfRoutes = 0,
+    max_new_tokens: MaxNewTokens = 512,
     seed: Annotated[
         int, typer.Option(metavar="N", min=0, max=MAX_SEED, help="Seed of the sampling.")
     ] = 7,
@@ -57,6 +61,35 @@ def ask_model(
         text, self_routes=self_routes, max_new_tokens=max_new_tokens, seed=seed
     )
     typer.echo(make_printable(reply.describe()))
+
+
+@add_verb("serve")
+def serve_model(
+    model: ModelName,
+    host: Annotated[
+        str, typer.Option(metavar="HOST", help="Address to listen at; 0.0.0.0: every network.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(metavar="PORT", min=0, max=65535, help="0: any.")] = 8000,
+    self_routes: SelfRoutes = 0,
+    max_new_tokens: MaxNewTokens = 512,
+) -> None:
+    """Serve a model at an OpenAI-compatible endpoint, with the prompts it was trained with.
+
+    The reply holds the answer alone as `content` and the reasoning as `reasoning_content`. There is
+    no key and no encryption: leave it on this machine, or put a proxy before it.
+
+    \b
+    Reads:    a run folder (its model/), a model folder in it, or any other model
+    Writes:   nothing
+    Costs:    the memory of the model; requests are answered one after the other
+    Example:  realm serve runs/demo --self-routes 4
+    """
+    from realm.deploy.server import Answerer, require_server, run_server
+    from realm.deploy.student import Student
+
+    require_server()  # before the model is loaded
+    name = Path(model).resolve().name if Path(model).exists() else model
+    run_server(Answerer(Student(model), name, self_routes, max_new_tokens), host, port)
 
 
 @add_verb("export")
