@@ -250,6 +250,17 @@ def test_a_bank_without_sound_routes_has_nothing_to_perturb():
         assert all(route.flaw is None for route in routes) and len(routes) == 4
 
 
+def test_in_a_third_of_perturbed_sets_all_make_one_mistake_and_in_a_third_they_differ():
+    mistakes = []
+    for routes in perturbed_draws([True], 4, 1.0):
+        flawed = [route for route in routes if not route.is_sound() and route.correct]
+        if len(flawed) == 3:
+            mistakes.append(len({route.text for route in flawed}))
+    # Chance alone makes three equal mistakes of nine or more in few sets.
+    assert mistakes.count(1) / len(mistakes) == pytest.approx(1 / 2, abs=0.1)
+    assert mistakes.count(3) / len(mistakes) > 0.2
+
+
 def test_perturbed_sets_are_a_pure_function_of_their_arguments():
     assert perturbed_draws([True, False] * 3, 4, 0.5) == perturbed_draws([True, False] * 3, 4, 0.5)
 

@@ -96,13 +96,20 @@ def _perturb(
     """Return up to `count` sound routes with one step broken; a kind may not apply to a route.
 
     In a third of the sets all of them get the same wrong answer: a wrong majority whose steps hold.
+    In another third they make one mistake together, where their texts allow it: else the step that
+    most routes share would always be the right one.
     """
     kinds: tuple[Perturbation, ...] = ("number", "foreign", "missing")
-    if others and rng.random() < 1 / 3:
+    case = rng.random()
+    if others and case < 1 / 3:
         kinds, others = ("answer",), [rng.choice(others)]
-    broken = [
-        perturb_route(rng.choice(sound), rng.choice(kinds), others, rng) for _ in range(count)
-    ]
+    shared = rng.random() if 1 / 3 <= case < 2 / 3 else None
+    broken = []
+    for _ in range(count):
+        # The same draws make the same mistake.
+        draw = rng if shared is None else random.Random(shared)
+        kind = draw.choice(kinds)
+        broken.append(perturb_route(rng.choice(sound), kind, others, draw))
     return [route for route in broken if route is not None]
 
 
