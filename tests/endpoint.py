@@ -35,7 +35,7 @@ class Call:
 
 @dataclass
 class Endpoint:
-    """Serves /v1/chat/completions from a thread of its own.
+    """Serves /v1/chat/completions, /v1/completions and /v1/models from a thread of its own.
 
     `answer` writes the text of a reply, `fault` names what goes wrong: `429` (with Retry-After),
     `500`, `drop` (the connection), `torn` (half the JSON), `stall` (no answer), `endless` (a body
@@ -55,6 +55,8 @@ class Endpoint:
     """The whole body of a reply of status 200, in place of a chat completion."""
     completion_tokens: Callable[[Body], int] = lambda body: 5
     usage: bool = True
+    cards: list[Body] = field(default_factory=lambda: [{"id": "big-1"}])
+    """What /v1/models lists."""
     calls: list[Call] = field(default_factory=list)
     in_flight: int = 0
     most_in_flight: int = 0
@@ -94,6 +96,11 @@ class Endpoint:
                     name.lower(): value.strip()
                     for name, _, value in (line.partition(":") for line in lines[1:] if line)
                 }
+                if lines[0].startswith("GET "):
+                    is_known = lines[0].split()[1] == "/v1/models"
+                    listed = json.dumps({"object": "list", "data": self.cards})
+                    await _send(writer, 200 if is_known else 404, listed if is_known else "{}")
+                    continue
                 body = json.loads(await reader.readexactly(int(headers["content-length"])))
                 self.in_flight += 1
                 self.most_in_flight = max(self.most_in_flight, self.in_flight)
@@ -148,6 +155,18 @@ class Endpoint:
         if self.body is not None:
             return self.body(body)
         said = self.answer(body)
+        if "prompt" in body:  # of /v1/completions, where an answer is a text or a whole choice
+            choice = {"index": 0, "text": said} if isinstance(said, str) else {"index": 0, **said}
+            usage = {"prompt_tokens": len(body["prompt"]), "total_tokens": 0}
+            usage["completion_tokens"] = self.completion_tokens(body)
+            return {
+                "id": "x",
+                "object": "text_completion",
+                "created": 0,
+                "model": body["model"],
+                "choices": [{"finish_reason": "stop", "logprobs": None, **choice}],
+                "usage": usage if self.usage else None,
+            }
         message = {"role": "assistant", **(said if isinstance(said, dict) else {"content": said})}
         finish = message.pop("finish_reason", "stop")
         usage = {"prompt_tokens": sum(len(part["content"].split()) for part in body["messages"])}

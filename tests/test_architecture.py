@@ -22,7 +22,7 @@ LAYERS = [
     ["verify"],
     ["bank", "domains"],
     ["config", "prefix"],
-    ["sources", "checkpoint", "template", "policy", "sampling"],
+    ["sources", "checkpoint", "template", "policy", "endpoint", "sampling"],
     ["train", "scale"],
     ["evaluate", "baselines"],
     ["run", "rounds", "stages", "doctor", "deploy"],

@@ -70,7 +70,7 @@ class Policy:
     def __init__(self, model: str | Path, *, keep: Sequence[str] = ()) -> None:
         """Load `model`. Texts in `keep` survive decoding even if they are special tokens."""
         self.name = str(model)
-        self.model, self.tokenizer = load_checkpoint(model)
+        self.model, self.tokenizer = self._load(model)
         self.model.generation_config = make_stop_settings(self.model, self.tokenizer)
         self._stops = set(self.model.generation_config.eos_token_id or [])
         # Elsewhere `generate` answers: outside training there is little to share (decision 6).
@@ -82,6 +82,9 @@ class Policy:
             and not OUR_TAG.fullmatch(token.content.strip())  # decoding would drop it
             and token.content.strip() not in keep
         }
+
+    def _load(self, model: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+        return load_checkpoint(model)
 
     def render(self, prompt: str, system: str | None = None) -> str:
         """Return the text that the model completes, from the chat template if there is one."""

@@ -100,17 +100,26 @@ class Sampling:
 
 
 class LazyPolicy:
-    """A model that is loaded when it is first asked, and then kept."""
+    """A model that is loaded when it is first asked, and then kept.
+
+    Where `evaluate.endpoints` names a server for `method`, that answers in its place.
+    """
 
     def __init__(self, model: str | Path, config: Config, method: str = "") -> None:
         self.model = str(model)
         self.method = method
+        self._endpoint = config.evaluate.endpoints.get(method)
         # The tag that ends private thinking may be a special token, which decoding drops.
         self._keep = [config.prompt.think_end] if config.prompt.think_end else []
 
     @cached_property
     def policy(self) -> Policy:
-        """The loaded model."""
+        """The loaded model, or the server that answers for it."""
+        if self._endpoint is not None:
+            from realm.endpoint import EndpointPolicy
+
+            where = f"evaluate.endpoints.{self.method}"
+            return EndpointPolicy(self.model, self._endpoint, where, keep=self._keep)
         from realm.policy import Policy  # loads torch
 
         return Policy(self.model, keep=self._keep)

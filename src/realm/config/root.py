@@ -16,6 +16,7 @@ from pydantic import (
 )
 
 from realm.config.compare import CompareConfig
+from realm.config.endpoint import Endpoint, ModelName
 from realm.config.gguf import find_gguf, resolve_gguf
 from realm.config.routes import CollectedRoutes, ImportedRoutes, NoRoutes, ScriptedRoutes
 from realm.config.training import DistillConfig, PromptConfig, TrainConfig
@@ -62,6 +63,9 @@ class EvaluateConfig(Section):
     # With 100 the 95% interval of a share reaches at most 10 points to either side.
     probe: NonNegativeInt = 100
     """Problems for each kind of route in the probe of process verification. 0: no probe."""
+    endpoints: dict[ModelName, Endpoint] = {}
+    """Servers that answer in place of a model on this machine, by the model's name in results.json:
+    base, distilled, realm, round-1. Each must serve that very model."""
 
 
 class ReportConfig(Section):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import (
     Field,
@@ -15,6 +14,7 @@ from pydantic import (
     model_validator,
 )
 
+from realm.config.endpoint import Address, KeyVariable
 from realm.core.settings import Section, check_placeholders
 
 
@@ -83,41 +83,15 @@ class ApiTeacher(_SampledTeacher):
     """A model behind an OpenAI-compatible endpoint."""
 
     kind: Literal["api"]
-    base_url: str | None = None
+    base_url: Address | None = None
     """null: OPENAI_BASE_URL of the environment, or the address of OpenAI. Most end in /v1."""
-    key_env: str | None = "OPENAI_API_KEY"
+    key_env: KeyVariable | None = "OPENAI_API_KEY"
     """The environment variable that holds the key; null for a server that asks for none."""
     price: Price | None = None
     """null: unknown; then the cost is counted in tokens only."""
     extra: dict[str, Any] = {}
     """Further fields of the request, such as `reasoning_effort: low`, sent as they are.
     `max_completion_tokens` replaces max_tokens, for endpoints that refuse that name."""
-
-    @field_validator("base_url")
-    @classmethod
-    def _check_address(cls, url: str | None) -> str | None:
-        # null is filled in from the environment when the teacher is asked.
-        parts = urlsplit(url or "http://unset")
-        # Without http:// in front, the address localhost:8000/v1 has the scheme "localhost".
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("this is no address; it needs the form http://host:port/v1")
-        if parts.username or parts.password or parts.query:
-            raise ValueError(
-                "the address holds a user, a password or a query, which would be written to files; "
-                "put the key into an environment variable and name that in key_env"
-            )
-        return url
-
-    @field_validator("key_env")
-    @classmethod
-    def _check_variable(cls, name: str | None) -> str | None:
-        # Capitals only, so that a key pasted here by mistake is refused.
-        if name is not None and not re.fullmatch(r"[A-Z_][A-Z0-9_]{0,63}", name):
-            raise ValueError(
-                "this is no name of an environment variable (capital letters, digits, "
-                "underscores); a key itself is never written into a config"
-            )
-        return name
 
     @field_validator("extra")
     @classmethod

@@ -48,6 +48,12 @@ def check_evaluate(run: Run) -> None:
         return  # the routes alone are evaluated
     model = check_model(config.resolve_model(), config.prompt.system)
     require_length("evaluate.max_new_tokens", config.evaluate.max_new_tokens, model)
+    # A model that is not trained yet is served, and checked, when it is asked.
+    for name, folder in _find_models(run).items():
+        if endpoint := config.evaluate.endpoints.get(name):
+            from realm.endpoint import check_endpoint
+
+            check_endpoint(endpoint, f"evaluate.endpoints.{name}", folder)
 
 
 def _ask_models(

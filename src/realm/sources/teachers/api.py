@@ -114,7 +114,7 @@ class ApiTeacher(Teacher):
 
     def open(self) -> None:
         """Read the key, and make the client."""
-        self._key = read_key(self._settings)
+        self._key = read_key(self._settings.key_env, f"teacher {self.name!r}")
         self._client = AsyncOpenAI(
             base_url=self._url,
             api_key=self._key or "none",  # the client needs one
@@ -205,12 +205,17 @@ def request_fields(settings: Settings) -> dict[str, Any]:
     return fields | settings.extra
 
 
-def read_key(settings: Settings) -> str | None:
-    """Return the key from the environment, if one is set; from here on every message masks it."""
-    if settings.key_env is None:
+def read_key(variable: str | None, where: str) -> str | None:
+    """Return the key from the environment, if one is set; from here on every message masks it.
+
+    Args:
+        variable: The setting `key_env`.
+        where: What the key is for, in error messages.
+    """
+    if variable is None:
         return None
-    key = os.environ.get(settings.key_env, "").strip()
-    where = f"teacher {settings.name!r}: the environment variable {settings.key_env}"
+    key = os.environ.get(variable, "").strip()
+    where = f"{where}: the environment variable {variable}"
     if not key:
         raise ConfigError(
             f"{where} is not set. Put the key there, or set key_env: null for a server that asks "
