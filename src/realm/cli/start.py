@@ -157,13 +157,14 @@ def examine(
     Costs:    seconds; one reply of at most 16 tokens by each teacher of kind api
     Example:  realm doctor configs/demo.yaml
     """
-    from realm import doctor
+    from realm.doctor.config import examine_config
+    from realm.doctor.machine import examine_hub, examine_machine, examine_packages
 
-    findings = [*doctor.examine_machine(run or Path()), *doctor.examine_packages()]
-    findings.append(doctor.examine_hub(None))
+    findings = [*examine_machine(run or Path()), *examine_packages()]
+    findings.append(examine_hub(None))
     for finding in findings:
         typer.echo(finding.describe())
-    for finding in doctor.examine_config(config, set_ or [], run) if config else ():
+    for finding in examine_config(config, set_ or [], run) if config else ():
         findings.append(finding)
         typer.echo(finding.describe())
     num_problems = sum(finding.is_problem for finding in findings)

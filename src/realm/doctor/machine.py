@@ -1,33 +1,20 @@
-"""`realm doctor`: find what would stop a run on this machine before it starts."""
+"""Examine the machine: Python, torch, devices, memory, packages and the hub."""
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import os
 import platform
 import shutil
-import time
-from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import psutil
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from realm.core.errors import RealmError, make_printable, mask_secrets
-from realm.core.records import Problem
-from realm.sources import Attempt, NoReplyError, Request
-
-if TYPE_CHECKING:
-    from realm.config.root import Config
-    from realm.config.teachers import ApiTeacher
-    from realm.run import Run
+from realm.core.errors import make_printable, mask_secrets
 
 OPTIONAL = {
     "realm-slm": {
@@ -46,8 +33,6 @@ OPTIONAL = {
 """Extras of packages, and what each one is for. Their metadata says which versions fit."""
 FEW_GIGABYTES = 5
 """With less memory or disk than this, a real small model or its checkpoints do not fit."""
-CALL_TOKENS = 16
-"""Longest reply of the one call to a teacher. Some endpoints refuse smaller limits."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -216,129 +201,3 @@ def examine_hub(model: str | None) -> Finding:
         )
     token = "with" if get_token() else "without"
     return Finding(name="hub", text=f"{model or where}: reached, {token} a token")
-
-
-def examine_config(
-    config: Path, overrides: Sequence[str], run_folder: Path | None = None
-) -> Iterator[Finding]:
-    """Yield findings about a config: its data, model, teachers and settings.
-
-    A user's mistake is a finding whose text says what to do. Teachers behind an endpoint are asked
-    one short question each.
-    """
-    from realm.config import load_config
-    from realm.run import Run
-
-    name = "config"
-    try:
-        settings = load_config(config, overrides)
-        run = Run(run_folder or settings.run_folder(), settings)
-        yield Finding(name=name, text=f"{settings.source}: all keys are known")
-        name = "problems"
-        splits = Counter(problem.split for problem in run.domain.problems(settings.seed))
-        counts = ", ".join(f"{count:,} {split}" for split, count in sorted(splits.items()))
-        yield Finding(name=name, text=counts)
-    except RealmError as error:
-        yield Finding(name=name, text=str(error), is_problem=True)
-        return
-    model = list(_examine_model(settings))
-    yield from model
-    if settings.routes.kind == "collect":
-        for teacher in settings.routes.teachers:
-            if teacher.kind == "api":
-                yield examine_teacher(teacher, settings.routes.request_seconds)
-    if not any(finding.is_problem for finding in model):
-        yield from _examine_stages(run)
-
-
-def _examine_model(config: Config) -> Iterator[Finding]:
-    if config.model is None:
-        yield Finding(
-            name="model",
-            text="none: the routes are evaluated, and nothing is trained",
-            fix="--set model=... (a folder, a GGUF file or a hub id)",
-        )
-        return
-    from realm.checkpoint import check_model, find_context_length
-
-    try:
-        name = config.resolve_model()
-        if not Path(name).is_dir():
-            yield examine_hub(name)
-        skeleton = check_model(name, config.prompt.system)
-    except RealmError as error:
-        yield Finding(name="model", text=str(error), is_problem=True)
-        return
-    size = sum(weights.numel() for weights in skeleton.parameters())
-    context = find_context_length(skeleton.config)
-    reads = f", reads {context:,} tokens" if context else ""
-    yield Finding(name="model", text=f"{name}: {size / 1e6:,.1f} million weights{reads}")
-
-
-def _examine_stages(run: Run) -> Iterator[Finding]:
-    # The stages announce each check, which the findings stand for.
-    logging.getLogger("realm").setLevel(logging.WARNING)
-    try:
-        run.check_folder("data")
-        run.check_stages(run.stages, force=True)
-    except RealmError as error:
-        yield Finding(name="settings", text=str(error), is_problem=True)
-        return
-    finally:
-        logging.getLogger("realm").setLevel(logging.INFO)
-    yield Finding(name="settings", text="those of all stages are in range and suit the model")
-    for name, stage in run.stages.items():
-        if run.has_stage(name) and stage.estimate and (cost := stage.estimate(run)):
-            lines = [line.strip() for line in cost.splitlines()]
-            yield Finding(name=f"plan: {name}", text=f"\n{'':<22}".join(lines))
-
-
-def examine_teacher(settings: ApiTeacher, seconds: float) -> Finding:
-    """Return whether a teacher answers, from one call with a short reply.
-
-    Args:
-        settings: The teacher behind an endpoint.
-        seconds: The time limit of the call.
-    """
-    from realm.sources.teachers.api import ApiTeacher
-
-    extra = {
-        key: CALL_TOKENS if key == "max_completion_tokens" else value
-        for key, value in settings.extra.items()
-    }
-    short = settings.model_copy(update={"max_tokens": CALL_TOKENS, "extra": extra})
-    request = Request(
-        problem=Problem(id="doctor", split="train", question="", answer=""),
-        kind="unguided",
-        sample=0,
-        messages=({"role": "user", "content": "Reply with OK."},),
-    )
-
-    @asynccontextmanager
-    async def count_nothing() -> AsyncIterator[Attempt]:
-        yield Attempt()
-
-    async def ask() -> int | None:
-        teacher = ApiTeacher(short, seconds=seconds, attempts=1)
-        teacher.open()
-        try:
-            (reply,) = await teacher.ask([request], count_nothing)
-        finally:
-            await teacher.close()
-        return reply.completion_tokens if reply else None
-
-    name = f"teacher {settings.name}"
-    started = time.monotonic()
-    try:
-        num_tokens = asyncio.run(ask())
-    except (RealmError, NoReplyError) as error:
-        return Finding(
-            name=name,
-            text=str(error),
-            fix="check base_url, model and key_env of the teacher, and the network",
-            is_problem=True,
-        )
-    took = time.monotonic() - started
-    return Finding(
-        name=name, text=f"{settings.model} answered in {took:.1f} s, {num_tokens} tokens"
-    )

@@ -1,0 +1,1 @@
+"""`realm doctor`: find what would stop a run on this machine before it starts."""
