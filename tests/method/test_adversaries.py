@@ -235,7 +235,9 @@ def test_naming_the_last_step_always_earns_as_often_as_it_is_the_flaw():
     ("policy", "verdict", "first_flaw"),
     [
         pytest.param(copies_first_right_route, 0.82, 0.75, id="by the first with the right answer"),
-        pytest.param(finds_the_odd_one_out, 0.75, 0.7, id="by the most alike, without the question"),
+        pytest.param(
+            finds_the_odd_one_out, 0.75, 0.7, id="by the most alike, without the question"
+        ),
         pytest.param(solves_and_finds_the_odd_one_out, 0.89, 0.86, id="both"),
     ],
 )
