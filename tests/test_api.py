@@ -35,7 +35,7 @@ PUBLIC = [
     "read_problems",
     "render_completion",
 ]
-HEAVY = ["accelerate", "datasets", "pandas", "peft", "plotly", "torch", "transformers", "trl"]
+HEAVY = ["accelerate", "datasets", "pandas", "peft", "torch", "transformers", "trl"]
 
 
 class Sums(realm.Domain):

@@ -383,7 +383,7 @@ def test_help_is_quick_because_it_loads_no_model_library():
     code = (
         "import sys, realm, realm.cli, realm.run\n"
         "heavy = {'torch', 'transformers', 'trl', 'datasets', 'pandas', 'peft', 'accelerate', "
-        "'statsmodels', 'plotly'}\n"
+        "'statsmodels'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )
     loaded = subprocess.run(

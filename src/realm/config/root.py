@@ -71,8 +71,8 @@ class EvaluateConfig(Section):
 class ReportConfig(Section):
     """The stage `report`."""
 
-    transcripts: NonNegativeInt = 10
-    """Number of answers that the report shows in full."""
+    transcripts: PositiveInt = 10
+    """Number of problems that the report lists at a time. It holds all of them."""
 
 
 # Pydantic calls a default factory that takes an argument with the fields validated so far.

@@ -6,7 +6,9 @@ give it its values here.
 
 from __future__ import annotations
 
+import hashlib
 import shlex
+from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +21,6 @@ from realm.core.jsonl import (
     write_text,
 )
 from realm.evaluate.results import Results, read_results
-from realm.method.steps import split_steps
 from realm.sampling import Answer
 
 if TYPE_CHECKING:
@@ -27,9 +28,9 @@ if TYPE_CHECKING:
 
 
 def run_report(run: Run) -> None:
-    """Write report.html of a run: results, training curves and transcripts."""
+    """Write report.html of a run: results, training curves, every problem with its answers."""
     from realm.evaluate.report import charts
-    from realm.evaluate.report.transcripts import pick_transcripts
+    from realm.evaluate.report.browse import make_browser
 
     results = read_results(run.folder)
     with explain_damage(path := run.path("bank.json"), "routes"):
@@ -43,10 +44,16 @@ def run_report(run: Run) -> None:
     with explain_damage(path := run.path("headroom.json"), "train"):
         headroom = list(_list_figures(read_json(path, "train"))) if path.exists() else []
     problems = {problem.id: problem for problem in read_problems(run.path("problems.jsonl"))}
-    routes, count = read_routes(run.path("routes.jsonl")), run.config.report.transcripts
+    routes = read_routes(run.path("routes.jsonl"))
     with explain_damage(path := run.path("answers.jsonl"), "eval"):
         answers = [Answer.from_row(row) for row in read_jsonl(path)]
-        transcripts = pick_transcripts(answers, problems, routes, count=count)
+        browser = make_browser(
+            answers,
+            problems,
+            routes,
+            held_out=run.config.routes.held_out,
+            render=run.domain.verifier.render,
+        )
     _write_page(
         run,
         results,
@@ -55,7 +62,7 @@ def run_report(run: Run) -> None:
         fade=fade,
         alarms=alarms,
         headroom=headroom,
-        transcripts=transcripts,
+        browser=browser,
     )
 
 
@@ -70,9 +77,10 @@ def write_comparison_page(run: Run, results: Results) -> None:
 def _write_page(run: Run, results: Results, **sections: Any) -> None:
     """Render the template. It escapes all values, since models and users wrote most of them."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
-    from plotly.offline import get_plotlyjs
 
     from realm.evaluate.report import charts, tables, words
+    from realm.evaluate.report.browse import TAGS
+    from realm.evaluate.report.plots import name_colour
 
     environment = Environment(
         loader=PackageLoader("realm.evaluate", "report"),
@@ -82,11 +90,13 @@ def _write_page(run: Run, results: Results, **sections: Any) -> None:
         lstrip_blocks=True,
     )
     # All sections are named, since StrictUndefined refuses one that is merely absent.
-    optional = ("bank", "lengths", "fade", "alarms", "headroom", "transcripts", "tokens",
-                "ablations")  # fmt: skip
+    optional = ("bank", "lengths", "fade", "alarms", "headroom", "browser", "tokens", "ablations")
     # Rows of methods that were asked for verdicts on the routes.
     judged = [row for split in results.splits for row in results.list_rows(split)]
     judged = [row for row in judged if "verdict_accuracy" in row.figures]
+    assert environment.loader is not None
+    script, _, _ = environment.loader.get_source(environment, "page.js")
+    script_hash = b64encode(hashlib.sha256(script.encode()).digest()).decode()
     page = environment.get_template("page.html").render(
         {name: None for name in optional} | sections,
         words=words,
@@ -98,10 +108,13 @@ def _write_page(run: Run, results: Results, **sections: Any) -> None:
         verdicts=charts.draw_verdicts(results) if judged else None,
         probe=charts.draw_probes(results) if results.probes else None,
         held_out=run.config.routes.held_out,
-        split_steps=split_steps,
-        render_answer=run.domain.verifier.render,
         settings=_list_settings(run, results),
-        plotly=get_plotlyjs(),
+        colour=name_colour,
+        tags=TAGS,
+        page_size=run.config.report.transcripts,
+        script=script,
+        # The only script that a browser may run on this page, whatever models and users wrote.
+        script_hash=f"sha256-{script_hash}",
     )
     write_text(run.path("report.html"), page)
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from realm.bank.worth import ANY, MAJORITY, ONE
+from realm.evaluate.records import NO_EVIDENCE
 
 if TYPE_CHECKING:
     from realm.evaluate.records import Comparison, Evaluation
@@ -22,6 +24,20 @@ PROBE_WORDS = {
 """What the tables call the kinds of route that the probe shows."""
 NEAR_ZERO = 0.05  # below this no model is said to solve the domain
 UNSOLVED = "This model does not solve this domain; the figures only show that the programs work."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tile:
+    """A figure and a sentence that say the outcome without any terms of statistics.
+
+    Example: `Tile(title="By itself", figure="82.0%", sentence="...", series="autonomous")`.
+    """
+
+    title: str
+    figure: str
+    sentence: str
+    series: str
+    """The mode whose colour the tile has."""
 
 
 def percent(share: float | None, signed: bool = False) -> str:
@@ -69,6 +85,34 @@ def list_sentences(results: Results) -> list[str]:
     return [_describe_models(results)]
 
 
+def list_tiles(results: Results) -> list[Tile]:
+    """Return up to three tiles: what the model can do, what training changed, what is missing."""
+    if results.methods:
+        return [_make_family_tile(rows) for rows in list(results.families.values())[:3]]
+    if all(row.mode == "routes" for row in results.evaluations):
+        return _list_route_tiles(results)
+    last = [name for name in MODELS if results.find(name, "autonomous")][-1:] or [""]
+    tiles = []
+    if alone := results.find(last[0], "autonomous"):
+        low, high = alone.ci95
+        name = "The trained model" if last[0] != "base" else "The model, untrained,"
+        sentence = f"{name} answers {percent(alone.accuracy)}% of {alone.n:,} test problems right "
+        sentence += f"with nothing but the question ({percent(low)} to {percent(high)}%)."
+        tiles.append(_make_tile("By itself", alone, sentence))
+    tiles += _list_gain_tiles(results)
+    if assisted := results.find(last[0], "assisted"):
+        sentence = (
+            f"Shown {assisted.figures.get('k', 'some')} answers of other models, it is right "
+        )
+        sentence += f"on {percent(assisted.accuracy)}%."
+        tiles.append(_make_tile("With routes", assisted, sentence))
+    if majority := results.find(MAJORITY, "routes"):
+        sentence = f"The most frequent of the same answers is right on {percent(majority.accuracy)}"
+        sentence += "%: what a vote without a model reaches."
+        tiles.append(_make_tile("A vote of the routes", majority, sentence))
+    return tiles[:3]
+
+
 def list_warnings(results: Results) -> list[str]:
     """Return what a reader must know: problems left out, undecided answers, an unsolved domain."""
     warnings = []
@@ -101,10 +145,14 @@ def list_warnings(results: Results) -> list[str]:
     return warnings
 
 
+def _find_closest(rows: Sequence[Comparison]) -> Comparison:
+    """Return the comparison with the smallest lead, or of drops the one that loses most."""
+    return min(rows, key=lambda one: -one.difference if one.split == "drop" else one.difference)
+
+
 def describe_family(rows: Sequence[Comparison]) -> str:
     """Return the lead over the best other, and whether it is the claimed one."""
-    # The smallest lead. Of drops it is the other way round: less lost is better.
-    row = min(rows, key=lambda one: -one.difference if one.split == "drop" else one.difference)
+    row = _find_closest(rows)
     text = f"{row.family}: {row.a} {row.a_mode} against the best other, {row.b} {row.b_mode}: "
     text += f"{with_interval(row.difference, row.ci95, True)} points"
     if row.split == "drop":
@@ -114,6 +162,61 @@ def describe_family(rows: Sequence[Comparison]) -> str:
         reached = "reached" if row.difference >= row.margin and row.ci95[0] > 0 else "not reached"
         text += f"; the claimed lead of {100 * row.margin:.1f} is {reached}"
     return text + "."
+
+
+def _make_tile(title: str, row: Evaluation, sentence: str) -> Tile:
+    figure = f"{percent(row.accuracy)}%"
+    return Tile(title=title, figure=figure, sentence=sentence, series=row.mode)
+
+
+def _list_gain_tiles(results: Results) -> list[Tile]:
+    """Return what training changed, and what reinforcement learning added after distillation."""
+    tiles = []
+    for title, b, what in (
+        ("Gain by training", "base", "Training as a whole"),
+        (
+            "Gain by reinforcement learning",
+            "distilled",
+            "Reinforcement learning after distillation",
+        ),
+    ):
+        rows = [
+            row
+            for row in results.comparisons
+            if (row.title, row.split) == (f"realm - {b}, autonomous", "test")
+        ]
+        for row in rows:
+            low, high = row.ci95
+            is_more = row.difference > 0
+            words = "more answers are right than before" if is_more else "fewer answers are right"
+            outcome = row.finding if row.finding == NO_EVIDENCE else words
+            sentence = f"{what}: {outcome} ({percent(low, True)} to {percent(high, True)} points)."
+            figure = f"{percent(row.difference, True)} points"
+            tiles.append(Tile(title=title, figure=figure, sentence=sentence, series="autonomous"))
+    return tiles
+
+
+def _list_route_tiles(results: Results) -> list[Tile]:
+    """Return what one route, the majority and the best of the routes of all sources are worth."""
+    last = results.evaluations[-1]
+    rows = {row.method: row for row in results.evaluations if row.source == last.source}
+    sentences = {
+        ONE: ("One answer", "So often is a single answer right."),
+        MAJORITY: ("The majority", "So often is the answer right that most of them give."),
+        ANY: ("Any of them", "So often is at least one right: what a perfect judge could reach."),
+    }
+    return [
+        _make_tile(title, rows[method], sentence)
+        for method, (title, sentence) in sentences.items()
+        if method in rows
+    ]
+
+
+def _make_family_tile(rows: Sequence[Comparison]) -> Tile:
+    row = _find_closest(rows)
+    figure = f"{percent(row.difference, True)} points"
+    sentence = describe_family(rows)
+    return Tile(title=row.family, figure=figure, sentence=sentence, series=row.a_mode)
 
 
 def _describe_models(results: Results) -> str:
