@@ -63,6 +63,34 @@ def ask_model(
     typer.echo(make_printable(reply.describe()))
 
 
+@add_verb("chat")
+def chat_with_model(
+    model: ModelName, self_routes: SelfRoutes = 0, max_new_tokens: MaxNewTokens = 512
+) -> None:
+    """Ask a model several questions in the terminal; it is loaded once.
+
+    Each question stands alone, as in the training. The reasoning is folded to its beginning;
+    /more shows all of it, /routes K changes --self-routes, /quit ends.
+
+    \b
+    Reads:    a run folder (its model/), a model folder in it, or any other model;
+              the questions from the terminal, or from a pipe with empty lines between
+    Writes:   nothing
+    Costs:    one completion for each question, and K more with --self-routes K
+    Example:  realm chat runs/demo --self-routes 4
+    """
+    from rich.console import Console
+
+    from realm.deploy.chat import HELP, chat, read_questions
+    from realm.deploy.student import Student
+
+    student = Student(model)
+    if sys.stdin.isatty():
+        typer.echo(HELP)
+    console = Console(highlight=False)
+    chat(student, console, read_questions(), self_routes=self_routes, max_new_tokens=max_new_tokens)
+
+
 @add_verb("serve")
 def serve_model(
     model: ModelName,

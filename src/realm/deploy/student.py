@@ -47,7 +47,7 @@ class Reply:
         words = {True: "sound", False: "flawed", None: "no verdict"}
         judged = zip(self.own_answers, self.judgement.verdicts, strict=True)
         return [
-            f"route {number} {answer or '(no answer)'}: {words[verdict]}"
+            f"route {number} {' '.join((answer or '(no answer)').split())}: {words[verdict]}"
             for number, (answer, verdict) in enumerate(judged, 1)
         ]
 
