@@ -223,16 +223,18 @@ def known_offices(seed: int) -> list[Office]:
     return [draw_office(rng, name, stated=False) for name in OFFICES[:8]]
 
 
-def examples(seed: int, drills: float, counting: int = 1) -> Iterator[tuple[str, str]]:
+def examples(
+    seed: int | str, drills: float, counting: int = 1, *, known: list[Office]
+) -> Iterator[tuple[str, str]]:
     """Yield (prompt, completion) pairs without end.
 
     Args:
         seed: of all draws.
         drills: share of drills. The other pairs are cases of little offices.
         counting: how many times as often as usual drills are arithmetic.
+        known: the offices whose rules are never printed, the same in all text of a model.
     """
     rng = random.Random(f"corpus:{seed}")
-    known = known_offices(seed)
     kinds = ([drill_arithmetic] * 3 + [drill_chain] * 2) * counting + [
         drill_lookup,
         drill_reading,

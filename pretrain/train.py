@@ -20,10 +20,12 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers, trainers
 from torch.nn.functional import cross_entropy
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from transformers import AutoTokenizer, Qwen2Config, Qwen2ForCausalLM, Qwen2Tokenizer
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
@@ -62,6 +64,9 @@ CHAT = (
 VOCABULARY = 1792
 CONTEXT = 2048
 
+Pairs = list[tuple[torch.Tensor, torch.Tensor]]
+"""Input ids and labels (rows, longest) of one step, in four parts."""
+
 
 def train_tokenizer(seed: int) -> Qwen2Tokenizer:
     """Return a byte-level BPE tokenizer with one token per number up to 99 and per common word.
@@ -80,7 +85,9 @@ def train_tokenizer(seed: int) -> Qwen2Tokenizer:
     )
     text = [
         f"{prompt}\n{completion}"
-        for prompt, completion in itertools.islice(examples(seed, 0.5), 4000)
+        for prompt, completion in itertools.islice(
+            examples(seed, 0.5, known=known_offices(seed)), 4000
+        )
     ]
     text += [f" {word}" * 2000 + f"\n{word}" * 2000 for word in WORDS]
     tokenizer.train_from_iterator(text, trainer)
@@ -101,11 +108,11 @@ def train_tokenizer(seed: int) -> Qwen2Tokenizer:
     return fast
 
 
-def build_model(tokenizer: Qwen2Tokenizer) -> Qwen2ForCausalLM:
-    """Return an untrained Qwen2 of about one million parameters."""
+def build_model(tokenizer: Qwen2Tokenizer, layers: int) -> Qwen2ForCausalLM:
+    """Return an untrained Qwen2: about one million parameters with four layers."""
     return Qwen2ForCausalLM(
         Qwen2Config(
-            vocab_size=VOCABULARY, hidden_size=128, intermediate_size=384, num_hidden_layers=4,
+            vocab_size=VOCABULARY, hidden_size=128, intermediate_size=384, num_hidden_layers=layers,
             num_attention_heads=4, num_key_value_heads=4, max_position_embeddings=CONTEXT,
             tie_word_embeddings=True, rope_theta=10000.0, initializer_range=0.05,
             pad_token_id=tokenizer.pad_token_id, eos_token_id=tokenizer.eos_token_id,
@@ -123,9 +130,27 @@ def encode(tokenizer: Qwen2Tokenizer, prompt: str, completion: str) -> tuple[lis
     return prompt_ids + tokenizer(completion + "<|end|>").input_ids, len(prompt_ids)
 
 
+class Batches(IterableDataset):
+    """Batches of generated text, as `make_batches` yields them. Workers draw texts of their own."""
+
+    def __init__(
+        self, tokenizer: Qwen2Tokenizer, seed: int, tokens: int, drills: float, **text: Any
+    ) -> None:
+        """Take the seed of the draws, the tokens of a step, and what `examples` takes."""
+        self.tokenizer, self.seed, self.tokens = tokenizer, seed, tokens
+        self.drills, self.text = drills, text
+
+    def __iter__(self) -> Iterator[Pairs]:
+        """Yield batches without end."""
+        worker = get_worker_info()
+        seed = f"{self.seed}:{worker.id if worker else 0}"
+        text = examples(seed, self.drills, **self.text)
+        return make_batches(self.tokenizer, text, seed, self.tokens)
+
+
 def make_batches(
-    tokenizer: Qwen2Tokenizer, text: Iterator[tuple[str, str]], seed: int, tokens: int, device: str
-):
+    tokenizer: Qwen2Tokenizer, text: Iterator[tuple[str, str]], seed: str, tokens: int
+) -> Iterator[Pairs]:
     """Yield lists of four pairs of input ids and labels (rows, longest), padded on the right.
 
     The rows of a pair have nearly the same length, so almost nothing is padding. Length tells the
@@ -152,7 +177,7 @@ def make_batches(
             labels = torch.tensor(
                 [[-100] * start + ids[start:] + [-100] * (width - len(ids)) for ids, start in group]
             )
-            pairs.append((ids.to(device), labels.to(device)))
+            pairs.append((ids, labels))
             if len(pairs) == 4:
                 yield pairs
                 pairs = []
@@ -167,12 +192,12 @@ def compute_loss(model: Qwen2ForCausalLM, ids: torch.Tensor, labels: torch.Tenso
     )
 
 
-def scale_learning_rate(step: int, steps: int) -> float:
+def scale_learning_rate(step: int, progress: float) -> float:
     """Return the share of the peak: 50 steps of warm-up, then flat, then linearly down to 2%.
 
-    The fall takes the last 35% of the steps.
+    The fall takes the last 35% of the training, whose `progress` goes from 0 to 1.
     """
-    fall = min(1.0, (steps - step) / (0.35 * steps))
+    fall = min(1.0, (1 - progress) / 0.35)
     return min(1.0, (step + 1) / 50) * max(0.02, fall)
 
 
@@ -237,6 +262,17 @@ def measure_accuracy(
     return figures
 
 
+def load_batches(args: argparse.Namespace, tokenizer: Qwen2Tokenizer) -> Iterator[Pairs]:
+    """Yield the batches of the whole training: of drills alone, then of all text."""
+    known = known_offices(args.offices)
+    drills = Batches(tokenizer, args.seed + 10, 4096, 1.0, known=known)
+    text = {"known": known, "counting": args.counting}
+    mixed = Batches(tokenizer, args.seed + 20, args.tokens, args.drills, **text)
+    for batches, steps in ((drills, args.drill_steps), (mixed, args.steps)):
+        loader = DataLoader(batches, batch_size=None, num_workers=args.workers)
+        yield from itertools.islice(loader, steps)
+
+
 def main() -> None:
     """Train on drills, then on drills and cases of little offices, and write the checkpoint."""
     parser = argparse.ArgumentParser(
@@ -268,7 +304,18 @@ def main() -> None:
         help="how many times as often as usual the drills are arithmetic",
     )
     parser.add_argument("--lr", type=float, default=4e-3, help="peak learning rate of Muon")
+    parser.add_argument("--layers", type=int, default=4, help="layers of a new model")
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=math.inf,
+        help="end after so many seconds; the learning rate then follows the time",
+    )
+    parser.add_argument(
+        "--workers", type=int, default=0, help="processes that write text, for a fast GPU"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the text and the weights")
+    parser.add_argument("--offices", type=int, default=0, help="seed of the offices to remember")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     args = parser.parse_args()
     torch.manual_seed(args.seed)
@@ -278,7 +325,7 @@ def main() -> None:
         model = Qwen2ForCausalLM.from_pretrained(args.start)
     else:
         tokenizer = train_tokenizer(args.seed)
-        model = build_model(tokenizer)
+        model = build_model(tokenizer, args.layers)
     model.to(args.device).train()
     matrices = [p for p in model.model.layers.parameters() if p.ndim == 2]
     others = [p for p in model.parameters() if not any(p is matrix for matrix in matrices)]
@@ -288,26 +335,16 @@ def main() -> None:
     ]
     seen, losses = 0, []
     total = args.drill_steps + args.steps
-    mixed = examples(args.seed + 20, args.drills, args.counting)
-    schooling = itertools.chain(
-        itertools.islice(
-            make_batches(
-                tokenizer, examples(args.seed + 10, 1.0), args.seed + 10, 4096, args.device
-            ),
-            args.drill_steps,
-        ),
-        itertools.islice(
-            make_batches(tokenizer, mixed, args.seed + 20, args.tokens, args.device), args.steps
-        ),
-    )
-    for step, pairs in enumerate(schooling):
+    for step, pairs in enumerate(load_batches(args, tokenizer)):
+        spent = (time.time() - started) / args.seconds
+        if spent >= 1:
+            break
         for optimizer in optimizers:
-            optimizer.param_groups[0]["lr"] = optimizer.defaults["lr"] * scale_learning_rate(
-                step, total
-            )
+            share = scale_learning_rate(step, max(step / total, spent))
+            optimizer.param_groups[0]["lr"] = optimizer.defaults["lr"] * share
         count, loss = sum(int((labels != -100).sum()) for _, labels in pairs), 0.0
         for ids, labels in pairs:
-            part = compute_loss(model, ids, labels) / count
+            part = compute_loss(model, ids.to(args.device), labels.to(args.device)) / count
             part.backward()
             loss += part.item()
             seen += ids.numel()
@@ -324,13 +361,14 @@ def main() -> None:
                 flush=True,
             )
             assert math.isfinite(mean), "the loss is not finite"
-    save_model(args, model, tokenizer, seen, time.time() - started)
+    save_model(args, model, tokenizer, len(losses), seen, time.time() - started)
 
 
 def save_model(
     args: argparse.Namespace,
     model: Qwen2ForCausalLM,
     tokenizer: Qwen2Tokenizer,
+    steps: int,
     seen: int,
     seconds: float,
 ) -> None:
@@ -338,13 +376,13 @@ def save_model(
     model.save_pretrained(args.out)
     tokenizer.save_pretrained(args.out)
     figures = measure_accuracy(
-        model, AutoTokenizer.from_pretrained(args.out, trust_remote_code=False), args.seed
+        model, AutoTokenizer.from_pretrained(args.out, trust_remote_code=False), args.offices
     )
     before = json.loads((args.start / "training.json").read_text())["runs"] if args.start else []
     run = {
         "command": " ".join(["python", "pretrain/train.py", *sys.argv[1:]]),
         "seed": args.seed,
-        "steps": args.drill_steps + args.steps,
+        "steps": steps,
         "tokens": seen,
         "minutes": round(seconds / 60, 1),
         "machine": f"{args.device}, {platform.machine()}, {torch.get_num_threads()} threads",

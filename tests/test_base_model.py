@@ -56,9 +56,9 @@ def test_it_counts_and_reads_before_it_has_seen_the_domain(policy):
 
 def test_its_pretraining_text_holds_no_rule_of_claims(monkeypatch):
     monkeypatch.setattr(sys, "path", [str(ROOT / "pretrain"), *sys.path])
-    from corpus import examples
+    from corpus import examples, known_offices
 
-    drawn = itertools.islice(examples(0, 0.45), 6000)
+    drawn = itertools.islice(examples(0, 0.45, known=known_offices(0)), 6000)
     lists = (
         "Copy: ",
         "Reverse: ",
