@@ -38,7 +38,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, PrinterCallback, Qwen2Config, Qwen2ForCausalLM
 from trl import GRPOConfig, GRPOTrainer
 
-from realm.core.quiet import quiet_libraries
+from realm.core.terminal import quiet_libraries
 from realm.prefix.trainer import SharedPrefixTrainer
 
 ENGINES = ("shared", "shared+bf16", "stock", "stock+bf16", "sft", "sft+bf16")

@@ -130,7 +130,7 @@ def _load(file: Path) -> tuple[Any, Any]:
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
     from transformers.modeling_gguf_pytorch_utils import GGUF_SUPPORTED_ARCHITECTURES
 
-    from realm.core.quiet import quiet_libraries
+    from realm.core.terminal import quiet_libraries
 
     quiet_libraries()
     place: dict[str, Any] = {"gguf_file": file.name, "trust_remote_code": False}

@@ -256,7 +256,7 @@ def _hub_rows(name: str, resolve: Callable[[str], Path]) -> Iterator[tuple[str, 
     from datasets import DatasetDict, disable_progress_bars, load_dataset
     from datasets.exceptions import DatasetsError
 
-    from realm.core.quiet import quiet_libraries
+    from realm.core.terminal import quiet_libraries
 
     repository, subset, split = _hub_parts(name)
     disable_progress_bars()

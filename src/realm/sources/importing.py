@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from realm.core.errors import DataError
-from realm.core.progress import progress
 from realm.core.records import Problem, Route
 from realm.core.tables import OnError, Row, describe_bad_rows, raise_error, read_rows
+from realm.core.terminal import progress
 from realm.domains import Domain, cells
 from realm.method.thoughts import split_thoughts
 from realm.sources import Reply, read_choice

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from realm.core.errors import RunError
-from realm.core.progress import progress
 from realm.core.records import Problem, Route
+from realm.core.terminal import progress
 from realm.sources import Reply, Request, Teacher
 from realm.sources.budget import Spent, describe_lost, make_figures
 from realm.sources.checks import count_labels, label_checked, plan_checks

@@ -19,7 +19,7 @@ from torch.nn.functional import cross_entropy
 
 from realm.bank.eligible import collapse_spaces, group_by_problem
 from realm.core.jsonl import append_jsonl, read_jsonl
-from realm.core.progress import progress
+from realm.core.terminal import progress
 
 if TYPE_CHECKING:
     from pathlib import Path

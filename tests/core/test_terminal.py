@@ -1,5 +1,5 @@
-from realm.core import progress as module
-from realm.core.progress import progress
+from realm.core import terminal as module
+from realm.core.terminal import progress
 
 
 def test_work_that_is_over_in_a_moment_prints_nothing(capsys):
