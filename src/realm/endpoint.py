@@ -33,6 +33,7 @@ from transformers import (
 from realm.checkpoint import check_model
 from realm.config.gguf import resolve_gguf
 from realm.core.errors import ConfigError, RunError
+from realm.core.ranks import run_on_main
 from realm.policy import Completion, Policy
 from realm.prefix.rollout import cut_after_stop
 from realm.sources.teachers.api import read_key
@@ -123,12 +124,14 @@ class EndpointPolicy(Policy):
         temperature: float = 0.0,
         num_samples: int = 1,
         skip: Collection[int] = (),
+        is_shared: bool = False,
         on_done: Callable[[list[int], list[Completion]], None] | None = None,
     ) -> list[Completion]:
         """Return completions as `Policy.generate` does, which documents the arguments.
 
         The server makes its batches itself, so `batch_tokens` counts for nothing. `on_done` is
-        called with the prompts that are answered meanwhile.
+        called with the prompts that are answered meanwhile. With `is_shared` the main process asks,
+        since the server does the work.
 
         Raises:
             RunError: A request has failed for good. Those that were answered are done.
@@ -145,7 +148,11 @@ class EndpointPolicy(Policy):
             return list(await asyncio.gather(*asked))
 
         wanted = [index for index in range(len(prompts)) if index not in skip]
-        finished = asyncio.run(self._complete_all(wanted, complete, on_done))
+
+        def complete_all() -> dict[int, list[Completion]]:
+            return asyncio.run(self._complete_all(wanted, complete, on_done))
+
+        finished = run_on_main(complete_all) if is_shared else complete_all()
         return [completion for index in wanted for completion in finished[index]]
 
     async def _complete_all(

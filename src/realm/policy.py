@@ -15,6 +15,7 @@ from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerB
 
 from realm.checkpoint import load_checkpoint, render_chat
 from realm.core.errors import DataError, ModelError
+from realm.core.ranks import gather_objects, take_share
 from realm.method.prompt import OUR_TAG, break_control_tokens
 from realm.prefix import PrefixSharingError, sample_completions
 from realm.prefix.rollout import cut_after_stop, require_numbers
@@ -105,6 +106,7 @@ class Policy:
         temperature: float = 0.0,
         num_samples: int = 1,
         skip: Collection[int] = (),
+        is_shared: bool = False,
         on_done: Callable[[list[int], list[Completion]], None] | None = None,
     ) -> list[Completion]:
         """Return `num_samples` completions of each rendered prompt, prompt by prompt.
@@ -112,7 +114,8 @@ class Policy:
         Temperature 0 is greedy. A batch has at most `batch_tokens` rows times tokens. `on_done` is
         called after each with its prompts' indices and their completions. Prompts whose indices
         are in `skip` are left out. The others come out as without `skip`, so that what was
-        interrupted can be continued.
+        interrupted can be continued. With `is_shared` all processes call this, each completes a
+        share of the batches, and all return the completions that one process would.
         """
         assert num_samples == 1 or temperature > 0, "greedy completions of a prompt are all alike"
         encoded = self._encode(prompts)
@@ -124,7 +127,9 @@ class Policy:
             settings.update(temperature=temperature, top_k=0, top_p=1.0)
         finished: dict[int, list[Completion]] = {}
         lengths = [(len(ids) + max_new_tokens) * num_samples for ids in encoded]
-        for batch in _split_batches(lengths, batch_tokens):
+        batches = list(_split_batches(lengths, batch_tokens))
+        # Whole batches, since the draws of a prompt depend on its batch.
+        for batch in take_share(batches) if is_shared else batches:
             wanted = [index for index in batch if index not in skip]
             if not wanted:
                 continue
@@ -135,6 +140,8 @@ class Policy:
             finished |= {index: done[index] for index in wanted}
             if on_done:
                 on_done(wanted, [one for index in wanted for one in done[index]])
+        if is_shared:
+            finished = {i: found for part in gather_objects(finished) for i, found in part.items()}
         return [completion for index in sorted(finished) for completion in finished[index]]
 
     def read(self, ids: list[int]) -> str:

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from realm.core.jsonl import append_jsonl, explain_damage, read_jsonl
-from realm.core.progress import progress
+from realm.core.jsonl import append_jsonl, explain_damage, read_jsonl, repair_torn_line
+from realm.core.ranks import count_processes, gather_objects, get_rank, run_on_main
 from realm.core.records import Judged, Problem, Route, RouteSet, to_row
+from realm.core.terminal import progress
 from realm.method.prompt import escape_tags, render_prompt
 from realm.verify.judge import judge_all
 
@@ -165,50 +167,67 @@ def sample_and_judge(
 
     Each batch is appended to `path` as it ends, and what `path` holds is not asked again. So an
     interrupted call continues where it stopped. No two prompts have the same `key`. `mode` only
-    names how the model is asked in the rows.
+    names how the model is asked in the rows. Several processes share the prompts: each appends to a
+    file of its own beside `path`, and all return the answers that one process would.
     """
-    config = run.config
-    with append_jsonl(path) as append:  # opened first: opening repairs a torn last line
-        groups = _read_finished(path, prompts, sampling.num_samples)
-        done = {index for index, prompt in enumerate(prompts) if groups[prompt.key]}
-        title = f"{policy.method or run.folder.name}: {mode}"
-        # `policy.policy` loads the model, which takes long: only if there is something to ask.
-        if len(done) < len(prompts):
-            texts = [policy.policy.render(one.text, config.prompt.system) for one in prompts]
-            with progress(title, total=len(prompts) - len(done)) as advance:
-                # Called as each batch ends: a kill loses at most the batch that is running.
-                def save_batch(indices: list[int], completions: Sequence[Completion]) -> None:
-                    for answer in _judge_batch(run, prompts, texts, indices, completions):
-                        named = replace(answer, method=policy.method, mode=mode)
-                        append(named.to_row())
-                        groups[named.key].append(named)
-                    advance(len(indices))
+    config, written = run.config, list[Answer]()
+    groups = run_on_main(partial(_read_finished, path, prompts, sampling.num_samples))
+    done = {index for index, prompt in enumerate(prompts) if groups[prompt.key]}
+    title = f"{policy.method or run.folder.name}: {mode}"
+    # `policy.policy` loads the model, which takes long: only if there is something to ask.
+    if len(done) < len(prompts):
+        texts = [policy.policy.render(one.text, config.prompt.system) for one in prompts]
+        with (
+            append_jsonl(_find_own_file(path)) as append,
+            progress(title, total=len(prompts) - len(done)) as advance,
+        ):
+            # Called as each batch ends: a kill loses at most the batch that is running.
+            def save_batch(indices: list[int], completions: Sequence[Completion]) -> None:
+                for answer in _judge_batch(run, prompts, texts, indices, completions):
+                    named = replace(answer, method=policy.method, mode=mode)
+                    append(named.to_row())
+                    written.append(named)
+                # The other processes are about as far as this one.
+                advance(len(indices) * count_processes())
 
-                policy.policy.generate(
-                    texts,
-                    max_new_tokens=config.evaluate.max_new_tokens,
-                    batch_tokens=config.evaluate.batch_tokens,
-                    seed=config.seed,
-                    temperature=sampling.temperature,
-                    num_samples=sampling.num_samples,
-                    skip=done,
-                    on_done=save_batch,
-                )
+            policy.policy.generate(
+                texts,
+                max_new_tokens=config.evaluate.max_new_tokens,
+                batch_tokens=config.evaluate.batch_tokens,
+                seed=config.seed,
+                temperature=sampling.temperature,
+                num_samples=sampling.num_samples,
+                skip=done,
+                is_shared=True,
+                on_done=save_batch,
+            )
+    for answer in chain.from_iterable(gather_objects(written)):
+        groups[answer.key].append(answer)
     return [sorted(groups[one.key], key=lambda answer: answer.sample) for one in prompts]
+
+
+def _find_own_file(path: Path) -> Path:
+    """Return where this process writes of those that share the work of `path`."""
+    return path.with_suffix(f".{get_rank()}{path.suffix}") if get_rank() else path
 
 
 def _read_finished(
     path: Path, prompts: Sequence[EvalPrompt], num_samples: int
 ) -> dict[tuple[str, str | None], list[Answer]]:
-    """Return the answers in a file by the key of their prompt, without prompts that lack one."""
+    """Return the finished answers by the key of their prompt, without prompts that lack one.
+
+    They are those in `path` and in the files of other processes, of an earlier call perhaps.
+    """
     groups: dict[tuple[str, str | None], list[Answer]] = {prompt.key: [] for prompt in prompts}
     # Answers on disk find their prompt by its key alone.
     assert len(groups) == len(prompts), "a problem is asked twice"
-    with explain_damage(path):
-        found = [Answer.from_row(row) for row in read_jsonl(path)]
-    for answer in found:
-        if answer.key in groups:
-            groups[answer.key].append(answer)
+    for file in sorted([path, *path.parent.glob(f"{path.stem}.[0-9]*{path.suffix}")]):
+        repair_torn_line(file)
+        with explain_damage(file):
+            found = [Answer.from_row(row) for row in read_jsonl(file)] if file.exists() else []
+        for answer in found:
+            if answer.key in groups:
+                groups[answer.key].append(answer)
     for group in groups.values():
         if len(group) != num_samples:
             group.clear()  # a kill may have cut the samples of a problem in two

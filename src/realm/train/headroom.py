@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from realm.core.jsonl import read_json, write_json
-from realm.core.progress import progress
+from realm.core.ranks import count_processes, is_main_process, run_on_main
+from realm.core.terminal import progress
 from realm.sampling import make_prompt
 from realm.verify.judge import judge_all
 from realm.verify.verifier import majorities
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from realm.core.records import Judged, Problem
-    from realm.policy import Policy
+    from realm.policy import Completion, Policy
     from realm.run import Run
     from realm.verify.verifier import Verifier
 
@@ -68,8 +70,9 @@ def report_headroom(
     """Measure and log the headroom and write RUN/headroom.json; a resumed run keeps its own."""
     # A resumed run starts from the same model: measuring it again would only cost time.
     kept, path = run.work("train") / "headroom.json", run.path("headroom.json")
-    if kept.exists():
-        write_json(path, read_json(kept))
+    if run_on_main(kept.exists):
+        if is_main_process():
+            write_json(path, read_json(kept))
         return
     found = measure_headroom(policy, problems, run, new_tokens=new_tokens)
     n = found.samples
@@ -81,7 +84,7 @@ def report_headroom(
     warning = found.find_warning()
     if warning:
         logger.warning("Warning: %s", warning)
-    for place in (kept, path):
+    for place in (kept, path) if is_main_process() else ():
         write_json(place, asdict(found) | {"warning": warning})
 
 
@@ -104,17 +107,24 @@ def measure_headroom(
             # As RL will sample: greedy answers would hide what the policy can do sometimes.
             temperature=config.train.grpo.get("temperature", 1.0),
             num_samples=settings.samples,
-            on_done=lambda done, _: advance(len(done)),
+            is_shared=True,
+            # The other processes are about as far as this one.
+            on_done=lambda done, _: advance(len(done) * count_processes()),
         )
+    return run_on_main(partial(_judge, chosen, completions, run))
+
+
+def _judge(problems: Sequence[Problem], completions: Sequence[Completion], run: Run) -> Headroom:
+    """Return the headroom that completions show; all samples of one problem stand in a row."""
+    golds, size = [problem.answer for problem in problems], run.config.train.headroom.samples
     judged = judge_all(
         [completion.text for completion in completions],
-        golds=[problem.answer for problem in chosen for _ in range(settings.samples)],
+        golds=[gold for gold in golds for _ in range(size)],
         verifier=run.domain.verifier,
-        think_end=config.prompt.think_end,
+        think_end=run.config.prompt.think_end,
     )
-    # All samples of one problem stand in a row.
-    groups = [judged[i : i + settings.samples] for i in range(0, len(judged), settings.samples)]
-    return summarize_groups(groups, [problem.answer for problem in chosen], run.domain.verifier)
+    groups = [judged[i : i + size] for i in range(0, len(judged), size)]
+    return summarize_groups(groups, golds, run.domain.verifier)
 
 
 def summarize_groups(
