@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+from accelerate.utils import gather_object
+
 from realm.core.errors import ConfigError
 from realm.core.jsonl import append_jsonl
 from realm.core.targets import load_target, user_errors
@@ -121,6 +123,7 @@ class Grader:
         self.graded: list[Graded] = []
         """The last generation of this process."""
         self.outcomes: list[Outcome] = []
+        """Those of the last generation, of all processes."""
         self._batch: list[list[int]] | None = None
         self._num_undecided = 0
 
@@ -159,19 +162,29 @@ class Grader:
             self._score(one, copy, row.majority_correct)
             for one, copy, row in zip(judged, copied, facts, strict=True)
         ]
+        self._batch = completion_ids
+        self._log_undecided(judged)
         # `correct` and not the reward: the gate compares accuracies, whatever the weights are.
-        self.outcomes = [
+        outcomes = [
             Outcome(problem_id=name, guided=bool(one.labels), correct=one.correct)
             for name, one in zip(problem_id, judged, strict=True)
         ]
-        self._batch = completion_ids
-        self._log_undecided(judged)
-        schedule = {"share": fmean(row.share for row in facts), "progress": facts[0].progress}
-        for name, value in (compute_metrics(self.graded) | schedule).items():
+        shares = [row.share for row in facts]
+        # Of all processes, so that the figures are those that one process would have.
+        gathered = gather_object([*zip(self.graded, outcomes, shares, strict=True)])
+        self.outcomes = [outcome for _, outcome, _ in gathered]
+        figures = compute_metrics([graded for graded, _, _ in gathered])
+        figures |= {
+            "share": fmean(share for _, _, share in gathered),
+            "progress": facts[0].progress,
+        }
+        for name, value in figures.items():
             log_metric(name, value)
         # global_step counts finished steps; fade.jsonl will have the number of this one.
+        step = trainer_state.global_step + 1
+        samples = gather_object(self._choose_samples(prompts, problem_id, step=step))
         if trainer_state.is_world_process_zero:
-            self._write_samples(prompts, problem_id, step=trainer_state.global_step + 1)
+            self._write_samples(samples)
         return self.graded
 
     def _judge(
@@ -231,26 +244,36 @@ class Grader:
                 len(judged),
             )
 
-    def _write_samples(
+    def _choose_samples(
         self, prompts: Sequence[Any], problem_ids: Sequence[str], *, step: int
-    ) -> None:
-        """Append the first assisted and the first autonomous completion of the generation."""
+    ) -> list[dict[str, Any]]:
+        """Return the first assisted and the first autonomous completion of this process."""
         first: dict[bool, int] = {}
         for place, graded in enumerate(self.graded):
             first.setdefault(bool(graded.judged.labels), place)
+        samples = []
+        for place in sorted(first.values()):
+            graded, prompt = self.graded[place], prompts[place]
+            row = {
+                "step": step,
+                "problem_id": problem_ids[place],
+                "prompt": prompt if isinstance(prompt, str) else prompt[-1]["content"],
+                "completion": graded.judged.text,
+                "labels": list(graded.judged.labels),
+                "verdicts": list(graded.judged.verdicts),
+            }
+            row |= {"named": list(graded.judged.named), "flaws": list(graded.judged.flaws)}
+            samples.append(row | graded.terms | {"reward": graded.reward})
+        return samples
+
+    def _write_samples(self, samples: Sequence[dict[str, Any]]) -> None:
+        """Append the first sample of each of the two modes, those of all processes given."""
+        first: dict[bool, dict[str, Any]] = {}
+        for row in samples:
+            first.setdefault(bool(row["labels"]), row)
         with append_jsonl(self.samples_path) as append:
-            for place in sorted(first.values()):
-                graded, prompt = self.graded[place], prompts[place]
-                row = {
-                    "step": step,
-                    "problem_id": problem_ids[place],
-                    "prompt": prompt if isinstance(prompt, str) else prompt[-1]["content"],
-                    "completion": graded.judged.text,
-                    "labels": list(graded.judged.labels),
-                    "verdicts": list(graded.judged.verdicts),
-                }
-                row |= {"named": list(graded.judged.named), "flaws": list(graded.judged.flaws)}
-                append(row | graded.terms | {"reward": graded.reward})
+            for row in first.values():
+                append(row)
 
 
 def compute_metrics(batch: Sequence[Graded]) -> dict[str, float]:

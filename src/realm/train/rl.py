@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from accelerate.utils import gather_object
 from datasets import Dataset
 
 from realm.checkpoint import check_model, find_context_length, require_length
@@ -86,9 +85,7 @@ class ReaLMTrainer(SharedPrefixTrainer):
         batch = super()._generate_and_score_completions(rows)
         if not self.model.training:
             return batch
-        # Every process observes the outcomes of all, so that all move their gates alike.
-        if self._training_state.observers:
-            self._training_state.observe(gather_object(self._grader.outcomes))
+        self._training_state.observe(self._grader.outcomes)
         if self._transfer is not None:
             rollouts = self._list_rollouts(rows, batch)
             with self.compute_loss_context_manager():

@@ -15,12 +15,14 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from dataclasses import dataclass
-from itertools import cycle
+from itertools import chain, cycle
 from typing import TYPE_CHECKING, Any
 
 import torch
+from accelerate.utils import gather_object
 from torch import Tensor
 
+from realm.core.ranks import get_rank
 from realm.method.gate import Outcome, Rate
 
 if TYPE_CHECKING:
@@ -221,6 +223,8 @@ class Transfer:
     ) -> dict[str, float]:
         """Find the credits of one generation, at most one a problem; return figures to log.
 
+        All processes call it, each with its own rollouts, and return the same figures.
+
         Args:
             model: The policy, which also gives the probabilities at sampling time.
             rollouts: (problem id, graded completion, its prompt's ids, its own ids).
@@ -233,6 +237,12 @@ class Transfer:
                 credit = self._make_credit(problem_id, prompt, completion)
                 if credit is not None:
                     found[problem_id] = credit
+        # A list in a list per process, since the lists of the processes are joined.
+        found_by_process = gather_object([list(found)])
+        num_rollouts = sum(gather_object([len(rollouts)]))
+        # What a process before this one credits too is left to that one.
+        for problem_id in chain.from_iterable(found_by_process[: get_rank()]):
+            found.pop(problem_id, None)
         self.credits = list(found.values())
         # A part without credits makes the same passes, at weight 0.
         nothing = Credit(sampled_after=[0], prompt=[0], completion=[0], weight=0.0)
@@ -247,7 +257,8 @@ class Transfer:
             batches.append((credits, sampled))
         # With several updates per generation each micro-batch comes round again.
         self._batches = cycle(batches)
-        return {"transfer_share": len(self.credits) / len(rollouts)}
+        num_credits = len(set(chain.from_iterable(found_by_process)))
+        return {"transfer_share": num_credits / num_rollouts}
 
     def next_loss(self, model: Any, device: Any) -> tuple[Tensor, dict[str, float]]:
         """Return the weighted loss of the next micro-batch, and figures to log."""
@@ -255,10 +266,15 @@ class Transfer:
         rows = [(credit.prompt, credit.completion) for credit in credits]
         logps, said = self._measure(model, rows, device)
         weights = torch.tensor([credit.weight for credit in credits], device=device)
-        figures = {}
+        # The sum of the tokens' weights and their number, in each process.
+        totals = [0.0, 0.0]
         if weights.any():
-            mean_weight = (weigh_tokens(logps, sampled) * said).sum() / said.sum()
-            figures = {"transfer_importance": float(mean_weight)}
+            totals = [float((weigh_tokens(logps, sampled) * said).sum()), float(said.sum())]
+        gathered = gather_object([totals])
+        num_tokens = sum(count for _, count in gathered)
+        figures = {}
+        if num_tokens:
+            figures = {"transfer_importance": sum(total for total, _ in gathered) / num_tokens}
         loss = transfer_loss(logps, sampled, said, weights, self.num_completions)
         return self.weight * loss, figures
 

@@ -1,0 +1,84 @@
+"""Train runs of tests/tiny_rl.py with rollouts that depend on nothing but prompt, row and step.
+
+    python tests/train_together.py FOLDER SETTINGS
+
+in one process or under `torchrun`. SETTINGS are JSON: the section `train` of each run by its name.
+The prompts of each step, in the order of all processes, go to FOLDER/NAME/prompts.jsonl.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from accelerate.utils import gather_object
+
+from realm.config import load_config
+from realm.core.jsonl import append_jsonl
+from realm.core.ranks import run_on_main
+from realm.prefix.trainer import SharedPrefixTrainer
+from realm.run import Run
+from realm.train import rl
+from tiny_rl import make_config, make_run
+
+
+def write_completion(prompt: str, row: int, step: int) -> str:
+    """Return a well-formed completion, right or wrong, that is the same in any number of processes.
+
+    The prompt asks how many of nine are left.
+    """
+    digest = hashlib.sha256(repr((prompt, row, step)).encode()).digest()
+    paid = re.search(r"Ann pays (\d) of 9", prompt)
+    assert paid is not None
+    verdicts = [("sound", "flawed")[byte % 2] for byte in digest[: prompt.count("<route ")]]
+    lines = [f"Route {number}: {verdict}" for number, verdict in enumerate(verdicts, 1)]
+    verified = "\n".join(["<verify>", *lines, "</verify>", ""]) if lines else ""
+    answer = 9 - int(paid[1]) if digest[-1] % 2 else digest[-2] % 10
+    return f"{verified}<reason>{digest[:4].hex()}</reason>\n<answer>{answer}</answer>"
+
+
+def generate(self: Any, prompt_ids: list[list[int]], *_: Any, **__: Any) -> Any:
+    """Stand in for the rollouts of `SharedPrefixTrainer`."""
+    self._check_once(prompt_ids)
+    offset, step = self.accelerator.process_index * len(prompt_ids), self.state.global_step
+    tokenizer, completions = self.processing_class, []
+    for row, ids in enumerate(prompt_ids, offset):
+        text = write_completion(tokenizer.decode(ids), row, step)
+        completions.append([*tokenizer(text)["input_ids"], tokenizer.eos_token_id])
+    return completions, None
+
+
+def spy_on_prompts(trainer: Any, inputs: Any) -> Any:
+    """Write the rows as usual, and the prompts of all processes to a file of the run."""
+    rows = trainer.write_rows(inputs)
+    prompts = gather_object([row["prompt"] for row in rows])
+    if trainer.accelerator.is_main_process:
+        path = Path(trainer.args.output_dir).parents[1] / "prompts.jsonl"
+        with append_jsonl(path) as append:
+            append({"step": trainer.state.global_step, "prompts": prompts})
+    return rows
+
+
+def write_run(folder: Path, name: str, train: dict[str, Any]) -> None:
+    make_run(folder, make_config(folder, train=train), name=name)
+
+
+def train_together(folder: Path, settings: dict[str, Any]) -> None:
+    """Train the model in FOLDER/model once for each of the settings."""
+    rl.ReaLMTrainer.write_rows = rl.ReaLMTrainer._write_rows
+    rl.ReaLMTrainer._write_rows = spy_on_prompts
+    SharedPrefixTrainer._generate_single_turn = generate
+    for name, train in settings.items():
+        run_on_main(partial(write_run, folder, name, train))
+        run = Run(folder / name, load_config(folder / "small.yaml"))
+        with run.recording("train"):
+            rl.run_train(run)
+
+
+if __name__ == "__main__":
+    train_together(Path(sys.argv[1]), json.loads(sys.argv[2]))
