@@ -7,7 +7,7 @@ import logging
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,6 @@ from transformers import (
     PrinterCallback,
     Trainer,
     TrainerCallback,
-    TrainerState,
 )
 from trl import SFTTrainer
 
@@ -32,7 +31,7 @@ from realm.method.prompt import break_control_tokens
 from realm.method.thoughts import ThinkTags, find_think_tags
 from realm.policy import make_stop_settings, require_plain_templates
 from realm.prefix.support import find_causal_lm
-from realm.train.callbacks import ProgressBar, find_last_checkpoint, find_step
+from realm.train.callbacks import ProcessCount, ProgressBar, find_last_checkpoint, find_step
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -196,20 +195,28 @@ def train_to_end(trainer: Any, description: str) -> None:
     model.generation_config = make_stop_settings(model, trainer.processing_class)
     if checkpoint is not None:
         logger.info("%s: continues at step %d", description, find_step(checkpoint))
-        state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
-        is_sharded = trainer.is_deepspeed_enabled or trainer.is_fsdp_enabled
-        if state.global_step >= state.max_steps and not is_sharded:
-            # Killed between the last checkpoint and the save. Transformers would train one step
-            # more before it looks at the number of steps, so only the weights are loaded.
-            trainer._load_from_checkpoint(str(checkpoint))
-            trainer.state = state
-            return
     trainer.remove_callback(PrinterCallback)  # it prints a dict at each logged step
-    trainer.add_callback(_GradientCheck())
-    with ExitStack() as stack, _explain_divergence(trainer, description):
+    for callback in (ProcessCount(), _GradientCheck(), _StopIfTrained()):
+        trainer.add_callback(callback)
+    with ExitStack() as stack, _explain_divergence(trainer, description), suppress(_TrainedError):
         # The bar closes with the block, also when training fails.
         trainer.add_callback(ProgressBar(description, stack))
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+
+
+class _TrainedError(Exception):
+    """A training was killed between its last checkpoint and the save, and has nothing to do."""
+
+
+class _StopIfTrained(TrainerCallback):
+    """Ends a training that has made all its steps, once its checkpoint is loaded.
+
+    Transformers would train one step more before it looks at the number of steps.
+    """
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.global_step >= state.max_steps:
+            raise _TrainedError
 
 
 @contextmanager
