@@ -23,7 +23,8 @@ from transformers import (
 
 from realm.config.gguf import resolve_gguf
 from realm.core.errors import ConfigError, ModelError
-from realm.core.quiet import quiet_libraries
+from realm.core.ranks import get_local_rank
+from realm.core.terminal import quiet_libraries
 from realm.core.workers import WorkerPool
 
 # A damaged config could ask for more layers than fit into memory.
@@ -65,7 +66,8 @@ def load_checkpoint(model: str | Path) -> tuple[PreTrainedModel, PreTrainedToken
             f"{name}: the tokenizer has {len(tokenizer)} tokens and the model {num_embeddings}. "
             "They belong to different models. Take both from one."
         )
-    return network.to("cuda" if has_gpu else "cpu").eval(), tokenizer
+    # Each process of a machine has a GPU of its own.
+    return network.to(f"cuda:{get_local_rank()}" if has_gpu else "cpu").eval(), tokenizer
 
 
 def check_model(model: str, system: str | None = None) -> PreTrainedModel:
@@ -127,8 +129,13 @@ def find_tensor_fault(path: Path) -> str | None:
     return None if found == expected else f"has {found:,} bytes where {expected:,} are promised"
 
 
-def find_checkpoint_fault(folder: Path) -> str | None:
-    """Return which file of a checkpoint of a training is missing or torn, or `None`."""
+def find_checkpoint_fault(folder: Path, num_processes: int = 1) -> str | None:
+    """Return which file of a checkpoint of a training is missing or torn, or `None`.
+
+    Args:
+        folder: The checkpoint.
+        num_processes: How many processes wrote it.
+    """
     for path in sorted(folder.rglob("*.safetensors")):
         if fault := find_tensor_fault(path):
             return f"{path.name} {fault}"
@@ -136,10 +143,13 @@ def find_checkpoint_fault(folder: Path) -> str | None:
         # What torch saves is a zip file, whose end says where its parts begin.
         if path.suffix in (".pt", ".pth", ".bin") and not is_zipfile(path):
             return f"{path.name} is torn"
-    if any(path.is_dir() for path in folder.iterdir()):
-        return None  # DeepSpeed, FSDP and several adapters have folders of their own
     # What Transformers writes so that a training continues with the same draws.
-    needed = ("*.safetensors", "optimizer.pt", "scheduler.pt", "rng_state*.pth")
+    needed = [f"rng_state_{rank}.pth" for rank in range(num_processes)]
+    if num_processes == 1:
+        needed = ["rng_state.pth"]
+    # DeepSpeed, FSDP and several adapters have folders of their own.
+    if not any(path.is_dir() for path in folder.iterdir()):
+        needed += ["*.safetensors", "optimizer.pt", "scheduler.pt"]
     missing = [name for name in needed if not list(folder.glob(name))]
     return f"{missing[0]} is missing" if missing else None
 

@@ -8,6 +8,7 @@ import math
 import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from transformers import TrainerCallback
@@ -16,7 +17,8 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from realm.checkpoint import find_checkpoint_fault
 from realm.core.jsonl import append_jsonl, explain_damage, read_jsonl, write_jsonl
-from realm.core.progress import progress
+from realm.core.ranks import count_processes, run_on_main
+from realm.core.terminal import progress
 from realm.method.fade import expected_share
 
 if TYPE_CHECKING:
@@ -65,7 +67,7 @@ class TrainingState(TrainerCallback, ExportableState):
         """The gate's figures of the last step, a list over the buckets each, the hardest first."""
 
     def observe(self, outcomes: Sequence[Outcome]) -> None:
-        """Count the completions of one generation, of all processes."""
+        """Count the completions of one generation, of all processes: all move their gates alike."""
         for observer in self.observers.values():
             observer.observe(outcomes)
 
@@ -242,19 +244,34 @@ class ProgressBar(TrainerCallback):
             self._advance(1)
 
 
+class ProcessCount(TrainerCallback, ExportableState):
+    """Notes in trainer_state.json how many processes wrote a checkpoint."""
+
+    def state(self) -> dict[str, Any]:
+        """Return the number of processes, each of which saves the state of its generators."""
+        return {"args": {}, "attributes": {"processes": count_processes()}}
+
+
 def find_last_checkpoint(folder: Path) -> Path | None:
     """Return the newest complete checkpoint; those that a kill left or that are torn are removed.
 
-    trainer_state.json is written last, so that it marks a checkpoint as complete.
+    trainer_state.json is written last, so that it marks a checkpoint as complete, but for the
+    generators of other processes.
     """
+    return run_on_main(partial(_find_last_checkpoint, folder))
+
+
+def _find_last_checkpoint(folder: Path) -> Path | None:
     complete = []
     for checkpoint in folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*"):
         try:
-            json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+            noted = state.get("stateful_callbacks", {}).get(ProcessCount.__name__)
+            num_processes = noted["attributes"]["processes"] if noted else 1
+        except (OSError, ValueError, LookupError, TypeError, AttributeError):
             shutil.rmtree(checkpoint, ignore_errors=True)
             continue
-        if fault := find_checkpoint_fault(checkpoint):
+        if fault := find_checkpoint_fault(checkpoint, num_processes):
             # From the one before, the steps in between are trained again, with the same result.
             logger.warning("%s: damaged (%s), so it is not used.", checkpoint, fault)
             shutil.rmtree(checkpoint, ignore_errors=True)
