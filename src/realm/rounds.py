@@ -19,6 +19,7 @@ from realm.bank.worth import write_bank
 from realm.config.root import VERIFIER_SETTINGS
 from realm.core.folder import Stage, remove_path
 from realm.core.jsonl import read_problems, read_routes, write_jsonl
+from realm.core.ranks import is_main_process, run_on_main
 from realm.sampling import LazyPolicy, Sampling, make_own_route, make_prompt, sample_and_judge
 from realm.stages import STAGES
 
@@ -52,6 +53,8 @@ def run_harvest(run: Run) -> None:
         mode="harvest",
         sampling=Sampling(_SAMPLES_PER_ROUTE * config.train.fade.routes, temperature),
     )
+    if not is_main_process():
+        return
     own = {
         problem.id: [make_own_route(problem, answer.judged, verifier) for answer in group]
         for problem, group in zip(train, groups, strict=True)
@@ -133,8 +136,10 @@ def run_rounds(run: Run) -> None:
         for stage in last.stages:
             last.do(stage)
             # A Counter adds: the budget of the run is that of all its rounds.
-            figures.update(last.manifest()["stages"][stage].get("figures", {}))
+            figures.update(run_on_main(last.manifest)["stages"][stage].get("figures", {}))
     assert last is not None
+    if not is_main_process():
+        return
     run.record_figures(dict(figures))
     for name in ("model", "fade.jsonl", "headroom.json", "rollouts"):
         remove_path(run.path(name))
@@ -172,7 +177,7 @@ def make_round(run: Run, number: int, last: Run | None) -> Run:
     folder = run.path(f"round-{number}")
     following = run.derive(folder, run.config.with_settings(settings), stages)
     for name, path in links.items():
-        if path.exists():
+        if path.exists() and is_main_process():
             following.adopt(path, name)
     return following
 

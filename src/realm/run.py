@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from realm.config.gguf import find_gguf
 from realm.core.errors import ConfigError, DataError, RealmError, RunError
 from realm.core.folder import RunFolder, hash_path
 from realm.core.manifest import MADE_BY_CONFIG, check_source
+from realm.core.ranks import is_main_process, run_on_main
 from realm.core.tables import local_path
 from realm.core.targets import fingerprint
 from realm.domains.domain import GivenSettings
@@ -132,18 +133,18 @@ class Run(RunFolder):
             if self.config.model is None:
                 without = "a run without a model"
             logger.info("%-8s not part of %s", stage, without)
-        elif not force and self.is_done(stage):
+        elif not force and run_on_main(partial(self.is_done, stage)):
             logger.info("%-8s up to date", stage)
         else:
             # Before `recording`, which gives up the old outputs of the stage.
             self.check_folder(stage, force=force)
-            if force and stage == "train":
+            if force and stage == "train" and is_main_process():
                 drop_rounds(self)
             started = time.monotonic()
             with self.recording(stage):
                 logger.info("%-8s running", stage)
-                self.stages[stage].function(self)
-            outputs = ", ".join(self.manifest()["stages"][stage]["outputs"])
+                self.call_stage(stage)
+            outputs = ", ".join(run_on_main(self.manifest)["stages"][stage]["outputs"])
             seconds = time.monotonic() - started
             logger.info("%-8s done in %.0f s: %s", stage, seconds, outputs)
 
@@ -172,13 +173,12 @@ class Run(RunFolder):
             # These read the model's files, which takes seconds.
             if self.config.model is not None and "model" in self.stages[stage].settings:
                 logger.info("check    model and settings of %s", stage)
-            check = self.stages[stage].check
-            assert check is not None
-            check(self)
+            if check := self.stages[stage].check:
+                check(self)
 
     def _find_left(self, stages: Iterable[str], *, force: bool) -> list[str]:
         parts = [stage for stage in stages if self.has_stage(stage)]
-        return [stage for stage in parts if force or not self.is_done(stage)]
+        return run_on_main(lambda: [one for one in parts if force or not self.is_done(one)])
 
     def find_outdated(self, stage: str) -> list[str]:
         """Return the earlier stages that were done, but with other settings or inputs."""

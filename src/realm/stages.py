@@ -95,6 +95,7 @@ STAGES: dict[str, Stage] = {
         Stage(
             name="data",
             function=run_data,
+            main_only=True,
             settings=("seed", "domain"),
             outputs=("problems.jsonl", "rules.md?"),
             files=_domain_files,
@@ -102,6 +103,7 @@ STAGES: dict[str, Stage] = {
         Stage(
             name="routes",
             function=run_routes,
+            main_only=True,
             check=check_routes,
             estimate=estimate_routes,
             settings=("seed", "domain", "routes"),
@@ -142,6 +144,7 @@ STAGES: dict[str, Stage] = {
         Stage(
             name="report",
             function=run_report,
+            main_only=True,
             # The page states the limit of new tokens beside the results.
             settings=(*MODEL_SETTINGS, "evaluate.max_new_tokens", "report"),
             inputs=(

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import cycle, islice, product
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ from realm.bank.eligible import (
 )
 from realm.baselines.further import count_further_completions, train_further
 from realm.core.jsonl import read_problems, read_routes
+from realm.core.ranks import run_on_main
 from realm.method.prompt import render_prompt, render_reasoning, render_routes
 from realm.method.steps import drop_answer_step
 from realm.sources.plan import ask_expert, find_expert, get_settings, label_replies
@@ -54,9 +56,10 @@ def run_cot_synthesizer(run: Run) -> None:
     }
     routes = read_routes(run.path("routes.jsonl"))
     if teacher is None:
-        lessons = draw_lessons(problems, routes, count, run.config)
+        draw = partial(draw_lessons, problems, routes, count, run.config)
     else:
-        lessons = ask_for_lessons(run, teacher, problems, routes, count)
+        draw = partial(ask_for_lessons, run, teacher, problems, routes, count)
+    lessons = run_on_main(lambda: list(draw()))
     rows = make_synthesis_rows(lessons, run.config, run.domain.verifier)
     title = "CoT-Synthesizer (arXiv 2501.01668)"
     train_further(run, "cot_synthesizer", rows, title, adds_opening=True)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from realm.core.jsonl import read_jsonl, write_jsonl
+from realm.core.ranks import is_main_process
 
 if TYPE_CHECKING:
     from realm.config.root import Config
@@ -92,9 +93,12 @@ def train_further(
         rows = [
             row | {"completion": put_chain_in_thoughts(row["completion"], tags)} for row in rows
         ]
-    write_jsonl(run.path("taught.jsonl"), rows)
+    if is_main_process():
+        write_jsonl(run.path("taught.jsonl"), rows)
     if not rows:
         logger.info("%s: there is no row to train on; the model stays as it is.", title)
+        if not is_main_process():
+            return
         shutil.rmtree(run.path("model"), ignore_errors=True)  # of an earlier, interrupted call
         shutil.copytree(start, run.path("model"))
         return

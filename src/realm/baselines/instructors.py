@@ -12,11 +12,13 @@ import logging
 import random
 import re
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from realm.baselines.further import count_further_completions, train_further
 from realm.core.errors import ConfigError
 from realm.core.jsonl import read_problems
+from realm.core.ranks import run_on_main
 from realm.core.records import Problem, RouteSet
 from realm.core.targets import load_target, user_errors
 from realm.domains.domain import Exercise
@@ -50,9 +52,10 @@ def run_instructors(run: Run) -> None:
     known = {problem.question for problem in problems}
     instructor = load_instructor(run, problems)
     if instructor is None:
-        exercises = list(ask_for_exercises(run, errors, rollouts, known))
+        ask = partial(ask_for_exercises, run, errors, rollouts, known)
     else:
-        exercises = list(write_exercises(errors, instructor, rollouts, known, seed=config.seed))
+        ask = partial(write_exercises, errors, instructor, rollouts, known, seed=config.seed)
+    exercises = run_on_main(lambda: list(ask()))
     counts = {"rollouts": num_asked, "errors": len(errors), "items": len(exercises)}
     logger.info("LLMs-as-Instructors: %s; the items are taught.", counts)
     run.record_figures(counts)

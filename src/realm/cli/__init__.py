@@ -9,6 +9,7 @@ import traceback
 from realm.cli import start, stages, models  # noqa: F401  # isort: skip
 from realm.cli.app import app
 from realm.core.errors import mask_secrets
+from realm.core.ranks import claim_failure
 
 
 def main() -> None:
@@ -16,4 +17,5 @@ def main() -> None:
     try:
         app(prog_name="realm")
     except Exception:
-        sys.exit(mask_secrets(traceback.format_exc()))
+        text = mask_secrets(traceback.format_exc())
+        sys.exit(text if claim_failure() else 1)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated
+from functools import partial, wraps
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from realm.cli.messages import user_errors_as_messages
 from realm.cli.options import ConfigPath, DryRun, Force, Overrides, RunFolder
+from realm.core.ranks import run_on_main
 
 if TYPE_CHECKING:
     from realm.run import Run
@@ -31,17 +33,28 @@ def _print_version(is_asked: bool) -> None:
         raise typer.Exit
 
 
-def add_verb(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Return a decorator that makes a function a verb; its docstring is the help text."""
+def add_verb(
+    name: str, *, main_only: bool = True
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Return a decorator that makes a function a verb; its docstring is the help text.
+
+    Of several processes the main one alone does it, or all of them if it is not `main_only`.
+    """
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
         assert function.__doc__ is not None
         summary = function.__doc__.partition("\n")[0]
+
+        @wraps(function)
+        def call(*args: Any, **options: Any) -> None:
+            called = partial(function, *args, **options)
+            run_on_main(called) if main_only else called()
+
         # In the docstrings, \b keeps Click from filling the lines below it to one paragraph.
         # Without `short_help` Click cuts the summary at the width of the terminal. A context
         # manager as a decorator is entered anew at each call and keeps the signature, which Typer
         # reads.
-        return app.command(name, short_help=summary)(user_errors_as_messages()(function))
+        return app.command(name, short_help=summary)(user_errors_as_messages()(call))
 
     return register
 
@@ -65,7 +78,7 @@ def add_run_verb(name: str) -> Callable[[Callable[[Run, bool, bool], None]], Cal
 
         # Typer reads the options from the signature of `command`, and the help from its docstring.
         command.__doc__ = function.__doc__
-        return add_verb(name)(command)
+        return add_verb(name, main_only=False)(command)
 
     return register
 
@@ -84,4 +97,7 @@ def show_help(
     `realm run CONFIG` runs all stages in order: data, routes, distill, train, eval, report. Each
     stage is also a verb of its own. A stage that is up to date is skipped, and one that was
     interrupted continues. `realm init` and `realm import` write a config to start from.
+
+    `torchrun --nproc-per-node N -m realm run CONFIG` runs a verb in several processes, and so does
+    `accelerate launch`. Give the run folder as -r there, since torchrun reads --run itself.
     """

@@ -9,34 +9,48 @@ import os
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, redirect_stdout
+from typing import NoReturn
 
 import typer
 
 from realm.core.errors import RealmError, make_printable, mask_secrets
+from realm.core.ranks import claim_failure, is_main_process
 
 
 @contextmanager
 def user_errors_as_messages() -> Iterator[None]:
-    """Turn a user error into one message and exit code 2, and Ctrl-C into exit code 130."""
+    """Turn a user error into one message and exit code 2, and Ctrl-C into exit code 130.
+
+    Of several processes only the main one prints; the first that fails shows its error.
+    """
     _set_environment()
-    show_log()
     try:
-        yield
+        with ExitStack() as stack:
+            if not is_main_process():
+                stack.enter_context(redirect_stdout(stack.enter_context(open(os.devnull, "w"))))
+            show_log(logging.INFO if is_main_process() else logging.ERROR)
+            yield
     except RealmError as error:
-        typer.echo(f"realm: {error}", err=True)
-        raise typer.Exit(2) from None
+        _exit_with(str(error))
     except BrokenPipeError:
         raise  # the reader of our output has gone, as in `realm run ... | head`
     except Exception as error:
         message = explain_failure(error)
         if message is None:
             raise
-        typer.echo(f"realm: {make_printable(mask_secrets(message))}", err=True)
-        raise typer.Exit(2) from None
+        _exit_with(make_printable(mask_secrets(message)))
     except KeyboardInterrupt:
-        typer.echo("\nrealm: interrupted; the same command continues.", err=True)
+        if is_main_process():
+            typer.echo("\nrealm: interrupted; the same command continues.", err=True)
         raise typer.Exit(130) from None  # 128 + SIGINT, as a shell reports it
+
+
+def _exit_with(message: str) -> NoReturn:
+    """Show the message of a user error, and exit with code 2."""
+    if claim_failure():
+        typer.echo(f"realm: {message}", err=True)
+    raise typer.Exit(2) from None
 
 
 def explain_failure(error: Exception) -> str | None:
@@ -92,9 +106,10 @@ class _LogLines(logging.Handler):
             print(line, file=stream)
 
 
-def show_log() -> None:
+def show_log(level: int) -> None:
+    """Print what the package logs from this level on."""
     package = logging.getLogger("realm")
     # A test or a program may call several commands in one process.
     if not any(isinstance(handler, _LogLines) for handler in package.handlers):
         package.addHandler(_LogLines())
-        package.setLevel(logging.INFO)
+        package.setLevel(level)

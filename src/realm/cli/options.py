@@ -50,6 +50,7 @@ RunFolder = Annotated[
     Path | None,
     typer.Option(
         "--run",
+        "-r",  # torchrun takes --run for its own --run-path
         metavar="DIR",
         file_okay=False,
         callback=require_name,

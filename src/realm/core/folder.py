@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from filelock import FileLock, Timeout
 from realm.core.errors import RealmError, RunError
 from realm.core.jsonl import make_folder, write_json
 from realm.core.manifest import SCHEMA, find_commit, find_versions, read_manifest
+from realm.core.ranks import is_main_process, run_on_main, wait_for_all
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +35,9 @@ class Stage:
 
     name: str
     function: Callable[[Any], None]
-    """Do the stage."""
+    """Do the stage. Several processes do it together, unless it is `main_only`."""
+    main_only: bool = False
+    """It neither trains nor asks a model: the main process does it, and the others wait."""
     settings: tuple[str, ...]
     """Dotted keys of the config that the stage reads. Changing one of them makes it run again."""
     inputs: tuple[str, ...] = ()
@@ -121,12 +124,15 @@ class RunFolder(ABC):
         """Run a stage in this block, and record it in the manifest if the block succeeds.
 
         Unfinished work of a killed stage is kept for the block if its settings and inputs are the
-        same. Under `accelerate launch` only the main process touches the folder.
+        same. Of several processes the main one prepares the folder and records the stage.
         """
-        hashes = self._hash_dependencies(stage)
-        if not _is_main_process():
+        if not is_main_process():
+            wait_for_all()  # until the folder is prepared
             yield
+            wait_for_all()  # until nobody needs the unfinished work any more
+            wait_for_all()  # until the stage is recorded
             return
+        hashes = self._hash_dependencies(stage)
         with self._lock():
             self._clear_places(stage)
             # From here on the old outputs may be overwritten, so they no longer count as done.
@@ -135,8 +141,10 @@ class RunFolder(ABC):
             started, clock = _now(), time.monotonic()
             self._cost_usd = 0.0
             self._figures = {}
+            wait_for_all()
             try:
                 yield
+                wait_for_all()
             except BaseException:  # also Ctrl-C and SystemExit
                 seconds = earlier_seconds + time.monotonic() - clock
                 self._keep_work(stage, {**hashes, "seconds": seconds})
@@ -154,6 +162,15 @@ class RunFolder(ABC):
             self._record(stage, entry)
             # Only now: what is killed before this line still has its work.
             shutil.rmtree(self.work(stage), ignore_errors=True)
+        wait_for_all()
+
+    def call_stage(self, stage: str) -> None:
+        """Call the function of a stage, in the processes that take part in it."""
+        function = self.stages[stage].function
+        if self.stages[stage].main_only:
+            run_on_main(partial(function, self))
+        else:
+            function(self)
 
     def manifest(self) -> dict[str, Any]:
         """Return the manifest; it is empty before the first stage is done."""
@@ -262,17 +279,6 @@ class RunFolder(ABC):
             "stages": {name: stages[name] for name in self.stages if name in stages},
         }
         write_json(self.path("manifest.json"), manifest)
-
-
-def _is_main_process() -> bool:
-    """Return whether this process writes, of those that torchrun or accelerate number in RANK."""
-    rank = os.environ.get("RANK", "0")
-    if not rank.isdecimal():
-        raise RunError(
-            f"RANK: this environment variable is {rank!r}. torchrun and accelerate set it to the "
-            "number of a process. Unset it."
-        )
-    return int(rank) == 0
 
 
 def _unlink_links(path: Path) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from realm.core.jsonl import write_json, write_jsonl
+from realm.core.ranks import is_main_process, run_on_main
 
 if TYPE_CHECKING:
     from realm.evaluate.eval_set import EvalSet
@@ -18,15 +19,17 @@ def run_evaluate(run: Run) -> None:
     """Ask every model there is every evaluation problem; write answers.jsonl and results.json.
 
     Answers are kept batch by batch, so an interrupted evaluation continues where it stopped.
-    Without a model only the routes themselves are evaluated.
+    Without a model only the routes themselves are evaluated. Several processes share the questions.
     """
     from realm.evaluate.claims import list_eval_families, list_hard_families
     from realm.evaluate.eval_set import load_eval_set, measure_routes
     from realm.evaluate.results import build_results
 
     eval_set = load_eval_set(run)
-    models = _find_models(run)
+    models = run_on_main(lambda: _find_models(run))
     answers, measurements = _ask_models(run, models, eval_set)
+    if not is_main_process():
+        return
     families = list_eval_families(list(eval_set.splits), run.config.rounds) if models else []
     results = build_results(
         [*measurements, *measure_routes(eval_set, run)],

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from realm.config.root import MODEL_SETTINGS
 from realm.core.folder import Stage
+from realm.core.ranks import is_main_process, run_on_main
 from realm.evaluate.claims import run_pilot
 from realm.evaluate.methods import BASELINE_STAGES, Method, add_starts, apply_method
 from realm.evaluate.modes import TASK_OF_MODE, TASKS, EvalTask, run_task
@@ -77,12 +78,12 @@ class Cell:
     def run_missing_stages(self, *, force: bool = False) -> None:
         """Link the shared files, and run the stages that are not up to date."""
         for made in [self.parent.run.path(name) for name in SHARED] if self.parent else []:
-            if made.exists():
+            if made.exists() and is_main_process():
                 self.run.adopt(made, made.name)
         for stage in self.stages:
-            if force or not self.run.is_done(stage):
+            if force or not run_on_main(partial(self.run.is_done, stage)):
                 with self.run.recording(stage):
-                    self.run.stages[stage].function(self.run)
+                    self.run.call_stage(stage)
 
     def count_seconds(self) -> float:
         """Return what its stages have cost so far."""

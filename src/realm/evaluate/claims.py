@@ -11,6 +11,7 @@ from realm.bank.worth import MAJORITY
 from realm.config.compare import Family
 from realm.core.errors import ConfigError
 from realm.core.jsonl import read_json, read_problems, read_routes, write_json, write_jsonl
+from realm.core.ranks import is_main_process
 from realm.evaluate.records import HARD, HARD_SPLITS
 from realm.evaluate.results import split_contender
 from realm.evaluate.stats import smallest_detectable
@@ -159,8 +160,9 @@ def run_pilot(run: Run) -> None:
             "discordant": measure_disagreement(right),
         }
         rows += [answer.to_row() for group in groups for answer in group]
-    write_jsonl(run.path("answers/pilot.jsonl"), rows)
-    write_json(run.path("outcomes/pilot.json"), found)
+    if is_main_process():
+        write_jsonl(run.path("answers/pilot.jsonl"), rows)
+        write_json(run.path("outcomes/pilot.json"), found)
 
 
 def measure_disagreement(right: Sequence[Sequence[bool]]) -> float:

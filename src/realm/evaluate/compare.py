@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from realm.bank.worth import MAJORITY, ONE
 from realm.core.errors import ConfigError, RunError
 from realm.core.jsonl import explain_damage, read_json, write_json
+from realm.core.ranks import count_processes, is_main_process, run_on_main
 from realm.evaluate.cells import Cell, plan_cells
 from realm.evaluate.claims import describe_pilot, list_families, list_hard_families
 from realm.evaluate.eval_set import load_eval_set, measure_routes
@@ -27,6 +28,7 @@ from realm.evaluate.records import Measurement
 from realm.evaluate.results import Results, build_results
 
 if TYPE_CHECKING:
+    from realm.config.root import Config
     from realm.run import Run
 
 logger = logging.getLogger(__name__)
@@ -38,21 +40,21 @@ FEWEST_SEEDS = 3
 def run_comparison(run: Run, *, dry_run: bool = False, force: bool = False) -> Results | None:
     """Run the missing cells; write results.json and report.html after each seed.
 
+    Several processes run the stages of each cell together. Only the main one returns the results.
+
     Args:
         run: The folder and the config of the comparison.
         dry_run: Only log which stages are missing, and return `None`.
         force: Run all cells again.
     """
     config = run.config
-    if config.recipe != "r1":
-        raise ConfigError(
-            f"{config.source}: recipe: found {config.recipe}; a comparison starts from "
-            "distillation. Set recipe: r1."
-        )
+    _require_settings(config)
     methods = choose_methods(run)
     cells = plan_cells(run, methods)
     list_families(config, methods)  # raises the user's mistakes before anything is trained
-    todo = {cell.name: force or bool(cell.find_missing_stages()) for cell in cells}
+    todo = run_on_main(
+        lambda: {cell.name: force or bool(cell.find_missing_stages()) for cell in cells}
+    )
     logger.info(
         "%d cells: %d methods and their starts, %d seeds; %d to do.",
         len(cells), len(methods), config.compare.seeds, sum(todo.values()),
@@ -69,6 +71,8 @@ def run_comparison(run: Run, *, dry_run: bool = False, force: bool = False) -> R
         return None
     results, num_seeds = None, 0
     for number, cell in enumerate(run_cells(cells, todo, force=force, jobs=config.compare.jobs), 1):
+        if not is_main_process():
+            continue
         if todo[cell.name]:
             todo[cell.name] = False
             rest = estimate_time_left(cells, todo, config.compare.jobs)
@@ -83,6 +87,20 @@ def run_comparison(run: Run, *, dry_run: bool = False, force: bool = False) -> R
             num_seeds = len({cell.seed for cell in finished})
             results = _write_results(run, finished, methods)
     return results
+
+
+def _require_settings(config: Config) -> None:
+    if config.recipe != "r1":
+        raise ConfigError(
+            f"{config.source}: recipe: found {config.recipe}; a comparison starts from "
+            "distillation. Set recipe: r1."
+        )
+    jobs = config.compare.jobs
+    if jobs > 1 and count_processes() > 1:
+        raise ConfigError(
+            f"compare.jobs: found {jobs} with {count_processes()} processes, which share the work "
+            "of each cell. Set compare.jobs: 1, or start one process."
+        )
 
 
 def _warn_of_few_seeds(num_seeds: int) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from realm.bank.eligible import select_evaluation_routes
 from realm.baselines.prompting import add_rules, pick_chosen, pick_soundest
 from realm.core.jsonl import read_jsonl, write_json, write_jsonl
+from realm.core.ranks import is_main_process
 from realm.core.records import RouteSet, to_row
 from realm.evaluate.eval_set import EvalSet, load_eval_set
 from realm.evaluate.measure import Pick, measure_mode
@@ -65,12 +66,15 @@ def ask_task(
     """Ask a model all prompts of a task; return the answers and what they come to.
 
     `path` keeps finished answers. `num_samples` is the number of answers per prompt of a task
-    that samples; the others decode greedily.
+    that samples; the others decode greedily. Several processes share the prompts, and only the main
+    one measures.
     """
     prompts = task.make_prompts(run, eval_set)
     sampling = Sampling(num_samples, temperature=1.0) if task.is_sampled else Sampling()
     groups = sample_and_judge(run, policy, prompts, path, mode=task.name, sampling=sampling)
-    measurements = []
+    measurements: list[Measurement] = []
+    if not is_main_process():
+        return [], measurements
     # One call asks both splits and all kinds, in larger batches; they are measured apart.
     parts = [(prompt.problem.split, prompt.kind) for prompt in prompts]
     for split, kind in dict.fromkeys(parts):
@@ -92,6 +96,8 @@ def run_task(task: EvalTask, run: Run) -> None:
         run.work(task.name) / "answers.jsonl",
         num_samples=run.config.evaluate.routes,
     )
+    if not is_main_process():
+        return
     write_jsonl(run.path(f"answers/{task.name}.jsonl"), (answer.to_row() for answer in answers))
     write_json(run.path(f"outcomes/{task.name}.json"), [to_row(one) for one in measurements])
 

@@ -14,8 +14,8 @@ from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
 from trl import GRPOConfig, SFTConfig
 
 from realm.core.errors import ConfigError, require_package
-from realm.core.quiet import quiet_libraries
 from realm.core.settings import MAX_SEED
+from realm.core.terminal import quiet_libraries
 from realm.method.rewards import weigh_terms
 
 if TYPE_CHECKING:
@@ -80,6 +80,8 @@ def make_arguments(
     common: dict[str, Any] = {"report_to": "none", "disable_tqdm": True, "save_total_limit": 2}
     # A killed training continues with the optimizer and the generators of a checkpoint.
     common["save_only_model"] = False
+    # Every weight that is trained has a gradient; to look for others costs a pass over the graph.
+    common["ddp_find_unused_parameters"] = False
     _require_packages(section, settings)
     try:
         return kind(**common | device | presets | settings | required)

@@ -6,6 +6,7 @@ No chain of a teacher and no gold answer is read.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from trl.experimental.sdft import SDFTConfig, SDFTTrainer
 from realm.checkpoint import find_context_length, load_checkpoint
 from realm.core.errors import ConfigError
 from realm.core.jsonl import write_json, write_jsonl
+from realm.core.ranks import run_on_main
 from realm.sampling import make_prompt
 from realm.train.arguments import make_arguments, make_lora_config
 from realm.train.trl import (
@@ -39,7 +41,7 @@ def run_self_distillation(run: Run, problems: Sequence[Problem]) -> None:
     """Write RUN/sft.jsonl, the prompts of the student, and RUN/distilled."""
     config = run.config
     arguments = make_sdft_arguments(config, run.work("distill"))
-    dataset, tokenizer = write_prompts(run, problems, arguments)
+    dataset, tokenizer = run_on_main(partial(write_prompts, run, problems, arguments))
     trainer = SDFTTrainer(
         model=config.resolve_model(),
         args=arguments,

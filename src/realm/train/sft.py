@@ -27,6 +27,7 @@ from realm.checkpoint import (
 )
 from realm.core.errors import DataError
 from realm.core.jsonl import read_problems, read_routes, write_json, write_jsonl
+from realm.core.ranks import run_on_main
 from realm.core.records import Problem, Route, RouteSet
 from realm.method.prompt import render_answer, render_judgement, render_reasoning
 from realm.method.steps import drop_answer_step, find_taught_flaw
@@ -76,7 +77,7 @@ def run_distill(run: Run) -> None:
         run_self_distillation(run, problems)
         return
     arguments = make_sft_arguments(run.config, run.work("distill"))
-    dataset, tokenizer = write_rows(run, problems, arguments)
+    dataset, tokenizer = run_on_main(partial(write_rows, run, problems, arguments))
     train_on_rows(run, dataset, tokenizer, arguments)
 
 
