@@ -1,19 +1,24 @@
 """Run the commands of documentation pages, and write what they print back into the pages.
 
-    python docs/run_pages.py docs/quickstart.md
+    python docs/run_pages.py docs/quickstart.md examples/tour.ipynb
 
 A block with a title is a file, which is written as it stands. A block of the language `console`
-holds commands, each after "$ ", and what they print. A test compares that, numbers aside.
+holds commands, each after "$ ", and what they print. A notebook's cells run in one process, without
+Jupyter. A test compares what is printed, numbers aside.
 """
 
 from __future__ import annotations
 
+import contextlib
+import io
+import json
 import os
 import re
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
 # Opening fence, language, title, content. A console block has no title.
@@ -79,6 +84,33 @@ def _run(command: str, place: Path, environment: dict[str, str]) -> str:
     return "".join(f"{line.rstrip()}\n" for line in lines).rstrip("\n") + "\n" if lines else ""
 
 
+def run_notebook(notebook: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Return a notebook with what its cells print; the value of a last line is not shown.
+
+    Args:
+        notebook: The content of an .ipynb file.
+        folder: An empty folder, which gets links to what examples/ of the repository holds.
+    """
+    place = folder / "examples"
+    place.mkdir()
+    for source in (ROOT / "examples").iterdir():
+        (place / source.name).symlink_to(source)
+    names: dict[str, Any] = {"__name__": "__main__"}
+    number = 0
+    with contextlib.chdir(place):
+        for cell in notebook["cells"]:
+            if cell["cell_type"] != "code":
+                continue
+            number += 1
+            printed = io.StringIO()
+            with contextlib.redirect_stdout(printed):
+                exec(compile("".join(cell["source"]), f"cell {number}", "exec"), names)
+            lines = printed.getvalue().splitlines(keepends=True)
+            output = {"output_type": "stream", "name": "stdout", "text": lines}
+            cell |= {"execution_count": number, "outputs": [output] if lines else []}
+    return notebook
+
+
 def mask_numbers(text: str) -> str:
     """Return text in which figures, and words that depend on them, are alike on all machines."""
     text = re.sub(r"no evidence of a difference|\w+ is better", "FINDING", text)
@@ -88,6 +120,11 @@ def mask_numbers(text: str) -> str:
 
 if __name__ == "__main__":
     for name in sys.argv[1:]:
+        text = Path(name).read_text(encoding="utf-8")
         with tempfile.TemporaryDirectory() as folder:
-            page = run_page(Path(name).read_text(encoding="utf-8"), Path(folder))
-        Path(name).write_text(page, encoding="utf-8")
+            if name.endswith(".ipynb"):
+                notebook = run_notebook(json.loads(text), Path(folder))
+                text = json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
+            else:
+                text = run_page(text, Path(folder))
+        Path(name).write_text(text, encoding="utf-8")

@@ -23,6 +23,7 @@ GUIDES = [page for page in PAGES if page.name not in ("log.md", "CHANGELOG.md")]
 # A file in backquotes, and the functions or classes named after it: `method/fade.py`: `share`.
 FILE_AND_NAMES = re.compile(r"`([\w./-]+\.(?:py|md|yaml|toml))`((?:[:,]\s+`\w+`)*)")
 LINK = re.compile(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)")
+PICTURE = re.compile(r'(?:src|srcset)="([^":]+)"')
 SETTING = re.compile(r"`((?:distill|train|evaluate|compare|prompt|routes|domain)(?:\.[a-z_]+)+)\b")
 
 
@@ -58,7 +59,8 @@ def test_pages_name_files_and_functions_that_exist(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=name_page)
 def test_links_between_pages_lead_somewhere(page: Path) -> None:
-    targets = LINK.findall(page.read_text(encoding="utf-8"))
+    text = page.read_text(encoding="utf-8")
+    targets = LINK.findall(text) + PICTURE.findall(text)
     assert [x for x in targets if not (page.parent / x).exists()] == []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from draw import FIGURES, draw_all
-from run_pages import mask_numbers, run_page
+from run_pages import mask_numbers, run_notebook, run_page
 
 import realm
 
@@ -77,6 +78,16 @@ def test_commands_of_a_page_print_what_it_shows(page, tmp_path):
     text = (DOCS / page).read_text(encoding="utf-8")
     assert mask_numbers(run_page(text, tmp_path)) == mask_numbers(text), (
         f"run `python docs/run_pages.py docs/{page}`"
+    )
+
+
+@pytest.mark.slow
+def test_the_notebook_runs_and_prints_what_it_shows(tmp_path):
+    text = (ROOT / "examples/tour.ipynb").read_text(encoding="utf-8")
+    printed = [cell.get("outputs") for cell in run_notebook(json.loads(text), tmp_path)["cells"]]
+    shown = [cell.get("outputs") for cell in json.loads(text)["cells"]]
+    assert mask_numbers(json.dumps(printed)) == mask_numbers(json.dumps(shown)), (
+        "run `python docs/run_pages.py examples/tour.ipynb`"
     )
 
 
