@@ -23,6 +23,7 @@ from openai import (
     OpenAI,
     OpenAIError,
 )
+from pydantic import ValidationError
 from transformers import (
     AutoTokenizer,
     GenerationConfig,
@@ -81,6 +82,36 @@ def check_endpoint(endpoint: Endpoint, where: str, model: str) -> None:
             "%s: the server has loaded %s from %s; its answers count as those of %s.",
             where, endpoint.model, root, model,
         )  # fmt: skip
+
+
+def find_served_model(base_url: str, where: str) -> Endpoint:
+    """Return the endpoint of the one model that a server has.
+
+    Raises:
+        ConfigError: It is no address, or the server has several models or none.
+        RunError: No server answers.
+    """
+    from realm.config.endpoint import Endpoint
+
+    try:
+        endpoint = Endpoint(base_url=base_url, model="")
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise ConfigError(f"{where} {base_url}: {reason}.") from None
+    try:
+        with OpenAI(**_make_options(endpoint, where) | {"max_retries": 0, "timeout": 10.0}) as one:
+            served = [str(card.id) for card in one.models.list().data]
+    except (OpenAIError, ValueError, TypeError, AttributeError) as error:
+        raise RunError(
+            f"{where}: no server answers at {base_url} ({_quote(error)}). Start it, for example "
+            "with `vllm serve`; most addresses end in /v1."
+        ) from None
+    if len(served) != 1:
+        raise ConfigError(
+            f"{where}: the server at {base_url} has {len(served)} models "
+            f"({', '.join(served) or 'none'}), and it must be one. Serve the student alone."
+        )
+    return endpoint.model_copy(update={"model": served[0]})
 
 
 def _is_same(root: str, model: str) -> bool:

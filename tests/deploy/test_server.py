@@ -13,7 +13,7 @@ import openai
 import pytest
 
 from finished_run import BASE
-from realm.core.errors import ConfigError, DataError
+from realm.core.errors import ConfigError, DataError, RunError
 from realm.core.records import Judgement
 from realm.deploy import server
 from realm.deploy.server import Answerer, make_app, require_server, run_server
@@ -27,10 +27,14 @@ TEXT = "<verify>Route 1: flawed</verify><reason>3 + 4 = 7</reason><answer>7</ans
 class Recorder:
     """A student that records how it is asked, and always answers 7."""
 
+    has_upstream = False
+
     def __init__(self):
         self.calls = []
 
     def ask(self, question, **options):
+        if question == "server away":
+            raise RunError("no server answers")
         if question == "too long":
             raise DataError("too long for the model")
         self.calls.append({"question": question, **options})
@@ -134,6 +138,11 @@ def test_only_the_last_question_is_shown_and_that_is_said(client, student, caplo
 def test_what_cannot_be_done_is_refused_with_the_reason(client, question, more, message):
     with pytest.raises(openai.BadRequestError, match=message):
         ask(client, question, **more)
+
+
+def test_a_server_behind_it_that_fails_is_no_fault_of_the_request(client):
+    with pytest.raises(openai.InternalServerError, match="no server answers"):
+        ask(client, "server away")
 
 
 def test_another_model_is_refused_and_the_one_there_is_is_listed(client):

@@ -5,9 +5,10 @@ import json
 import pytest
 from typer.testing import CliRunner
 
+from endpoint import Endpoint
 from realm.cli import app
 from realm.config.training import PromptConfig
-from realm.core.errors import DataError
+from realm.core.errors import ConfigError, DataError, RunError
 from realm.core.records import Judgement
 from realm.deploy.student import Reply, Student, find_model_and_prompts
 from realm.policy import Completion
@@ -49,6 +50,36 @@ def test_its_own_samples_are_judged_and_counted(run):
     assert reply.completion.prompt_tokens > alone.completion.prompt_tokens
     assert student.ask("Who pays?", self_routes=3, max_new_tokens=4) == reply
     assert reply.is_cut
+
+
+def test_a_server_that_holds_the_weights_gives_the_same_reply(run):
+    local = Student(str(run))
+
+    def answer(body):
+        settings = local.policy.model.generation_config
+        settings.update(max_new_tokens=body["max_tokens"], do_sample=False)
+        [ids] = local.policy._sample([body["prompt"]], 1, settings)
+        return {"text": "unread", "token_ids": ids}
+
+    with Endpoint(answer=answer, cards=[{"id": "any", "root": str(run / "model")}]) as server:
+        remote = Student(str(run), server.url)
+        replies = [one.ask("Who pays?", max_new_tokens=6) for one in (local, remote)]
+        assert replies[0] == replies[1]
+        num_calls = len(server.calls)
+        remote.ask("Who pays?", self_routes=3, max_new_tokens=6)
+        assert len(server.calls) == num_calls + 4
+
+
+def test_an_upstream_must_serve_one_model(run):
+    with (
+        Endpoint(cards=[{"id": "a"}, {"id": "b"}]) as server,
+        pytest.raises(ConfigError, match=r"has 2 models \(a, b\), and it must be one"),
+    ):
+        Student(str(run), server.url)
+    with pytest.raises(RunError, match=r"--upstream: no server answers at http://127.0.0.1:9/v1"):
+        Student(str(run), "http://127.0.0.1:9/v1")
+    with pytest.raises(ConfigError, match="--upstream localhost:80: this is no address"):
+        Student(str(run), "localhost:80")
 
 
 def test_the_reply_names_answer_verdicts_and_cost():

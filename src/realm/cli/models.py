@@ -100,6 +100,14 @@ def serve_model(
     port: Annotated[int, typer.Option(metavar="PORT", min=0, max=65535, help="0: any.")] = 8000,
     self_routes: SelfRoutes = 0,
     max_new_tokens: MaxNewTokens = 512,
+    upstream: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="A server that holds the weights, such as `vllm serve RUN/model`. Prompts are "
+            "applied and replies read here, and requests are answered together.",
+        ),
+    ] = None,
 ) -> None:
     """Serve a model at an OpenAI-compatible endpoint, with the prompts it was trained with.
 
@@ -109,7 +117,8 @@ def serve_model(
     \b
     Reads:    a run folder (its model/), a model folder in it, or any other model
     Writes:   nothing
-    Costs:    the memory of the model; requests are answered one after the other
+    Costs:    the memory of the model; requests are answered one after the other,
+              with --upstream together
     Example:  realm serve runs/demo --self-routes 4
     """
     from realm.deploy.server import Answerer, require_server, run_server
@@ -117,7 +126,8 @@ def serve_model(
 
     require_server()  # before the model is loaded
     name = Path(model).resolve().name if Path(model).exists() else model
-    run_server(Answerer(Student(model), name, self_routes, max_new_tokens), host, port)
+    student = Student(model, upstream)
+    run_server(Answerer(student, name, self_routes, max_new_tokens), host, port)
 
 
 @add_verb("export")

@@ -8,12 +8,13 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import nullcontext
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from realm.core.errors import ConfigError, DataError, RealmError
+from realm.core.errors import ConfigError, DataError, RealmError, RunError
 from realm.core.settings import MAX_SEED
 from realm.method.thoughts import read_parts
 
@@ -48,15 +49,16 @@ class ChatRequest(BaseModel):
 
 
 class Answerer:
-    """Answers requests by a student, one after the other."""
+    """Answers requests by a student: one after the other, unless a server holds its weights."""
 
     def __init__(self, student: Student, name: str, self_routes: int, max_new_tokens: int) -> None:
         self.student = student
         self.name = name
         self.self_routes = self_routes
         self.max_new_tokens = max_new_tokens
-        # One model, one request at a time: two at once would share its memory and its cores.
-        self._lock = threading.Lock()
+        # One model, one request at a time: two at once would share its memory and its cores. A
+        # server behind it makes batches of what comes together.
+        self._lock = nullcontext() if student.has_upstream else threading.Lock()
         self._ignored: set[str] = set()
 
     def answer(self, request: ChatRequest) -> dict[str, Any]:
@@ -191,9 +193,10 @@ def make_app(answerer: Answerer) -> FastAPI:
 
     app = FastAPI(title="ReaLM", docs_url=None, redoc_url=None)
 
-    def refuse(message: str) -> Response:
-        error = {"message": message, "type": "invalid_request_error", "code": None}
-        return JSONResponse({"error": error}, status_code=400)
+    def refuse(message: str, status: int = 400) -> Response:
+        kind = "invalid_request_error" if status == 400 else "server_error"
+        error = {"message": message, "type": kind, "code": None}
+        return JSONResponse({"error": error}, status_code=status)
 
     @app.exception_handler(RequestValidationError)
     def explain_fields(_: Any, error: RequestValidationError) -> Response:
@@ -213,6 +216,8 @@ def make_app(answerer: Answerer) -> FastAPI:
     def complete(request: ChatRequest) -> Response:
         try:
             body = answerer.answer(request)
+        except RunError as error:  # the server behind this one
+            return refuse(str(error), 502)
         except RealmError as error:
             return refuse(str(error))
         if request.stream:

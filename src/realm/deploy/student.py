@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from realm.sampling import write_own_text
 
 if TYPE_CHECKING:
     from realm.config.training import PromptConfig
-    from realm.policy import Completion
+    from realm.policy import Completion, Policy
 
 MAX_NEW_TOKENS = 512
 PROMPTS_FILE = "realm_prompts.json"
@@ -61,18 +62,32 @@ class Reply:
 class Student:
     """A finished model with the prompts that it was trained with: loaded once, asked often."""
 
-    def __init__(self, model: str) -> None:
+    def __init__(self, model: str, upstream: str | None = None) -> None:
         """Load a model.
 
         Args:
             model: A run folder, a model folder, a GGUF file or a hub id. The prompts are those of
                 the run or the export that it is part of, else the default ones.
-        """
-        from realm.policy import Policy  # loads torch
+            upstream: Address of a server that holds the weights, such as `vllm serve`; then none
+                are loaded here.
 
+        Raises:
+            ModelError: It is not a complete model.
+            RealmError: The server does not answer, or serves several models.
+        """
         folder, self.prompts = find_model_and_prompts(model)
         keep = [self.prompts.think_end] if self.prompts.think_end else []
-        self.policy = Policy(folder, keep=keep)
+        self.has_upstream = upstream is not None
+        self.policy: Policy
+        if upstream:
+            from realm.endpoint import EndpointPolicy, find_served_model
+
+            endpoint = find_served_model(upstream, "--upstream")
+            self.policy = EndpointPolicy(folder, endpoint, "--upstream", keep=keep)
+        else:
+            from realm.policy import Policy  # loads torch
+
+            self.policy = Policy(folder, keep=keep)
 
     def ask(
         self,
@@ -98,14 +113,17 @@ class Student:
         """
         require_question(question)
 
+        # A copy: the connections of a server belong to one question.
+        policy = copy.copy(self.policy) if self.has_upstream else self.policy
+
         def generate(shown: RouteSet, num_samples: int, heat: float) -> list[Completion]:
             templates = {
                 "autonomous": self.prompts.autonomous,
                 "assisted": self.prompts.assisted,
             }
             prompt = render_prompt(question, shown, **templates)
-            return self.policy.generate(
-                [self.policy.render(prompt, self.prompts.system)],
+            return policy.generate(
+                [policy.render(prompt, self.prompts.system)],
                 max_new_tokens=max_new_tokens,
                 batch_tokens=BATCH_TOKENS,
                 seed=seed,
