@@ -1,12 +1,13 @@
-"""The verbs that run stages: `data` to `report`, `run` and `compare`."""
+"""The verbs that run stages: `data` to `report`, `run` and `compare`; `watch` follows them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from realm.cli.app import add_run_verb
+from realm.cli.app import add_run_verb, add_verb
 from realm.cli.plan import do_stage, print_plan, show_results
 
 if TYPE_CHECKING:
@@ -147,3 +148,22 @@ def compare_methods(run: Run, dry_run: bool, force: bool) -> None:
     if results is not None:
         print_results(results)
         typer.echo(f"\nresults  {run.path('results.json')}\nreport   {run.path('report.html')}")
+
+
+@add_verb("watch")
+def watch_run(
+    run: Annotated[Path, typer.Argument(metavar="RUN", file_okay=False, help="A run folder.")],
+    once: Annotated[bool, typer.Option("--once", help="Print the state and exit.")] = False,
+) -> None:
+    """Follow a run from another terminal: its stage and step, curves, the last completions.
+
+    \b
+    Reads:    RUN/manifest.json, RUN/fade.jsonl, RUN/rollouts/; while it distils the
+              newest checkpoint in RUN/work/
+    Writes:   nothing
+    Costs:    nothing
+    Example:  realm watch runs/demo
+    """
+    from realm.watch import watch
+
+    watch(run, once=once)
