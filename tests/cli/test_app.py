@@ -35,3 +35,18 @@ def test_the_shell_completes_verbs_options_and_settings(words, expected):
         timeout=60,
     )
     assert done.stdout.split() == [expected], done.stderr
+
+
+def test_only_a_command_that_continues_says_so_when_it_is_interrupted(monkeypatch, tmp_path):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("realm.watch.watch", interrupt)
+    monkeypatch.setattr("realm.config.load_config", interrupt)
+    watched = CliRunner().invoke(app, ["watch", str(tmp_path)])
+    assert (watched.exit_code, watched.stderr.strip()) == (130, "realm: interrupted.")
+    run = CliRunner().invoke(app, ["run", "x.yaml"])
+    assert (run.exit_code, run.stderr.strip()) == (
+        130,
+        "realm: interrupted; the same command continues.",
+    )

@@ -34,11 +34,14 @@ def _print_version(is_asked: bool) -> None:
 
 
 def add_verb(
-    name: str, *, main_only: bool = True
+    name: str, *, main_only: bool = True, continues: bool = False
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Return a decorator that makes a function a verb; its docstring is the help text.
 
-    Of several processes the main one alone does it, or all of them if it is not `main_only`.
+    Args:
+        name: The name of the verb.
+        main_only: Of several processes the main one alone does it; else all of them.
+        continues: Whether the command, given again, goes on where it was interrupted.
     """
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
@@ -54,7 +57,8 @@ def add_verb(
         # Without `short_help` Click cuts the summary at the width of the terminal. A context
         # manager as a decorator is entered anew at each call and keeps the signature, which Typer
         # reads.
-        return app.command(name, short_help=summary)(user_errors_as_messages()(call))
+        handled = user_errors_as_messages(continues=continues)(call)
+        return app.command(name, short_help=summary)(handled)
 
     return register
 
@@ -78,7 +82,7 @@ def add_run_verb(name: str) -> Callable[[Callable[[Run, bool, bool], None]], Cal
 
         # Typer reads the options from the signature of `command`, and the help from its docstring.
         command.__doc__ = function.__doc__
-        return add_verb(name, main_only=False)(command)
+        return add_verb(name, main_only=False, continues=True)(command)
 
     return register
 

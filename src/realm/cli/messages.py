@@ -19,10 +19,13 @@ from realm.core.ranks import claim_failure, is_main_process
 
 
 @contextmanager
-def user_errors_as_messages() -> Iterator[None]:
+def user_errors_as_messages(*, continues: bool = False) -> Iterator[None]:
     """Turn a user error into one message and exit code 2, and Ctrl-C into exit code 130.
 
     Of several processes only the main one prints; the first that fails shows its error.
+
+    Args:
+        continues: Whether the command, given again, goes on where it was interrupted.
     """
     _set_environment()
     try:
@@ -42,7 +45,8 @@ def user_errors_as_messages() -> Iterator[None]:
         _exit_with(make_printable(mask_secrets(message)))
     except KeyboardInterrupt:
         if is_main_process():
-            typer.echo("\nrealm: interrupted; the same command continues.", err=True)
+            advice = "; the same command continues" if continues else ""
+            typer.echo(f"\nrealm: interrupted{advice}.", err=True)
         raise typer.Exit(130) from None  # 128 + SIGINT, as a shell reports it
 
 

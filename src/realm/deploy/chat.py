@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from realm.deploy.student import Reply, Student
 
-HELP = """A question may have several lines if they are pasted at once, or end with an empty line.
+HELP = """Each question stands alone. It may have several lines if they are pasted at once.
 /routes K   check K solutions of its own before the answer; 0: none
 /more       show the whole completion of the last answer
 /help       show this
