@@ -1024,6 +1024,18 @@ MODELS = (
         needs="model",
     ),
     Case(
+        "an endpoint for a model that no evaluation has",
+        with_model("evaluate.endpoints={student: {base_url: 'http://127.0.0.1:9/v1', model: m}}"),
+        "evaluate.endpoints",
+        needs="model",
+    ),
+    Case(
+        "an endpoint where no server answers",
+        with_model("evaluate.endpoints={base: {base_url: 'http://127.0.0.1:9/v1', model: m}}"),
+        "evaluate.endpoints.base",
+        needs="model",
+    ),
+    Case(
         "completions that are longer than the context",
         with_model("train.grpo.max_completion_length=9999"),
         "train.grpo.max_completion_length",

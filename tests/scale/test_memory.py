@@ -71,6 +71,7 @@ def test_a_training_in_numbers_worked_out_by_hand():
         ),
         ({"is_checkpointed": False}, {"activations": 3840 * 2}),
         ({"is_half": False}, {"copies": 0, "rollouts": 1280}),
+        ({"scored_tokens": 5}, {"logits": 12 * 32 * 5}),
     ],
 )
 def test_settings_change_what_they_should(changed, expected):

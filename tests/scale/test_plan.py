@@ -63,6 +63,14 @@ def test_a_config_names_the_smallest_gpu_that_its_plan_fits(name, use_shape, mon
     on_gpu = [f"{part}.gradient_checkpointing=true" for part in ("distill.sft", "train.grpo")]
     config = load_config(CONFIGS / f"{name}.yaml", on_gpu)
     monkeypatch.setattr("realm.core.errors.find_spec", lambda name: True)
+    make_sft_arguments = plan.make_sft_arguments
+
+    def make_gpu_arguments(*given):
+        arguments = make_sft_arguments(*given)
+        arguments.use_cpu = False
+        return arguments
+
+    monkeypatch.setattr(plan, "make_sft_arguments", make_gpu_arguments)
     monkeypatch.setattr(
         plan,
         "_describe",
@@ -104,6 +112,19 @@ def test_a_prompt_is_counted_once_for_its_group_unless_sharing_is_off(tmp_path):
     per_token = 2 * 4 * 16 * 2  # two tensors of float32, 16 wide, in each of two layers
     assert shared == per_token * (2 * 506 + 4 * 6)
     assert alone == per_token * (4 * 506 + 4 * 6)
+
+
+def test_on_a_cpu_the_logits_of_the_taught_tokens_are_held(tmp_path):
+    config = write_config(tmp_path).with_settings(
+        {"distill.max_chain_tokens": 100, "distill.sft.per_device_train_batch_size": 3}
+    )
+    arguments = plan.make_sft_arguments(config, Path("unused"))
+    arguments.use_cpu = True
+    logits = plan.plan_distill(config, arguments).logits
+    vocabulary = AutoConfig.from_pretrained(tmp_path / "model").vocab_size
+    assert logits == 12 * vocabulary * 300
+    arguments.use_cpu = False
+    assert plan.plan_distill(config, arguments).logits != logits
 
 
 def test_a_reference_model_is_counted_for_a_kl_term(tmp_path):

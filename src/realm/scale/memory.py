@@ -48,6 +48,9 @@ class Work:
     """T: tokens of one micro-batch."""
     cached_tokens: int = 0
     """Tokens whose keys and values rollouts hold. 0: no rollouts, or vLLM does them."""
+    scored_tokens: int = 0
+    """Taught tokens of one micro-batch, where their whole logits are held: distillation on a CPU.
+    0: the head computes the logits in tiles."""
     weight_bytes: int = 4
     trained_bytes: int = 4
     state_bytes: float = 8.0
@@ -102,7 +105,8 @@ def plan_training(shape: Shape, work: Work) -> MemoryPlan:
     activations  checkpointed: 4HTL, the input of each layer, and (30H + 8I + 4K)T of one layer;
                  else (30H + 8I + 4K)TL. Counted for layers of Llama and Qwen2 in bfloat16 around a
                  float32 residual; 1.5 times as much for passes in float32.
-    logits       2 x tile, and 4VH for the gradient of a head that is trained
+    logits       2 x tile, and 4VH for the gradient of a head that is trained; where they are held
+                 whole 12V per scored token: themselves, their logarithm, their gradient
     rollouts     2 x 2K bytes per token and layer in bfloat16
     """
     is_sharded = work.weight_shards > 1
@@ -114,10 +118,13 @@ def plan_training(shape: Shape, work: Work) -> MemoryPlan:
     activations = in_layer * shape.layers
     if work.is_checkpointed:
         activations = 4 * shape.hidden * work.tokens * shape.layers + in_layer
-    tile = min(work.tokens, _TILE_TOKENS) * min(shape.vocabulary, _TILE_WORDS)
+    value_bytes = 2 if work.is_half else 4
     # An adapter leaves the head alone.
     trains_head = shape.trained == shape.parameters
-    value_bytes = 2 if work.is_half else 4
+    tile = min(work.tokens, _TILE_TOKENS) * min(shape.vocabulary, _TILE_WORDS)
+    logits = tile * value_bytes + 4 * shape.vocabulary * shape.hidden * trains_head
+    if work.scored_tokens:
+        logits = 12 * shape.vocabulary * work.scored_tokens
     return MemoryPlan(
         weights=(
             shape.parameters * work.weight_bytes * (1 + work.has_reference) / work.weight_shards
@@ -126,7 +133,7 @@ def plan_training(shape: Shape, work: Work) -> MemoryPlan:
         optimizer=shape.trained * work.state_bytes / work.state_shards,
         copies=2 * copied if work.is_half and work.trained_bytes == 4 else 0.0,
         activations=activations,
-        logits=tile * value_bytes + 4 * shape.vocabulary * shape.hidden * trains_head,
+        logits=logits,
         rollouts=2 * value_bytes * shape.keys * shape.layers * work.cached_tokens,
     )
 

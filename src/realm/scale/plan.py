@@ -69,8 +69,14 @@ def plan_distill(config: Config, arguments: SFTConfig) -> MemoryPlan:
     model = _load_trained(config)
     answer = config.distill.max_chain_tokens or config.evaluate.max_new_tokens
     length = arguments.max_length or _guess_prompt(model, answer) + answer
-    tokens = arguments.per_device_train_batch_size * length
-    return plan_training(read_shape(model), Work(tokens=tokens, **_read_work(config, arguments)))
+    rows = arguments.per_device_train_batch_size
+    work = Work(
+        tokens=rows * length,
+        # On a GPU TRL's head computes logits in tiles; on a CPU our trainer computes those taught.
+        scored_tokens=rows * min(answer, length) if arguments.use_cpu else 0,
+        **_read_work(config, arguments),
+    )
+    return plan_training(read_shape(model), work)
 
 
 def plan_train(config: Config, arguments: GRPOConfig) -> tuple[MemoryPlan, int]:
