@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 from pathlib import Path
 
 import pytest
 from pydantic import BaseModel
+from write_config import PAGE, SCHEMA, make_schema, render_page
 
 from realm.config import Config
 
@@ -86,6 +88,12 @@ def test_pages_name_settings_that_exist(page: Path) -> None:
     keys = set(SETTING.findall(page.read_text(encoding="utf-8")))
     files = {key for key in keys if key.rsplit(".", 1)[1] in ("jsonl", "json", "py", "md", "yaml")}
     assert {key for key in keys - files if not has_setting(Config, key.split("."))} == set()
+
+
+def test_the_reference_of_the_config_and_its_schema_are_current() -> None:
+    advice = "run `python docs/write_config.py`"
+    assert json.loads(SCHEMA.read_text(encoding="utf-8")) == make_schema(), advice
+    assert PAGE.read_text(encoding="utf-8") == render_page(), advice
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_page)

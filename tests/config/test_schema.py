@@ -1,4 +1,4 @@
-"""The JSON schema of the config and the reference of its keys are current, and fit the configs."""
+"""The JSON schema of the config fits the configs, and every key says what it means."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-from write_config import PAGE, SCHEMA, make_schema, render_page
+from write_config import make_schema
 
 from realm.config.yaml import read_settings
 from realm.core.settings import Section
@@ -39,11 +39,6 @@ def list_section_classes(section: type[Section] = Section) -> list[type[Section]
         child for child in section.__subclasses__() if child.__module__.startswith("realm.")
     ]
     return children + [one for child in children for one in list_section_classes(child)]
-
-
-def test_the_schema_and_the_page_are_current():
-    assert json.loads(SCHEMA.read_text(encoding="utf-8")) == make_schema(), "run `make docs`"
-    assert PAGE.read_text(encoding="utf-8") == render_page(), "run `make docs`"
 
 
 def test_the_schema_is_a_valid_schema():
