@@ -64,6 +64,13 @@ def test_a_checkpoint_of_several_processes_needs_the_generators_of_each(checkpoi
     assert find_last_checkpoint(checkpoint.parent) is None
 
 
+def test_a_gathered_checkpoint_of_fsdp_has_its_optimizer_in_a_file_of_another_name(checkpoint):
+    (checkpoint / "optimizer.pt").rename(checkpoint / "optimizer.bin")
+    assert find_checkpoint_fault(checkpoint) is None
+    (checkpoint / "optimizer.bin").unlink()
+    assert find_checkpoint_fault(checkpoint) == "optimizer.* is missing"
+
+
 def test_sharded_checkpoints_keep_their_state_in_folders(checkpoint):
     (checkpoint / "optimizer.pt").unlink()
     (checkpoint / "global_step4").mkdir()

@@ -149,7 +149,7 @@ def find_checkpoint_fault(folder: Path, num_processes: int = 1) -> str | None:
         needed = ["rng_state.pth"]
     # DeepSpeed, FSDP and several adapters have folders of their own.
     if not any(path.is_dir() for path in folder.iterdir()):
-        needed += ["*.safetensors", "optimizer.pt", "scheduler.pt"]
+        needed += ["*.safetensors", "optimizer.*", "scheduler.pt"]
     missing = [name for name in needed if not list(folder.glob(name))]
     return f"{missing[0]} is missing" if missing else None
 

@@ -112,4 +112,5 @@ def _score_labels(
     model: PreTrainedModel, hidden: Tensor, labels: Tensor, temperature: float
 ) -> tuple[Tensor, Tensor]:
     logs = torch.log_softmax(compute_logits(model, hidden) / temperature, -1)
-    return logs.gather(-1, labels[:, None])[:, 0], -(logs.exp() * logs).sum(-1)
+    # Not [:, 0]: FSDP2 warns of a view, which loses its hooks where it is changed in place.
+    return logs.gather(-1, labels[:, None]).sum(-1), -(logs.exp() * logs).sum(-1)

@@ -39,6 +39,7 @@ logger = logging.getLogger(__name__)
 # Size of the batch that is checked: enough for unequal completions, little next to a step.
 _CHECKED_ROWS = 8
 _CHECKED_TOKENS = 16
+_SPREAD = "the weights are spread over several devices"
 _MAX_GAP = {True: 2e-2, False: 1e-4}
 """Largest mean difference from TRL's log-probabilities, for half precision and for float32."""
 
@@ -68,11 +69,12 @@ class SharedPrefixTrainer(GRPOTrainer):
         self._shares_rollouts = self._shares_passes and not (
             self.use_vllm or self.use_transformers_continuous_batching
         )
-        self._is_checked = not self._shares_passes
+        self._is_checked = False
         with self._fall_back("Rollouts and training"):
             self._require_shareable()
         with self._fall_back("Rollouts"):
             if self._shares_rollouts:
+                self._require_whole_weights()
                 require_known_settings(self.generation_config)
         for model in filter(None, (self.model, self.ref_model)):
             if self._shares_passes:
@@ -86,8 +88,14 @@ class SharedPrefixTrainer(GRPOTrainer):
             raise PrefixSharingError("the loss that balances experts counts every token")
         if self.args.cast_lm_head_to_fp32:
             raise PrefixSharingError("cast_lm_head_to_fp32 is set")
-        if self.is_deepspeed_enabled or self.is_fsdp_enabled:
-            raise PrefixSharingError("the weights are spread over several devices")
+        # The hooks of FSDP2 gather the weights of each layer around its call, of any arguments.
+        if self.is_deepspeed_enabled or (self.is_fsdp_enabled and not self.accelerator.is_fsdp2):
+            raise PrefixSharingError(_SPREAD)
+
+    def _require_whole_weights(self) -> None:
+        # Processes whose rows end early would leave the others waiting for their weights.
+        if self.is_fsdp_enabled:
+            raise PrefixSharingError(_SPREAD)
 
     @contextmanager
     def _fall_back(self, what: Literal["Rollouts and training", "Rollouts"]) -> Iterator[None]:
@@ -110,7 +118,7 @@ class SharedPrefixTrainer(GRPOTrainer):
         leaves the random state alone: a run that is resumed checks again, an uninterrupted one
         does not, and both must draw the same completions.
         """
-        if self._is_checked:
+        if self._is_checked or not self._shares_passes:
             return
         self._is_checked = True
         batch = _make_check_batch(prompt_ids, self.max_completion_length, self.accelerator.device)
@@ -129,6 +137,8 @@ class SharedPrefixTrainer(GRPOTrainer):
             is_half = self.accelerator.mixed_precision != "no" or num_bytes < 4
             is_token = batch[1][:, -batch[2] :] == 1
             gap = ((ours - theirs).abs() / (1 + theirs.abs()))[is_token].mean()
+            # All processes decide alike, since they make their passes together.
+            gap = self.accelerator.gather(gap[None]).max()
             if not gap <= _MAX_GAP[is_half]:  # also if the gap is NaN
                 raise PrefixSharingError(
                     f"shared log-probabilities differ from TRL's by {gap:.1e} on average"
