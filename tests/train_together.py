@@ -1,6 +1,6 @@
 """Train runs of tests/tiny_rl.py with rollouts that depend on nothing but prompt, row and step.
 
-    python tests/train_together.py FOLDER SETTINGS
+    python tests/train_together.py FOLDER SETTINGS [fsdp2]
 
 in one process or under `torchrun`. SETTINGS are JSON: the section `train` of each run by its name.
 The prompts of each step, in the order of all processes, go to FOLDER/NAME/prompts.jsonl.
@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
+from accelerate.state import DistributedType, PartialState
 from accelerate.utils import gather_object
 
 from realm.config import load_config
@@ -80,5 +83,20 @@ def train_together(folder: Path, settings: dict[str, Any]) -> None:
             rl.run_train(run)
 
 
+def use_fsdp2_on_cpu() -> None:
+    """Let Accelerate shard weights on a CPU, which it does on GPUs only."""
+    os.environ |= {
+        "ACCELERATE_TORCH_DEVICE": "cpu",
+        "ACCELERATE_USE_FSDP": "true",
+        "FSDP_VERSION": "2",
+        "FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP",
+        "FSDP_STATE_DICT_TYPE": "FULL_STATE_DICT",
+    }
+    torch.distributed.init_process_group("gloo")
+    PartialState._prepare_backend = lambda self, *_, **__: ("gloo", DistributedType.MULTI_GPU)
+
+
 if __name__ == "__main__":
+    if sys.argv[3:] == ["fsdp2"]:
+        use_fsdp2_on_cpu()
     train_together(Path(sys.argv[1]), json.loads(sys.argv[2]))

@@ -18,7 +18,7 @@ CASES = {
     # A group of eight has its rows in both processes.
     "spread": ({"fade": TRAIN["fade"] | {"mode": "in_group"}}, {"num_generations": 8}),
     "gated": ({"fade": GATED}, {"gradient_accumulation_steps": 2}),
-    "lora": ({"lora": {"r": 4, "target_modules": ["q_proj", "v_proj"]}}, {"learning_rate": 0.05}),
+    "lora": ({"lora": {"r": 4, "target_modules": ["q_proj", "v_proj"]}}, {"learning_rate": 3.0}),
 }
 
 
@@ -29,6 +29,11 @@ def make_settings(*, batch: int) -> dict[str, dict]:
         "num_generations": 4,
         "max_completion_length": 160,
         "save_steps": 5,
+        # Plain gradients: Adam hides a wrong scale, and makes steps of rounding where there is no
+        # gradient.
+        "optim": "sgd",
+        "max_grad_norm": 0.0,
+        "learning_rate": 0.3,
     }
     return {name: TRAIN | train | {"grpo": grpo | more} for name, (train, more) in CASES.items()}
 
@@ -50,33 +55,37 @@ def read_figures(folder: Path) -> list[dict]:
 
 
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory) -> tuple[Path, Path]:
-    """The folders of all cases, trained by one process and by two."""
-    one, two = tmp_path_factory.mktemp("one"), tmp_path_factory.mktemp("two")
-    for folder in (one, two):
-        make_tiny(folder / "model", "qwen2")
-    for count, folder in ((1, one), (2, two)):
-        settings = json.dumps(make_settings(batch=8 // count))
-        code, _, errors = run_together(count, train_together.__file__, folder, settings)
-        assert code == 0, errors
-    return one, two
+def one(tmp_path_factory) -> Path:
+    """The folder of all cases, trained by one process."""
+    return train(tmp_path_factory.mktemp("one"), 1)
+
+
+def train(folder: Path, num_processes: int, *how: str) -> Path:
+    make_tiny(folder / "model", "qwen2")
+    settings = json.dumps(make_settings(batch=8 // num_processes))
+    code, _, errors = run_together(num_processes, train_together.__file__, folder, settings, *how)
+    assert code == 0, errors
+    assert "Warning:" not in errors.replace("Warning: The policy never answers right", "")
+    return folder
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", CASES)
-def test_weights_prompts_fade_and_headroom_are_those_of_one_process(folders, name):
-    one, two = (folder / name for folder in folders)
-    for file in ("prompts.jsonl", "headroom.json"):
-        assert (one / file).read_text() == (two / file).read_text()
-    prompts = read_jsonl(one / "prompts.jsonl")
-    assert [row["step"] for row in prompts] == list(range(10))
-    figures = zip(read_figures(one), read_figures(two), strict=True)
-    assert all(ours == pytest.approx(theirs, rel=1e-5, abs=1e-6) for ours, theirs in figures)
-    ours, theirs = (load_file(folder / "model/model.safetensors") for folder in (one, two))
-    for key, weight in ours.items():
-        # Softmax does not see a bias of keys: its gradient is rounding, which Adam makes steps of.
-        if not key.endswith("k_proj.bias"):
-            assert (weight - theirs[key]).norm() <= 1e-5 * weight.norm(), key
-    name = "model.layers.0.self_attn.q_proj.weight"
-    start = load_file(one.parent / "model/model.safetensors")[name]
-    assert (ours[name] - start).norm() > 0.05 * start.norm(), "training moved the weights"
+@pytest.mark.parametrize("how", [(), ("fsdp2",)], ids=["ddp", "fsdp2"])
+def test_ten_steps_of_two_processes_are_those_of_one(tmp_path, one, how):
+    two = train(tmp_path, 2, *how)
+    for name in CASES:
+        for file in ("prompts.jsonl", "headroom.json"):
+            assert (one / name / file).read_text() == (two / name / file).read_text()
+        prompts = read_jsonl(one / name / "prompts.jsonl")
+        assert [row["step"] for row in prompts] == list(range(10))
+        figures = zip(read_figures(one / name), read_figures(two / name), strict=True)
+        assert all(ours == pytest.approx(theirs, rel=1e-5, abs=1e-6) for ours, theirs in figures)
+        start, ours, theirs = (
+            load_file(folder / "model.safetensors")
+            for folder in (one / "model", one / name / "model", two / name / "model")
+        )
+        assert ours.keys() == theirs.keys()
+        for key, weight in ours.items():
+            assert (weight - theirs[key]).norm() <= 1e-5 * weight.norm(), (name, key)
+        moved = "model.layers.0.self_attn.v_proj.weight"
+        assert (ours[moved] - start[moved]).norm() > 0.01 * start[moved].norm()

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import torch
 from transformers import TrainerCallback
 from transformers.trainer_callback import ExportableState
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
@@ -242,6 +243,36 @@ class ProgressBar(TrainerCallback):
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if self._advance is not None:
             self._advance(1)
+
+
+class TrainedError(Exception):
+    """A training was killed between its last checkpoint and the save, and has nothing to do."""
+
+
+class StopIfTrained(TrainerCallback):
+    """Ends a training that has made all its steps, once its checkpoint is loaded.
+
+    Transformers would train one step more before it looks at the number of steps.
+    """
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.global_step >= state.max_steps:
+            raise TrainedError
+
+
+class GradientCheck(TrainerCallback):
+    """Stops training before a gradient that is no number damages the weights."""
+
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        gradients = [weight.grad for weight in kwargs["model"].parameters()]
+        gradients = [gradient for gradient in gradients if gradient is not None]
+        # In float16 the loss is scaled until no step has such gradients.
+        if args.fp16 or not gradients:
+            return
+        # One number for all: a NaN or an infinity anywhere makes it one as well.
+        norm = torch.nn.utils.get_total_norm(gradients)
+        if not norm.isfinite():
+            raise FloatingPointError(f"the gradient is {norm}")
 
 
 class ProcessCount(TrainerCallback, ExportableState):

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from accelerate.utils import is_peft_model
 from datasets import Dataset
+from peft import get_peft_model
 from torch.nn.functional import cross_entropy
 from transformers import (
     AutoConfig,
+    AutoModelForCausalLM,
     PreTrainedTokenizerBase,
     PrinterCallback,
     Trainer,
-    TrainerCallback,
 )
 from trl import SFTTrainer
 
@@ -31,7 +32,15 @@ from realm.method.prompt import break_control_tokens
 from realm.method.thoughts import ThinkTags, find_think_tags
 from realm.policy import make_stop_settings, require_plain_templates
 from realm.prefix.support import find_causal_lm
-from realm.train.callbacks import ProcessCount, ProgressBar, find_last_checkpoint, find_step
+from realm.train.callbacks import (
+    GradientCheck,
+    ProcessCount,
+    ProgressBar,
+    StopIfTrained,
+    TrainedError,
+    find_last_checkpoint,
+    find_step,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -196,27 +205,12 @@ def train_to_end(trainer: Any, description: str) -> None:
     if checkpoint is not None:
         logger.info("%s: continues at step %d", description, find_step(checkpoint))
     trainer.remove_callback(PrinterCallback)  # it prints a dict at each logged step
-    for callback in (ProcessCount(), _GradientCheck(), _StopIfTrained()):
+    for callback in (ProcessCount(), GradientCheck(), StopIfTrained()):
         trainer.add_callback(callback)
-    with ExitStack() as stack, _explain_divergence(trainer, description), suppress(_TrainedError):
+    with ExitStack() as stack, _explain_divergence(trainer, description), suppress(TrainedError):
         # The bar closes with the block, also when training fails.
         trainer.add_callback(ProgressBar(description, stack))
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-
-
-class _TrainedError(Exception):
-    """A training was killed between its last checkpoint and the save, and has nothing to do."""
-
-
-class _StopIfTrained(TrainerCallback):
-    """Ends a training that has made all its steps, once its checkpoint is loaded.
-
-    Transformers would train one step more before it looks at the number of steps.
-    """
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if state.global_step >= state.max_steps:
-            raise _TrainedError
 
 
 @contextmanager
@@ -233,21 +227,6 @@ def _explain_divergence(trainer: Any, description: str) -> Iterator[None]:
             f"the weights of {trainer.model.config._name_or_path} are damaged. Try a lower "
             "learning_rate (in distill.sft, distill.sdft or train.grpo)."
         ) from error
-
-
-class _GradientCheck(TrainerCallback):
-    """Stops training before a gradient that is no number damages the weights."""
-
-    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        gradients = [weight.grad for weight in kwargs["model"].parameters()]
-        gradients = [gradient for gradient in gradients if gradient is not None]
-        # In float16 the loss is scaled until no step has such gradients.
-        if args.fp16 or not gradients:
-            return
-        # One number for all: a NaN or an infinity anywhere makes it one as well.
-        norm = torch.nn.utils.get_total_norm(gradients)
-        if not norm.isfinite():
-            raise FloatingPointError(f"the gradient is {norm}")
 
 
 class TaughtLossTrainer(SFTTrainer):
@@ -292,8 +271,8 @@ def save_policy(
 ) -> None:
     """Write RUN/`output`, a plain Transformers folder: weights, tokenizer and model card.
 
-    Adapters are merged into the weights, and kept in its folder `adapter`. The weights have the
-    data type of the model that training began with; sharded ones stay as they are.
+    Sharded weights are gathered first. Adapters are then merged into the weights, and kept in its
+    folder `adapter`. The weights have the data type of the model that training began with.
 
     Args:
         trainer: Holds the trained model.
@@ -306,30 +285,41 @@ def save_policy(
     # Written beside its place and renamed, so that a kill leaves the old folder or the new one.
     part = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)
-    model = trainer.accelerator.unwrap_model(trainer.model)
-    is_sharded = trainer.is_deepspeed_enabled or trainer.is_fsdp_enabled
-    state = None
-    if is_peft_model(model):
-        if trainer.is_world_process_zero():
+    model = _gather_model(trainer)
+    if trainer.is_world_process_zero():
+        # TRL trains in float32; saved so, a bfloat16 model would take twice the space.
+        start = AutoConfig.from_pretrained(model.config._name_or_path, trust_remote_code=False)
+        if is_peft_model(model):
             model.save_pretrained(part / "adapter")
             # PEFT's own card is a form with nothing filled in.
             (part / "adapter/README.md").unlink(missing_ok=True)
-        model = model.merge_and_unload()
-    elif is_sharded:
-        # Gathers weights that DeepSpeed or FSDP spread out, so that every process must call it.
-        state = trainer.accelerator.get_state_dict(trainer.model)
-    if not is_sharded:
-        # TRL trains in float32; saved so, a bfloat16 model would take twice the space.
-        start = model.config._name_or_path
-        base = AutoConfig.from_pretrained(start, trust_remote_code=False)
-        model = model.to(base.dtype or model.dtype)
-    if trainer.is_world_process_zero():
-        model.save_pretrained(part, state_dict=state)
+            model = model.merge_and_unload()
+        model.to(start.dtype or model.dtype).save_pretrained(part)
         tokenizer.save_pretrained(part)
         write_text(part / "README.md", _write_card(run, output, text))
         remove_path(folder)
         part.rename(folder)
     trainer.accelerator.wait_for_everyone()
+
+
+def _gather_model(trainer: Trainer) -> Any:
+    """Return the trained model; where its weights are sharded, a whole one in the main process."""
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    if not (trainer.is_deepspeed_enabled or trainer.is_fsdp_enabled):
+        return model
+    # Every process takes part in gathering.
+    state = trainer.accelerator.get_state_dict(trainer.model)
+    if not trainer.is_world_process_zero():
+        return model
+    inner = find_causal_lm(model)
+    with torch.device("meta"):
+        whole: Any = AutoModelForCausalLM.from_config(inner.config, trust_remote_code=False)
+        if is_peft_model(model):
+            whole = get_peft_model(whole, model.peft_config["default"])
+    whole.load_state_dict(state, assign=True)
+    find_causal_lm(whole).tie_weights()
+    find_causal_lm(whole).generation_config = inner.generation_config
+    return whole
 
 
 def _write_card(run: Run, title: str, text: Sequence[str]) -> str:
