@@ -16,6 +16,18 @@ def test_the_help_has_a_short_option(verb):
     assert (short.exit_code, short.output) == (0, long.output)
 
 
+@pytest.mark.parametrize(("rank", "files"), [("0", 6), ("1", 0)])
+def test_of_several_processes_the_main_one_alone_does_what_trains_no_model(
+    tmp_path, monkeypatch, rank, files
+):
+    for name, value in (("RANK", rank), ("LOCAL_RANK", rank), ("WORLD_SIZE", "2")):
+        monkeypatch.setenv(name, value)
+    done = CliRunner().invoke(app, ["init", str(tmp_path / "new")])
+    assert done.exit_code == 0 and bool(done.output) is (rank == "0")
+    assert len(list((tmp_path / "new").glob("*"))) >= files
+    assert (tmp_path / "new").exists() is (rank == "0")
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [

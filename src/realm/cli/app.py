@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial, wraps
+from functools import wraps
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from realm.cli.messages import user_errors_as_messages
 from realm.cli.options import ConfigPath, DryRun, Force, Overrides, RunFolder
-from realm.core.ranks import run_on_main
+from realm.core.ranks import is_main_process, leave_launch
 
 if TYPE_CHECKING:
     from realm.run import Run
@@ -50,8 +50,11 @@ def add_verb(
 
         @wraps(function)
         def call(*args: Any, **options: Any) -> None:
-            called = partial(function, *args, **options)
-            run_on_main(called) if main_only else called()
+            if main_only and not is_main_process():
+                return
+            if main_only:
+                leave_launch()
+            function(*args, **options)
 
         # In the docstrings, \b keeps Click from filling the lines below it to one paragraph.
         # Without `short_help` Click cuts the summary at the width of the terminal. A context

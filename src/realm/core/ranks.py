@@ -115,6 +115,12 @@ def acting_alone() -> Iterator[None]:
         _num_alone -= 1
 
 
+def leave_launch() -> None:
+    """Go on as the only process of the command; libraries read the environment too."""
+    for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE"):
+        os.environ.pop(name, None)
+
+
 def claim_failure() -> bool:
     """Return whether this process is the first that fails, so that it shows its error.
 
