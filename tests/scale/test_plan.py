@@ -114,6 +114,17 @@ def test_a_prompt_is_counted_once_for_its_group_unless_sharing_is_off(tmp_path):
     assert alone == per_token * (4 * 506 + 4 * 6)
 
 
+def test_a_prompt_is_counted_for_each_completion_where_a_launch_shares_anything_out(
+    tmp_path, monkeypatch
+):
+    config = write_config(tmp_path)
+    alone = plan_rl(config.with_settings({"train.shared_prefix": "off"})).rollouts
+    read_work = plan._read_work
+    zero2 = {"processes": 4, "state_shards": 4}
+    monkeypatch.setattr(plan, "_read_work", lambda *given: read_work(*given) | zero2)
+    assert plan_rl(config).rollouts == alone
+
+
 def test_on_a_cpu_the_logits_of_the_taught_tokens_are_held(tmp_path):
     config = write_config(tmp_path).with_settings(
         {"distill.max_chain_tokens": 100, "distill.sft.per_device_train_batch_size": 3}

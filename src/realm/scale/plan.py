@@ -85,8 +85,8 @@ def plan_train(config: Config, arguments: GRPOConfig) -> tuple[MemoryPlan, int]:
     group, new_tokens = arguments.num_generations, arguments.max_completion_length
     assert group and new_tokens and arguments.steps_per_generation  # TRL always sets them
     rows = arguments.per_device_train_batch_size
-    # The prefix engine encodes a prompt once for its group, unless weights are spread out.
-    is_shared = config.train.shared_prefix != "off" and common["weight_shards"] == 1
+    # The prefix engine encodes a prompt once for its group, but not under FSDP and DeepSpeed.
+    is_shared = config.train.shared_prefix != "off" and common["state_shards"] == 1
     model = _load_trained(config)
     prompt_tokens = _guess_prompt(model, new_tokens)
 
