@@ -73,6 +73,12 @@ def test_of_several_rounds_the_one_at_work_is_shown(folder):
     assert [row["autonomous_answer"] for row in snapshot.rows] == [0.25]
 
 
+def test_a_finished_training_has_no_step(folder):
+    (folder / "work/train/key.json").unlink()
+    shown = show(take_snapshot(folder))
+    assert "step 5, 50%" not in shown and "now 5" in shown
+
+
 def test_an_alarm_is_shown(folder):
     write_jsonl(folder / "fade.jsonl", [make_row(1, alarms=["always sound: ..."])])
     assert "alarm at step 1: always sound: ..." in show(take_snapshot(folder))

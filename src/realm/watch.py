@@ -138,7 +138,7 @@ def render(snapshot: Snapshot, minutes_left: float | None = None) -> RenderableT
     if snapshot.running:
         stages += f"; running: {snapshot.running}"
     lines = [Text(stages, style="bold")]
-    if snapshot.rows:
+    if snapshot.rows and snapshot.running:
         last = snapshot.rows[-1]
         text = f"step {last.get('step')}"
         if snapshot.progress is not None:

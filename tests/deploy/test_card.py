@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import yaml
 
 from finished_run import make_run
+from realm.config.root import Config
 from realm.core.jsonl import write_json, write_jsonl
 from realm.core.records import Route
 from realm.deploy.card import find_license, write_card
@@ -42,7 +43,8 @@ def test_the_card_holds_prompts_data_results_and_how_to_reproduce(tmp_path):
     assert "| test | realm | autonomous | 200 | 82.0 [76.1, 87.0] |" in text
     assert "`x-q8_0.gguf`" in text and "after reinforcement learning" in text
     config = text.partition("```yaml\n")[2].partition("```")[0]
-    assert yaml.safe_load(config)["prompt"]["system"] == "Be brief."
+    again = Config.model_validate(yaml.safe_load(config))
+    assert again.dump() | {"run": "run"} == run.config.dump()
     assert str(tmp_path) not in text
 
 
@@ -55,6 +57,7 @@ def test_an_adapter_names_its_base_and_a_run_without_results_says_so(tmp_path, m
     run.path("distilled").mkdir()
     card = write_card(run, run.path("distilled"), is_adapter=True)
     assert "library_name: peft" in card and "base_model: owner/name" in card
+    assert "PeftModel" in card and "realm serve" not in card
     assert "license: unknown" in card and "set it before sharing" in card
     assert "after distillation" in card and "has not been evaluated" in card
 

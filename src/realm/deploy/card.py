@@ -59,7 +59,7 @@ def write_card(run: Run, source: Path, *, is_adapter: bool, gguf: str | None = N
     if license_id == UNKNOWN_LICENSE:
         lines.append("The license of the base model is not known here: set it before sharing.")
     parts = [
-        _describe_prompts(run),
+        _describe_prompts(run, is_adapter=is_adapter),
         _describe_data(run),
         _describe_results(run),
         _describe_how(run),
@@ -83,14 +83,17 @@ def find_license(run: Run) -> str:
     return UNKNOWN_LICENSE
 
 
-def _describe_prompts(run: Run) -> list[str]:
+def _describe_prompts(run: Run, *, is_adapter: bool) -> list[str]:
     prompts = run.config.prompt
     system = [] if prompts.system is None else ["System message:", "", *_quote(prompts.system), ""]
+    use = "`realm serve`, `realm chat` and `realm ask` apply it by themselves."
+    if is_adapter:
+        use = "Load the adapter with PEFT (`PeftModel.from_pretrained`) onto the base model."
     return [
         "## Prompt format",
         "",
         "The user's turn is the template below with the question in it, through the chat template "
-        "of the tokenizer. `realm serve`, `realm chat` and `realm ask` apply it by themselves.",
+        f"of the tokenizer. {use}",
         "",
         *system,
         *_quote(prompts.autonomous),
@@ -151,8 +154,8 @@ def _describe_how(run: Run) -> list[str]:
     known = ", ".join(f"{name} {versions[name]}" for name in names if name in versions)
     commit = manifest.get("commit")
     made = f"Made with {known}" + (f" at commit {commit[:12]}" if commit else "") + "."
-    settings = run.config.model_dump(mode="json", exclude_unset=True)
-    settings.pop("run", None)
+    # Defaults included: those of a later version may differ.
+    settings = {key: value for key, value in run.config.dump().items() if key != "run"}
     text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
     command = "Write this to `config.yaml` and run `realm run config.yaml`:"
     return ["## How to reproduce", "", command, "", "```yaml", text.rstrip(), "```", "", made]
