@@ -62,7 +62,7 @@ CHAT = (
     "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
 )
 VOCABULARY = 1792
-CONTEXT = 2048
+CONTEXT = 4096
 
 Pairs = list[tuple[torch.Tensor, torch.Tensor]]
 """Input ids and labels (rows, longest) of one step, in four parts."""
