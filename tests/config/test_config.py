@@ -142,7 +142,7 @@ def test_all_mistakes_are_told_at_once(write_config):
         ),
         pytest.param(
             "evaluate.limit.tset=3",
-            "found 'tset'; allowed: 'test' or 'test_rules'. Did you mean 'test'?",
+            "found 'tset'; allowed: 'test', 'test_rules' or 'test_larger'. Did you mean 'test'?",
             id="dict key",
         ),
         pytest.param("seed", "--set seed: not KEY=VALUE.", id="no value"),

@@ -78,7 +78,7 @@ class Family(Section):
     against: list[str] = Field(min_length=1)
     """The methods and modes that it is compared with. `majority routes` is the majority vote of
     the routes that an assisted prompt shows."""
-    split: Literal["test", "test_rules", "drop", "hard", "own_hard"] = "test"
+    split: Literal["test", "test_rules", "test_larger", "drop", "hard", "own_hard"] = "test"
     """`drop`: compare how much accuracy falls from test to test_rules. `hard` and `own_hard`: the
     hard problems of test (docs/compare.md)."""
     margin: NonNegativeFloat = 0.0

@@ -49,7 +49,7 @@ class EvaluateConfig(Section):
 
     routes: PositiveInt = 4
     """Number of routes that an assisted prompt shows, from the held-out sources."""
-    limit: dict[Literal["test", "test_rules"], PositiveInt | None] = {}
+    limit: dict[Literal["test", "test_rules", "test_larger"], PositiveInt | None] = {}
     """Evaluate the first N problems of a split only. Missing or null: all of them."""
     max_new_tokens: PositiveInt = 256
     """Maximum length of a completion."""

@@ -15,7 +15,7 @@ class Problem:
 
     id: str
     split: str
-    """train, validation, test or test_rules."""
+    """train, validation, test, test_rules or test_larger."""
     question: str
     answer: Any
     """The gold answer: a text, a number or a list of texts, depending on the verifier."""

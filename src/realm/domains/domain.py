@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from realm.core.records import Problem, Route
     from realm.verify.verifier import Verifier
 
-SPLITS = ("train", "validation", "test", "test_rules")
-"""test_rules holds problems that need combinations of rules which training never shows."""
+SPLITS = ("train", "validation", "test", "test_rules", "test_larger")
+"""test_rules holds problems that need combinations of rules which training never shows, and
+test_larger problems that are larger than those of training."""
 
 Exercise = tuple[str, str, str]
 """A new problem for the student: its question, a right chain of thought, and its answer."""

@@ -95,7 +95,7 @@ def list_families(config: Config, methods: Mapping[str, Method]) -> list[Family]
         (f"ablations, {mode}", f"realm {mode}", of_role(mode, "ablation"), 0.0)
         for mode in ("autonomous", "assisted")
     ]
-    splits = {"test": "", "test_rules": " on test_rules"}
+    splits = {"test": "", "test_rules": " on test_rules", "test_larger": " on test_larger"}
     table = [
         *((*row, split, where) for split, where in splits.items() for row in on_both_splits),
         ("drop to test_rules", "realm autonomous", drop, 0.0, "drop", ""),

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from realm.core.records import Problem, Route, RouteSet
     from realm.run import Run
 
-SPLITS = ("test", "test_rules")
+SPLITS = ("test", "test_rules", "test_larger")
 ALL_PROBLEMS = "all"
 """The split of a run without a model. Nothing is trained, so no problem need be held back."""
 
@@ -63,7 +63,7 @@ def load_eval_set(run: Run) -> EvalSet:
     splits = {}
     for split in SPLITS:
         members = [problem for problem in problems if problem.split == split]
-        if members:  # a domain need not have the split test_rules
+        if members:  # a domain need not have the others
             splits[split] = members[: limits.get(split)]
     if "test" not in splits:
         raise DataError(_explain_empty_test(run, problems))

@@ -79,7 +79,8 @@ class Comparison(Difference):
     b: str
     b_mode: str
     split: str
-    """test, test_rules, or drop: how much more accuracy `a` loses from one to the other."""
+    """test, test_rules, test_larger, or drop: how much more accuracy `a` loses from test to
+    test_rules."""
     margin: float = 0.0
     """The lead over the best other that the family claims, as a share."""
     p_holm: float | None = None
