@@ -113,6 +113,7 @@ HARVEST = Stage(
         "prompt",
         "routes.held_out",
         "distill.every_round",
+        "train.skip",
         "train.problems",
         "train.fade.routes",
         "train.grpo",

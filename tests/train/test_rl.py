@@ -367,8 +367,23 @@ def test_no_training_problem_is_an_error(tmp_path):
     config = make_config(tmp_path)
     run = make_run(tmp_path, config)
     write_jsonl(run.path("problems.jsonl"), [])
-    with pytest.raises(DataError, match="no problem has the split train"):
+    with pytest.raises(DataError, match="no problem of the split train is left"):
         rl.run_train(run)
+
+
+@pytest.mark.parametrize(
+    ("train", "expected"),
+    [
+        ({}, ["p0", "p1", "p2", "p3", "p4", "p5"]),
+        ({"problems": 2}, ["p0", "p1"]),
+        ({"skip": 4}, ["p4", "p5"]),
+        ({"skip": 1, "problems": 3}, ["p1", "p2", "p3"]),
+        ({"skip": 6}, []),
+    ],
+)
+def test_reinforcement_learning_takes_the_problems_after_those_it_skips(tmp_path, train, expected):
+    run = make_run(tmp_path, make_config(tmp_path, train=TRAIN | train))
+    assert [problem.id for problem in rl.select_rl_problems(run)] == expected
 
 
 def arguments_of(folder, **grpo):

@@ -20,7 +20,7 @@ from realm.policy import Policy
 from realm.run import Run
 from realm.train import sft as distill
 from realm.train.chains import measure_log_likelihoods
-from realm.train.sft import make_sft_rows
+from realm.train.sft import make_sft_rows, select_taught_problems
 from realm.train.trl import find_student_tags, find_turn_end, tokenize_rows
 from tiny import make_tiny
 
@@ -90,6 +90,12 @@ def make_run(folder: Path, config, routes=None) -> Run:
 def rows_of(config):
     problems = {p.id: p for p in PROBLEMS}
     return make_sft_rows(problems, [*CHAINS, *SHOWN], CHAINS, render=str, config=config)
+
+
+@pytest.mark.parametrize(("number", "expected"), [(None, 8), (3, 3)])
+def test_chains_of_the_first_problems_only_are_taught(tmp_path, number, expected):
+    run = make_run(tmp_path, make_config(tmp_path, distill={"problems": number, "sft": SFT}))
+    assert select_taught_problems(run) == PROBLEMS[:expected]
 
 
 def test_half_of_the_rows_are_assisted_and_all_chains_are_taught_alone(tmp_path):

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, PositiveInt, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from realm.bank.draw import RouteMix
 from realm.core.settings import Section, Share, check_placeholders
@@ -59,6 +66,8 @@ class PromptConfig(Section):
 class DistillConfig(Section):
     """The stage `distill`: supervised training on right chains of thought."""
 
+    problems: PositiveInt | None = None
+    """Teach chains of the first N training problems only. null: of all."""
     kind: Literal["guided", "unguided", "answer_only", "self"] = "guided"
     """What is taught. `guided`: chains written by an author who had the rules. `unguided`: chains
     written without them. `answer_only`: answers without chains. `self`: on-policy
@@ -103,8 +112,10 @@ class Headroom(Section):
 class TrainConfig(Section):
     """The stage `train`: reinforcement learning with TRL's GRPOTrainer."""
 
+    skip: NonNegativeInt = 0
+    """Leave out the first N training problems, such as easy ones that distillation has taught."""
     problems: PositiveInt | None = None
-    """Use the first N training problems only. null: all."""
+    """Of the others, use the first N only. null: all."""
     reward: RewardWeights = RewardWeights()
     fade: Fade = Fade()
     mix: RouteMix = RouteMix()

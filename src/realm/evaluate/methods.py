@@ -66,8 +66,10 @@ def _make_stage(
     name: str, function: Callable[[Run], None], *settings: str, reads: str = "", **more: Any
 ) -> Stage:
     """Return the stage of a baseline that trains the distilled model further."""
-    # The last three determine ReaLM's number of rollouts, for how long the baseline trains.
-    further = ("distill.sft", "compare.further_sft", "train.problems", "train.grpo", "train.lora")
+    # Those of `train` determine ReaLM's problems and its number of rollouts, for how long the
+    # baseline trains.
+    of_train = ("train.skip", "train.problems", "train.grpo", "train.lora")
+    further = ("distill.sft", "compare.further_sft", *of_train)
     inputs = ("problems.jsonl", "routes.jsonl", "distilled/")
     return Stage(
         name=name,

@@ -160,8 +160,8 @@ def run_train(run: Run) -> None:
     problems = select_rl_problems(run)
     if not problems:
         raise DataError(
-            f"{run.path('problems.jsonl')}: no problem has the split train, so there is nothing to "
-            "train on."
+            f"{run.path('problems.jsonl')}: no problem of the split train is left with "
+            f"train.skip: {config.train.skip}, so there is nothing to train on."
         )
     terms = load_terms(config, run.reward_terms)
     arguments = make_grpo_arguments(
@@ -224,7 +224,7 @@ def select_rl_problems(run: Run) -> list[Problem]:
     """Return the problems that reinforcement learning uses."""
     problems = read_problems(run.path("problems.jsonl"))
     train = [problem for problem in problems if problem.split == "train"]
-    return train[: run.config.train.problems]
+    return train[run.config.train.skip :][: run.config.train.problems]
 
 
 def make_trainer(

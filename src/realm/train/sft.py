@@ -67,9 +67,7 @@ logger = logging.getLogger(__name__)
 
 def run_distill(run: Run) -> None:
     """Write RUN/sft.jsonl and RUN/distilled from RUN/problems.jsonl and RUN/routes.jsonl."""
-    problems = [
-        problem for problem in read_problems(run.path("problems.jsonl")) if problem.split == "train"
-    ]
+    problems = select_taught_problems(run)
     if run.config.distill.kind == "self":
         # TRL's trainer for it is experimental, so nothing else depends on it.
         from realm.train.self_distillation import run_self_distillation
@@ -79,6 +77,13 @@ def run_distill(run: Run) -> None:
     arguments = make_sft_arguments(run.config, run.work("distill"))
     dataset, tokenizer = run_on_main(partial(write_rows, run, problems, arguments))
     train_on_rows(run, dataset, tokenizer, arguments)
+
+
+def select_taught_problems(run: Run) -> list[Problem]:
+    """Return the problems whose chains distillation may teach."""
+    problems = read_problems(run.path("problems.jsonl"))
+    train = [problem for problem in problems if problem.split == "train"]
+    return train[: run.config.distill.problems]
 
 
 def check_distill(run: Run) -> None:
