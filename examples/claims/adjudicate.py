@@ -6,8 +6,8 @@ with other values, and the same code executes it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 TIERS = ("bronze", "silver", "gold")
 FEES = {
@@ -68,6 +68,7 @@ class Rules:
     limits: Mapping[str, int] = field(
         default_factory=lambda: {"bronze": 20, "silver": 30, "gold": 40}
     )  # 19
+    review: int = 3  # 22
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,8 @@ class Step:
         """The step as a chain of thought writes it, such as `filing 12 of 30 ok`."""
         if self.topic == "fee":
             return f"fee {self.detail} allows {self.result}"
+        if self.topic == "total":
+            return f"total {self.detail} is {self.result}"
         if self.result.isdigit():
             return f"{self.topic} {self.detail} leaves {self.result}"
         return f"{self.topic} {self.detail} {self.result}"
@@ -105,6 +108,11 @@ class Decision:
         """Numbers of the rules that decided any step."""
         return frozenset(rule for step in self.steps for rule in step.rules)
 
+    @property
+    def payment(self) -> int:
+        """What is paid; 0 if the claim is denied."""
+        return int(self.answer.removeprefix("pay ")) if self.answer.startswith("pay ") else 0
+
 
 def adjudicate(claim: Claim, rules: Rules | None = None) -> Decision:
     """Return the decision on `claim` under `rules` (by default those of rules.md)."""
@@ -116,6 +124,35 @@ def adjudicate(claim: Claim, rules: Rules | None = None) -> Decision:
             return Decision(tuple(steps), f"deny {code}")
     steps += _compute_payment(claim, rules)
     return Decision(tuple(steps), f"pay {steps[-1].result}")
+
+
+def combine_visits(decisions: Sequence[Decision], rules: Rules | None = None) -> Decision:
+    """Return the decision on a case: visit after visit, each followed by the total so far.
+
+    The decision on a case of one visit is that of the visit.
+    """
+    rules = rules or Rules()
+    if len(decisions) == 1:
+        return decisions[0]
+    steps: list[Step] = []
+    total = 0
+    for number, decision in enumerate(decisions, 1):
+        first, *others = decision.steps
+        # Its number opens a visit, since a step of its own would only make the chain longer.
+        steps += [replace(first, topic=f"visit {number} {first.topic}"), *others]
+        detail = f"{total} plus {decision.payment}"
+        total += decision.payment
+        steps.append(Step("total", detail, str(total), (21,)))
+    if rules.review and any(_is_reviewed(decision) for decision in decisions):
+        total = max(0, total - rules.review)
+        steps.append(Step("review", str(rules.review), str(total), (22,)))
+    return Decision(tuple(steps), f"pay {total}")
+
+
+def _is_reviewed(decision: Decision) -> bool:
+    """Return whether a visit was denied, or paid though it was outside the network."""
+    is_outside = any(step.topic == "network" and step.detail != "in" for step in decision.steps)
+    return is_outside or decision.answer.startswith("deny")
 
 
 def _check_coverage(claim: Claim, rules: Rules) -> list[tuple[Step, str]]:

@@ -11,6 +11,7 @@ from typing import Any
 import realm
 
 from . import expert, generate
+from .sources import SOURCES
 
 CODES = ("lapsed", "excluded", "late", "approval", "network")
 DEFAULT_SIZES = {"train": 8000, "validation": 400, "test": 2000, "test_rules": 500}
@@ -45,15 +46,17 @@ class ClaimsDomain(realm.Domain):
     rules = Path(__file__).with_name("rules.md").read_text(encoding="utf-8")
     verifier = ClaimsVerifier()
     answer_form = "the decision alone, as `pay N` or `deny CODE`"
-    sources = tuple(expert.MISCONCEPTIONS)
+    sources = tuple(SOURCES)
 
-    def __init__(self, sizes: Mapping[str, int] = DEFAULT_SIZES) -> None:
-        """Keep the number of problems of each split."""
-        self.sizes = sizes
+    def __init__(
+        self, sizes: Mapping[str, int] = DEFAULT_SIZES, num_easy: int | None = None
+    ) -> None:
+        """Keep the number of problems of each split, and of easy ones (see `draw_problems`)."""
+        self.sizes, self.num_easy = sizes, num_easy
 
     def problems(self, seed: int) -> list[realm.Problem]:
         """Return the problems of every split, drawn from `seed`."""
-        return list(generate.draw_problems(self.sizes, seed))
+        return list(generate.draw_problems(self.sizes, seed, self.num_easy))
 
     def write_chain(self, problem: realm.Problem) -> realm.Route:
         """Return the chain of thought of the expert, who never errs."""
@@ -67,7 +70,7 @@ class ClaimsDomain(realm.Domain):
         self, problems: Sequence[realm.Problem]
     ) -> Callable[[realm.Problem, Any, random.Random], tuple[str, str, str] | None]:
         """Return a function that writes a new claim which is decided by the same rules."""
-        taken = {generate.claim_of(problem) for problem in problems}
+        taken = {generate.case_of(problem) for problem in problems}
 
         def write_exercise(
             problem: realm.Problem, answer: Any, rng: random.Random

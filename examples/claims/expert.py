@@ -1,76 +1,41 @@
-"""An expert in the place of a teacher model, so that the demo needs no API.
+"""An expert in the place of a teacher model, so that no API is needed.
 
-With the rules at hand the expert never errs. Without them it writes as one of several *sources*.
-Each source has its own misconceptions about the rules. All its routes share them, so that a
-majority of routes can be wrong. Besides, a source slips at random.
+With the rules at hand the expert never errs. Without them it writes as one of several *sources*
+(sources.py), with that source's beliefs about the rules and with slips at random.
 """
 
 from __future__ import annotations
 
 import random
 from dataclasses import replace
-from typing import Any
 
 import realm
 
-from .adjudicate import FEES, Claim, Decision, Rules, adjudicate
-from .generate import claim_of
-
-FOLLOWS_MISCONCEPTION = 0.55
-"""Chance that a route follows each of its source's misconceptions: a source errs now and then."""
-SLIPS = {"hasty": 0.5, "frugal": 0.5, "dated": 0.4, "careless": 0.95, "outsider": 0.36}
-"""Chance that a route misreads a fact, misremembers a number of the rules, or subtracts wrongly."""
-
-MISCONCEPTIONS: dict[str, tuple[dict[str, Any], ...]] = {
-    "hasty": (  # forgets exceptions
-        {"emergency_waives_approval": False, "emergency_opens_network": False},
-        {"filing_days": {"bronze": 30, "silver": 30, "gold": 30}},
-        {"preventive_deductible": False},
-        {"emergency_waives_copay": False},
-        {"limits": {"bronze": 60, "silver": 60, "gold": 60}},
-    ),
-    "frugal": (  # reads every rule to the insurer's advantage
-        {"network_only": ("bronze", "silver")},
-        {"needs_approval": ("therapy", "scan", "surgery", "x-ray")},
-        {"accident_cosmetics": False, "grace_days": 0},
-        {"copays": {"bronze": 12, "silver": 8, "gold": 5}},
-        {"fees": FEES | {"checkup": 16, "vaccine": 10, "surgery": 40}},
-    ),
-    "dated": (  # works from an old manual
-        {"fees": FEES | {"checkup": 15, "dental care": 20, "therapy": 25, "ambulance": 30}},
-        {"emergency_waives_copay": False},
-        {"copays": {"bronze": 6, "silver": 6, "gold": 6}},
-        {"grace_days": 0, "limits": {"bronze": 15, "silver": 25, "gold": 35}},
-    ),
-    "careless": (),  # knows the rules and slips
-    "outsider": (  # comes from another insurer
-        {"halve_outside": False, "network_only": ()},
-        {"subtract_other": False},
-        {"fees": FEES | {"scan": 50, "surgery": 48, "x-ray": 30, "blood test": 20}},
-        {"grace_days": 20, "needs_approval": ("scan", "surgery")},
-        {"limits": {"bronze": 15, "silver": 20, "gold": 25}},
-    ),
-}
+from .adjudicate import Claim, Decision, Rules, adjudicate, combine_visits
+from .generate import case_of, decide_case
+from .sources import SOURCES
 
 
 def write_chain(problem: realm.Problem) -> realm.Route:
     """Return the chain of thought of the expert who reads the rules."""
-    return _make_route(problem, "expert", adjudicate(claim_of(problem)), is_guided=True)
+    return _make_route(problem, "expert", decide_case(case_of(problem)), is_guided=True)
 
 
 def write_route(problem: realm.Problem, source: str, rng: random.Random) -> realm.Route:
-    """Return one route of `source`: some of its misconceptions, perhaps a slip, and the result."""
-    claim = claim_of(problem)
+    """Return one route of `source`: what it believes of the rules, perhaps slips, the result."""
+    author = SOURCES[source]
     rules = Rules()
-    for misconception in MISCONCEPTIONS[source]:
-        if rng.random() < FOLLOWS_MISCONCEPTION:
-            rules = replace(rules, **misconception)
-    if rng.random() < SLIPS[source]:
-        slip = rng.choice([_misread, _misremember, _miscalculate])
-        decision = slip(claim, rules, rng)
-    else:
-        decision = adjudicate(claim, rules)
-    return _make_route(problem, source, decision, is_guided=False)
+    for belief in author.beliefs:
+        if rng.random() < author.follows:
+            rules = replace(rules, **belief)
+    decisions = []
+    for claim in case_of(problem):
+        if rng.random() < author.slips:
+            slip = rng.choice([_misread, _misremember, _miscalculate])
+            decisions.append(slip(claim, rules, rng))
+        else:
+            decisions.append(adjudicate(claim, rules))
+    return _make_route(problem, source, combine_visits(decisions, rules), is_guided=False)
 
 
 def _misread(claim: Claim, rules: Rules, rng: random.Random) -> Decision:
@@ -122,7 +87,7 @@ def _miscalculate(claim: Claim, rules: Rules, rng: random.Random) -> Decision:
 def _make_route(
     problem: realm.Problem, source: str, decision: Decision, *, is_guided: bool
 ) -> realm.Route:
-    truth = adjudicate(claim_of(problem))
+    truth = decide_case(case_of(problem))
     steps, true_steps = _write_steps(decision), _write_steps(truth)
     # A step holds if it is what the rules give: two decisions that differ do so in some step, since
     # the answers are steps too.

@@ -1,17 +1,20 @@
-"""Draw claims, describe them in words, and split them.
+"""Draw cases of one or several claims, describe them in words, and split them.
 
-Some combinations of rules never appear in training: claims that need one are the split test_rules.
+Some combinations of rules never appear in training: cases that need one are the split test_rules.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping, Set
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import asdict, replace
 
 import realm
 
-from .adjudicate import FEES, TIERS, Claim, adjudicate
+from .adjudicate import FEES, TIERS, Claim, Decision, adjudicate, combine_visits
+
+Case = tuple[Claim, ...]
+"""The claims of one problem, one per visit, all of the same member."""
 
 HELD_OUT_COMBINATIONS = (
     frozenset({3, 17, 18}),  # lapsed within the grace period, no copay, another plan paid
@@ -21,6 +24,12 @@ HELD_OUT_COMBINATIONS = (
     frozenset({5, 16, 18}),  # cosmetics after an accident, another plan paid
 )
 """Sets of rule numbers. Claims decided by all rules of one set are in `test_rules` only."""
+EASY = (1, 2, 3)
+HARD = (2, 3, 4)
+LARGER = (5,)
+"""Numbers of visits: of easy problems, of hard ones, and of the split `test_larger`."""
+MAX_TOTAL = 99
+"""The bundled model has a token for each number up to 99, and learned sums up to there."""
 
 
 def draw_claim(rng: random.Random) -> Claim:
@@ -63,6 +72,11 @@ def describe_claim(claim: Claim, rng: random.Random) -> str:
             f"We got a claim for {claim.service} from a {claim.tier} member.",
         ]
     )
+    return " ".join([opening, *_list_facts(claim, rng)])
+
+
+def _list_facts(claim: Claim, rng: random.Random) -> list[str]:
+    """Return a sentence for each fact but tier and service, reworded and shuffled."""
     facts = [rng.choice(wordings) for wordings in _list_wordings(claim)]
     if claim.accident:
         facts.append("It followed an accident.")
@@ -70,7 +84,25 @@ def describe_claim(claim: Claim, rng: random.Random) -> str:
         amount = claim.other_paid
         facts.append(rng.choice([f"Another plan paid {amount}.", f"The other plan paid {amount}."]))
     rng.shuffle(facts)
-    return " ".join([opening, *facts])
+    return facts
+
+
+def describe_case(case: Case, rng: random.Random) -> str:
+    """Return a case in words: a claim as `describe_claim` does, or several visits in order."""
+    if len(case) == 1:
+        return describe_claim(case[0], rng)
+    opening = rng.choice(
+        [
+            f"A {case[0].tier} member had {len(case)} visits.",
+            f"We got {len(case)} claims from a {case[0].tier} member.",
+        ]
+    )
+    visits = []
+    for number, claim in enumerate(case, 1):
+        facts = _list_facts(claim, rng)
+        # In the words of the chain: a small model finds the visit by the same tokens.
+        visits.append(" ".join([f"visit {number} was for {claim.service}.", *facts]))
+    return "\n".join([opening, *visits])
 
 
 def _list_wordings(claim: Claim) -> list[list[str]]:
@@ -104,59 +136,111 @@ def _list_wordings(claim: Claim) -> list[list[str]]:
     ]
 
 
-def is_held_out(claim: Claim) -> bool:
-    """Return whether the decision on `claim` uses a combination of rules held out of training."""
-    used = adjudicate(claim).rules
-    return any(combination <= used for combination in HELD_OUT_COMBINATIONS)
+def draw_case(numbers: Sequence[int], rng: random.Random) -> Case:
+    """Return a random case of one member, with one of `numbers` visits."""
+    # Without a choice nothing is drawn, so that problems of one visit stay those of before.
+    number = numbers[0] if len(numbers) == 1 else rng.choice(numbers)
+    claims = [draw_claim(rng) for _ in range(number)]
+    return tuple(replace(claim, tier=claims[0].tier) for claim in claims)
 
 
-def draw_problems(sizes: Mapping[str, int], seed: int) -> Iterator[realm.Problem]:
+def decide_case(case: Case) -> Decision:
+    """Return the right decision on a case."""
+    return combine_visits([adjudicate(claim) for claim in case])
+
+
+def is_held_out(case: Case) -> bool:
+    """Return whether the decision on a visit uses a combination of rules held out of training."""
+    used = [adjudicate(claim).rules for claim in case]
+    return any(combination <= rules for combination in HELD_OUT_COMBINATIONS for rules in used)
+
+
+def draw_problems(
+    sizes: Mapping[str, int], seed: int, num_easy: int | None = None
+) -> Iterator[realm.Problem]:
     """Yield `sizes[split]` distinct problems for each split; the same seed gives the same ones.
 
-    A split's problems do not depend on the sizes of the others, but no claim is drawn twice.
+    A split's problems do not depend on the sizes of the others, but no case is drawn twice.
+
+    Args:
+        sizes: The number of problems of each split.
+        seed: The seed.
+        num_easy: The number of easy training problems. They come first; all other problems are
+            hard. None: every problem is a single claim.
     """
-    seen: set[Claim] = set()
+    seen: set[Case] = set()
     for split, size in sizes.items():
         rng = random.Random(f"claims:{seed}:{split}")
         count = 0
         while count < size:
-            claim = draw_claim(rng)
-            if claim in seen or is_held_out(claim) != (split == "test_rules"):
+            numbers = _choose_numbers(split, count, num_easy)
+            case = draw_case(numbers, rng)
+            if case in seen or is_held_out(case) != (split == "test_rules"):
                 continue
-            seen.add(claim)
-            yield _make_problem(f"{split}-{count:05d}", split, claim, rng)
+            if _is_too_large(case) or (min(numbers) > 1 and not _is_hard(case)):
+                continue
+            seen.add(case)
+            yield _make_problem(f"{split}-{count:05d}", split, case, rng)
             count += 1
 
 
+def _choose_numbers(split: str, index: int, num_easy: int | None) -> Sequence[int]:
+    """Return the numbers of visits that the problem `index` of a split may have."""
+    if split == "test_larger":
+        return LARGER
+    if num_easy is None:
+        return (1,)
+    return EASY if split == "train" and index < num_easy else HARD
+
+
 def draw_similar_problem(
-    problem: realm.Problem, rng: random.Random, *, taken: Set[Claim], num_tries: int = 2000
+    problem: realm.Problem, rng: random.Random, *, taken: Set[Case], num_tries: int = 2000
 ) -> realm.Problem | None:
     """Return a problem that is decided by the same rules and is not in `taken`; None if not found.
 
-    Each draw keeps about half of the facts, so that rare combinations of rules are found too.
+    Visits are replaced one after another. Each draw keeps about half of the facts, so that rare
+    combinations of rules are found too.
     """
-    known = problem.meta["claim"]
-    rules = set(problem.meta["rules"])
-    for _ in range(num_tries):
-        drawn = asdict(draw_claim(rng))
-        facts = {name: known[name] if rng.random() < 0.5 else drawn[name] for name in drawn}
-        claim = Claim(**facts)
-        if claim not in taken and adjudicate(claim).rules == rules:
-            return _make_problem(f"{problem.id}-similar", "train", claim, rng)
-    return None
+    case = case_of(problem)
+    for place, known in enumerate(case):
+        facts, rules = asdict(known), adjudicate(known).rules
+        for _ in range(num_tries):
+            drawn = asdict(draw_claim(rng))
+            mixed = {name: facts[name] if rng.random() < 0.5 else drawn[name] for name in drawn}
+            if len(case) > 1:  # all visits are of one member
+                mixed["tier"] = known.tier
+            claim = Claim(**mixed)
+            similar = (*case[:place], claim, *case[place + 1 :])
+            if similar not in taken and adjudicate(claim).rules == rules:
+                case = similar
+                break
+        else:
+            return None
+    if _is_too_large(case):
+        return None
+    return _make_problem(f"{problem.id}-similar", "train", case, rng)
 
 
-def claim_of(problem: realm.Problem) -> Claim:
-    """Return the claim that a problem describes."""
-    return Claim(**problem.meta["claim"])
+def case_of(problem: realm.Problem) -> Case:
+    """Return the claims that a problem describes."""
+    return tuple(Claim(**claim) for claim in problem.meta["claims"])
 
 
-def _make_problem(identity: str, split: str, claim: Claim, rng: random.Random) -> realm.Problem:
-    decision = adjudicate(claim)
+def _is_hard(case: Case) -> bool:
+    """Return whether two visits or more are paid: else a wrong step could rarely change the sum."""
+    return sum(adjudicate(claim).payment > 0 for claim in case) > 1
+
+
+def _is_too_large(case: Case) -> bool:
+    return decide_case(case).payment > MAX_TOTAL
+
+
+def _make_problem(identity: str, split: str, case: Case, rng: random.Random) -> realm.Problem:
+    decision = decide_case(case)
     return realm.Problem(
         id=identity,
         split=split,
-        question=describe_claim(claim, rng),
+        question=describe_case(case, rng),
         answer=decision.answer,
-        meta={"claim": asdict(claim), "rules": sorted(decision.rules)},
+        meta={"claims": [asdict(claim) for claim in case], "rules": sorted(decision.rules)},
     )

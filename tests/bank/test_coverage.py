@@ -5,6 +5,7 @@ from claims.expert import write_chain
 from realm.bank.coverage import numbered_rules, rule_coverage
 from realm.core.records import Problem, Route
 
+DOMAIN = ClaimsDomain({"train": 1500}, num_easy=1500)
 RULES = """# Rules
 1. Parcels over 20 kg pay the heavy surcharge.
 2. Parcels to islands wait for the ferry.
@@ -35,7 +36,7 @@ def coverage(*chains, rules=RULES, routes=(), meta=None):
 def test_rules_are_read_with_their_numbers_and_all_their_lines():
     rules = numbered_rules(RULES)
     assert list(rules) == [1, 2, 3, 4] and rules[3] == "Fragile parcels need a wooden crate."
-    assert len(numbered_rules(ClaimsDomain({}).rules)) == 20
+    assert len(numbered_rules(ClaimsDomain({}).rules)) == 22
 
 
 def test_a_rule_is_used_where_it_is_cited_or_two_of_its_own_words_are_said():
@@ -61,8 +62,6 @@ def test_without_a_numbered_rule_book_there_is_nothing_to_count():
 
 
 def test_the_scripted_chains_of_claims_use_every_rule_but_those_about_all_others():
-    problems = {problem.id: problem for problem in ClaimsDomain({"train": 1500}).problems(0)}
-    figures = rule_coverage(
-        list(map(write_chain, problems.values())), [], problems, ClaimsDomain({}).rules
-    )
-    assert figures == {"rules": 20, "rules_unused": [1, 20]}
+    problems = {problem.id: problem for problem in DOMAIN.problems(0)}
+    figures = rule_coverage(list(map(write_chain, problems.values())), [], problems, DOMAIN.rules)
+    assert figures == {"rules": 22, "rules_unused": [1, 20]}

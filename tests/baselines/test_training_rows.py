@@ -7,8 +7,13 @@ from dataclasses import asdict
 import pytest
 
 from claims import ClaimsDomain
-from claims.adjudicate import Claim, adjudicate
-from claims.generate import draw_problems, draw_similar_problem, is_held_out
+from claims.generate import (
+    case_of,
+    decide_case,
+    draw_problems,
+    draw_similar_problem,
+    is_held_out,
+)
 from experts import write_routes
 from realm.baselines import rft
 from realm.baselines.cot_synthesizer import draw_lessons, make_synthesis_rows
@@ -114,7 +119,7 @@ def test_rft_keeps_right_well_formed_and_distinct_chains(small_config, problems)
 
 
 def test_a_similar_claim_uses_the_same_rules_and_is_none_of_the_others(problems):
-    taken = {Claim(**problem.meta["claim"]) for problem in problems}
+    taken = {case_of(problem) for problem in problems}
     found = [
         draw_similar_problem(problem, random.Random(problem.id), taken=taken)
         for problem in problems
@@ -122,11 +127,11 @@ def test_a_similar_claim_uses_the_same_rules_and_is_none_of_the_others(problems)
     pairs = [(old, new) for old, new in zip(problems, found, strict=True) if new is not None]
     assert len(pairs) >= 0.9 * len(problems)
     for old, new in pairs:
-        claim = Claim(**new.meta["claim"])
-        assert claim not in taken and not is_held_out(claim)
+        case = case_of(new)
+        assert case not in taken and not is_held_out(case)
         assert (
-            adjudicate(claim).rules == set(old.meta["rules"])
-            and new.answer == adjudicate(claim).answer
+            decide_case(case).rules == set(old.meta["rules"])
+            and new.answer == decide_case(case).answer
         )
 
 

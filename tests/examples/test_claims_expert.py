@@ -6,9 +6,9 @@ from collections import Counter, defaultdict
 import pytest
 
 from claims import ClaimsDomain
-from claims.adjudicate import adjudicate
-from claims.expert import MISCONCEPTIONS, write_chain
-from claims.generate import claim_of
+from claims.expert import write_chain
+from claims.generate import case_of, decide_case
+from claims.sources import FORGETFUL, SOURCES
 from experts import write_routes
 from realm.config.teachers import ScriptedTeacher as Settings
 from realm.core.errors import ConfigError
@@ -49,12 +49,12 @@ def test_one_route_majority_and_any_of_the_held_out_source_lie_in_the_promised_b
     assert 0.50 <= one <= 0.65 and majority <= one + 0.10 and any_right >= 0.88
 
 
-@pytest.mark.parametrize("source", MISCONCEPTIONS)
+@pytest.mark.parametrize("source", SOURCES)
 def test_a_route_is_sound_if_every_step_is_what_the_rules_give(source):
     problems = {problem.id: problem for problem in PROBLEMS}
     routes = [route for group in routes_of(source).values() for route in group]
     for route in routes:
-        truth = adjudicate(claim_of(problems[route.problem_id]))
+        truth = decide_case(case_of(problems[route.problem_id]))
         true_steps = (*(step.text for step in truth.steps), truth.answer)
         steps = split_steps(route)
         assert steps[-1] == route.answer
@@ -122,7 +122,7 @@ def test_a_name_that_is_no_source_can_only_be_guided():
         teacher(name="expert")
 
 
-@pytest.mark.parametrize("source", MISCONCEPTIONS)
+@pytest.mark.parametrize("source", FORGETFUL)
 def test_where_a_route_departs_from_the_nearest_right_one_is_mostly_its_flaw(source):
     pairs = []
     for routes in routes_of(source, PROBLEMS[:300]).values():
