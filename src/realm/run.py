@@ -251,11 +251,11 @@ class Run(RunFolder):
         return not (stage == "distill" and self.config.recipe == "zero")
 
     def input_names(self, stage: str) -> list[str]:
-        """Return what `stage` reads in the run folder; `zero` has no distilled model."""
+        """Return what `stage` reads in the run folder; `zero` has nothing of distillation."""
         return [
             name
             for name in self.stages[stage].inputs
-            if self.config.recipe == "r1" or not name.startswith("distilled/")
+            if self.config.recipe == "r1" or not name.startswith(("distilled/", "sft.jsonl"))
         ]
 
     def describe(self) -> dict[str, Any]:

@@ -128,7 +128,7 @@ STAGES: dict[str, Stage] = {
             check=_check_train,
             estimate=_estimate_train,
             settings=(*MODEL_SETTINGS, "train"),
-            inputs=("problems.jsonl", "routes.jsonl", "distilled/"),
+            inputs=("problems.jsonl", "routes.jsonl", "sft.jsonl?", "distilled/"),
             outputs=("model/", "fade.jsonl", "headroom.json", "rollouts/?"),
         ),
         Stage(

@@ -19,10 +19,9 @@ from realm.method.parse import parse_completion
 from realm.method.rewards import RewardWeights, weigh_terms
 from realm.policy import Policy
 from realm.run import Run
-from realm.train import headroom, rl
+from realm.train import rl
 from realm.train.arguments import make_grpo_arguments
 from realm.train.grader import Graded, compute_metrics
-from realm.verify.verifier import Verifier
 from tiny import make_tiny
 from tiny_rl import GRPO, PROBLEMS, ROUTES, TRAIN, make_config, make_run
 
@@ -529,41 +528,3 @@ def test_metrics_tell_the_modes_and_the_classes_apart():
         "position_bias": 0.5,
         "copy_rate": 0.5,
     }
-
-
-def test_headroom_counts_only_groups_that_are_neither_all_right_nor_all_wrong():
-    found = summarize_groups(
-        samples("1", "1", "2", None),
-        samples("1", "1", "1", "1"),
-        samples("2", "2", "1", "3"),
-        samples(None, None, None, None),
-    )
-    assert (found.mean_at_1, found.majority_at_n, found.pass_at_n, found.mixed_share) == (
-        7 / 16,
-        0.5,
-        0.75,
-        0.5,
-    )
-    assert found.find_warning() is None and found.undecided == 0
-    assert "never answers right" in summarize_groups(samples("2", "3")).find_warning()
-    assert "always right" in summarize_groups(samples("1", "1")).find_warning()
-    assert (
-        "Little headroom" in summarize_groups(samples("1", "1"), samples("2", "2")).find_warning()
-    )
-
-
-def test_undecided_samples_are_left_out_of_the_headroom_and_counted():
-    found = summarize_groups(samples("1", "?", "2", "?"), samples("?", "?", "?", "?"))
-    assert (found.mean_at_1, found.pass_at_n, found.mixed_share) == (0.5, 0.5, 0.5)
-    assert found.undecided == 6
-
-
-def samples(*answers):
-    correct = {None: False, "1": True, "?": None}
-    return [
-        Judged(text="", answer=answer, correct=correct.get(answer, False)) for answer in answers
-    ]
-
-
-def summarize_groups(*groups):
-    return headroom.summarize_groups(groups, ["1"] * len(groups), Verifier("label"))

@@ -1,4 +1,4 @@
-"""The verbs that use a finished model."""
+"""The verbs that use a model: the distilled one, or a finished one."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from realm.cli.app import add_verb
+from realm.cli.options import ConfigPath, Overrides, RunFolder
 from realm.cli.plan import print_line
 from realm.core.errors import DataError, make_printable
 from realm.core.settings import MAX_SEED
@@ -189,6 +190,42 @@ def export_model(
             print_line("answers", one.describe())
         if upload:
             print_line("uploaded", upload(to))
+
+
+@add_verb("forecast")
+def forecast_gain(
+    config: ConfigPath,
+    run: RunFolder = None,
+    set_: Overrides = None,
+    pilot: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            min=0,
+            help="Train for N rollouts in a folder of its own, and measure what they gain.",
+        ),
+    ] = 0,
+) -> None:
+    """Tell whether reinforcement learning is likely to pay, and what would be cheaper.
+
+    `realm train` prints the same paragraph, without a pilot, before it begins.
+
+    \b
+    Reads:    RUN/problems.jsonl, RUN/routes.jsonl, RUN/distilled/ (the config's
+              model with recipe: zero)
+    Writes:   nothing; with --pilot RUN/work/forecast/
+    Costs:    train.headroom.problems x train.headroom.samples completions; with
+              --pilot N twice that and N rollouts
+    Example:  realm forecast runs/demo --pilot 512
+    """
+    from realm.config import load_config
+    from realm.forecast import forecast_run
+    from realm.run import Run
+
+    settings = load_config(config, set_ or [])
+    folder = run or settings.run_folder()
+    forecast = forecast_run(Run(folder, settings), pilot_rollouts=pilot)
+    typer.echo(make_printable(forecast.describe()))
 
 
 def read_question(question: str) -> str:

@@ -104,7 +104,7 @@ class Headroom(Section):
 
     # With 128 problems the standard error of a share is at most 4.4 points.
     problems: PositiveInt = 128
-    """Number of training problems."""
+    """Number of validation problems; of training problems if there are none."""
     samples: Annotated[int, Field(ge=2)] = 8
     """Samples per problem."""
 

@@ -1,104 +1,112 @@
-"""Headroom: what the policy can do some of the time, which is what RL can turn into always."""
+"""Measure what reinforcement learning can gain, before it starts: headroom and forecast."""
 
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict, dataclass
+import tempfile
 from functools import partial
+from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from realm.core.jsonl import read_json, write_json
+from realm.bank.eligible import select_teachable_routes
+from realm.core.jsonl import read_json, read_jsonl, read_problems, read_routes, write_json
 from realm.core.ranks import count_processes, is_main_process, run_on_main
 from realm.core.terminal import progress
+from realm.method.forecast import Forecast, Headroom
+from realm.method.prompt import render_reasoning
+from realm.method.steps import drop_answer_step
+from realm.method.thoughts import put_chain_in_thoughts
 from realm.sampling import make_prompt
 from realm.verify.judge import judge_all
 from realm.verify.verifier import majorities
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from realm.core.records import Judged, Problem
+    from realm.core.records import Judged, Problem, Route
     from realm.policy import Completion, Policy
     from realm.run import Run
     from realm.verify.verifier import Verifier
 
 logger = logging.getLogger(__name__)
 
-LITTLE_MIXED = 0.1
-"""Below this share of mixed groups most of a batch teaches nothing."""
 
-
-@dataclass(frozen=True, kw_only=True)
-class Headroom:
-    """Accuracy without routes over several samples per problem, before training.
-
-    Example: of 2 problems with 4 samples each, one solved twice and one never, `mean_at_1` is 0.25,
-    `pass_at_n` 0.5 and `mixed_share` 0.5.
-    """
-
-    problems: int
-    samples: int
-    mean_at_1: float
-    majority_at_n: float
-    pass_at_n: float
-    mixed_share: float
-    """Share of problems with right and wrong samples: only their groups have advantages."""
-    undecided: int = 0
-    """Samples that the verifier could not decide in its time."""
-
-    def find_warning(self) -> str | None:
-        """Return why reinforcement learning will not help, or `None` if nothing says so."""
-        if self.pass_at_n == 0:
-            return (
-                "The policy never answers right: nothing to reinforce. Distil first (recipe: r1) "
-                "or longer, or use easier problems."
-            )
-        if self.mean_at_1 == 1:
-            return "The policy is always right already. Use harder problems."
-        if self.mixed_share < LITTLE_MIXED:
-            return (
-                f"Little headroom: only {self.mixed_share:.0%} of the problems are answered now "
-                "right, now wrong, so most groups carry no signal. Raise "
-                "train.grpo.num_generations, use less extreme problems, or distil more."
-            )
-        return None
-
-
-def report_headroom(
-    policy: Policy, problems: Sequence[Problem], run: Run, *, new_tokens: int
+def report_forecast(
+    policy: Policy, problems: Sequence[Problem], run: Run, *, rollouts: int, new_tokens: int
 ) -> None:
-    """Measure and log the headroom and write RUN/headroom.json; a resumed run keeps its own."""
+    """Log the forecast and write RUN/headroom.json; a resumed run keeps its own.
+
+    Args:
+        policy: The model that reinforcement learning starts from.
+        problems: The problems that it uses.
+        run: The run.
+        rollouts: The number of completions that it will sample.
+        new_tokens: The maximum length of a completion.
+    """
     # A resumed run starts from the same model: measuring it again would only cost time.
     kept, path = run.work("train") / "headroom.json", run.path("headroom.json")
     if run_on_main(kept.exists):
         if is_main_process():
             write_json(path, read_json(kept))
         return
-    found = measure_headroom(policy, problems, run, new_tokens=new_tokens)
-    n = found.samples
-    logger.info(
-        f"Headroom on {found.problems} training problems, {n} samples each: "
-        f"mean@1 {found.mean_at_1:.1%}, majority@{n} {found.majority_at_n:.1%}, "
-        f"pass@{n} {found.pass_at_n:.1%}, mixed groups {found.mixed_share:.1%}."
-    )
-    warning = found.find_warning()
-    if warning:
-        logger.warning("Warning: %s", warning)
+    forecast = make_forecast(policy, problems, run, rollouts=rollouts, new_tokens=new_tokens)
+    (logger.info if forecast.is_likely else logger.warning)("%s", forecast.describe())
     for place in (kept, path) if is_main_process() else ():
-        write_json(place, asdict(found) | {"warning": warning})
+        write_json(place, forecast.to_json())
 
 
-def measure_headroom(
+def make_forecast(
+    policy: Policy, problems: Sequence[Problem], run: Run, *, rollouts: int, new_tokens: int
+) -> Forecast:
+    """Return the forecast; the arguments are those of `report_forecast`."""
+    asked = select_asked_problems(run, problems)
+    groups = sample_groups(policy, asked, run, new_tokens=new_tokens)
+    golds = [problem.answer for problem in asked]
+    everything = read_problems(run.path("problems.jsonl"))
+    by_id = {problem.id: problem for problem in everything}
+    train = {problem.id for problem in everything if problem.split == "train"}
+    routes = read_routes(run.path("routes.jsonl"))
+    # Those of held-out sources too, since validation problems may have no others.
+    right = [route for route in select_teachable_routes(routes, (), by_id) if route.correct]
+    teachable = {
+        route.problem_id
+        for route in right
+        if route.problem_id in train and route.source not in run.config.routes.held_out
+    }
+    path = run.path("sft.jsonl")
+    # Without distillation it could only be of another run in this folder.
+    taught = read_jsonl(path) if run.config.recipe == "r1" and path.exists() else []
+    taught_loss, held_out_loss = _measure_losses(policy, taught, right, by_id, run)
+    return Forecast(
+        headroom=summarize_groups(groups, golds, run.domain.verifier),
+        measured_on=asked[0].split,
+        rollouts=rollouts,
+        no_chain_share=fmean(problem.id not in teachable for problem in problems),
+        untaught=len(teachable - {row["problem_id"] for row in taught}),
+        taught_loss=taught_loss,
+        held_out_loss=held_out_loss,
+    )
+
+
+def select_asked_problems(run: Run, problems: Sequence[Problem]) -> list[Problem]:
+    """Return the problems to sample: of validation, or of `problems` if there are none."""
+    everything = read_problems(run.path("problems.jsonl"))
+    held_out = [problem for problem in everything if problem.split == "validation"]
+    return list(held_out or problems)[: run.config.train.headroom.problems]
+
+
+def sample_groups(
     policy: Policy, problems: Sequence[Problem], run: Run, *, new_tokens: int
-) -> Headroom:
-    """Return the headroom on the first of `problems`, sampled without routes as RL will sample."""
+) -> list[list[Judged]]:
+    """Return judged samples of each problem without routes, drawn as training will draw them."""
     config = run.config
     settings = config.train.headroom
-    chosen = problems[: settings.problems]
     prompts = [
-        policy.render(make_prompt(problem, config).text, config.prompt.system) for problem in chosen
+        policy.render(make_prompt(problem, config).text, config.prompt.system)
+        for problem in problems
     ]
-    with progress("headroom", len(prompts)) as advance:
+    with progress("forecast", len(prompts)) as advance:
         completions = policy.generate(
             prompts,
             max_new_tokens=new_tokens,
@@ -111,20 +119,21 @@ def measure_headroom(
             # The other processes are about as far as this one.
             on_done=lambda done, _: advance(len(done) * count_processes()),
         )
-    return run_on_main(partial(_judge, chosen, completions, run))
+    return run_on_main(partial(_judge, problems, completions, run))
 
 
-def _judge(problems: Sequence[Problem], completions: Sequence[Completion], run: Run) -> Headroom:
-    """Return the headroom that completions show; all samples of one problem stand in a row."""
-    golds, size = [problem.answer for problem in problems], run.config.train.headroom.samples
+def _judge(
+    problems: Sequence[Problem], completions: Sequence[Completion], run: Run
+) -> list[list[Judged]]:
+    """Return the judged completions of each problem; all samples of one stand in a row."""
+    size = run.config.train.headroom.samples
     judged = judge_all(
         [completion.text for completion in completions],
-        golds=[gold for gold in golds for _ in range(size)],
+        golds=[problem.answer for problem in problems for _ in range(size)],
         verifier=run.domain.verifier,
         think_end=run.config.prompt.think_end,
     )
-    groups = [judged[i : i + size] for i in range(0, len(judged), size)]
-    return summarize_groups(groups, golds, run.domain.verifier)
+    return [judged[i : i + size] for i in range(0, len(judged), size)]
 
 
 def summarize_groups(
@@ -145,9 +154,63 @@ def summarize_groups(
         majority_at_n=_mean([vote for vote in votes if vote is not None]),
         pass_at_n=_mean([any(hits) for hits in right]),
         mixed_share=_mean([any(hits) and not all(hits) for hits in right]),
+        advantage_variance=_mean([_mean(hits) * (1 - _mean(hits)) for hits in right]),
         undecided=sum(map(len, groups)) - len(decided),
     )
 
 
-def _mean(values: Sequence[bool]) -> float:
+def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values) if values else 0.0
+
+
+def _measure_losses(
+    policy: Policy,
+    taught: Sequence[Mapping[str, Any]],
+    right: Sequence[Route],
+    problems: Mapping[str, Problem],
+    run: Run,
+) -> tuple[float | None, float | None]:
+    """Return the loss per token on taught chains and on right chains of validation problems."""
+    from realm.train.trl import find_student_tags
+
+    config = run.config
+    most = config.train.headroom.problems
+    # Rows without routes only, and not those of self-distillation, which have no completion.
+    known = [
+        row
+        for row in taught
+        if "completion" in row
+        and row["prompt"] == make_prompt(problems[row["problem_id"]], config).text
+    ]
+    tags = find_student_tags(policy.tokenizer, config)
+    others = {}
+    for chain in right:
+        problem = problems[chain.problem_id]
+        # One chain of each; a right answer by wrong steps is nothing to learn.
+        if problem.split == "validation" and chain.is_sound():
+            gold = run.domain.verifier.render(problem.answer)
+            text = render_reasoning(drop_answer_step(chain), gold)
+            others[problem.id] = {
+                "problem_id": problem.id,
+                "prompt": make_prompt(problem, config).text,
+                "completion": put_chain_in_thoughts(text, tags),
+            }
+    return (
+        _measure_loss(policy, known[:most], run),
+        _measure_loss(policy, list(others.values())[:most], run),
+    )
+
+
+def _measure_loss(policy: Policy, rows: Sequence[Mapping[str, Any]], run: Run) -> float | None:
+    from realm.train.chains import measure_log_likelihoods
+    from realm.train.trl import find_turn_end, tokenize_rows
+
+    if not rows:
+        return None
+    tokenizer = policy.tokenizer
+    closing = find_turn_end(policy.model, tokenizer, run.config)
+    encoded = tokenize_rows(rows, tokenizer, prompts=run.config.prompt, closing=closing)
+    pad = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+    with tempfile.TemporaryDirectory() as folder:
+        cache = Path(folder) / "likelihood.jsonl"
+        return -fmean(measure_log_likelihoods(policy.model, encoded.to_list(), cache, pad))

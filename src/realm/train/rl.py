@@ -36,7 +36,7 @@ from realm.train.callbacks import (
     find_step,
 )
 from realm.train.grader import Grader, load_terms
-from realm.train.headroom import report_headroom
+from realm.train.headroom import report_forecast
 from realm.train.rows import RowBuilder, order_rows, require_room, require_routes
 from realm.train.transfer import AutonomousAccuracy, Transfer
 from realm.train.trl import (
@@ -156,7 +156,7 @@ class ReaLMTrainer(SharedPrefixTrainer):
 def run_train(run: Run) -> None:
     """Write RUN/model, headroom.json, fade.jsonl and rollouts/ from the problems and the routes."""
     config = run.config
-    start = str(run.path("distilled")) if config.recipe == "r1" else config.resolve_model()
+    start = find_start(run)
     problems = select_rl_problems(run)
     if not problems:
         raise DataError(
@@ -180,7 +180,8 @@ def run_train(run: Run) -> None:
     assert new_tokens  # TRL declares as optional what its defaults set
     # First what fails at once, then the headroom, which takes minutes.
     require_room(builder, start, find_context_length(policy.model.config), new_tokens)
-    report_headroom(policy, problems, run, new_tokens=new_tokens)
+    rollouts = count_rollouts(arguments)
+    report_forecast(policy, problems, run, rollouts=rollouts, new_tokens=new_tokens)
     grader = Grader(
         run.domain.verifier, config, terms, read=policy.read, samples_path=run.path(ROLLOUTS)
     )
@@ -218,6 +219,13 @@ def check_train(run: Run) -> None:
     model = check_model(config.resolve_model(), config.prompt.system)
     require_length("train.grpo.max_completion_length", arguments.max_completion_length, model)
     check_lora(config.train.lora, model)
+
+
+def find_start(run: Run) -> str:
+    """Return the model that reinforcement learning starts from: a folder or a hub id."""
+    if run.config.recipe == "r1":
+        return str(run.path("distilled"))
+    return run.config.resolve_model()
 
 
 def select_rl_problems(run: Run) -> list[Problem]:

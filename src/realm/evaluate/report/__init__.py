@@ -42,7 +42,9 @@ def run_report(run: Run) -> None:
         fade = charts.draw_fade(rows) if rows else None
         alarms = [(row["step"], alarm) for row in rows for alarm in row.get("alarms", [])]
     with explain_damage(path := run.path("headroom.json"), "train"):
-        headroom = list(_list_figures(read_json(path, "train"))) if path.exists() else []
+        measured = dict(read_json(path, "train").items()) if path.exists() else {}
+        forecast = measured.pop("forecast", None)
+        headroom = list(_list_figures(measured))
     problems = {problem.id: problem for problem in read_problems(run.path("problems.jsonl"))}
     routes = read_routes(run.path("routes.jsonl"))
     with explain_damage(path := run.path("answers.jsonl"), "eval"):
@@ -62,6 +64,7 @@ def run_report(run: Run) -> None:
         fade=fade,
         alarms=alarms,
         headroom=headroom,
+        forecast=forecast,
         browser=browser,
     )
 
@@ -90,7 +93,8 @@ def _write_page(run: Run, results: Results, **sections: Any) -> None:
         lstrip_blocks=True,
     )
     # All sections are named, since StrictUndefined refuses one that is merely absent.
-    optional = ("bank", "lengths", "fade", "alarms", "headroom", "browser", "tokens", "ablations")
+    optional = ("bank", "lengths", "fade", "alarms", "headroom", "forecast", "browser", "tokens",
+                "ablations")  # fmt: skip
     # Rows of methods that were asked for verdicts on the routes.
     judged = [row for split in results.splits for row in results.list_rows(split)]
     judged = [row for row in judged if "verdict_accuracy" in row.figures]
@@ -125,6 +129,8 @@ def _list_figures(headroom: Mapping[str, Any], prefix: str = "") -> Iterator[tup
         title = f"{prefix}{name}".replace("_", " ")
         if isinstance(value, dict):
             yield from _list_figures(value, f"{prefix}{name} ")
+        elif name.endswith(("loss", "variance")) and value is not None:
+            yield title, f"{value:.3f}"
         elif isinstance(value, float) and 0 <= value <= 1:  # counts are integers
             yield title, f"{100 * value:.1f}%"
         elif isinstance(value, int | float | str):

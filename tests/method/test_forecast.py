@@ -1,0 +1,99 @@
+"""The forecast: what speaks against reinforcement learning, and what is cheaper."""
+
+import pytest
+
+from realm.method.forecast import Forecast, Headroom, Pilot, measure_pilot
+
+GOOD = {
+    "problems": 128,
+    "samples": 8,
+    "mean_at_1": 0.3,
+    "majority_at_n": 0.35,
+    "pass_at_n": 0.7,
+    "mixed_share": 0.6,
+    "advantage_variance": 0.1,
+}
+
+
+def make_forecast(headroom=None, **changes):
+    return Forecast(
+        headroom=Headroom(**GOOD | (headroom or {})),
+        **{"measured_on": "validation", "rollouts": 25_600, "no_chain_share": 0.7} | changes,
+    )
+
+
+@pytest.mark.parametrize(
+    ("headroom", "changes", "part"),
+    [
+        ({"mean_at_1": 0.0, "pass_at_n": 0.0, "mixed_share": 0.0}, {}, "never answers right"),
+        ({"mean_at_1": 0.95}, {}, "95.0% of the samples are right already"),
+        ({"mean_at_1": 0.9}, {}, "right already"),
+        ({"mixed_share": 0.09}, {}, "only 9% of the problems"),
+        ({}, {"rollouts": 2_560}, "2,560 rollouts are few"),
+        ({}, {"no_chain_share": 0.49}, "51% of the problems have a right chain"),
+        (
+            {},
+            {"pilot": Pilot(rollouts=500, gain=-0.05, ci95=(-0.08, -0.02))},
+            "a pilot of 500 rollouts moved mean@1 by -5.0 [-8.0, -2.0] points",
+        ),
+    ],
+)
+def test_one_obstacle_is_enough_to_be_unlikely(headroom, changes, part):
+    forecast = make_forecast(headroom, **changes)
+    assert not forecast.is_likely and len(forecast.obstacles) == 1
+    assert part in forecast.obstacles[0] and part in forecast.describe()
+    assert forecast.describe().startswith("Forecast: reinforcement learning is unlikely to pay.")
+
+
+@pytest.mark.parametrize(
+    ("headroom", "changes"),
+    [
+        ({}, {}),
+        ({"mean_at_1": 0.89}, {}),
+        ({"mixed_share": 0.1}, {}),
+        ({}, {"rollouts": 5_000}),
+        ({}, {"no_chain_share": 0.5}),
+        ({}, {"pilot": Pilot(rollouts=500, gain=-0.01, ci95=(-0.03, 0.01))}),
+    ],
+)
+def test_without_an_obstacle_it_is_likely(headroom, changes):
+    forecast = make_forecast(headroom, **changes)
+    assert forecast.is_likely and "likely to pay" in forecast.describe()
+    assert "Against it" not in forecast.describe()
+
+
+@pytest.mark.parametrize(
+    ("headroom", "changes", "part"),
+    [
+        ({"mean_at_1": 0.97}, {}, "harder problems"),
+        ({}, {"no_chain_share": 0.2, "untaught": 4000}, "right chains of 4,000 more problems"),
+        ({}, {"untaught": 4000}, "longer distillation"),  # most problems have none
+        ({}, {"taught_loss": 0.01, "held_out_loss": 0.34}, "guided chains for more problems"),
+        ({}, {"taught_loss": 0.2, "held_out_loss": 0.34}, "longer distillation"),
+        ({}, {"taught_loss": 0.2}, "longer distillation"),
+    ],
+)
+def test_the_cheaper_alternative_fits_what_is_missing(headroom, changes, part):
+    forecast = make_forecast(headroom, **changes)
+    assert part in forecast.alternative and part in forecast.describe()
+
+
+def test_the_forecast_is_one_paragraph_and_its_row_holds_every_figure():
+    pilot = Pilot(rollouts=500, gain=0.02, ci95=(0.01, 0.03))
+    forecast = make_forecast(taught_loss=0.1, held_out_loss=0.2, pilot=pilot)
+    text = forecast.describe()
+    assert "\n" not in text and "70% of the problems have no right chain" in text
+    assert "+4.0 per 1,000 rollouts" in text
+    row = forecast.to_json()
+    assert {**GOOD, "rollouts": 25_600, "is_likely": True, "forecast": text}.items() <= row.items()
+
+
+def test_training_problems_are_called_by_that_name():
+    assert "On 128 training problems" in make_forecast(measured_on="train").describe()
+
+
+def test_a_pilot_is_paired_by_problem():
+    found = measure_pilot(256, [0.0, 0.5, 1.0, 0.5], [0.25, 0.75, 1.0, 0.5])
+    assert found.gain == pytest.approx(0.125)
+    # The differences are 0.25, 0.25, 0 and 0: standard deviation 0.144, of the mean 0.072.
+    assert found.ci95 == pytest.approx((0.125 - 1.96 * 0.0722, 0.125 + 1.96 * 0.0722), abs=1e-3)
