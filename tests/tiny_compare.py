@@ -19,6 +19,8 @@ MODES = [
     "best_of_n",
     "best_of_routes",
     "universal",
+    "votes_at_self_routes",
+    "votes_at_assisted",
 ]
 
 
@@ -37,6 +39,7 @@ def write_config(folder: Path) -> Path:
         "routes": {
             "kind": "scripted",
             "guided_problems": 4,
+            "sources": ["hasty", "frugal", "dated", "careless"],
             "held_out": ["outsider"],
             "per_source": 1,
             "eval_routes": 2,

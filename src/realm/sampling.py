@@ -99,6 +99,8 @@ class Sampling:
 
     num_samples: int = 1
     temperature: float = 0.0
+    seed_offset: int = 0
+    """Added to the run's seed, for further samples of the same prompts."""
 
 
 class LazyPolicy:
@@ -194,7 +196,7 @@ def sample_and_judge(
                 texts,
                 max_new_tokens=config.evaluate.max_new_tokens,
                 batch_tokens=config.evaluate.batch_tokens,
-                seed=config.seed,
+                seed=config.seed + sampling.seed_offset,
                 temperature=sampling.temperature,
                 num_samples=sampling.num_samples,
                 skip=done,

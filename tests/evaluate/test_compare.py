@@ -75,7 +75,7 @@ def test_every_method_is_measured_with_every_seed_and_over_all(finished):
     }
     num_rows = sum(row["mode"] != "probe" for row in all_rows)
     # methods and modes, splits, seeds and over all
-    assert len(rows) == num_rows == (8 + 8 + 1 + 1) * 2 * 3
+    assert len(rows) == num_rows == (10 + 10 + 1 + 1) * 2 * 3
     plain = [mode for mode in MODES if mode != "probe"]
     for method, mode in (
         [("distilled", mode) for mode in plain]
@@ -94,7 +94,16 @@ def test_every_method_is_measured_with_every_seed_and_over_all(finished):
         for name in ("with routes", "without routes")
         for where in ("", " on test_rules")
     }
-    assert families - {HARD} == led | {"drop to test_rules", "more tokens"}
+    equal = {f"equal tokens, {mode}" for mode in ("self_routes", "assisted")}
+    assert families - {HARD} == led | equal | {"drop to test_rules", "more tokens"}
+    # A model of random weights fills every completion: 4 tokens each, 3 of which are an answer.
+    cost = {
+        mode: rows["realm", mode, "test", None]["tokens_per_problem"]
+        for mode in ("assisted", "self_routes")
+    }
+    for mode, tokens in cost.items():
+        found = rows["realm", f"votes_at_{mode}", "test", None]
+        assert found["tokens_per_problem"] == pytest.approx(tokens, abs=2)
     assert all(0 <= row["p"] <= row["p_holm"] <= 1 for row in results["comparisons"])
 
 

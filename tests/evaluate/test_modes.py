@@ -4,8 +4,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from realm.core.jsonl import write_jsonl
 from realm.core.records import Judged, Problem, Route, RouteSet
-from realm.evaluate.measure import measure_mode
+from realm.evaluate import modes
+from realm.evaluate.eval_set import EvalSet
+from realm.evaluate.measure import cut_to_budget, measure_mode
 from realm.evaluate.modes import TASK_OF_MODE
 from realm.sampling import Answer, EvalPrompt
 from realm.verify.verifier import Verifier
@@ -76,3 +79,40 @@ def test_candidates_are_picked_and_their_own_tokens_are_counted(mode, reply, rig
     found = measure(mode, [reply], **routes)
     assert share_right(found) == right
     assert (found.tokens_per_problem, found.prompt_tokens_per_problem) == (105, 1010)
+
+
+@pytest.mark.parametrize(
+    ("budget", "expected"),
+    [
+        pytest.param(0, 1, id="at least one vote"),
+        pytest.param(14, 1, id="the second would end farther from it"),
+        pytest.param(16, 2, id="nearest from below"),
+        pytest.param(25, 2, id="as near on both sides: fewer"),
+        pytest.param(27, 3, id="nearest from above"),
+        pytest.param(99, 3, id="there are no more"),
+    ],
+)
+def test_votes_are_cut_where_their_tokens_come_nearest_to_the_budget(budget, expected):
+    group = [answer("pay 8", 10), answer("pay 7", 10), answer("pay 6", 10)]
+    assert cut_to_budget(group, budget) == group[:expected]
+
+
+def test_votes_cost_what_the_other_task_cost_on_the_same_problem(tmp_path, monkeypatch):
+    monkeypatch.setattr(modes, "make_prompt", lambda problem, config: prompt())
+    run = SimpleNamespace(**vars(RUN), path=lambda name: tmp_path / name)
+    own = [answer("pay 7", 10), answer("pay 8", 10)]
+    further = [answer("pay 8", 10), answer("pay 8", 10), answer("pay 8", 10)]
+    for name, answers in {
+        "samples": own,
+        "assisted": [answer("pay 1", 22)],
+        "self_routes": [answer("pay 1", 11)],
+    }.items():
+        write_jsonl(tmp_path / f"answers/{name}.jsonl", [one.to_row() for one in answers])
+    task, eval_set = modes.TASKS["votes"], EvalSet(splits={"test": [PROBLEM]}, shown={}, routes={})
+    found = {one.mode: one for one in modes._measure_at_equal_tokens(task, run, eval_set, further)}
+    # 22 tokens are two votes, a tie that the first wins; 20 + 11 tokens are three.
+    assert share_right(found["votes_at_assisted"]) == 0.0
+    assert share_right(found["votes_at_self_routes"]) == 1.0
+    costs = {mode: one.tokens_per_problem for mode, one in found.items()}
+    assert costs == {"votes_at_assisted": 20, "votes_at_self_routes": 30}
+    assert {one.split for one in found.values()} == {"test"}

@@ -19,6 +19,8 @@ Mode = Literal[
     "self_routes",
     "best_of_n",
     "universal",
+    "votes_at_self_routes",
+    "votes_at_assisted",
     "best_of_routes",
     "universal_routes",
 ]

@@ -30,7 +30,7 @@ def _make_task_stage(task: EvalTask) -> Stage:
         name=task.name,
         function=partial(run_task, task),
         settings=(*MODEL_SETTINGS, "evaluate", *task.settings),
-        inputs=(*inputs, "answers/samples.jsonl") if task.needs_samples else inputs,
+        inputs=(*inputs, *(f"answers/{name}.jsonl" for name in task.needs)),
         outputs=(f"answers/{task.name}.jsonl", f"outcomes/{task.name}.json"),
     )
 
@@ -133,5 +133,5 @@ def list_stages(method: Method, *, pilot: bool = False) -> tuple[str, ...]:
         stages.append("pilot")
     for mode in method.modes:
         task = TASK_OF_MODE[mode]
-        stages += ["samples", task.name] if task.needs_samples else [task.name]
+        stages += [*task.needs, task.name]
     return tuple(dict.fromkeys(stages))  # two modes of one task need it once

@@ -100,6 +100,10 @@ def list_families(config: Config, methods: Mapping[str, Method]) -> list[Family]
         *((*row, split, where) for split, where in splits.items() for row in on_both_splits),
         ("drop to test_rules", "realm autonomous", drop, 0.0, "drop", ""),
         ("more tokens", "realm self_routes", more_tokens, 0.0, "test", ""),
+        *(
+            (f"equal tokens, {mode}", f"realm {mode}", [f"realm votes_at_{mode}"], 0.0, "test", "")
+            for mode in ("self_routes", "assisted")
+        ),
         *((*row, split, where) for row in ablations for split, where in splits.items()),
     ]
     families = []

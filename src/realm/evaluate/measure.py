@@ -33,7 +33,9 @@ def measure_mode(
     `pick` gives the answer that the mode takes; `None` takes all answers as they are. An undecided
     answer counts as not right.
     """
-    figures: dict[str, Any] = {"samples": len(groups[0])} if len(groups[0]) > 1 else {}
+    sizes = {len(group) for group in groups}
+    num_samples = fmean(map(len, groups)) if len(sizes) > 1 else len(groups[0])
+    figures: dict[str, Any] = {"samples": num_samples} if num_samples > 1 else {}
     if pick is None:
         correct = [[answer.judged.correct for answer in group] for group in groups]
         formed = fmean(one.judged.well_formed for group in groups for one in group)
@@ -42,7 +44,7 @@ def measure_mode(
         figures |= summarize_probe(groups) if is_probe else summarize_verdicts(run, prompts, groups)
     else:
         correct = [[right] for right in check_picks(run, prompts, groups, pick)]
-        if len(groups[0]) > 1:
+        if num_samples > 1 and len(sizes) == 1:
             # For the chart of accuracy against tokens.
             figures["curve"] = _measure_curve(run, prompts, groups, pick)
     # A picked answer costs all samples together; plain samples are averaged.
@@ -65,6 +67,20 @@ def measure_mode(
         prompt_tokens_per_problem=fmean(read for _, read in costs),
         figures=figures | {"undecided": sum(ones.count(None) for ones in correct)},
     )
+
+
+def cut_to_budget(group: Sequence[Answer], budget: int) -> Sequence[Answer]:
+    """Return the first answers of a group that together come nearest to a number of tokens.
+
+    At least one is returned, and all of them if they do not reach it.
+    """
+    spent, best, nearest = 0, 1, None
+    for size, answer in enumerate(group, 1):
+        spent += answer.judged.num_tokens
+        distance = abs(spent - budget)
+        if nearest is None or distance < nearest:
+            best, nearest = size, distance
+    return group[:best]
 
 
 def _measure_curve(

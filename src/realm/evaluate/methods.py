@@ -32,7 +32,9 @@ ALONE = ("autonomous",)
 BOTH = ("autonomous", "assisted")
 READING = (*BOTH, "probe")
 VOTES = ("sampled", "self_consistency")
-OWN_SAMPLES = (*VOTES, "self_routes", "best_of_n", "universal")
+EQUAL_TOKENS = ("votes_at_self_routes", "votes_at_assisted")
+"""Votes on as many own samples as cost the tokens of the mode that the name ends in."""
+OWN_SAMPLES = (*VOTES, "self_routes", "best_of_n", "universal", *EQUAL_TOKENS)
 """Modes that begin with the model's own samples."""
 ON_ROUTES = ("best_of_routes", "universal_routes")
 """Modes that use the routes shown in another way than to answer."""

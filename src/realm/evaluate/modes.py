@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from realm.core.jsonl import read_jsonl, write_json, write_jsonl
 from realm.core.ranks import is_main_process
 from realm.core.records import RouteSet, to_row
 from realm.evaluate.eval_set import EvalSet, load_eval_set
-from realm.evaluate.measure import Pick, measure_mode
+from realm.evaluate.measure import Pick, cut_to_budget, measure_mode
 from realm.evaluate.probe import draw_probes
 from realm.method.prompt import render_prompt
 from realm.sampling import (
@@ -47,8 +48,12 @@ class EvalTask:
     modes: Mapping[str, Pick | None]
     """What each mode takes; `None` takes the answers as they are."""
     is_sampled: bool = False
-    needs_samples: bool = False
-    """The prompts show the answers of the task "samples", which comes first."""
+    seed_offset: int = 0
+    """See `Sampling.seed_offset`."""
+    needs: tuple[str, ...] = ()
+    """Tasks that come first, because this one uses their answers."""
+    spends: Mapping[str, str] = field(default_factory=dict)
+    """Modes that vote on as many of the model's samples as cost the tokens of another task."""
     settings: tuple[str, ...] = ()
     """Settings that the prompts need beyond those of every task."""
     inputs: tuple[str, ...] = ()
@@ -70,7 +75,9 @@ def ask_task(
     one measures.
     """
     prompts = task.make_prompts(run, eval_set)
-    sampling = Sampling(num_samples, temperature=1.0) if task.is_sampled else Sampling()
+    sampling = Sampling()
+    if task.is_sampled:
+        sampling = Sampling(num_samples, temperature=1.0, seed_offset=task.seed_offset)
     groups = sample_and_judge(run, policy, prompts, path, mode=task.name, sampling=sampling)
     measurements: list[Measurement] = []
     if not is_main_process():
@@ -88,18 +95,59 @@ def ask_task(
 
 def run_task(task: EvalTask, run: Run) -> None:
     """Ask the model of a cell, and write answers/TASK.jsonl and outcomes/TASK.json."""
+    eval_set = load_eval_set(run)
     answers, measurements = ask_task(
         task,
         run,
-        load_eval_set(run),
+        eval_set,
         LazyPolicy(find_model(run), run.config),
         run.work(task.name) / "answers.jsonl",
         num_samples=run.config.evaluate.routes,
     )
     if not is_main_process():
         return
+    measurements += _measure_at_equal_tokens(task, run, eval_set, answers)
     write_jsonl(run.path(f"answers/{task.name}.jsonl"), (answer.to_row() for answer in answers))
     write_json(run.path(f"outcomes/{task.name}.json"), [to_row(one) for one in measurements])
+
+
+def _measure_at_equal_tokens(
+    task: EvalTask, run: Run, eval_set: EvalSet, more: Sequence[Answer]
+) -> list[Measurement]:
+    """Return the accuracy of votes that cost as many tokens as another task, problem by problem.
+
+    The votes are the samples of the task "samples", then those of this task, `more`.
+    """
+    measurements: list[Measurement] = []
+    if not task.spends:
+        return measurements
+    own, others = _read_answers(run, "samples"), _group_answers(more)
+    for mode, name in task.spends.items():
+        answered = _read_answers(run, name)
+        shows_samples = "samples" in TASKS[name].needs
+        for split, problems in eval_set.splits.items():
+            prompts, groups = [make_prompt(problem, run.config) for problem in problems], []
+            for problem in problems:
+                shown = own[problem.id] if shows_samples else []
+                counted = [*shown, *answered[problem.id]]
+                budget = sum(answer.judged.num_tokens for answer in counted)
+                groups.append(cut_to_budget([*own[problem.id], *others[problem.id]], budget))
+            measurements.append(
+                replace(measure_mode(mode, run, prompts, groups, _vote), split=split)
+            )
+    return measurements
+
+
+def _read_answers(run: Run, task: str) -> dict[str, list[Answer]]:
+    return _group_answers(map(Answer.from_row, read_jsonl(run.path(f"answers/{task}.jsonl"))))
+
+
+def _group_answers(answers: Iterable[Answer]) -> dict[str, list[Answer]]:
+    """Return the answers by problem."""
+    groups: dict[str, list[Answer]] = defaultdict(list)
+    for answer in answers:
+        groups[answer.problem_id].append(answer)
+    return groups
 
 
 def find_model(run: Run) -> str:
@@ -167,9 +215,7 @@ def _ask_with_rules(run: Run, eval_set: EvalSet) -> list[EvalPrompt]:
 
 
 def _ask_with_own_samples(run: Run, eval_set: EvalSet) -> list[EvalPrompt]:
-    samples: dict[str, list[Answer]] = {problem.id: [] for problem in eval_set.problems}
-    for answer in map(Answer.from_row, read_jsonl(run.path("answers/samples.jsonl"))):
-        samples[answer.problem_id].append(answer)
+    samples = _read_answers(run, "samples")
     verifier, prompts = run.domain.verifier, []
     for problem in eval_set.problems:
         group = samples[problem.id]
@@ -210,9 +256,12 @@ TASKS: dict[str, EvalTask] = {
                  settings=("compare.prompts.rules",), inputs=("rules.md",)),
         EvalTask(name="samples", make_prompts=_ask_alone, is_sampled=True,
                  modes={"sampled": None, "self_consistency": _vote}),
-        EvalTask(name="self_routes", make_prompts=_ask_with_own_samples, needs_samples=True,
+        EvalTask(name="self_routes", make_prompts=_ask_with_own_samples, needs=("samples",),
                  modes={"self_routes": None, "best_of_n": _pick_soundest}),
-        EvalTask(name="universal", needs_samples=True, modes={"universal": _pick_chosen},
+        EvalTask(name="votes", make_prompts=_ask_alone, is_sampled=True, seed_offset=1, modes={},
+                 needs=("samples", "assisted", "self_routes"),
+                 spends={"votes_at_self_routes": "self_routes", "votes_at_assisted": "assisted"}),
+        EvalTask(name="universal", needs=("samples",), modes={"universal": _pick_chosen},
                  make_prompts=partial(_ask_to_choose, candidates=_ask_with_own_samples),
                  settings=("compare.prompts.choose",)),
         EvalTask(name="universal_routes", modes={"universal_routes": _pick_chosen},
@@ -221,4 +270,6 @@ TASKS: dict[str, EvalTask] = {
     )
 }  # fmt: skip
 
-TASK_OF_MODE: dict[str, EvalTask] = {mode: task for task in TASKS.values() for mode in task.modes}
+TASK_OF_MODE: dict[str, EvalTask] = {
+    mode: task for task in TASKS.values() for mode in (*task.modes, *task.spends)
+}
