@@ -48,7 +48,8 @@ def test_packages_are_compared_with_what_is_supported(monkeypatch):
     def version(name):
         if name == "numpy":
             raise metadata.PackageNotFoundError(name)
-        return {"trl": "1.15.2", "gguf": "0.1.0"}.get(name) or real(name)
+        found = {"trl": "1.15.2", "gguf": "0.1.0", "torch": "2.99.0rc1"}
+        return found.get(name) or real(name)
 
     monkeypatch.setattr(metadata, "version", version)
     found = list(examine_packages())
