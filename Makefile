@@ -35,7 +35,7 @@ docs: $(INSTALLED)
 	$(BIN)/python docs/write_errors.py > docs/errors.md.new && mv docs/errors.md.new docs/errors.md
 	$(BIN)/python docs/write_config.py
 	$(BIN)/python docs/figures/draw.py
-	$(BIN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean:
 	rm -rf $(VENV)
