@@ -121,35 +121,57 @@ def build_model(tokenizer: Qwen2Tokenizer, layers: int) -> Qwen2ForCausalLM:
     )  # fmt: skip
 
 
-def encode(tokenizer: Qwen2Tokenizer, prompt: str, completion: str) -> tuple[list[int], int]:
-    """Return the token ids of one conversation and how many of them are the prompt's."""
+def encode(
+    tokenizer: Qwen2Tokenizer, prompt: str, completion: str, *, learn_routes: bool
+) -> tuple[list[int], int]:
+    """Return the token ids of one conversation, and where those begin that are learned.
+
+    That is the completion. With `learn_routes` it is the first route of the prompt: who can tell
+    the next step of a route sees where a step is another one.
+    """
     start = tokenizer.apply_chat_template(
         [{"role": "user", "content": prompt}], add_generation_prompt=True, tokenize=False
     )
     prompt_ids = tokenizer(start).input_ids
-    return prompt_ids + tokenizer(completion + "<|end|>").input_ids, len(prompt_ids)
+    ids = prompt_ids + tokenizer(completion + "<|end|>").input_ids
+    first_route = tokenizer.convert_tokens_to_ids("<route 1>")
+    if learn_routes and first_route in prompt_ids:
+        return ids, prompt_ids.index(first_route)
+    return ids, len(prompt_ids)
 
 
 class Batches(IterableDataset):
     """Batches of generated text, as `make_batches` yields them. Workers draw texts of their own."""
 
     def __init__(
-        self, tokenizer: Qwen2Tokenizer, seed: int, tokens: int, drills: float, **text: Any
+        self,
+        tokenizer: Qwen2Tokenizer,
+        seed: int,
+        tokens: int,
+        drills: float,
+        *,
+        learn_routes: bool,
+        **text: Any,
     ) -> None:
         """Take the seed of the draws, the tokens of a step, and what `examples` takes."""
         self.tokenizer, self.seed, self.tokens = tokenizer, seed, tokens
-        self.drills, self.text = drills, text
+        self.drills, self.learn_routes, self.text = drills, learn_routes, text
 
     def __iter__(self) -> Iterator[Pairs]:
         """Yield batches without end."""
         worker = get_worker_info()
         seed = f"{self.seed}:{worker.id if worker else 0}"
         text = examples(seed, self.drills, **self.text)
-        return make_batches(self.tokenizer, text, seed, self.tokens)
+        return make_batches(self.tokenizer, text, seed, self.tokens, learn_routes=self.learn_routes)
 
 
 def make_batches(
-    tokenizer: Qwen2Tokenizer, text: Iterator[tuple[str, str]], seed: str, tokens: int
+    tokenizer: Qwen2Tokenizer,
+    text: Iterator[tuple[str, str]],
+    seed: str,
+    tokens: int,
+    *,
+    learn_routes: bool,
 ) -> Iterator[Pairs]:
     """Yield lists of four pairs of input ids and labels (rows, longest), padded on the right.
 
@@ -160,7 +182,8 @@ def make_batches(
     rng = random.Random(seed)
     while True:
         rows = sorted(
-            (encode(tokenizer, *next(text)) for _ in range(3000)), key=lambda row: len(row[0])
+            (encode(tokenizer, *next(text), learn_routes=learn_routes) for _ in range(3000)),
+            key=lambda row: len(row[0]),
         )
         groups: list[list] = [[]]
         for row in rows:
@@ -265,8 +288,15 @@ def measure_accuracy(
 def load_batches(args: argparse.Namespace, tokenizer: Qwen2Tokenizer) -> Iterator[Pairs]:
     """Yield the batches of the whole training: of drills alone, then of all text."""
     known = known_offices(args.offices)
-    drills = Batches(tokenizer, args.seed + 10, 4096, 1.0, known=known)
-    text = {"known": known, "counting": args.counting}
+    drills = Batches(
+        tokenizer,
+        args.seed + 10,
+        args.tokens // 2,
+        1.0,
+        known=known,
+        learn_routes=args.learn_routes,
+    )
+    text = {"known": known, "counting": args.counting, "learn_routes": args.learn_routes}
     mixed = Batches(tokenizer, args.seed + 20, args.tokens, args.drills, **text)
     for batches, steps in ((drills, args.drill_steps), (mixed, args.steps)):
         loader = DataLoader(batches, batch_size=None, num_workers=args.workers)
@@ -288,7 +318,7 @@ def main() -> None:
         "--drill-steps",
         type=int,
         default=1200,
-        help="first steps of drills alone, 4096 tokens each",
+        help="first steps of drills alone, of half as many tokens",
     )
     parser.add_argument(
         "--steps", type=int, default=1300, help="steps of drills and little offices, --tokens each"
@@ -302,6 +332,9 @@ def main() -> None:
         type=int,
         default=1,
         help="how many times as often as usual the drills are arithmetic",
+    )
+    parser.add_argument(
+        "--learn-routes", action="store_true", help="learn the routes of prompts as well"
     )
     parser.add_argument("--lr", type=float, default=4e-3, help="peak learning rate of Muon")
     parser.add_argument("--layers", type=int, default=4, help="layers of a new model")
