@@ -55,7 +55,7 @@ def test_a_checkpoint_without_weights_optimizer_or_generators_is_not_used(checkp
 
 
 def test_a_checkpoint_of_several_processes_needs_the_generators_of_each(checkpoint):
-    state = {"stateful_callbacks": {"ProcessCount": {"args": {}, "attributes": {"processes": 2}}}}
+    state = {"stateful_callbacks": {"LaunchNote": {"args": {}, "attributes": {"processes": 2}}}}
     (checkpoint / "trainer_state.json").write_text(json.dumps(state))
     (checkpoint / "rng_state.pth").rename(checkpoint / "rng_state_0.pth")
     shutil.copy(checkpoint / "rng_state_0.pth", checkpoint / "rng_state_1.pth")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import logging
 import math
 import re
 from dataclasses import fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
 
 import torch
@@ -14,12 +16,14 @@ from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
 from trl import GRPOConfig, SFTConfig
 
 from realm.core.errors import ConfigError, require_package
+from realm.core.ranks import count_processes
 from realm.core.settings import MAX_SEED
 from realm.core.terminal import quiet_libraries
 from realm.method.rewards import weigh_terms
+from realm.train.callbacks import find_rows_per_step
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Mapping
 
     from transformers import PreTrainedModel
 
@@ -31,6 +35,7 @@ _TRACKERS = {"azure_ml": "azureml", "flyte": "flytekit"}
 _PACKAGES = {"use_vllm": "vllm", "deepspeed": "deepspeed", "use_liger_kernel": "liger-kernel"}
 """Packages of other settings."""
 
+logger = logging.getLogger(__name__)
 Arguments = TypeVar("Arguments", bound=TrainingArguments)
 
 
@@ -75,18 +80,55 @@ def make_arguments(
         {} if is_on_gpu else {"use_cpu": True, "bf16": False, "gradient_checkpointing": False}
     )
     quiet_libraries()
-    # Our progress bar and fade.jsonl take the place of trackers and bars.
-    # Two checkpoints, since a kill may leave the newest one incomplete.
+    # Our bar and fade.jsonl replace trackers. Two checkpoints: a kill may leave the newest torn.
     common: dict[str, Any] = {"report_to": "none", "disable_tqdm": True, "save_total_limit": 2}
     # A killed training continues with the optimizer and the generators of a checkpoint.
     common["save_only_model"] = False
     # Every weight that is trained has a gradient; to look for others costs a pass over the graph.
     common["ddp_find_unused_parameters"] = False
     _require_packages(section, settings)
+    rows = find_rows_per_step(Path(required["output_dir"]))
+    if rows is not None:
+        defaults = {field.name: field.default for field in fields(kind)}
+        settings = settings | split_batch(defaults | presets | settings, rows, section)
     try:
         return kind(**common | device | presets | settings | required)
     except (TypeError, ValueError, LookupError, AttributeError, ImportError) as error:
         raise ConfigError(f"{section}: {kind.__name__} of TRL refuses it: {error}") from error
+
+
+def split_batch(given: Mapping[str, Any], rows: int, section: str) -> dict[str, int]:
+    """Return the settings with which this launch continues a training, in steps as large as before.
+
+    Args:
+        given: The settings of the config, over TRL's defaults.
+        rows: The rows of a step so far, of all processes that there were.
+        section: Where the settings stand in the config, for error messages.
+    """
+    size, num_parts = given["per_device_train_batch_size"], given["gradient_accumulation_steps"]
+    processes = count_processes()
+    if size * num_parts * processes == rows:
+        return {}
+    share, rest = divmod(rows, processes)
+    if not rest:
+        # As large as the config allows: what fits into memory was tried with that.
+        new_size = next(n for n in range(min(size, share), 0, -1) if share % n == 0)
+        changed = {
+            "per_device_train_batch_size": new_size,
+            "gradient_accumulation_steps": share // new_size,
+        }
+        # By default it is the same as gradient_accumulation_steps.
+        if given.get("steps_per_generation"):
+            generated = given["steps_per_generation"] * rows // num_parts
+            changed["steps_per_generation"], rest = divmod(generated, new_size * processes)
+    if rest:
+        raise ConfigError(
+            f"{section}: the training that is continued has steps of {rows} rows, which "
+            f"{processes} processes cannot share evenly. Start another number of processes, or "
+            "remove the folder `work` of the run to begin again."
+        )
+    logger.info("%s: continued with %s, for steps of %d rows as before.", section, changed, rows)
+    return changed
 
 
 def has_fast_bf16() -> bool:

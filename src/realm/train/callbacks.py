@@ -275,12 +275,26 @@ class GradientCheck(TrainerCallback):
             raise FloatingPointError(f"the gradient is {norm}")
 
 
-class ProcessCount(TrainerCallback, ExportableState):
-    """Notes in trainer_state.json how many processes wrote a checkpoint."""
+class LaunchNote(TrainerCallback, ExportableState):
+    """Notes in trainer_state.json how many processes wrote a checkpoint, and the rows of a step."""
+
+    def __init__(self, rows: int) -> None:
+        self.rows = rows
 
     def state(self) -> dict[str, Any]:
-        """Return the number of processes, each of which saves the state of its generators."""
-        return {"args": {}, "attributes": {"processes": count_processes()}}
+        """Return what another launch must know to continue."""
+        return {"args": {}, "attributes": {"processes": count_processes(), "rows": self.rows}}
+
+
+def find_rows_per_step(folder: Path) -> int | None:
+    """Return the rows of a step of the training that left its checkpoints in `folder`, if any."""
+    checkpoint = find_last_checkpoint(folder)
+    if checkpoint is None:
+        return None
+    path = checkpoint / "trainer_state.json"
+    with explain_damage(path):
+        noted = json.loads(path.read_text(encoding="utf-8"))["stateful_callbacks"]
+        return int(noted[LaunchNote.__name__]["attributes"]["rows"])
 
 
 def find_last_checkpoint(folder: Path) -> Path | None:
@@ -297,7 +311,7 @@ def _find_last_checkpoint(folder: Path) -> Path | None:
     for checkpoint in folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*"):
         try:
             state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
-            noted = state.get("stateful_callbacks", {}).get(ProcessCount.__name__)
+            noted = state.get("stateful_callbacks", {}).get(LaunchNote.__name__)
             num_processes = noted["attributes"]["processes"] if noted else 1
         except (OSError, ValueError, LookupError, TypeError, AttributeError):
             shutil.rmtree(checkpoint, ignore_errors=True)

@@ -34,7 +34,7 @@ from realm.policy import make_stop_settings, require_plain_templates
 from realm.prefix.support import find_causal_lm
 from realm.train.callbacks import (
     GradientCheck,
-    ProcessCount,
+    LaunchNote,
     ProgressBar,
     StopIfTrained,
     TrainedError,
@@ -205,7 +205,10 @@ def train_to_end(trainer: Any, description: str) -> None:
     if checkpoint is not None:
         logger.info("%s: continues at step %d", description, find_step(checkpoint))
     trainer.remove_callback(PrinterCallback)  # it prints a dict at each logged step
-    for callback in (ProcessCount(), GradientCheck(), StopIfTrained()):
+    arguments = trainer.args
+    rows = arguments.per_device_train_batch_size * arguments.gradient_accumulation_steps
+    note = LaunchNote(rows * arguments.world_size)
+    for callback in (note, GradientCheck(), StopIfTrained()):
         trainer.add_callback(callback)
     with ExitStack() as stack, _explain_divergence(trainer, description), suppress(TrainedError):
         # The bar closes with the block, also when training fails.
