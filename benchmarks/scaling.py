@@ -7,7 +7,8 @@ A step of `SharedPrefixTrainer` on a CPU, rollouts included, each process on one
 per process and step, so that two processes do twice the work (weak scaling). Tokens are those of
 prompts and completions, each completion with its prompt, as TRL counts them. The median step
 counts, and the first does not. Efficiency is tokens per second and process, over those of one
-process. Wall time: other work on the machine slows it down.
+process: once by the wall clock, which other work on the machine slows down, and once by the
+processor seconds of the main process, which leave out that it waits for the others.
 """
 
 from __future__ import annotations
@@ -27,21 +28,22 @@ PROMPTS = 8
 """Prompts of a step of one process."""
 
 
-def time_steps(shape: Shape, num_steps: int) -> float:
-    """Return the median seconds of a step of this process, whose gradients all processes share."""
+def time_steps(shape: Shape, num_steps: int) -> tuple[float, float]:
+    """Return the median wall and processor seconds of a step of this process."""
     engine = make_grpo("shared", MODELS["1m"], shape, "cpu")
-    seconds = []
+    wall, processor = [], []
     for _ in range(num_steps + 1):
         if torch.distributed.is_initialized():
             torch.distributed.barrier()
-        started = time.perf_counter()
+        started, before = time.perf_counter(), time.process_time()
         engine.run_step()
-        seconds.append(time.perf_counter() - started)
-    return median(seconds[1:])
+        wall.append(time.perf_counter() - started)
+        processor.append(time.process_time() - before)
+    return median(wall[1:]), median(processor[1:])
 
 
-def launch(num_processes: int, shape: str, num_steps: int) -> float:
-    """Return the median seconds of a step of so many processes, those of the main one."""
+def launch(num_processes: int, shape: str, num_steps: int) -> tuple[float, float]:
+    """Return what `time_steps` measures in the main one of so many processes."""
     launcher = ["-m", "torch.distributed.run", f"--nproc-per-node={num_processes}"]
     command = [sys.executable, *launcher, __file__, "--shape", shape, "--steps", str(num_steps)]
     done = subprocess.run(
@@ -51,7 +53,8 @@ def launch(num_processes: int, shape: str, num_steps: int) -> float:
         text=True,
         check=True,
     )
-    return float(done.stdout.splitlines()[-1])
+    wall, processor = map(float, done.stdout.splitlines()[-1].split())
+    return wall, processor
 
 
 def main() -> None:
@@ -68,16 +71,22 @@ def main() -> None:
     if options.alone:
         seconds = time_steps(shape, options.steps)
         if os.environ["RANK"] == "0":
-            print(seconds)
+            print(*seconds)
         return
     tokens = shape.prompts * shape.group * (shape.prompt + shape.completion)
-    print("| processes | step s | tokens/s | efficiency |\n|--:|--:|--:|--:|")
+    print("| processes | wall s | tokens/s | efficiency | processor s | efficiency |")
+    print("|--:|--:|--:|--:|--:|--:|")
     rows = []
     for count in map(int, options.processes.split(",")):
-        seconds = launch(count, options.shape, options.steps)
-        rows.append({"processes": count, "step": seconds, "tokens": count * tokens / seconds})
-        share = rows[-1]["tokens"] / count / (rows[0]["tokens"] / rows[0]["processes"])
-        print(f"| {count} | {seconds:.2f} | {rows[-1]['tokens']:,.0f} | {share:.0%} |", flush=True)
+        wall, processor = launch(count, options.shape, options.steps)
+        rows.append({"processes": count, "wall": wall, "processor": processor})
+        rate = count * tokens / wall
+        by_wall, by_processor = (
+            rows[0][clock] / rows[-1][clock] for clock in ("wall", "processor")
+        )
+        cells = [f"{wall:.2f}", f"{rate:,.0f}", f"{by_wall:.0%}"]
+        cells += [f"{processor:.2f}", f"{by_processor:.0%}"]
+        print(f"| {count} | {' | '.join(cells)} |", flush=True)
     print(json.dumps({**vars(options), "rows": rows}))
 
 

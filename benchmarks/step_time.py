@@ -133,7 +133,7 @@ def make_grpo(name: str, sizes: dict[str, int], shape: Shape, device: str) -> En
         logging_strategy="no", shuffle_dataset=False, max_steps=1, beta=0.0, seed=0,
         per_device_train_batch_size=shape.prompts * shape.group, gradient_accumulation_steps=1,
         steps_per_generation=1, num_generations=shape.group,
-        max_completion_length=shape.completion,
+        max_completion_length=shape.completion, ddp_find_unused_parameters=False,
     )  # fmt: skip
     is_shared = name.startswith("shared")
     more = {"shared_prefix": "on"} if is_shared else {}
@@ -143,7 +143,8 @@ def make_grpo(name: str, sizes: dict[str, int], shape: Shape, device: str) -> En
             len(set(ids)) / len(ids) for ids in completion_ids
         ],
         args=arguments,
-        train_dataset=Dataset.from_dict({"prompt": prompts}),
+        # Under torchrun (see scaling.py) each process takes its own share of the rows.
+        train_dataset=Dataset.from_dict({"prompt": prompts * arguments.world_size}),
         processing_class=make_tokenizer(sizes["vocab_size"]),
         **more,
     )
