@@ -59,7 +59,8 @@ def test_a_killed_comparison_continues_and_trains_nothing_twice(finished):
         "distilled-7: " not in output and "realm-7: train" in output and "all cells done" in output
     )
     assert json.loads((run / "cells/distilled-7/manifest.json").read_text())["stages"] == before
-    assert (run / "report.html").stat().st_size > 100_000
+    # The page is complete, with its style and script; it embeds no plotting library.
+    assert (run / "report.html").stat().st_size > 50_000
 
 
 @pytest.mark.slow
