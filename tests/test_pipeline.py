@@ -1,7 +1,10 @@
 """The whole pipeline on a tiny model: every stage, what is skipped, what SIGKILL leaves."""
 
+import base64
+import gzip
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -255,11 +258,9 @@ def test_plain_grpo_of_a_base_model_runs_through_every_stage_without_routes(tmp_
 def test_tasks_with_scorers_of_their_own_go_through_every_stage(tmp_path):
     realm("run", str(write_config(tmp_path, domain=GYM)))
     assert_complete(tmp_path / "run", files=FILES - {"rules.md"})
-    problems = {row["id"]: row for row in read_jsonl(tmp_path / "run/problems.jsonl")}
+    problems = list(read_jsonl(tmp_path / "run/problems.jsonl"))
     page = (tmp_path / "run/report.html").read_text(encoding="utf-8")
-    shown = [
-        problem
-        for problem in problems.values()
-        if problem["question"].splitlines()[0].replace("'", "&#39;") in page
-    ]
-    assert shown and "source_dataset" not in page
+    data = re.search(r'id="data">([^<]*)<', page)
+    shown = gzip.decompress(base64.b64decode(data[1])).decode()
+    assert all(json.dumps(problem["question"], ensure_ascii=False) in shown for problem in problems)
+    assert "source_dataset" not in shown

@@ -119,6 +119,7 @@ HARVEST = Stage(
         "train.grpo",
         "evaluate.max_new_tokens",
         "evaluate.batch_tokens",
+        "evaluate.endpoints",
     ),
     inputs=("problems.jsonl", _BANK),
     outputs=("routes.jsonl", "bank.json"),

@@ -248,7 +248,7 @@ def test_cells_side_by_side_are_killed_with_their_parent_and_end_where_cells_in_
     kill_when(config, (beside / "cells/realm-7/work/train/key.json").exists, *how)
     output = compare(str(config), *how)
     assert "all cells done" in output and "distilled-7: " not in output
-    assert "Headroom" in (beside / "cells/realm-7/log.txt").read_text()
+    assert "Forecast" in (beside / "cells/realm-7/log.txt").read_text()
     for name in ("data-7/routes.jsonl", "distilled-7/sft.jsonl", "cot_synthesizer-8/taught.jsonl"):
         assert hash_path(beside / "cells" / name) == hash_path(run / "cells" / name)
     found, expected = (

@@ -47,7 +47,7 @@ def init_domain(
     )
 
 
-@add_verb("import")
+@add_verb("import", continues=True)
 def import_outputs(
     files: Annotated[
         list[str],

@@ -61,7 +61,7 @@ class Method:
 
 
 # How the student is asked by the baselines that begin with its own answers.
-GENERATION = ("evaluate.max_new_tokens", "evaluate.batch_tokens")
+GENERATION = ("evaluate.max_new_tokens", "evaluate.batch_tokens", "evaluate.endpoints")
 
 
 def _make_stage(

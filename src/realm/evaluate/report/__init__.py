@@ -35,7 +35,7 @@ def run_report(run: Run) -> None:
     results = read_results(run.folder)
     with explain_damage(path := run.path("bank.json"), "routes"):
         bank = read_json(path, "routes")["sources"]
-        lengths = charts.draw_lengths(bank)
+        lengths = charts.draw_lengths(bank) if bank else None
     # This and headroom.json: only where there was training.
     with explain_damage(path := run.path("fade.jsonl"), "train"):
         rows = read_jsonl(path) if path.exists() else []
