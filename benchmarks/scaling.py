@@ -10,7 +10,7 @@ counts, and the first does not. Efficiency is tokens per second and process, ove
 process: once by the wall clock, which other work on the machine slows down, and once by the
 processor seconds of the main process, which leave out that it waits for the others.
 
-Hardware: a CPU with as many cores as processes; five minutes with the defaults.
+Hardware: a CPU with as many cores as processes.
 """
 
 from __future__ import annotations

@@ -92,8 +92,11 @@ def test_a_missing_package_is_named_with_the_line_that_installs_it(monkeypatch):
         require_package("liger-kernel", "use_liger_kernel", "Or leave it out.")
 
 
-def test_a_package_that_is_there_is_found_by_the_name_of_its_module():
+def test_a_package_that_is_there_is_found_by_the_name_of_its_module(monkeypatch):
+    asked = []
+    monkeypatch.setattr(errors, "find_spec", lambda name: asked.append(name) or True)
     require_package("typing-extensions", "x")
+    assert asked == ["typing_extensions"]
 
 
 def test_messages_name_extras_that_exist():
