@@ -157,8 +157,7 @@ class Run(RunFolder):
         from realm.sources.routes import require_routes
 
         if not force and self._find_left(("data", "routes", "distill", "train"), force=False):
-            # Before the first stage: problems of one run beside the model of another would mix.
-            self._check_source("distill", "train")
+            self._check_source("run")  # before any file of another run is written over
         self.check_stages(self.stages, force=force)
         for stage in self.stages:
             if stage == "distill" and self._find_left(("distill", "train"), force=force):
@@ -224,7 +223,7 @@ class Run(RunFolder):
                     f"{self.folder}: is no run folder and holds other files, such as {foreign[0]}. "
                     "Choose another folder with --run, or use it all the same with --force."
                 )
-        if stage in ("distill", "train"):
+        if stage in ("data", "routes", "distill", "train"):
             self._check_source(stage)
         if stage == "eval" and self.config.model is None and self.path("results.json").exists():
             evaluations: Sequence[Any] = ()
@@ -237,8 +236,8 @@ class Run(RunFolder):
                     "or replace them with --force."
                 )
 
-    def _check_source(self, *stages: str) -> None:
-        for stage in stages if not self._is_derived else ():
+    def _check_source(self, stage: str) -> None:
+        if not self._is_derived:
             check_source(self.folder, self.config.source, stage)
 
     def has_stage(self, stage: str) -> bool:

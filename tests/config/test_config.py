@@ -241,6 +241,8 @@ def test_paths_are_relative_to_the_config_file(write_config, tmp_path):
     assert config.resolve("a/b.csv") == tmp_path / "a/b.csv"
     assert config.resolve_model() == str(tmp_path / "model")
     assert config.run_folder() == Path("runs/small")
+    unnamed = config.source.rename(tmp_path / "config.yaml")
+    assert load_config(unnamed).run_folder() == Path("runs") / tmp_path.name
     inside = load_config(write_config(run="runs/here"))
     assert inside.run_folder() == inside.source.parent / "runs/here"
 

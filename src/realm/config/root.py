@@ -90,7 +90,8 @@ class Config(Section):
     """All settings of a run. Paths are relative to the config file."""
 
     run: str | None = None
-    """The run folder. null: runs/NAME in the working directory, NAME being the config file's."""
+    """The run folder. null: runs/NAME in the working directory, NAME being the config file's, or
+    that of its folder if the file is called config.yaml."""
     seed: Annotated[int, Field(ge=0, le=MAX_SEED)] = 7
     """Seed of the data, the splits, the routes and both trainings."""
     model: str | None = None
@@ -206,8 +207,10 @@ class Config(Section):
 
     def run_folder(self) -> Path:
         """Return the run folder: that of the config, else runs/NAME in the working directory."""
+        is_named = self._source.name not in ("config.yaml", "config.yml")
+        name = self._source.stem if is_named else self._source.absolute().parent.name
         # Without dots: the stem of ...yaml would be the folder above.
-        name = self._source.stem.strip(".") or "run"
+        name = name.strip(".") or "run"
         return self.resolve(self.run) if self.run else Path("runs") / name
 
     def dump(self) -> dict[str, Any]:

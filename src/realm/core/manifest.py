@@ -70,20 +70,20 @@ def _explain_manifest(path: Path, fault: str) -> RunError:
 
 
 def check_source(folder: Path, source: Path, stage: str) -> None:
-    """Raise `RunError` if `stage` would replace a model that the run of another config trained.
+    """Raise `RunError` if `stage` would replace what a model of another config was trained on.
 
     Two configs of one name have the same default folder, and hours of training would be lost. A
     config that was moved, so that the old one is gone, goes on with its run.
     """
     manifest = read_manifest(folder)
     made_from = manifest.get("source")
-    if not made_from or stage not in manifest.get("stages", {}):
+    if not made_from or not {"distill", "train"} & manifest.get("stages", {}).keys():
         return
     if Path(made_from).exists() and not Path(made_from).samefile(source):
         raise RunError(
-            f"{folder}: this run was made from {made_from}, and `realm {stage}` with {source} "
-            "would replace its model. Choose another folder with --run, or replace it with "
-            "--force."
+            f"{folder}: holds a model that was trained with {made_from}, and `realm {stage}` with "
+            f"{source} would replace it or its data. Choose another folder with --run, or replace "
+            "them with --force."
         )
 
 
