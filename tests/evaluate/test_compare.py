@@ -168,8 +168,9 @@ def test_methods_of_a_seed_share_problems_routes_and_start(finished):
 
 @pytest.mark.slow
 def test_a_second_call_does_nothing_and_a_changed_setting_only_what_depends_on_it(finished):
-    config, *_ = finished
+    config, run, *_ = finished
     assert compare(str(config), "--dry-run").count("up to date") == 8
+    assert compare(str(run), "--dry-run").count("up to date") == 8, "the folder stands for it"
     again = compare(
         str(config), "--dry-run", "--set", "compare.prompts.choose='{question} {routes}'"
     )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -62,3 +64,26 @@ def show_results(run: Run) -> None:
     from realm.evaluate.results import read_results
 
     print_results(read_results(run.folder))
+
+
+def show_run_comparison(folders: Sequence[Path], model: str | None) -> None:
+    """Print how finished runs differ: in accuracy, tokens and settings."""
+    from realm.evaluate.report.tables import make_table, print_results, print_tables
+    from realm.study.finished import compare_runs
+
+    comparison = compare_runs(folders, model)
+    for run in comparison.runs:
+        trained = f", trained in {run.seconds / 60:,.1f} min" if run.seconds else ""
+        print_line(run.name, f"{run.model} of {run.folder}{trained}")
+    typer.echo()
+    print_results(comparison.results)
+    names = [run.name for run in comparison.runs]
+    rows = [
+        {"setting": setting, **dict(zip(names, values, strict=True))}
+        for setting, values in comparison.differing.items()
+    ]
+    print_tables([make_table("settings that differ", rows, is_text=True)])
+    if not rows:
+        typer.echo("All settings are the same.")
+    for note in comparison.notes:
+        typer.echo(make_printable(f"note: {note}"))

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from realm.cli.app import add_run_verb, add_verb
-from realm.cli.plan import do_stage, print_plan, show_results
+from realm.cli.options import DryRun, Force, Overrides, RunFolder
+from realm.cli.plan import do_stage, print_plan, show_results, show_run_comparison
 
 if TYPE_CHECKING:
     from realm.run import Run
@@ -128,26 +129,71 @@ def run_all(run: Run, dry_run: bool, force: bool) -> None:
     show_results(run)
 
 
-@add_run_verb("compare")
-def compare_methods(run: Run, dry_run: bool, force: bool) -> None:
-    """Compare methods over several seeds with equal budgets, and test the claims.
+@add_verb("compare", main_only=False, continues=True)
+def compare(
+    targets: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RUN|CONFIG",
+            help="Folders of finished runs, the first one being what the others are compared with; "
+            "or one config with a section `compare`.",
+        ),
+    ],
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Compare this model of the runs, such as distilled.  [default: the last one]",
+        ),
+    ] = None,
+    run: RunFolder = None,
+    set_: Overrides = None,
+    dry_run: DryRun = False,
+    force: Force = False,
+) -> None:
+    """Compare finished runs; or methods over several seeds.
+
+    With two or more run folders: the accuracy of their models on the same problems, the paired
+    differences, the tokens per answer, and the settings that differ.
+
+    With one config: train and evaluate each method with each seed, with equal budgets, and test
+    the claims. The options below --model belong to this.
 
     \b
-    Reads:    the config and its section `compare`; docs/compare.md lists the methods
-    Writes:   RUN/cells/METHOD-SEED/, RUN/results.json, RUN/report.html
-    Costs:    seeds x methods trainings; finished ones are kept, and the remaining
-              time is printed after each
-    Example:  realm compare configs/compare.yaml --set compare.seeds=2
+    Reads:    RUN/manifest.json, RUN/problems.jsonl, RUN/answers.jsonl of each run;
+              or the config and its section `compare`; docs/compare.md lists the
+              methods
+    Writes:   nothing; or RUN/cells/METHOD-SEED/, RUN/results.json, RUN/report.html
+    Costs:    seconds; or seeds x methods trainings: finished ones are kept, and the
+              remaining time is printed after each
+    Example:  realm compare runs/a runs/b
+              realm compare configs/compare.yaml --set compare.seeds=2
     """
-    from realm.evaluate.compare import run_comparison
+    if len(targets) > 1:
+        if run or set_ or dry_run or force:
+            raise typer.BadParameter(
+                "--run, --set, --dry-run and --force are for one config; several run folders are "
+                "only read."
+            )
+        show_run_comparison(targets, model)
+        return
+    if model:
+        raise typer.BadParameter("--model is for several run folders.")
+    from realm.config import load_config
+    from realm.evaluate.compare import require_methods, run_comparison
     from realm.evaluate.report.tables import print_results
+    from realm.run import Run
 
+    settings = load_config(targets[0], set_ or [])
+    comparison = Run(run or settings.run_folder(), settings)
+    require_methods(comparison, targets[0])
     if not dry_run:
-        run.check_folder("compare", force=force)
-    results = run_comparison(run, dry_run=dry_run, force=force)
+        comparison.check_folder("compare", force=force)
+    results = run_comparison(comparison, dry_run=dry_run, force=force)
     if results is not None:
         print_results(results)
-        typer.echo(f"\nresults  {run.path('results.json')}\nreport   {run.path('report.html')}")
+        places = (comparison.path("results.json"), comparison.path("report.html"))
+        typer.echo(f"\nresults  {places[0]}\nreport   {places[1]}")
 
 
 @add_verb("watch")

@@ -159,7 +159,7 @@ class RunFolder(ABC):
             }
             if self._figures:
                 entry["figures"] = self._figures
-            self._record(stage, entry)
+            self.write_manifest({stage: entry})
             # Only now: what is killed before this line still has its work.
             shutil.rmtree(self.work(stage), ignore_errors=True)
         wait_for_all()
@@ -269,8 +269,9 @@ class RunFolder(ABC):
                 hashes[name.rstrip("?")] = hash_path(path)
         return hashes
 
-    def _record(self, stage: str, entry: dict[str, Any]) -> None:
-        stages = self.manifest().get("stages", {}) | {stage: entry}
+    def write_manifest(self, entries: Mapping[str, Any]) -> None:
+        """Write the manifest: what the run is made with, and `entries` of stages that are done."""
+        stages = self.manifest().get("stages", {}) | entries
         manifest = {
             "schema": SCHEMA,
             **self.describe(),

@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
 
@@ -69,6 +71,8 @@ def run_comparison(run: Run, *, dry_run: bool = False, force: bool = False) -> R
             state = f"would run: {missing}" if todo[cell.name] else "up to date"
             logger.info("%-28s %s", cell.name, state)
         return None
+    # So that the folder can be given in place of the config.
+    run_on_main(partial(run.write_manifest, {}))
     results, num_seeds = None, 0
     for number, cell in enumerate(run_cells(cells, todo, force=force, jobs=config.compare.jobs), 1):
         if not is_main_process():
@@ -87,6 +91,31 @@ def run_comparison(run: Run, *, dry_run: bool = False, force: bool = False) -> R
             num_seeds = len({cell.seed for cell in finished})
             results = _write_results(run, finished, methods)
     return results
+
+
+def require_methods(run: Run, given: Path) -> None:
+    """Raise `ConfigError` for a comparison that nobody has planned: of all methods, by default.
+
+    Args:
+        run: The comparison. One that has begun goes on.
+        given: The config file or the run folder that the user has named.
+    """
+    if run.path("cells").is_dir():
+        return
+    if (given / "manifest.json").exists():
+        raise ConfigError(
+            f"{given}: is the folder of one run. Name the runs to compare it with: `realm compare "
+            f"{given} RUN`. To compare methods give a config with a section `compare`."
+        )
+    if "compare" not in run.config.model_fields_set:
+        methods, num_seeds = choose_methods(run), run.config.compare.seeds
+        raise ConfigError(
+            f"{run.config.source}: has no section `compare`, and all {len(methods)} methods with "
+            f"{num_seeds} seeds would be {len(methods) * num_seeds} trainings. To compare finished "
+            "runs name their folders: `realm compare RUN RUN`. To compare methods name those that "
+            "you want: --set 'compare.methods=[distilled, realm]' --set compare.seeds=3, or write "
+            "a section `compare` as in configs/compare.yaml."
+        )
 
 
 def _require_settings(config: Config) -> None:

@@ -25,6 +25,8 @@ from realm.evaluate.report.words import (
 )
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from realm.evaluate.records import Comparison, Evaluation
     from realm.evaluate.results import Results
 
@@ -48,13 +50,17 @@ class Table:
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
     caption: str = ""
+    is_text: bool = False
+    """Whether all columns hold text, not only those of `TEXTS`."""
 
 
-def make_table(title: str, rows: Sequence[Mapping[str, str]], caption: str = "") -> Table:
+def make_table(
+    title: str, rows: Sequence[Mapping[str, str]], caption: str = "", *, is_text: bool = False
+) -> Table:
     """Return a table of rows that map a header to a cell; columns that are empty are left out."""
     headers = [name for name in rows[0] if any(row[name] for row in rows)] if rows else []
     cells = [[row[name] or "-" for name in headers] for row in rows]
-    return Table(title=title, columns=headers, rows=cells, caption=caption)
+    return Table(title=title, columns=headers, rows=cells, caption=caption, is_text=is_text)
 
 
 def tabulate_accuracies(results: Results, split: str, *, for_page: bool = False) -> Table:
@@ -199,14 +205,7 @@ def tabulate_budgets(results: Results, *, for_page: bool = False) -> Table:
 
 def print_results(results: Results) -> None:
     """Print all tables of results, the outcome in sentences, and warnings."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table as RichTable
-
-    # Without markup: a name such as [red] is a name.
-    console = Console(markup=False)
-    if not console.is_terminal:  # rich takes 80 columns for a file
-        console = Console(width=WIDE, markup=False)
+    console = _make_console()
     is_wide = console.width >= WIDE
     families = results.families.values()
     tables = [tabulate_comparisons(rows, is_wide=is_wide) for rows in families]
@@ -214,6 +213,19 @@ def print_results(results: Results) -> None:
     tables += [tabulate_hard(results), tabulate_probes(results)]
     if results.budgets:
         tables.append(tabulate_budgets(results))
+    print_tables(tables)
+    for sentence in list_sentences(results) if results.methods else []:
+        console.print(sentence, soft_wrap=True, highlight=False)
+    for warning in list_warnings(results):
+        console.print(warning, style="yellow")
+
+
+def print_tables(tables: Sequence[Table]) -> None:
+    """Print tables, those without rows left out."""
+    from rich import box
+    from rich.table import Table as RichTable
+
+    console = _make_console()
     for table in filter(lambda table: table.rows, tables):
         shown = RichTable(
             title=table.title,
@@ -225,17 +237,22 @@ def print_results(results: Results) -> None:
             collapse_padding=True,
         )
         for name in table.columns:
-            is_text = name in TEXTS
+            is_text = table.is_text or name in TEXTS
             # Long headers wrap, numbers never do.
             header = "\n".join(textwrap.wrap(name, 14))
             shown.add_column(header, justify="left" if is_text else "right", no_wrap=not is_text)
         for row in table.rows:
             shown.add_row(*map(make_printable, row))
         console.print(shown, "")
-    for sentence in list_sentences(results) if results.methods else []:
-        console.print(sentence, soft_wrap=True, highlight=False)
-    for warning in list_warnings(results):
-        console.print(warning, style="yellow")
+
+
+def _make_console() -> Console:
+    from rich.console import Console
+
+    # Without markup: a name such as [red] is a name.
+    console = Console(markup=False)
+    # rich takes 80 columns for a file
+    return console if console.is_terminal else Console(width=WIDE, markup=False)
 
 
 def _round(value: float | None) -> str:

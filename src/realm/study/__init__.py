@@ -1,0 +1,1 @@
+"""Several runs together: compare finished ones, and search for better settings."""
