@@ -159,24 +159,9 @@ def _draw_query(
 
 def describe_procedure(procedure: Procedure) -> str:
     """Return a procedure and its question in words, states in those of the chain."""
-    steps = [f"{number}. {_describe(event)}" for number, event in enumerate(procedure.events, 1)]
+    steps = [f"{number}. {event}." for number, event in enumerate(procedure.events, 1)]
     first = [*map(str, procedure.things), *map(str, procedure.containers)]
     return "\n".join(["At first:", *first, "Steps:", *steps, _ask(procedure)])
-
-
-def _describe(event: Event) -> str:
-    wordings = {
-        "take": f"Take the {event.name} to the {event.target}.",
-        "put": f"Put the {event.name} in the {event.target}.",
-        "open": f"Open the {event.name}.",
-        "close": f"Close the {event.name}.",
-        "carry": f"Carry the {event.name} to the {event.target}.",
-        "rain": "Rain falls.",
-        "sun": "The sun shines.",
-        "frost": "Frost comes.",
-        "day": "A day passes.",
-    }
-    return wordings[event.kind]
 
 
 def _ask(procedure: Procedure) -> str:

@@ -65,6 +65,21 @@ class Event:
     target: str = ""
     """The place or the container that it is moved to."""
 
+    def __str__(self) -> str:
+        wordings = {
+            "take": f"Take the {self.name} to the {self.target}",
+            "put": f"Put the {self.name} in the {self.target}",
+            "open": f"Open the {self.name}",
+            "close": f"Close the {self.name}",
+            "carry": f"Carry the {self.name} to the {self.target}",
+            "rain": "Rain falls",
+            "sun": "The sun shines",
+            "frost": "Frost comes",
+            "day": "A day passes",
+            "none": "Nothing happens",
+        }
+        return wordings[self.kind]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Query:
@@ -106,7 +121,7 @@ def solve(procedure: Procedure, unknown: Collection[int] = ()) -> Solution:
     for event in procedure.events[: query.step]:
         changes, numbers = apply_event(event, states[-1], unknown)
         changed = [str(new) for name, new in changes.items() if new != states[-1][name]]
-        lines.append("; ".join(changed) or "nothing changes")
+        lines.append(f"{event} -> {'; '.join(changed) or 'nothing changes'}")
         states.append({**states[-1], **changes})
         used |= numbers
     facts = [read_fact(state, query.thing, query.fact) for state in states]
