@@ -1030,6 +1030,12 @@ MODELS = (
         needs="model",
     ),
     Case(
+        "an endpoint for a round that the run does not have",
+        with_model("evaluate.endpoints={round-1: {base_url: 'http://127.0.0.1:9/v1', model: m}}"),
+        "evaluate.endpoints.round-1",
+        needs="model",
+    ),
+    Case(
         "an endpoint where no server answers",
         with_model("evaluate.endpoints={base: {base_url: 'http://127.0.0.1:9/v1', model: m}}"),
         "evaluate.endpoints.base",

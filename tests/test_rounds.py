@@ -8,7 +8,7 @@ import pytest
 
 from realm import rounds
 from realm.config.root import load_config
-from realm.core.errors import ConfigError
+from realm.core.errors import ConfigError, RunError
 from realm.core.jsonl import read_routes, write_jsonl, write_text
 from realm.core.records import Problem, Route
 from realm.rounds import make_round, replace_routes
@@ -123,6 +123,16 @@ def test_harvested_right_chains_are_taught_as_guided_ones(run, monkeypatch):
 
 LUCKY = judge("The answer is pay 7", gold="pay 7", verifier=VERIFIER)
 """Right, and without a chain that could be taught."""
+
+
+def test_a_server_can_write_the_routes_of_the_last_model(run):
+    endpoint = {"base_url": "http://127.0.0.1:9/v1", "model": "m"}
+    run.config = run.config.with_settings({"evaluate.endpoints": {"round-1": endpoint}})
+    second = make_round(run, 2, make_round(run, 1, None))
+    write_jsonl(second.path("problems.jsonl"), PROBLEMS)
+    found = r"evaluate\.endpoints\.round-1: no server answers .*vllm serve \S+/round-1/model "
+    with pytest.raises(RunError, match=found):
+        rounds.run_harvest(second)
 
 
 def test_further_rounds_need_routes_that_are_shown(small_config):

@@ -107,6 +107,7 @@ CHECKED_ONLY = ("train.fade.mode", "train.fade.transfer", "train.reward")
 ALLOWED = {
     "data": ("model",),  # whether there is one: then the splits for training must not be empty
     "train": ("evaluate.batch_tokens",),  # how many samples of the headroom are drawn at once
+    "harvest": ("evaluate.endpoints",),  # where the model is, not what it is asked
     "further": CHECKED_ONLY,
     "rft": CHECKED_ONLY,
     "instructors": CHECKED_ONLY,

@@ -12,6 +12,7 @@ import os
 import shutil
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from realm.bank.eligible import collapse_spaces
@@ -45,9 +46,10 @@ def run_harvest(run: Run) -> None:
     train = select_rl_problems(run)
     # As RL samples; 1.0 is TRL's default.
     temperature = config.train.grpo.get("temperature", 1.0)
+    model = config.resolve_model()  # RUN/round-n/model, for which a server may answer
     groups = sample_and_judge(
         run,
-        LazyPolicy(config.resolve_model(), config),
+        LazyPolicy(model, config, Path(model).parent.name),
         [make_prompt(problem, config) for problem in train],
         run.work("harvest") / "samples.jsonl",
         mode="harvest",
@@ -119,7 +121,6 @@ HARVEST = Stage(
         "train.grpo",
         "evaluate.max_new_tokens",
         "evaluate.batch_tokens",
-        "evaluate.endpoints",
     ),
     inputs=("problems.jsonl", _BANK),
     outputs=("routes.jsonl", "bank.json"),

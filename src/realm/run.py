@@ -278,9 +278,10 @@ class Run(RunFolder):
         """Return the settings that `stage` declares, by their dotted names.
 
         A user's own domain and reward terms count as settings as well: by the source code of the
-        class or function (see `fingerprint`).
+        class or function (see `fingerprint`). Servers do not count: they are asked the same.
         """
         dump, declared = self.config.dump(), self.stages[stage].settings
+        dump["evaluate"]["endpoints"] = {}
         settings = {name: _look_up(dump, name) for name in declared}
         if any(name.split(".")[0] == "domain" for name in declared):
             settings["code of the domain"] = self._hash_domain_code()

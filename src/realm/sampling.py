@@ -112,7 +112,7 @@ class LazyPolicy:
     def __init__(self, model: str | Path, config: Config, method: str = "") -> None:
         self.model = str(model)
         self.method = method
-        self._endpoint = config.evaluate.endpoints.get(method)
+        self._endpoint = config.evaluate.endpoints.get(method) if method else None
         # The tag that ends private thinking may be a special token, which decoding drops.
         self._keep = [config.prompt.think_end] if config.prompt.think_end else []
 

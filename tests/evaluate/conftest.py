@@ -14,7 +14,8 @@ from tiny import make_tiny
 @pytest.fixture
 def make_run(tmp_path, monkeypatch):
     """Give a function that makes a run of `count` test problems, four routes each, a tiny model."""
-    monkeypatch.setattr("realm.domains.load_domain", lambda config: SimpleNamespace(verifier=LABEL))
+    domain = SimpleNamespace(verifier=LABEL, rules=None)
+    monkeypatch.setattr("realm.domains.load_domain", lambda config: domain)
     make_tiny(tmp_path / "base", "qwen2")
 
     def make(count=6, held_out=("outsider",), routes=None, problems=None, **settings):

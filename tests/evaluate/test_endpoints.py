@@ -8,6 +8,8 @@ from endpoint import Endpoint as FakeServer
 from realm.core.errors import ConfigError, RunError
 from realm.core.jsonl import read_jsonl
 from realm.evaluate import check_evaluate, run_evaluate
+from realm.evaluate.compare import run_comparison
+from realm.evaluate.modes import TASKS, run_task
 from realm.policy import Policy
 
 
@@ -82,7 +84,49 @@ def test_the_server_is_checked_before_any_stage(make_served):
 
 def test_a_model_that_is_not_trained_yet_is_not_looked_for(make_run):
     endpoint = {"base_url": "http://127.0.0.1:9/v1", "model": "later"}
-    check_evaluate(make_run(endpoints={"realm": endpoint, "round-1": endpoint}))
+    run = make_run(endpoints={"realm": endpoint, "round-1": endpoint})
+    run.config = run.config.with_settings({"rounds": 2})
+    check_evaluate(run)
+
+
+def test_a_model_that_the_run_never_has_is_refused(make_run):
+    endpoint = {"base_url": "http://127.0.0.1:9/v1", "model": "never"}
+    for name in ("round-1", "distilled"):
+        run = make_run(endpoints={name: endpoint})
+        run.config = run.config.with_settings({"recipe": "zero"})
+        found = rf"endpoints\.{name}: this run has no such model\. It has: base, realm"
+        with pytest.raises(ConfigError, match=found):
+            check_evaluate(run)
+
+
+def test_another_server_leaves_a_finished_evaluation_up_to_date(make_run, make_served):
+    local, (served, _) = make_run(), make_served()
+    assert local.config.evaluate.endpoints != served.config.evaluate.endpoints
+    assert local.find_settings("eval") == served.find_settings("eval")
+
+
+def test_a_comparison_asks_the_server_for_the_base_model_alone(make_served):
+    run, server = make_served(count=2)
+    run_task(TASKS["autonomous"], run)
+    assert len(server.calls) == 3
+    shutil.copytree(run.config.model, run.path("model"))  # now the cell has trained one
+    shutil.rmtree(run.work("autonomous"))
+    run_task(TASKS["autonomous"], run)
+    assert len(server.calls) == 3
+
+
+def test_a_comparison_refuses_a_server_for_a_model_that_it_trains(make_run):
+    endpoint = {"base_url": "http://127.0.0.1:9/v1", "model": "m"}
+    with pytest.raises(ConfigError, match=r"evaluate\.endpoints\.realm: .* Allowed: base"):
+        run_comparison(make_run(endpoints={"realm": endpoint}))
+
+
+def test_a_comparison_checks_the_server_before_any_cell(make_run):
+    run = make_run(endpoints={"base": {"base_url": "http://127.0.0.1:9/v1", "model": "m"}})
+    run.config = run.config.with_settings({"compare.methods": ["base"], "compare.seeds": 1})
+    with pytest.raises(RunError, match=r"evaluate\.endpoints\.base: no server answers"):
+        run_comparison(run)
+    assert not run.path("cells").exists()
 
 
 def test_a_name_that_no_model_has_is_refused(make_run):

@@ -65,7 +65,8 @@ class EvaluateConfig(Section):
     """Problems for each kind of route in the probe of process verification. 0: no probe."""
     endpoints: dict[ModelName, Endpoint] = {}
     """Servers that answer in place of a model on this machine, by the model's name in results.json:
-    base, distilled, realm, round-1. Each must serve that very model."""
+    base, distilled, realm, round-1. Each must serve that very model. That of round-1 also writes
+    the routes of round 2; `realm compare` takes base only."""
 
 
 class ReportConfig(Section):

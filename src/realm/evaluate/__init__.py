@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from realm.core.errors import ConfigError
 from realm.core.jsonl import write_json, write_jsonl
 from realm.core.ranks import is_main_process, run_on_main
 
@@ -51,12 +52,16 @@ def check_evaluate(run: Run) -> None:
         return  # the routes alone are evaluated
     model = check_model(config.resolve_model(), config.prompt.system)
     require_length("evaluate.max_new_tokens", config.evaluate.max_new_tokens, model)
-    # A model that is not trained yet is served, and checked, when it is asked.
-    for name, folder in _find_models(run).items():
-        if endpoint := config.evaluate.endpoints.get(name):
+    names, made = _list_models(run), _find_models(run)
+    for name, endpoint in config.evaluate.endpoints.items():
+        where = f"evaluate.endpoints.{name}"
+        if name not in names:
+            raise ConfigError(f"{where}: this run has no such model. It has: {', '.join(names)}.")
+        # A model that is not trained yet is served, and checked, when it is asked.
+        if name in made:
             from realm.endpoint import check_endpoint
 
-            check_endpoint(endpoint, f"evaluate.endpoints.{name}", folder)
+            check_endpoint(endpoint, where, made[name])
 
 
 def _ask_models(
@@ -96,15 +101,19 @@ def _list_tasks(run: Run, method: str, models: dict[str, str], eval_set: EvalSet
 
 
 def _find_models(run: Run) -> dict[str, str]:
-    """Return the models by method: the base, what distillation wrote, and those of all rounds."""
+    """Return the models that there are, by method."""
     if run.config.model is None:
         return {}
-    models = {"base": run.config.resolve_model()}
-    if run.config.recipe == "r1" and run.path("distilled").is_dir():
-        models["distilled"] = str(run.path("distilled"))
-    for number in range(1, run.config.rounds):
-        if run.path(f"round-{number}/model").is_dir():
-            models[f"round-{number}"] = str(run.path(f"round-{number}/model"))
-    if run.path("model").is_dir():
-        models["realm"] = str(run.path("model"))
-    return models
+    trained = {name: run.path(folder) for name, folder in _list_models(run).items() if folder}
+    made = {name: str(path) for name, path in trained.items() if path.is_dir()}
+    return {"base": run.config.resolve_model()} | made
+
+
+def _list_models(run: Run) -> dict[str, str | None]:
+    """Return the folders of all models of a complete run by method; `None` for the base."""
+    models: dict[str, str | None] = {"base": None}
+    if run.config.recipe == "r1":
+        models["distilled"] = "distilled"
+    # The last round's model is RUN/model.
+    models |= {f"round-{n}": f"round-{n}/model" for n in range(1, run.config.rounds)}
+    return models | {"realm": "model"}

@@ -21,6 +21,7 @@ from realm.bank.worth import MAJORITY, ONE
 from realm.core.errors import ConfigError, RunError
 from realm.core.jsonl import explain_damage, read_json, write_json
 from realm.core.ranks import count_processes, is_main_process, run_on_main
+from realm.evaluate import check_evaluate
 from realm.evaluate.cells import Cell, plan_cells
 from realm.evaluate.claims import describe_pilot, list_families, list_hard_families
 from realm.evaluate.eval_set import load_eval_set, measure_routes
@@ -124,6 +125,13 @@ def _require_settings(config: Config) -> None:
             f"{config.source}: recipe: found {config.recipe}; a comparison starts from "
             "distillation. Set recipe: r1."
         )
+    for name in config.evaluate.endpoints:
+        if name != "base":
+            raise ConfigError(
+                f"{config.source}: evaluate.endpoints.{name}: a comparison trains such a model for "
+                "each seed, and asks it before anybody could serve it. Allowed: base, which "
+                "all seeds share. Leave it out: --set evaluate.endpoints={}"
+            )
     jobs = config.compare.jobs
     if jobs > 1 and count_processes() > 1:
         raise ConfigError(
@@ -191,6 +199,8 @@ def _check_stages(cell: Cell) -> None:
         check = cell.run.stages[stage].check
         if check is not None:
             check(cell.run)
+    if cell.method.name == "base":  # which a server may answer for
+        check_evaluate(cell.run)
 
 
 def _describe_accuracy(cell: Cell) -> str:

@@ -61,7 +61,7 @@ class Method:
 
 
 # How the student is asked by the baselines that begin with its own answers.
-GENERATION = ("evaluate.max_new_tokens", "evaluate.batch_tokens", "evaluate.endpoints")
+GENERATION = ("evaluate.max_new_tokens", "evaluate.batch_tokens")
 
 
 def _make_stage(

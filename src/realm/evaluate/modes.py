@@ -95,12 +95,14 @@ def ask_task(
 
 def run_task(task: EvalTask, run: Run) -> None:
     """Ask the model of a cell, and write answers/TASK.jsonl and outcomes/TASK.json."""
-    eval_set = load_eval_set(run)
+    eval_set, model = load_eval_set(run), find_model(run)
+    # Of the models of a comparison only this one is the same for all seeds, and can be served.
+    method = "base" if model == run.config.resolve_model() else ""
     answers, measurements = ask_task(
         task,
         run,
         eval_set,
-        LazyPolicy(find_model(run), run.config),
+        LazyPolicy(model, run.config, method),
         run.work(task.name) / "answers.jsonl",
         num_samples=run.config.evaluate.routes,
     )
