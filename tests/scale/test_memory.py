@@ -81,7 +81,8 @@ def test_settings_change_what_they_should(changed, expected):
 
 def test_an_adapter_has_gradients_and_optimizer_of_its_own_size_only():
     plan = plan_training(replace(SHAPE, trained=100), replace(WORK, weight_bytes=2))
-    assert (plan.weights, plan.gradients, plan.optimizer) == (2000, 400, 800)
+    # 900 frozen weights of 2 bytes and 100 of 4.
+    assert (plan.weights, plan.gradients, plan.optimizer) == (2200, 400, 800)
     assert plan.logits == 2 * 10 * 32, "the head has no gradient"
 
 

@@ -125,6 +125,21 @@ def test_a_prompt_is_counted_for_each_completion_where_a_launch_shares_anything_
     assert plan_rl(config).rollouts == alone
 
 
+def test_fsdp2_shares_prompts_in_passes_and_not_in_rollouts(tmp_path, monkeypatch):
+    config = write_config(tmp_path)
+    off = config.with_settings({"train.shared_prefix": "off"})
+    arguments = plan.make_grpo_arguments(config, Path("unused"), num_problems=1)
+    for name, value in {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"}.items():
+        monkeypatch.setenv(name, value)
+    read_work = plan._read_work
+    four = {"processes": 4, "weight_shards": 4, "state_shards": 4}
+    monkeypatch.setattr(plan, "_read_work", lambda *given: read_work(*given) | four)
+    shared, alone = (plan.plan_train(one, arguments)[0] for one in (config, off))
+    assert shared.rollouts == alone.rollouts
+    per_row = (2 * 506 + 4 * 6) / (4 * 506 + 4 * 6)
+    assert shared.activations == pytest.approx(per_row * alone.activations)
+
+
 def test_on_a_cpu_the_logits_of_the_taught_tokens_are_held(tmp_path):
     config = write_config(tmp_path).with_settings(
         {"distill.max_chain_tokens": 100, "distill.sft.per_device_train_batch_size": 3}

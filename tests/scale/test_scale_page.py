@@ -22,7 +22,7 @@ MODELS = {
     "Qwen2.5-7B": ("qwen2", 3584, 18944, 28, 28, 4, 152064, False),
     "Qwen2.5-14B": ("qwen2", 5120, 13824, 48, 40, 8, 152064, False),
 }
-PROMPT, COMPLETION, GROUP = 1024, 512, 8
+PROMPT, COMPLETION, GROUP, ACCUMULATED = 1024, 512, 8, 8
 
 
 @cache
@@ -49,9 +49,10 @@ def make_shapes(name):
 def write_row(name):
     whole, adapted = make_shapes(name)
     shared = PROMPT + GROUP * COMPLETION
-    one = Work(tokens=shared, cached_tokens=8 * shared)
-    # On weights that are shared out each completion has its prompt beside it.
-    eight = Work(tokens=GROUP * (PROMPT + COMPLETION), processes=8, weight_shards=8, state_shards=8)
+    one = Work(tokens=shared, cached_tokens=ACCUMULATED * shared)
+    # In rollouts on weights that are shared out each completion has its prompt beside it.
+    alone = ACCUMULATED * GROUP * (PROMPT + COMPLETION)
+    eight = replace(one, cached_tokens=alone, processes=8, weight_shards=8, state_shards=8)
     plans = [
         plan_training(whole, one),
         plan_training(whole, eight),

@@ -98,7 +98,7 @@ class MemoryPlan:
 def plan_training(shape: Shape, work: Work) -> MemoryPlan:
     """Return what one process of a training holds.
 
-    weights      N x bytes / S, twice with a reference model
+    weights      N x bytes / S, of which an adapter has its own; twice with a reference model
     gradients    n x bytes / s, twice with DDP, whose buckets are a copy
     optimizer    n x 2 x bytes / s
     copies       2n, of float32 weights for passes in bfloat16; of one layer where S > 1
@@ -110,6 +110,8 @@ def plan_training(shape: Shape, work: Work) -> MemoryPlan:
     rollouts     2 x 2K bytes per token and layer in bfloat16
     """
     is_sharded = work.weight_shards > 1
+    frozen = shape.parameters - shape.trained
+    weights = frozen * work.weight_bytes + shape.trained * work.trained_bytes
     is_ddp = work.processes > 1 and work.state_shards == 1
     copied = shape.trained / shape.layers if is_sharded else shape.trained
     in_layer = (30 * shape.hidden + 8 * shape.intermediate + 4 * shape.keys) * work.tokens
@@ -126,9 +128,7 @@ def plan_training(shape: Shape, work: Work) -> MemoryPlan:
     if work.scored_tokens:
         logits = 12 * shape.vocabulary * work.scored_tokens
     return MemoryPlan(
-        weights=(
-            shape.parameters * work.weight_bytes * (1 + work.has_reference) / work.weight_shards
-        ),
+        weights=weights * (1 + work.has_reference) / work.weight_shards,
         gradients=shape.trained * work.trained_bytes * (1 + is_ddp) / work.state_shards,
         optimizer=shape.trained * work.state_bytes / work.state_shards,
         copies=2 * copied if work.is_half and work.trained_bytes == 4 else 0.0,

@@ -85,20 +85,23 @@ def plan_train(config: Config, arguments: GRPOConfig) -> tuple[MemoryPlan, int]:
     group, new_tokens = arguments.num_generations, arguments.max_completion_length
     assert group and new_tokens and arguments.steps_per_generation  # TRL always sets them
     rows = arguments.per_device_train_batch_size
-    # The prefix engine encodes a prompt once for its group, but not under FSDP and DeepSpeed.
-    is_shared = config.train.shared_prefix != "off" and common["state_shards"] == 1
+    # The prefix engine encodes a prompt once for its group. Under FSDP2 it does so in passes only,
+    # and under DeepSpeed not at all.
+    in_rollouts = config.train.shared_prefix != "off" and common["state_shards"] == 1
+    is_fsdp2 = _uses_fsdp() and os.environ.get("FSDP_VERSION") == "2"
+    in_passes = in_rollouts or (config.train.shared_prefix != "off" and is_fsdp2)
     model = _load_trained(config)
     prompt_tokens = _guess_prompt(model, new_tokens)
 
-    def count_tokens(num_rows: int) -> int:
+    def count_tokens(num_rows: int, *, is_shared: bool) -> int:
         num_prompts = math.ceil(num_rows / group) if is_shared else num_rows
         return num_prompts * prompt_tokens + num_rows * new_tokens
 
-    shape = read_shape(model)
+    shape, num_rollouts = read_shape(model), rows * arguments.steps_per_generation
     work = Work(
-        tokens=count_tokens(rows),
+        tokens=count_tokens(rows, is_shared=in_passes),
         cached_tokens=(
-            0 if arguments.use_vllm else count_tokens(rows * arguments.steps_per_generation)
+            0 if arguments.use_vllm else count_tokens(num_rollouts, is_shared=in_rollouts)
         ),
         # With an adapter the reference is the model without it.
         has_reference=arguments.beta > 0 and config.train.lora is None,
@@ -128,6 +131,10 @@ def _load_trained(config: Config) -> PreTrainedModel:
     return model
 
 
+def _uses_fsdp() -> bool:
+    return os.environ.get("ACCELERATE_USE_FSDP") == "true"
+
+
 def _guess_prompt(model: PreTrainedModel, new_tokens: int) -> int:
     """Return `PROMPT_TOKENS`, or what the context of a small model leaves for a prompt."""
     context = find_context_length(model.config) or PROMPT_TOKENS + new_tokens
@@ -143,7 +150,7 @@ def _read_work(config: Config, arguments: SFTConfig | GRPOConfig) -> dict[str, A
     trained_bytes = weight_bytes if config.train.lora is None else 4
     is_8bit = "8bit" in str(arguments.optim)
     processes = arguments.world_size
-    is_fsdp = os.environ.get("ACCELERATE_USE_FSDP") == "true"
+    is_fsdp = _uses_fsdp()
     is_deepspeed = os.environ.get("ACCELERATE_USE_DEEPSPEED") == "true"
     stage = int(os.environ.get("ACCELERATE_DEEPSPEED_ZERO_STAGE", 0)) if is_deepspeed else 0
     return {
