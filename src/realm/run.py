@@ -33,14 +33,9 @@ RewardTerms = Mapping[str, tuple[float, Callable[[Any], float | None]]]
 """Name of a further reward term to (weight, function of a `Judged`)."""
 
 _OWN_FILES = {
-    "work",
-    "cells",
-    "config.yaml",
-    "log.txt",
-    "manifest.json",
-    "teacher.sqlite",
-    "round-1",
-}
+    "work", "cells", "config.yaml", "config.schema.json", "log.txt",
+    "manifest.json", "teacher.sqlite", "round-1",
+}  # fmt: skip
 """What may lie in a run folder beside the outputs of stages."""
 
 
@@ -324,12 +319,12 @@ class Run(RunFolder):
     def _config_files(self, stage: str) -> dict[str, Path]:
         """Return the existing files and folders that the config names and `stage` reads.
 
-        A dataset or a model of the hub is left out: it is assumed not to change.
+        What the hub or the package itself holds is left out: it is assumed not to change.
         """
         declared, config = self.stages[stage], self.config
         names = declared.files(self) if declared.files else []
         if "model" in declared.settings and config.model and Path(config.resolve_model()).is_dir():
-            names = [config.model]
+            names = [config.model] if config.resolve(config.model).exists() else []
         found = {name: path for name in names if (path := local_path(name, config.resolve))}
         # Of a model the GGUF file, not the copy that is converted from it beside it.
         paths = {name: find_gguf(path) or path for name, path in found.items()}

@@ -12,6 +12,8 @@ from write_config import make_schema
 from realm.config.yaml import read_settings
 from realm.core.settings import Section
 from realm.scaffold import write_scaffold
+from realm.scaffold.columns import ImportOptions
+from realm.scaffold.import_plan import plan_import, write_config
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = [*sorted((ROOT / "configs").glob("*.yaml")), *sorted(ROOT.glob("examples/*/*.yaml"))]
@@ -52,10 +54,21 @@ def test_every_config_names_the_schema_and_fits_it(config):
 
 
 def test_init_writes_configs_beside_the_schema_that_they_name(tmp_path):
-    write_scaffold(tmp_path)
+    write_scaffold(tmp_path, "own_domain")
     for name in ("config.yaml", "teacher.yaml"):
         assert read_schema_of(tmp_path / name) == make_schema()
     assert not (tmp_path / "config.schema.json").is_symlink()
+
+
+def test_import_writes_its_config_beside_the_schema_that_it_names(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("a.csv").write_text("question,answer,output\n1 + 1?,2,2\n")
+    plan = plan_import(["a.csv"], ImportOptions(), Path("runs/a"))
+    write_config(plan, Path("runs/a/config.yaml"), force=False)
+    schema = read_schema_of(tmp_path / "runs/a/config.yaml")
+    assert schema == make_schema()
+    settings = read_settings(tmp_path / "runs/a/config.yaml")
+    assert list(jsonschema.Draft202012Validator(schema).iter_errors(settings)) == []
 
 
 @pytest.mark.parametrize(

@@ -254,7 +254,7 @@ def test_an_imported_bank_goes_on_to_a_model(tmp_path):
 
 def test_init_writes_the_example_and_overwrites_nothing():
     printed = realm("init", "mine").stdout
-    assert "realm run mine/config.yaml" in printed and "--set model=" in printed
+    assert "realm run mine " in printed and "--set model=base-1m" in printed
     written = {path.name: path.read_bytes() for path in Path("mine").iterdir()}
     assert written == {path.name: path.read_bytes() for path in EXAMPLE.iterdir() if path.is_file()}
     assert {"README.md", "config.yaml", "problems.csv"} <= set(written)

@@ -18,7 +18,9 @@ from realm.core.settings import MAX_SEED
 ModelName = Annotated[
     str,
     typer.Argument(
-        metavar="MODEL", help="A run folder, an export, a model folder, a GGUF file or a hub id."
+        metavar="MODEL",
+        help="A run folder, an export, a model folder, a GGUF file, a hub id, or base-1m: the "
+        "bundled model.",
     ),
 ]
 SelfRoutes = Annotated[

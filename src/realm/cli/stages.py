@@ -129,6 +129,28 @@ def run_all(run: Run, dry_run: bool, force: bool) -> None:
     show_results(run)
 
 
+@add_verb("demo", main_only=False, continues=True)
+def run_demo(
+    run: RunFolder = None,
+    set_: Overrides = None,
+    dry_run: DryRun = False,
+    force: Force = False,
+) -> None:
+    """Run all stages on the bundled model and a made-up insurer's claims, without a network.
+
+    `realm init --example claims` writes the config, the domain and the model, to change them.
+
+    \b
+    Reads:    nothing
+    Writes:   runs/demo/
+    Costs:    a quarter of an hour on two CPU cores
+    Example:  realm demo --set evaluate.limit.test=200
+    """
+    from realm.scaffold import DEMO_CONFIG
+
+    run_all(DEMO_CONFIG, run, set_, dry_run, force)
+
+
 @add_verb("compare", main_only=False, continues=True)
 def compare(
     targets: Annotated[

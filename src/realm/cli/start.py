@@ -25,6 +25,14 @@ def init_domain(
             show_default="this folder",
         ),
     ] = Path(),
+    example: Annotated[
+        Literal["own_domain", "claims"],
+        typer.Option(
+            metavar="NAME",
+            help="own_domain: files to replace by your own. claims: the demo, a domain in Python "
+            "with the bundled model.",
+        ),
+    ] = "own_domain",
 ) -> None:
     """Write a small example domain to start from.
 
@@ -32,19 +40,26 @@ def init_domain(
     Reads:    nothing
     Writes:   problems.csv, rules.md, outputs.jsonl, outputs_held_out.jsonl,
               config.yaml, teacher.yaml, config.schema.json (for editors);
+              with --example claims configs/, examples/claims/ and models/base-1m/;
               never over an existing file
     Costs:    nothing
     Example:  realm init my_domain
     """
     from realm.scaffold import write_scaffold
 
-    write_scaffold(folder)
-    config = shlex.quote(str(folder / "config.yaml"))
-    typer.echo(
-        f"Wrote an example domain to {folder}. Next:\n\n"
-        f"  realm run {config}                  what the outputs are worth, in seconds\n"
-        f"  realm run {config} --set model=...  train a model: a folder or a hub id"
-    )
+    write_scaffold(folder, example)
+    if example == "claims":
+        config = shlex.quote(str(folder / "configs/demo.yaml"))
+        advice = f"  realm run {config}   as `realm demo`, with files that you can change"
+    else:
+        config = shlex.quote(str(folder))
+        advice = (
+            f"  realm run {config}                       what the outputs are worth, in seconds\n"
+            f"  realm run {config} --set model=base-1m   train the bundled model, in minutes\n"
+            f"  realm run {config} --set model=...       train any other: a folder or a hub id"
+        )
+    place = "this folder" if folder == Path() else folder
+    typer.echo(f"Wrote an example domain to {place}. Next:\n\n{advice}")
 
 
 @add_verb("import", continues=True)
@@ -104,14 +119,20 @@ def import_outputs(
 
     \b
     Reads:    JSON, CSV, Excel, Parquet, logs of evaluations, or hub:owner/name:split
-    Writes:   RUN/config.yaml, RUN/problems.jsonl, RUN/routes.jsonl, RUN/bank.json
+    Writes:   RUN/config.yaml (and config.schema.json, for editors),
+              RUN/problems.jsonl, RUN/routes.jsonl, RUN/bank.json
     Costs:    seconds to minutes; no model is called
     Example:  realm import gpt-4o=a.jsonl.gz llama=b.jsonl.gz --outputs answers --kind set
     """
     from realm.config import load_config
     from realm.run import Run
     from realm.scaffold.columns import ImportOptions
-    from realm.scaffold.import_plan import default_folder, plan_import, write_config
+    from realm.scaffold.import_plan import (
+        SCHEMA_NAME,
+        default_folder,
+        plan_import,
+        write_config,
+    )
 
     folder = run or default_folder(files)
     columns = {"question": question, "answer": answer, "outputs": outputs, "source": source}
@@ -130,7 +151,8 @@ def import_outputs(
         imported.routes()
     except RealmError:
         if is_new:
-            path.unlink()  # it would stand in the way of the corrected command
+            for name in (path.name, SCHEMA_NAME):
+                (folder / name).unlink()  # they would stand in the way of the corrected command
         raise
     typer.echo(f"\nnext:  realm eval {shlex.quote(str(path))}")
 

@@ -42,6 +42,8 @@ MODEL_SETTINGS = (
     "seed", "model", "recipe", *VERIFIER_SETTINGS, "prompt", "routes.kind", "routes.held_out",
 )  # fmt: skip
 """What decides which model answers, how it is asked, and how it is judged."""
+BUNDLED_MODEL = Path(__file__).parents[1] / "scaffold/claims/models/base-1m"
+"""The model that the package holds; its name alone stands for it, as in `model: base-1m`."""
 
 
 class EvaluateConfig(Section):
@@ -96,8 +98,8 @@ class Config(Section):
     seed: Annotated[int, Field(ge=0, le=MAX_SEED)] = 7
     """Seed of the data, the splits, the routes and both trainings."""
     model: str | None = None
-    """A folder, a GGUF file or a hub id of a causal language model. null: evaluate the routes
-    only."""
+    """A folder, a GGUF file or a hub id of a causal language model, or base-1m, the bundled one.
+    null: evaluate the routes only."""
     recipe: Literal["r1", "zero"] = "r1"
     """`r1`: distillation, then reinforcement learning. `zero`: the latter only, on `model`."""
     rounds: PositiveInt = 1
@@ -196,6 +198,8 @@ class Config(Section):
         path = self.resolve(self.model)
         if path.is_dir() or find_gguf(path):
             return resolve_gguf(path)
+        if self.model == BUNDLED_MODEL.name:
+            return str(BUNDLED_MODEL)
         # A hub id is NAME or OWNER/NAME. All else can only be meant as a path.
         is_path = self.model.startswith((".", "/", "~")) or self.model.count("/") > 1
         if is_path or path.suffix == ".gguf":

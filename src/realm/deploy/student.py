@@ -66,8 +66,9 @@ class Student:
         """Load a model.
 
         Args:
-            model: A run folder, a model folder, a GGUF file or a hub id. The prompts are those of
-                the run or the export that it is part of, else the default ones.
+            model: A run folder, a model folder, a GGUF file, a hub id or base-1m, the bundled
+                model. The prompts are those of the run or the export that it is part of, else the
+                default ones.
             upstream: Address of a server that holds the weights, such as `vllm serve`; then none
                 are loaded here.
 
@@ -164,9 +165,12 @@ def find_model_and_prompts(model: str) -> tuple[str, PromptConfig]:
 
     A model that is part of no run and no export gets the default prompts.
     """
+    from realm.config.root import BUNDLED_MODEL
     from realm.config.training import PromptConfig
 
     place = Path(model)
+    if model == BUNDLED_MODEL.name and not place.exists():
+        return str(BUNDLED_MODEL), PromptConfig()
     folder = place if place.is_dir() else place.parent
     if (folder / PROMPTS_FILE).exists() and place.exists():
         return model, PromptConfig.model_validate(read_json(folder / PROMPTS_FILE))

@@ -65,7 +65,7 @@ def _examine_model(config: Config) -> Iterator[Finding]:
         yield Finding(
             name="model",
             text="none: the routes are evaluated, and nothing is trained",
-            fix="--set model=... (a folder, a GGUF file or a hub id)",
+            fix="--set model=... (a folder, a GGUF file, a hub id or base-1m)",
         )
         return
     from realm.checkpoint import check_model, find_context_length

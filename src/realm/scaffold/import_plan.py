@@ -27,7 +27,12 @@ if TYPE_CHECKING:
 # What separates the words of a file name.
 SEPARATORS = "_. -"
 
-HEADER = """\
+_SCHEMA = Path(__file__).parents[1] / "config/schema.json"
+SCHEMA_NAME = "config.schema.json"
+"""A copy of the JSON schema beside the config: editors look for it by a relative path."""
+
+HEADER = f"""\
+# yaml-language-server: $schema={SCHEMA_NAME}
 # Written by `realm import`: problems, and the answers that models wrote to them.
 #
 #   realm eval CONFIG      what the answers are worth: one of them, their majority, the best of them
@@ -91,7 +96,7 @@ def plan_import(files: Sequence[str], options: ImportOptions, run: Path) -> Impo
 
 
 def write_config(plan: ImportPlan, path: Path, *, force: bool) -> bool:
-    """Write the config unless it is there already, and return whether it is new.
+    """Write the config and its schema unless they are there, and return whether they are new.
 
     Raises:
         ConfigError: There is a config that says something else, and `force` is not set.
@@ -105,6 +110,7 @@ def write_config(plan: ImportPlan, path: Path, *, force: bool) -> bool:
         )
     if known != text:
         write_text(path, text)
+        write_text(path.with_name(SCHEMA_NAME), _SCHEMA.read_text(encoding="utf-8"))
     return known is None
 
 
