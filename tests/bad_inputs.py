@@ -330,6 +330,12 @@ DATA_FILES = (
         append("rows.jsonl", '{"id": "x", "question": " ", "answer": 1}\n'),
     ),
     Case(
+        "a row with an image",
+        DATA,
+        "rows.jsonl:41",
+        append("rows.jsonl", '{"id": "x", "question": "1?", "answer": 1, "image": "a.png"}\n'),
+    ),
+    Case(
         "an answer that is an object",
         DATA,
         "rows.jsonl:41",

@@ -8,13 +8,15 @@ import shutil
 import pytest
 import torch
 from safetensors.torch import save_file
+from transformers import AutoConfig
 
 from realm.checkpoint import check_model, find_checkpoint_fault, find_tensor_fault
 from realm.config.root import load_config
-from realm.core.errors import ConfigError
+from realm.core.errors import ConfigError, ModelError
+from realm.policy import Policy
 from realm.train.arguments import make_grpo_arguments
 from realm.train.callbacks import find_last_checkpoint
-from tiny import make_tiny
+from tiny import make_tiny, make_tiny_vision, make_tokenizer
 
 
 @pytest.fixture
@@ -101,3 +103,20 @@ def test_a_synchronized_reference_model_is_in_no_checkpoint_so_training_begins_a
     other = {"train.grpo.sync_ref_model": True, "train.grpo.save_strategy": "steps"}
     with pytest.raises(ConfigError, match=r"train.grpo.save_strategy: the method sets it"):
         make_grpo_arguments(load_config(path, other), tmp_path, num_problems=8)
+
+
+def test_a_model_that_reads_images_answers_text(tmp_path):
+    policy = Policy(make_tiny_vision(tmp_path))
+    assert type(policy.model).__name__ == "Qwen2VLForConditionalGeneration"
+    prompts = [policy.render("1 + 1?"), policy.render("What is 20 + 3?")]
+    settings = {"max_new_tokens": 4, "batch_tokens": 999, "seed": 0}
+    alone = [policy.generate([prompt], **settings)[0] for prompt in prompts]
+    assert policy.generate(prompts, **settings) == alone
+
+
+@pytest.mark.parametrize("kind", ["pix2struct", "blip-2"])
+def test_a_model_that_does_not_continue_a_text_is_refused(tmp_path, kind):
+    AutoConfig.for_model(kind).save_pretrained(tmp_path)
+    make_tokenizer().save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match=f"{kind} does not continue a text"):
+        check_model(str(tmp_path))

@@ -6,7 +6,12 @@ from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    PreTrainedTokenizerFast,
+)
 
 _CHATML = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] "
@@ -94,6 +99,39 @@ def make_tiny(
         ]
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    return Path(folder)
+
+
+def make_tiny_vision(folder: Path) -> Path:
+    """Write a random Qwen2-VL, which also reads images, to `folder`, and return `folder`."""
+    tokenizer = make_tokenizer("qwen2")
+    names = ("vision_start", "vision_end", "image_pad", "video_pad")
+    tokens = [f"<|{name}|>" for name in names]
+    tokenizer.add_special_tokens({"extra_special_tokens": tokens})
+    start, end, image, video = tokenizer.convert_tokens_to_ids(tokens)
+    text = {key: value for key, value in _SHAPE.items() if key != "head_dim"} | {
+        "vocab_size": len(tokenizer),
+        "max_position_embeddings": 4096,
+        "rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [1, 1, 2]},
+        "bos_token_id": None,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
+    config = AutoConfig.for_model(
+        "qwen2_vl",
+        text_config=text,
+        vision_config={"depth": 1, "embed_dim": 16, "hidden_size": 32, "num_heads": 2},
+        vision_start_token_id=start,
+        vision_end_token_id=end,
+        image_token_id=image,
+        video_token_id=video,
+        tie_word_embeddings=True,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        AutoModelForImageTextToText.from_config(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    (folder / "preprocessor_config.json").write_text('{"patch_size": 14}')
     return Path(folder)
 
 

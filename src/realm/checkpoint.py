@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -15,11 +17,14 @@ import torch
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
+    AutoModelForImageTextToText,
     AutoTokenizer,
     PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
+from transformers.utils import cached_file
 
 from realm.config.gguf import resolve_gguf
 from realm.core.errors import ConfigError, ModelError
@@ -30,6 +35,11 @@ from realm.core.workers import WorkerPool
 # A damaged config could ask for more layers than fit into memory.
 _MOST_LAYERS = 10_000
 _TEMPLATE_SECONDS = 10.0
+_PROCESSOR_FILES = (
+    "processor_config.json",
+    "preprocessor_config.json",
+    "video_preprocessor_config.json",
+)
 _TOKENIZER_FILES = ("*token*", "vocab*", "*.model")
 """One of them is there; without any, some tokenizers load all the same, and know no word."""
 
@@ -37,17 +47,18 @@ _TOKENIZER_FILES = ("*token*", "vocab*", "*.model")
 def load_checkpoint(model: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Return model and tokenizer of a folder, a GGUF file or a hub id, ready to generate.
 
-    The weights are float32 on the CPU and bfloat16 on a GPU. Code of a checkpoint is never run.
+    The weights are float32 on the CPU and bfloat16 on a GPU. Code of a checkpoint is never run. Of
+    a model that also reads images only text is asked.
 
     Raises:
         ModelError: it is not a complete causal language model with a tokenizer that works.
     """
     name = resolve_gguf(model)
     has_gpu = torch.cuda.is_available()
-    require_model(name)
+    config = require_model(name)
     tokenizer = _load_tokenizer(name)
     with _explain_failure(name, "its weights"):
-        found: Any = AutoModelForCausalLM.from_pretrained(
+        found: Any = find_model_class(config).from_pretrained(
             name,
             dtype=torch.bfloat16 if has_gpu else torch.float32,
             output_loading_info=True,
@@ -91,10 +102,36 @@ def check_model(model: str, system: str | None = None) -> PreTrainedModel:
             raise ModelError(f"{path}: {fault}. Fetch or save the model again.")
     # On the meta device a model has shapes and no memory.
     with _explain_failure(name, "its config.json"), torch.device("meta"):
-        skeleton: PreTrainedModel = AutoModelForCausalLM.from_config(
+        skeleton: PreTrainedModel = find_model_class(config).from_config(
             config, trust_remote_code=False
         )
+        _require_text_alone(skeleton)
     return skeleton
+
+
+def find_model_class(config: PreTrainedConfig) -> Any:
+    """Return the auto class that loads a model, the one by which TRL trains it.
+
+    A model that also reads images is loaded as a whole, and asked text alone.
+    """
+    reads_images = type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
+    return AutoModelForImageTextToText if reads_images else AutoModelForCausalLM
+
+
+def copy_processor(config: PreTrainedConfig, folder: Path) -> None:
+    """Copy the image settings of the model of `config`, if it has any, so that it stays whole."""
+    if find_model_class(config) is AutoModelForCausalLM:
+        return
+    for name in _PROCESSOR_FILES:
+        with suppress(OSError):  # no model has all of them
+            shutil.copy(str(cached_file(config._name_or_path, name)), folder / name)
+
+
+def _require_text_alone(model: PreTrainedModel) -> None:
+    """Raise `ValueError` if a model cannot do without an image or encodes its prompt apart."""
+    image = inspect.signature(type(model).forward).parameters.get("pixel_values")
+    if model.config.is_encoder_decoder or (image and image.default is inspect.Parameter.empty):
+        raise ValueError(f"{model.config.model_type} does not continue a text")
 
 
 def require_length(setting: str, length: int | None, model: Any) -> None:

@@ -142,11 +142,43 @@ def test_without_an_id_the_hash_of_the_question_or_of_a_template_is_the_id(tmp_p
             r"no column 'tabel', which domain.q",
             id="template",
         ),
+        pytest.param(
+            [ROWS[0] | {"image": "chart.png"}],
+            {"question_template": "{question}"},
+            r"jsonl:1: column 'image' holds an image\. Models are trained and asked on text alone",
+            id="an image",
+        ),
+        pytest.param(
+            [
+                ROWS[0]
+                | {
+                    "question": [
+                        {
+                            "role": "user",
+                            "content": [
+                                {"type": "image_url", "image_url": {"url": "chart.png"}},
+                                {"type": "text", "text": "How many?"},
+                            ],
+                        }
+                    ]
+                }
+            ],
+            {},
+            r"jsonl:1: column 'question' holds a message with an image",
+            id="an image in a chat",
+        ),
     ],
 )
 def test_a_row_that_cannot_be_used_is_named_by_file_and_line(tmp_path, rows, settings, message):
     with pytest.raises(DataError, match=message):
         load(write_rows(tmp_path / "a.jsonl", rows), **settings)
+
+
+def test_a_column_of_images_may_be_empty_or_a_text_that_the_question_shows(tmp_path):
+    [empty] = load(write_rows(tmp_path / "a.jsonl", [ROWS[0] | {"image": None}]))
+    shown = write_rows(tmp_path / "b.jsonl", [ROWS[0] | {"image": "a red square"}])
+    [told] = load(shown, question_template="{image}: {question}")
+    assert empty.question == "What is 0 + 1?" and told.question == "a red square: What is 0 + 1?"
 
 
 def test_a_problem_that_two_rows_tell_differently_is_left_out_where_bad_rows_are(tmp_path):

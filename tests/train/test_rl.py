@@ -7,7 +7,12 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, GenerationConfig, pipeline
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    GenerationConfig,
+    pipeline,
+)
 from trl import GRPOTrainer
 
 from realm.core.errors import ConfigError, DataError, ModelError
@@ -22,7 +27,8 @@ from realm.run import Run
 from realm.train import rl
 from realm.train.arguments import make_grpo_arguments
 from realm.train.grader import Graded, compute_metrics
-from tiny import make_tiny
+from realm.train.sft import run_distill
+from tiny import make_tiny, make_tiny_vision
 from tiny_rl import GRPO, PROBLEMS, ROUTES, TRAIN, make_config, make_run
 
 torch.set_num_threads(1)
@@ -114,6 +120,29 @@ def test_recipe_r1_starts_from_the_distilled_model_and_string_prompts_work(tmp_p
     make_tiny(run.path("distilled"), "llama", chat=False)
     rl.run_train(run)
     assert run.path("model").is_dir()
+
+
+@pytest.mark.slow
+def test_a_model_that_reads_images_learns_from_text_and_stays_whole(tmp_path, caplog):
+    make_tiny_vision(tmp_path / "model")
+    sft = {"max_steps": 2, "per_device_train_batch_size": 2, "learning_rate": 1e-3}
+    config = make_config(tmp_path, recipe="r1", distill={"kind": "unguided", "sft": sft})
+    run = make_run(tmp_path, config)
+    # A random model is never right; the length of its text makes rewards differ.
+    run.reward_terms = {"length": (1.0, lambda judged: len(judged.text))}
+    run_distill(run)
+    rl.run_train(run)
+    assert "encode every prompt once per completion: qwen2_vl reads more than text" in caplog.text
+    places = [tmp_path / "model", run.path("distilled"), run.path("model")]
+    first, *trained = [
+        AutoModelForImageTextToText.from_pretrained(place).state_dict() for place in places
+    ]
+    for before, after in itertools.pairwise([first, *trained]):
+        changed = {name for name in first if not torch.equal(before[name], after[name])}
+        assert "model.language_model.layers.0.mlp.up_proj.weight" in changed
+        assert not any("visual" in name for name in changed) and set(before) == set(after)
+    for place in places:
+        assert (place / "preprocessor_config.json").read_text() == '{"patch_size": 14}'
 
 
 @pytest.mark.slow

@@ -14,6 +14,10 @@ from realm.method.thoughts import read_parts
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+_NO_IMAGES = (
+    "Models are trained and asked on text alone, so it would not be seen. Say in the question what "
+    "it shows, and remove the image."
+)
 _FIELD = re.compile(r"\{([^{}]+)\}")  # a column in a template, as in "{table} {question}"
 
 
@@ -56,10 +60,28 @@ def get_cell(row: Mapping[str, Any], column: str, place: str, setting: str) -> A
 
 def get_text(row: Mapping[str, Any], column: str, place: str, setting: str) -> str:
     """Return the text in `column`; of a chat, what the user says last."""
-    value = read_message(get_cell(row, column, place, setting), "user")
+    cell = get_cell(row, column, place, setting)
+    if _has_image_part(cell):
+        raise DataError(f"{place}: column {column!r} holds a message with an image. {_NO_IMAGES}")
+    value = read_message(cell, "user")
     if isinstance(value, dict):
         raise describe_object(value, f"{place}: column {column!r}", column)
     return to_text(value)
+
+
+def require_no_image(row: Mapping[str, Any], template: str | None, place: str) -> None:
+    """Raise a DataError if a column `image` or `images` holds what `template` does not show."""
+    for column in ("image", "images"):
+        if row.get(column) and "{" + column + "}" not in (template or ""):
+            raise DataError(f"{place}: column {column!r} holds an image. {_NO_IMAGES}")
+
+
+def _has_image_part(cell: Any) -> bool:
+    """Return whether `cell` is a chat with an image: `{"type": "image_url", ...}` in a message."""
+    messages = cell if isinstance(cell, list) else []
+    contents = [one.get("content") for one in messages if isinstance(one, dict)]
+    parts = [part for content in contents if isinstance(content, list) for part in content]
+    return any(isinstance(part, dict) and "image" in str(part.get("type")) for part in parts)
 
 
 def read_message(value: Any, role: str) -> Any:

@@ -24,6 +24,7 @@ from realm.domains.cells import (
     get_cell,
     get_identity,
     get_text,
+    require_no_image,
     to_list,
 )
 from realm.domains.domain import SPLITS, Domain
@@ -179,6 +180,7 @@ class FilesDomain(Domain):
         self, row: Mapping[str, Any], columns: ProblemColumns, seed: int, place: str
     ) -> Problem:
         kind = self.settings.answer.kind
+        require_no_image(row, self.settings.question_template, place)
         asked = get_text(row, columns.question, place, "domain.columns.question")
         if not asked:
             raise DataError(f"{place}: the question is empty. Correct or remove the row.")

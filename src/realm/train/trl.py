@@ -18,13 +18,13 @@ from peft import get_peft_model
 from torch.nn.functional import cross_entropy
 from transformers import (
     AutoConfig,
-    AutoModelForCausalLM,
     PreTrainedTokenizerBase,
     PrinterCallback,
     Trainer,
 )
 from trl import SFTTrainer
 
+from realm.checkpoint import copy_processor, find_model_class
 from realm.core.errors import ModelError
 from realm.core.folder import remove_path
 from realm.core.jsonl import write_text
@@ -299,6 +299,7 @@ def save_policy(
             model = model.merge_and_unload()
         model.to(start.dtype or model.dtype).save_pretrained(part)
         tokenizer.save_pretrained(part)
+        copy_processor(start, part)
         write_text(part / "README.md", _write_card(run, output, text))
         remove_path(folder)
         part.rename(folder)
@@ -316,7 +317,9 @@ def _gather_model(trainer: Trainer) -> Any:
         return model
     inner = find_causal_lm(model)
     with torch.device("meta"):
-        whole: Any = AutoModelForCausalLM.from_config(inner.config, trust_remote_code=False)
+        whole: Any = find_model_class(inner.config).from_config(
+            inner.config, trust_remote_code=False
+        )
         if is_peft_model(model):
             whole = get_peft_model(whole, model.peft_config["default"])
     whole.load_state_dict(state, assign=True)
