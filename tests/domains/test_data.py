@@ -56,7 +56,8 @@ def test_bad_rows_are_told_and_left_out_where_the_config_says_so(write_config, t
         .partition(" ")[2]
         .startswith(f"1 row left out:\n  {tmp_path / 'a.jsonl'}:2: not valid JSON")
     )
-    assert run.manifest()["stages"]["data"]["figures"] == {"problems": 1, "rows_left_out": 1}
+    figures = run.manifest()["stages"]["data"]["figures"]
+    assert figures == {"problems": 1, "rows_left_out": 1, "rows_repeated": 0}
 
 
 @pytest.mark.parametrize(
@@ -135,6 +136,8 @@ def test_a_question_of_two_splits_is_an_error_unless_it_is_allowed(question):
     with pytest.raises(DataError, match=r"1 questions of .* 'b' in test, which is 'a' in train"):
         check(*problems)
     assert check(*problems, allow_shared_questions=True)[0] == problems
+    with pytest.raises(DataError, match="1 questions of other splits are also in train"):
+        check(*problems, asked("c", "train", "1 + 1?", "3"))
 
 
 @pytest.mark.parametrize(

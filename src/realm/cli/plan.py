@@ -12,6 +12,9 @@ import typer
 from realm.core.errors import make_printable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from realm.config import Config
     from realm.run import Run
 
 logger = logging.getLogger(__name__)
@@ -57,6 +60,40 @@ def print_line(name: str, text: str) -> None:
 def _list_names(names: tuple[str, ...] | list[str]) -> str:
     """Return names of the run folder in one line, optional ones in brackets."""
     return ", ".join(f"[{name.rstrip('?')}]" if name.endswith("?") else name for name in names)
+
+
+def show_problems(run: Run) -> None:
+    """Print what the problems of a run are, and how many rows were left out or repeat one."""
+    from realm.core.jsonl import read_problems
+    from realm.domains.summary import summarize_problems
+
+    path = run.path("problems.jsonl")
+    figures = run.manifest()["stages"]["data"].get("figures", {})
+    names = {"rows_left_out": "rows left out", "rows_repeated": "rows that repeat a problem"}
+    for name, words in names.items():
+        if figures.get(name):
+            print_line("data", f"{words}: {figures[name]:,}")
+    summary = summarize_problems(
+        read_problems(path), run.domain.verifier, load_token_counter(run.config)
+    )
+    typer.echo(f"\n{summary}")
+
+
+def load_token_counter(config: Config) -> Callable[[Sequence[str]], list[int]] | None:
+    """Return a function that counts tokens; None if the model is not a folder with a tokenizer.
+
+    It loads no model library.
+    """
+    path = config.resolve(config.model) / "tokenizer.json" if config.model else None
+    if path is None or not path.is_file():
+        return None
+    from tokenizers import Tokenizer
+
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception:  # it raises no narrower one; the stages with a model explain a broken folder
+        return None
+    return lambda texts: [len(one) for one in tokenizer.encode_batch(list(texts))]
 
 
 def show_results(run: Run) -> None:

@@ -9,7 +9,13 @@ import typer
 
 from realm.cli.app import add_run_verb, add_verb
 from realm.cli.options import DryRun, Force, Overrides, RunFolder
-from realm.cli.plan import do_stage, print_plan, show_results, show_run_comparison
+from realm.cli.plan import (
+    do_stage,
+    print_plan,
+    show_problems,
+    show_results,
+    show_run_comparison,
+)
 
 if TYPE_CHECKING:
     from realm.run import Run
@@ -17,7 +23,10 @@ if TYPE_CHECKING:
 
 @add_run_verb("data")
 def write_problems(run: Run, dry_run: bool, force: bool) -> None:
-    """Write the problems of the domain, with their splits and gold answers.
+    """Write the problems of the domain, with their splits and gold answers, and say what they are.
+
+    Prints the size of each split, the answers, the length of the questions, questions that occur
+    twice, and five problems. A training question in another split is an error.
 
     \b
     Reads:    the config, and the files that its `domain` names
@@ -26,6 +35,8 @@ def write_problems(run: Run, dry_run: bool, force: bool) -> None:
     Example:  realm data configs/demo.yaml --set domain.settings.sizes.train=500
     """
     do_stage(run, "data", dry_run, force)
+    if not dry_run:
+        show_problems(run)
 
 
 @add_run_verb("routes")

@@ -17,7 +17,7 @@ from realm.domains.domain import SPLITS, Domain
 from realm.verify.judge import earns_reward, render_completion
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from realm.run import Run
     from realm.verify.verifier import Verifier
@@ -47,7 +47,13 @@ def run_data(run: Run) -> None:
     else:
         write_text(run.path("rules.md"), domain.rules)
     write_jsonl(run.path("problems.jsonl"), problems)
-    run.record_figures({"problems": len(problems), "rows_left_out": len(domain.bad_rows)})
+    run.record_figures(
+        {
+            "problems": len(problems),
+            "rows_left_out": len(domain.bad_rows),
+            "rows_repeated": domain.num_repeated,
+        }
+    )
 
 
 def check_problems(problems: Sequence[Problem], needed_splits: Sequence[str], source: str) -> None:
@@ -101,13 +107,8 @@ def check_answers(problems: Sequence[Problem], domain: Domain, source: str) -> l
 
 
 def _check_contamination(problems: Sequence[Problem], verifier: Verifier, source: str) -> None:
-    """Raise a DataError if the training split holds a question of another split.
-
-    Questions are compared without case, white space and punctuation at the end of words. One
-    question with two different answers is not counted: something else tells the problems apart.
-    """
-    trained = {_simplify(one.question): one for one in problems if one.split == "train"}
-    shared = list(_find_shared(trained, problems, verifier))
+    """Raise a DataError if the training split holds a question of another split."""
+    shared = find_shared(problems, verifier)
     if shared:
         first, second = shared[0]
         raise DataError(
@@ -118,20 +119,36 @@ def _check_contamination(problems: Sequence[Problem], verifier: Verifier, source
         )
 
 
-def _find_shared(
-    trained: dict[str, Problem], problems: Sequence[Problem], verifier: Verifier
-) -> Iterator[tuple[Problem, Problem]]:
+def find_shared(problems: Sequence[Problem], verifier: Verifier) -> list[tuple[Problem, Problem]]:
+    """Return each problem of another split whose question is in train, after that of train.
+
+    Questions are compared without case, white space and punctuation at the end of words. One
+    question with two different answers is not counted: something else tells the problems apart.
+    """
+    trained: dict[str, list[Problem]] = {}
     for problem in problems:
-        same = trained.get(_simplify(problem.question))
-        if problem.split == "train" or same is None:
-            continue
-        # A gold answer may be another type than an answer, so one of the two is stated and read.
-        stated = render_completion(chain="", answer=same.answer, verifier=verifier)
-        if verifier.same(verifier.extract(stated), problem.answer) is not False:
-            yield same, problem
+        if problem.split == "train":
+            trained.setdefault(simplify_question(problem.question), []).append(problem)
+    shared = []
+    for problem in problems:
+        if problem.split != "train":
+            same = trained.get(simplify_question(problem.question), [])
+            shared += [(one, problem) for one in same if _has_same_gold(one, problem, verifier)][:1]
+    return shared
 
 
-def _simplify(question: str) -> str:
+def _has_same_gold(one: Problem, other: Problem, verifier: Verifier) -> bool:
+    # A gold answer may be another type than an answer, so one of the two is stated and read.
+    stated = render_completion(chain="", answer=one.answer, verifier=verifier)
+    return verifier.same(verifier.extract(stated), other.answer) is not False
+
+
+def simplify_question(question: str) -> str:
+    """Return the form that questions share which differ in case, white space and punctuation.
+
+    >>> simplify_question("What is  1 + 1 ?") == simplify_question("what is 1 + 1")
+    True
+    """
     return " ".join(_PUNCTUATION.sub("", question).casefold().split())
 
 

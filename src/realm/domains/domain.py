@@ -80,6 +80,8 @@ class Domain:
     """Whether the training split may hold questions of other splits."""
     bad_rows: list[DataError] = []
     """What was wrong with the rows that the last call of `problems` left out."""
+    num_repeated: int = 0
+    """Number of rows that repeat a problem which the last call of `problems` had read before."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()

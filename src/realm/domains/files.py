@@ -154,6 +154,7 @@ class FilesDomain(Domain):
         A problem that two rows state differently is left out: nobody can tell which is right.
         """
         self.bad_rows = []
+        self.num_repeated = 0
         on_error = raise_error if self.settings.strict else self.bad_rows.append
         found: dict[str, tuple[Problem, str]] = {}
         conflicting = set()
@@ -167,6 +168,7 @@ class FilesDomain(Domain):
                         # Noted first: without `strict` the reading goes on, and neither version may
                         # stay.
                         raise _conflict(problem, difference, place, first_place)
+                    self.num_repeated += first is not problem
                 except DataError as error:
                     on_error(error)
         problems = [problem for problem, _ in found.values() if problem.id not in conflicting]
