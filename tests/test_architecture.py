@@ -25,7 +25,7 @@ LAYERS = [
     ["sources", "checkpoint", "template", "policy", "endpoint", "sampling"],
     ["train", "scale"],
     ["evaluate", "baselines"],
-    ["run", "rounds", "stages", "doctor", "deploy", "watch", "forecast", "study"],
+    ["run", "rounds", "stages", "doctor", "deploy", "watch", "forecast", "study", "review"],
     ["cli", "scaffold", "__init__", "__main__"],
 ]
 RANKS = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}

@@ -33,8 +33,8 @@ RewardTerms = Mapping[str, tuple[float, Callable[[Any], float | None]]]
 """Name of a further reward term to (weight, function of a `Judged`)."""
 
 _OWN_FILES = {
-    "work", "cells", "config.yaml", "config.schema.json", "log.txt",
-    "manifest.json", "teacher.sqlite", "round-1",
+    "work", "cells", "config.yaml", "config.schema.json", "log.txt", "manifest.json",
+    "teacher.sqlite", "round-1", "corrections.jsonl", "reviewed.jsonl",
 }  # fmt: skip
 """What may lie in a run folder beside the outputs of stages."""
 

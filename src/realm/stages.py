@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from realm.config.root import MODEL_SETTINGS
 from realm.core.folder import Stage
+from realm.domains.corrections import CORRECTIONS
 from realm.domains.data import run_data
 from realm.evaluate import run_evaluate
 from realm.evaluate.report import run_report
@@ -97,6 +98,7 @@ STAGES: dict[str, Stage] = {
             function=run_data,
             main_only=True,
             settings=("seed", "domain"),
+            inputs=(f"{CORRECTIONS}?",),
             outputs=("problems.jsonl", "rules.md?"),
             files=_domain_files,
         ),
@@ -107,7 +109,7 @@ STAGES: dict[str, Stage] = {
             check=check_routes,
             estimate=estimate_routes,
             settings=("seed", "domain", "routes"),
-            inputs=("problems.jsonl", "rules.md?"),
+            inputs=("problems.jsonl", "rules.md?", f"{CORRECTIONS}?"),
             outputs=("routes.jsonl", "bank.json"),
             files=_route_files,
         ),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from realm.core.errors import make_printable
+from realm.domains.corrections import CORRECTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -46,7 +47,10 @@ def print_plan(run: Run, stage: str, force: bool) -> None:
     if not force and run.is_done(stage):
         print_line(stage, f"will run again if its inputs change: {', '.join(outdated)} will run")
         return
-    inputs = _list_names(run.input_names(stage)) or "the config"
+    # A person makes the corrections, so they are named only if there are any.
+    is_corrected = run.path(CORRECTIONS).exists()
+    names = [one for one in run.input_names(stage) if is_corrected or CORRECTIONS not in one]
+    inputs = _list_names(names) or "the config"
     print_line(stage, f"would run: {inputs} -> {_list_names(run.stages[stage].outputs)}")
     estimate = run.stages[stage].estimate
     if estimate and (cost := estimate(run)):
@@ -69,7 +73,11 @@ def show_problems(run: Run) -> None:
 
     path = run.path("problems.jsonl")
     figures = run.manifest()["stages"]["data"].get("figures", {})
-    names = {"rows_left_out": "rows left out", "rows_repeated": "rows that repeat a problem"}
+    names = {
+        "rows_left_out": "rows left out",
+        "rows_repeated": "rows that repeat a problem",
+        "corrections": f"problems corrected or left out ({CORRECTIONS})",
+    }
     for name, words in names.items():
         if figures.get(name):
             print_line("data", f"{words}: {figures[name]:,}")

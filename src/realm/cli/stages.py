@@ -1,9 +1,9 @@
-"""The verbs that run stages: `data` to `report`, `run` and `compare`; `watch` follows them."""
+"""The verbs that run stages, `watch`, which follows them, and `review`, which corrects labels."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -16,6 +16,7 @@ from realm.cli.plan import (
     show_results,
     show_run_comparison,
 )
+from realm.core.errors import DataError, make_printable
 
 if TYPE_CHECKING:
     from realm.run import Run
@@ -246,3 +247,54 @@ def watch_run(
     from realm.watch import watch
 
     watch(run, once=once)
+
+
+@add_verb("review", continues=True)
+def review_run(
+    run: Annotated[Path, typer.Argument(metavar="RUN", file_okay=False, help="A run folder.")],
+    split: Annotated[
+        str | None, typer.Option(metavar="SPLIT", help="Only problems of this split.")
+    ] = None,
+    source: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Only problems with a route of this source.")
+    ] = None,
+    only: Annotated[
+        Literal["right", "wrong", "unparsed"] | None,
+        typer.Option(
+            metavar="OUTCOME",
+            help="Only problems with a route or an answer that is right, wrong or unparsed.",
+        ),
+    ] = None,
+    show_list: Annotated[
+        bool, typer.Option("--list", help="Print the problems that look mislabelled, and exit.")
+    ] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="Show the problems that were seen before as well.")
+    ] = False,
+) -> None:
+    """Read problems, routes and answers in the terminal, and correct their labels.
+
+    Shows first what is most likely mislabelled. Every correction is kept at once; q ends, and the
+    same command goes on with the problems that are left. `realm run RUN` applies the corrections.
+
+    \b
+    Reads:    RUN/problems.jsonl, RUN/routes.jsonl; RUN/answers.jsonl if it exists
+    Writes:   RUN/corrections.jsonl, RUN/reviewed.jsonl; with --list nothing
+    Costs:    nothing; the stages that the corrections change run again
+    Example:  realm review runs/demo --only wrong
+    """
+    from realm.config import load_config
+    from realm.review.suspects import describe_cases, load_cases, select_cases
+    from realm.review.terminal import read_seen, review_cases
+    from realm.run import Run
+
+    opened = Run(run, load_config(run))
+    cases = select_cases(load_cases(opened), split, source, only)
+    if not cases:
+        raise DataError(f"{run}: no problem is left with --split, --source and --only as given.")
+    seen = set() if again else read_seen(run)
+    left = [case for case in cases if case.problem.id not in seen]
+    if show_list:
+        typer.echo(make_printable(describe_cases(left, show_all=only is not None)))
+    else:
+        review_cases(opened, left)

@@ -13,6 +13,7 @@ from realm.core.jsonl import write_jsonl, write_text
 from realm.core.records import Problem, to_row
 from realm.core.tables import describe_bad_rows
 from realm.core.targets import user_errors
+from realm.domains.corrections import CORRECTIONS, correct_problems, read_corrections
 from realm.domains.domain import SPLITS, Domain
 from realm.verify.judge import earns_reward, render_completion
 
@@ -38,6 +39,11 @@ def run_data(run: Run) -> None:
     # Without a model nothing is trained and every problem is evaluated: any split will do.
     needed_splits = domain.needed_splits if run.config.model is not None else ()
     check_problems(problems, needed_splits, source)
+    corrections = read_corrections(run.path(CORRECTIONS))
+    problems, num_corrected = correct_problems(problems, corrections)
+    if num_corrected:
+        run.record_figures({"corrections": num_corrected})
+        logger.info("%s: %d problems corrected or left out", CORRECTIONS, num_corrected)
     with user_errors(source, f"the verifier of {domain.name}"):
         problems = check_answers(problems, domain, source)
     if domain.bad_rows:

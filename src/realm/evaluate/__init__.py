@@ -38,9 +38,17 @@ def run_evaluate(run: Run) -> None:
         seed=run.config.seed,
         is_nested=False,  # a run has one seed
         left_out=dict(eval_set.left_out),
+        corrections=_count_corrections(run),
     )
     write_jsonl(run.path("answers.jsonl"), (answer.to_row() for answer in answers))
     write_json(run.path("results.json"), results.to_json())
+
+
+def _count_corrections(run: Run) -> int:
+    """Return how many corrections the problems and the routes of the run hold."""
+    stages = run.manifest().get("stages", {})
+    made = [stages.get(stage, {}).get("figures", {}) for stage in ("data", "routes")]
+    return sum(figures.get("corrections", 0) for figures in made)
 
 
 def check_evaluate(run: Run) -> None:

@@ -49,6 +49,8 @@ class Results:
     """Summary and role of each method of a comparison."""
     left_out: Mapping[str, int] = field(default_factory=dict)
     """Number of problems by split that were not asked, because they have no route to show."""
+    corrections: int = 0
+    """Number of problems and routes whose labels a person corrected, see `realm review`."""
 
     @property
     def splits(self) -> list[str]:
@@ -127,7 +129,7 @@ class Results:
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Results:
         """Return the results that `to_json` wrote."""
-        known = {one.name: content[one.name] for one in fields(cls)}
+        known = {one.name: content[one.name] for one in fields(cls) if one.name in content}
         evaluations = [Evaluation(**lists_to_tuples(row)) for row in content["evaluations"]]
         comparisons = [Comparison(**lists_to_tuples(row)) for row in content["comparisons"]]
         return cls(**known | {"evaluations": evaluations, "comparisons": comparisons})

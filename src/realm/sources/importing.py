@@ -18,7 +18,7 @@ from realm.sources import Reply, read_choice
 from realm.verify.judge import judge_all
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from realm.config.routes import ImportedRoutes, RouteColumns, RouteFile
     from realm.verify.verifier import Verifier
@@ -57,15 +57,17 @@ def import_outputs(
     settings: ImportedRoutes,
     *,
     resolve: Callable[[str], Path] = Path,
+    excluded: Collection[str] = (),
 ) -> Imported:
     """Return the routes in the files of `settings`, labelled by the domain's verifier.
 
-    A null or empty output is a route that states no answer. A bad row is reported and the others
-    are kept; with `routes.strict` it is an error.
+    Rows of the problems `excluded`, by id, are passed over. A null or empty output is a route that
+    states no answer. A bad row is reported and the others are kept; with `routes.strict` it is an
+    error.
     """
     found = Imported()
     on_error = raise_error if settings.strict else found.bad.append
-    known = _index_problems(problems)
+    known = dict.fromkeys(excluded) | _index_problems(problems)
     with progress("labelling outputs", len(settings.files)) as advance:
         for file in settings.files:
             outputs = list(_read_outputs(file, known, settings, resolve, on_error, found.unmatched))
@@ -87,7 +89,7 @@ def _index_problems(problems: Sequence[Problem]) -> dict[str, Problem]:
 
 def _read_outputs(
     file: RouteFile,
-    problems: Mapping[str, Problem],
+    problems: Mapping[str, Problem | None],
     settings: ImportedRoutes,
     resolve: Callable[[str], Path],
     on_error: OnError,
@@ -105,9 +107,11 @@ def _read_outputs(
         try:
             problem = _find_problem(row, columns, problems, place)
             if problem is None:
-                unmatched.append(place)
-                continue
+                continue  # excluded
             outputs = dict(_read_row(row, file, columns, place, has_text_cells))
+        except KeyError:
+            unmatched.append(place)
+            continue
         except DataError as error:
             on_error(error)
             continue
@@ -116,11 +120,12 @@ def _read_outputs(
 
 
 def _find_problem(
-    row: Row, columns: RouteColumns, problems: Mapping[str, Problem], place: str
+    row: Row, columns: RouteColumns, problems: Mapping[str, Problem | None], place: str
 ) -> Problem | None:
-    """Return the problem of a row; `None` if it is not in the problem set.
+    """Return the problem of a row; `None` if it is excluded.
 
     Raises:
+        KeyError: It is not in the problem set.
         DataError: A column is missing, or the row has a problem's id and another question.
     """
     question = ""
@@ -128,7 +133,7 @@ def _find_problem(
         name = columns.question or "question"
         question = cells.get_text(row, name, place, "routes.columns.question")
     identity = cells.get_identity(row, columns.id, question, place, "routes.columns.id")
-    problem = problems.get(identity)
+    problem = problems[identity]
     if problem is None or not question:
         return problem
     known = problem.meta.get("question", problem.question)

@@ -12,6 +12,7 @@ from realm.core.jsonl import read_problems, read_routes, write_jsonl
 from realm.core.records import Problem, Route
 from realm.core.targets import user_errors
 from realm.domains import require_expert
+from realm.domains.corrections import CORRECTIONS, correct_routes, read_corrections
 from realm.sources.estimate import estimate_teachers
 from realm.sources.importing import import_outputs
 from realm.sources.plan import collect_routes
@@ -35,8 +36,15 @@ def run_routes(run: Run) -> None:
     """Write routes.jsonl and bank.json, and report what the bank is worth."""
     problems = read_problems(run.path("problems.jsonl"))
     settings = run.config.routes
+    corrections = read_corrections(run.path(CORRECTIONS))
     if settings.kind == "import":
-        imported = import_outputs(problems, run.domain, settings, resolve=run.config.resolve)
+        imported = import_outputs(
+            problems,
+            run.domain,
+            settings,
+            resolve=run.config.resolve,
+            excluded={one.problem_id for one in corrections if one.kind == "excluded"},
+        )
         logger.info(imported.describe_result())
         run.record_figures(
             {"rows_left_out": len(imported.bad), "rows_of_no_problem": len(imported.unmatched)}
@@ -48,11 +56,17 @@ def run_routes(run: Run) -> None:
         routes = []
     else:
         routes = _ask_domain(run, settings, problems)
+    verifier = run.domain.verifier
+    routes, num_corrected = correct_routes(routes, corrections, problems, verifier)
+    if num_corrected:
+        run.record_figures({"corrections": num_corrected})
+        logger.info("%s: %d labels of routes corrected", CORRECTIONS, num_corrected)
     # Routes that were paid for, or are of private questions, are nobody else's on this machine.
     write_jsonl(run.path("routes.jsonl"), routes, is_private=settings.kind == "collect")
-    same_all = run.domain.verifier.same_all
     held_out = settings.held_out
-    summaries = write_bank(run.path("bank.json"), problems, routes, same_all, held_out=held_out)
+    summaries = write_bank(
+        run.path("bank.json"), problems, routes, verifier.same_all, held_out=held_out
+    )
     if settings.kind == "none":
         logger.info("No routes (routes.kind: none): all prompts show the question only.")
         return

@@ -116,6 +116,10 @@ def list_tiles(results: Results) -> list[Tile]:
 def list_warnings(results: Results) -> list[str]:
     """Return what a reader must know: problems left out, undecided answers, an unsolved domain."""
     warnings = []
+    if results.corrections:
+        warnings.append(
+            f"Labels that a person corrected (corrections.jsonl): {results.corrections:,}."
+        )
     if results.left_out:
         counts = ", ".join(f"{count} of {split}" for split, count in results.left_out.items())
         warnings.append(f"Problems without a route to show are left out: {counts}.")

@@ -1,0 +1,1 @@
+"""A person reads problems, routes and answers, and corrects their labels."""
