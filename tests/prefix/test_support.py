@@ -4,6 +4,7 @@ import ast
 from pathlib import Path
 
 import pytest
+import torch
 from peft import LoraConfig, PromptTuningConfig, get_peft_model
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
@@ -76,6 +77,7 @@ def test_adapters_and_wrappers_are_seen_through() -> None:
     wrapped = nn.Module()
     wrapped.module = get_peft_model(model, LoraConfig(target_modules="all-linear"))
     assert find_causal_lm(wrapped) is model
+    assert find_causal_lm(torch.compile(model)) is model
 
 
 def test_an_adapter_that_adds_tokens_cannot_be_shared() -> None:

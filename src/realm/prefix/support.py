@@ -28,10 +28,11 @@ class PrefixSharingError(Exception):
 
 
 def find_causal_lm(model: Any) -> PreTrainedModel:
-    """Return the causal language model inside wrappers for adapters and distributed training."""
+    """Return the causal language model inside wrappers: adapters, processes, `torch.compile`."""
     while not isinstance(model, PreTrainedModel):
         is_adapted = hasattr(model, "peft_config")
-        inner = model.get_base_model() if is_adapted else getattr(model, "module", None)
+        wrapped = getattr(model, "_orig_mod", None) or getattr(model, "module", None)
+        inner = model.get_base_model() if is_adapted else wrapped
         if inner is None:
             raise PrefixSharingError(f"{type(model).__name__} is not a model of Transformers")
         model = inner
