@@ -33,7 +33,7 @@ RewardTerms = Mapping[str, tuple[float, Callable[[Any], float | None]]]
 """Name of a further reward term to (weight, function of a `Judged`)."""
 
 _OWN_FILES = {
-    "work", "cells", "config.yaml", "config.schema.json", "log.txt", "manifest.json",
+    "work", "cells", "tune", "config.yaml", "config.schema.json", "log.txt", "manifest.json",
     "teacher.sqlite", "round-1", "corrections.jsonl", "reviewed.jsonl",
 }  # fmt: skip
 """What may lie in a run folder beside the outputs of stages."""

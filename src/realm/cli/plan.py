@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from realm.config import Config
     from realm.run import Run
+    from realm.study.search import Search
 
 logger = logging.getLogger(__name__)
 
@@ -132,3 +134,52 @@ def show_run_comparison(folders: Sequence[Path], model: str | None) -> None:
         typer.echo("All settings are the same.")
     for note in comparison.notes:
         typer.echo(make_printable(f"note: {note}"))
+
+
+def show_search(search: Search, run: Run) -> None:
+    """Print what a search has tried, whether anything beats the config, and how to run that."""
+    from realm.evaluate.report.tables import make_table, print_tables
+    from realm.evaluate.report.words import format_p, with_interval
+
+    start, gain = search.trials[0], search.gain
+    rows = []
+    for number, trial in sorted(enumerate(search.trials, 1), key=lambda one: -one[1].accuracy):
+        compared = search.comparisons[number - 2] if number > 1 else None
+        interval = with_interval(compared.difference, compared.ci95, True) if compared else ""
+        rows.append(
+            {
+                "trial": str(number),
+                "accuracy": with_interval(trial.accuracy, trial.ci95),
+                "difference": interval,
+                "p": format_p(compared) if compared else "",
+                "settings": trial.error or trial.describe(start),
+            }
+        )
+    title = f"{len(start.right):,} validation problems, alone, in percent with 95% intervals"
+    caption = "difference: from trial 1, the config as it is; p: corrected for the number of trials"
+    print_tables([make_table(title, rows, caption, is_text=True)])
+    typer.echo(f"{len(search.trials)} trials took {search.seconds / 60:.1f} min.")
+    if gain is None:
+        typer.echo("No trial was better than the config as it is. Keep it.")
+        return
+    found = f"{with_interval(gain.difference, gain.ci95, True)} points"
+    if search.is_better:
+        typer.echo(
+            f"The best settings beat the config by {found}. They are the best of "
+            f"{len(search.trials)} and owe a part of that to luck: `realm run` tells on the test "
+            "problems."
+        )
+    else:
+        typer.echo(
+            f"Nothing beat the config beyond chance. Keep it: the best trial is {found} from it, "
+            f"{gain.finding}. More --minutes or more validation problems may tell."
+        )
+    typer.echo("\nThe best trial differs in:\n")
+    for name, value in search.changed.items():
+        typer.echo(f"  {name}: {start.settings[name]} -> {value}")
+    command = ["realm", "run", str(run.config.source)]
+    if run.folder != run.config.run_folder():
+        command += ["--run", str(run.folder)]
+    for override in (*run.config.overrides, *search.best.list_overrides(start)):
+        command += ["--set", override]
+    typer.echo(make_printable(f"\n  {shlex.join(command)}"))

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from realm.cli.app import add_run_verb, add_verb
-from realm.cli.options import DryRun, Force, Overrides, RunFolder
+from realm.cli.options import ConfigPath, DryRun, Force, Overrides, RunFolder
 from realm.cli.plan import (
     do_stage,
     print_plan,
     show_problems,
     show_results,
     show_run_comparison,
+    show_search,
 )
 from realm.core.errors import DataError, make_printable
 
@@ -228,6 +229,48 @@ def compare(
         print_results(results)
         places = (comparison.path("results.json"), comparison.path("report.html"))
         typer.echo(f"\nresults  {places[0]}\nreport   {places[1]}")
+
+
+@add_verb("tune", main_only=False, continues=True)
+def tune(
+    config: ConfigPath,
+    minutes: Annotated[
+        float,
+        typer.Option(
+            metavar="N",
+            min=0,
+            help="Begin no trial that would end later, all trials so far counted.",
+        ),
+    ] = 60,
+    run: RunFolder = None,
+    set_: Overrides = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Search for better learning rates, length of distillation and fade.
+
+    Each trial distils and trains as `realm run` does, and answers the validation problems alone.
+    No test problem is used. The first trial has the settings of the config. Settings are only
+    called better if they beat it beyond chance.
+
+    \b
+    Reads:    the config and the files that it names; needs the package optuna:
+              pip install "realm-slm[tune]"
+    Writes:   RUN/tune/: study.db, tune.json, and the distilled models of the trials
+    Costs:    N minutes of training; the first trial always ends
+    Example:  realm tune configs/demo.yaml --minutes 120
+    """
+    from realm.config import load_config
+    from realm.run import Run
+    from realm.study.tune import list_choices, tune_run
+
+    settings = load_config(config, set_ or [])
+    tuned = Run(run or settings.run_folder(), settings)
+    if dry_run:
+        for name, choice in list_choices(tuned).items():
+            values = ", ".join(map(str, choice.values))
+            typer.echo(f"{name}: {values} (the config: {choice.start})")
+        return
+    show_search(tune_run(tuned, minutes=minutes), tuned)
 
 
 @add_verb("watch")

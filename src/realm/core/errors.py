@@ -33,8 +33,14 @@ _SECRET_TEXT = re.compile(
 )
 # Control characters, and those that turn the direction of writing.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-_EXTRAS = {"deepspeed", "trackio", "vllm", "wandb"}
-"""Optional packages that pyproject.toml has an extra for, with the versions that work."""
+_EXTRAS = {
+    "deepspeed": "deepspeed",
+    "optuna": "tune",
+    "trackio": "trackio",
+    "vllm": "vllm",
+    "wandb": "wandb",
+}
+"""Optional packages, and the extra of pyproject.toml with the versions that work."""
 _known: set[str] = set()
 """Secrets of this process that are not in an environment variable with a telling name."""
 
@@ -123,7 +129,7 @@ def require_package(package: str, setting: str, otherwise: str = "") -> None:
         otherwise: A sentence about what to do without the package.
     """
     if find_spec(package.replace("-", "_")) is None:
-        name = f'"realm-slm[{package}]"' if package in _EXTRAS else package
+        name = f'"realm-slm[{_EXTRAS[package]}]"' if package in _EXTRAS else package
         hint = f" {otherwise}" if otherwise else ""
         raise ConfigError(f"{setting} needs the package {package}: pip install {name}{hint}")
 

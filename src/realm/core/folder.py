@@ -133,7 +133,7 @@ class RunFolder(ABC):
             wait_for_all()  # until the stage is recorded
             return
         hashes = self._hash_dependencies(stage)
-        with self._lock():
+        with self.lock():
             self._clear_places(stage)
             # From here on the old outputs may be overwritten, so they no longer count as done.
             self._forget(stage)
@@ -184,7 +184,7 @@ class RunFolder(ABC):
         return {"settings": hashlib.sha256(text.encode()).hexdigest(), "inputs": inputs}
 
     @contextmanager
-    def _lock(self) -> Iterator[None]:
+    def lock(self) -> Iterator[None]:
         """Keep other processes out of the folder while a stage runs.
 
         The operating system releases the lock of a process that is killed.

@@ -22,6 +22,7 @@ OPTIONAL = {
         "gguf": "models from and to GGUF files",
         "gym": "domains of reasoning-gym",
         "serve": "realm serve",
+        "tune": "realm tune",
     },
     "trl": {
         "vllm": "fast generation on a GPU",
