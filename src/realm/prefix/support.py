@@ -30,9 +30,10 @@ class PrefixSharingError(Exception):
 def find_causal_lm(model: Any) -> PreTrainedModel:
     """Return the causal language model inside wrappers: adapters, processes, `torch.compile`."""
     while not isinstance(model, PreTrainedModel):
-        is_adapted = hasattr(model, "peft_config")
-        wrapped = getattr(model, "_orig_mod", None) or getattr(model, "module", None)
-        inner = model.get_base_model() if is_adapted else wrapped
+        # First, because a compiled module has the attributes of the one inside.
+        inner = getattr(model, "_orig_mod", None) or getattr(model, "module", None)
+        if inner is None and hasattr(model, "peft_config"):
+            inner = model.get_base_model()
         if inner is None:
             raise PrefixSharingError(f"{type(model).__name__} is not a model of Transformers")
         model = inner
