@@ -419,7 +419,7 @@ def test_the_example_of_each_verb_works_with_a_shipped_config():
         if (ROOT / example[2]).is_file():
             num_configs += 1
             assert load_config(ROOT / example[2], example[4:]), verb
-    assert num_configs == 9
+    assert num_configs == 8
 
 
 def test_the_version_is_that_of_the_package():

@@ -68,6 +68,14 @@ def test_guided_chains_that_all_disagree_come_before_problems_that_nobody_solves
     assert "train  fine  -\n" in describe_cases(cases, show_all=True)
 
 
+def test_among_equal_reasons_the_problem_comes_first_on_whose_answer_more_agree():
+    problems = [problem("split"), problem("agreed")]
+    routes = [route("split", "a"), route("split", "b"), route("agreed", "x"), route("agreed", "x")]
+    cases = list_cases(problems, routes, [], str)
+    assert [case.problem.id for case in cases] == ["agreed", "split"]
+    assert {case.reasons for case in cases} == {("nobody of 2 solves it",)}
+
+
 def test_answers_of_models_count_and_those_of_the_probe_and_further_samples_do_not():
     def answer(correct, **more):
         judged = Judged(text="t", answer="pay", correct=correct)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from realm.sampling import Answer
 
 Outcome = Literal["right", "wrong", "unparsed"]
+Said = tuple[str, str | None, bool | None]
+"""Who answered, the text of the answer, None if there is none, and whether it is right."""
 _MOST_EXTRA = 6
 """Words that an answer may have beyond the gold answer, and still look like it."""
 _FEWEST_AGREEING = 3
@@ -37,6 +39,8 @@ class Case:
     """The strongest first; empty if nothing looks wrong."""
     rank: int = 0
     """Place of the strongest reason among all kinds of reasons; the lowest is shown first."""
+    agreement: float = 0.0
+    """Share of the answers that are the most frequent wrong one; decides among equal ranks."""
 
 
 def list_cases(
@@ -60,19 +64,35 @@ def list_cases(
         if answer.mode != "probe" and answer.sample == 0:
             asked[answer.problem_id].append(answer)
     golds = {_split_words(render(one.answer)) for one in problems}
-    cases = []
-    for one in problems:
-        found = _find_reasons(one, bank[one.id], asked[one.id], golds, render)
-        ranked = [(rank, reason) for rank, reason in enumerate(found) if reason]
-        case = Case(
-            problem=one,
-            routes=tuple(bank[one.id]),
-            answers=tuple(asked[one.id]),
-            reasons=tuple(reason for _, reason in ranked),
-            rank=ranked[0][0] if ranked else 99,
-        )
-        cases.append(case)
-    return sorted(cases, key=lambda case: case.rank)  # stable: else in the order of the problems
+    cases = [_make_case(one, bank[one.id], asked[one.id], golds, render) for one in problems]
+    # Stable: otherwise in the order of the problems.
+    return sorted(cases, key=lambda case: (case.rank, -case.agreement))
+
+
+def _make_case(
+    problem: Problem,
+    routes: Sequence[Route],
+    answers: Sequence[Answer],
+    golds: set[tuple[str, ...]],
+    render: Callable[[Any], str],
+) -> Case:
+    said = [(route.source, route.answer, route.correct) for route in routes]
+    said += [(one.method, one.judged.answer, one.judged.correct) for one in answers]
+    texts = [
+        (name, None if answer is None else render(answer), correct)
+        for name, answer, correct in said
+    ]
+    guided = [route for route in routes if route.guided]
+    found = _find_reasons(_split_words(render(problem.answer)), texts, guided, golds)
+    ranked = [(rank, reason) for rank, reason in enumerate(found) if reason]
+    return Case(
+        problem=problem,
+        routes=tuple(routes),
+        answers=tuple(answers),
+        reasons=tuple(reason for _, reason in ranked),
+        rank=ranked[0][0] if ranked else 99,
+        agreement=_measure_agreement(texts),
+    )
 
 
 def load_cases(run: Run) -> list[Case]:
@@ -135,19 +155,13 @@ def name_outcome(answer: Any, correct: bool | None) -> Outcome:
 
 
 def _find_reasons(
-    problem: Problem,
-    routes: Sequence[Route],
-    answers: Sequence[Answer],
+    gold: tuple[str, ...],
+    said: Sequence[Said],
+    guided: Sequence[Route],
     golds: set[tuple[str, ...]],
-    render: Callable[[Any], str],
 ) -> Iterator[str]:
     """Yield each kind of reason in the order of its weight; empty where it does not apply."""
-    gold = _split_words(render(problem.answer))
-    said = [(route.source, route.answer, route.correct) for route in routes]
-    said += [(one.method, one.judged.answer, one.judged.correct) for one in answers]
-    texts = [
-        (name, render(answer), correct) for name, answer, correct in said if answer is not None
-    ]
+    texts = [(name, text, correct) for name, text, correct in said if text is not None]
     wrong = [(name, text) for name, text, correct in texts if correct is False]
     yield next(
         (
@@ -157,7 +171,6 @@ def _find_reasons(
         ),
         "",
     )
-    guided = [route for route in routes if route.guided]
     taught = f"all {len(guided)} chains of authors with the rules disagree with the gold answer"
     yield taught if guided and all(route.correct is False for route in guided) else ""
     yield _describe_agreement(wrong, len(texts))
@@ -169,6 +182,11 @@ def _find_reasons(
     yield (
         f"no answer was found in {num_unread} of {len(said)}" if 2 * num_unread > len(said) else ""
     )
+
+
+def _measure_agreement(said: Sequence[Said]) -> float:
+    wrong = [_split_words(text) for _, text, correct in said if text and correct is False]
+    return Counter(wrong).most_common(1)[0][1] / len(said) if wrong else 0.0
 
 
 def _describe_agreement(wrong: Sequence[tuple[str, str]], num_answers: int) -> str:
