@@ -22,6 +22,8 @@ PROBLEMS = [
     Problem(id=name, split="train", question=f"{name}?", answer=7) for name in ("a", "b", "c")
 ]
 
+OF_ROUTE = {"problem_id": "a", "kind": "process", "source": "s", "text_hash": "x"}
+
 
 def route(name, answer, correct, source="someone", text="3 + 4", **more):
     return Route(problem_id=name, source=source, text=text, answer=answer, correct=correct, **more)
@@ -48,6 +50,8 @@ def test_of_several_corrections_of_one_thing_the_last_counts_and_null_withdraws(
         ({"problem_id": "a", "kind": "excluded", "value": "no"}, "excluded is true, false or null"),
         ({"problem_id": "a", "kind": "correct", "value": True}, "need them"),
         ({"problem_id": "a", "kind": "gold", "value": 1, "source": "s", "text_hash": "x"}, "need"),
+        (OF_ROUTE | {"value": False, "flaw": "2"}, "its flaw is '2'; it is the number of a step"),
+        (OF_ROUTE | {"value": True, "flaw": 2}, "goes with kind process and value false"),
     ],
 )
 def test_a_row_that_is_no_correction_is_named(tmp_path, row, message):

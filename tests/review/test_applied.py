@@ -154,6 +154,11 @@ def test_the_verb_lists_suspects_and_needs_a_terminal_for_the_rest(run, tmp_path
     assert listed.stdout.endswith("0 of 8 problems look mislabelled\n")
     asked = CliRunner().invoke(app, ["review", str(run.folder)])
     assert asked.exit_code == 2 and "standard input is not one. --list prints" in asked.stderr
+    write_jsonl(run.path("reviewed.jsonl"), [{"problem_id": name} for name in NAMES])
+    seen = CliRunner().invoke(app, ["review", str(run.folder)])
+    assert seen.stdout == "All 10 problems were seen before; --again shows them.\n"
+    again = CliRunner().invoke(app, ["review", str(run.folder), "--again", "--list"])
+    assert again.stdout.endswith("of 10 problems look mislabelled\n")
     nothing = CliRunner().invoke(app, ["review", str(run.folder), "--split", "dev"])
     assert nothing.exit_code == 2 and "no problem is left with --split" in nothing.stderr
     missing = CliRunner().invoke(app, ["review", str(tmp_path / "none"), "--list"])

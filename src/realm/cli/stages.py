@@ -339,5 +339,7 @@ def review_run(
     left = [case for case in cases if case.problem.id not in seen]
     if show_list:
         typer.echo(make_printable(describe_cases(left, show_all=only is not None)))
-    else:
+    elif left:
         review_cases(opened, left)
+    else:
+        typer.echo(f"All {len(cases):,} problems were seen before; --again shows them.")

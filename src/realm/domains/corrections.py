@@ -111,6 +111,12 @@ def _read_correction(row: dict[str, Any], place: str) -> Correction:
         raise DataError(
             f"{place}: source and text_hash name a route; {', '.join(_OF_ROUTES)} need them."
         )
+    flaw = row.get("flaw")
+    if flaw is not None and not (type(flaw) is int and flaw > 0 and value is False):
+        raise DataError(
+            f"{place}: its flaw is {flaw!r}; it is the number of a step, from 1, and goes with "
+            "kind process and value false."
+        )
     return Correction(**row)
 
 
@@ -153,13 +159,13 @@ def correct_routes(
         for kind in _OF_ROUTES if corrections else ():
             if one := by_key.get(label_route(route, kind, None).key):
                 num_applied += 1
-                route = _apply(route, one)
+                route = replace(route, **_list_labels(one))
         corrected.append(route)
     return corrected, num_applied
 
 
-def _apply(route: Route, correction: Correction) -> Route:
+def _list_labels(correction: Correction) -> dict[str, Any]:
+    """Return the fields of a route that a correction sets."""
     if correction.kind == "correct":
-        return replace(route, correct=correction.value)
-    flaw = None if correction.value else correction.flaw
-    return replace(route, process=correction.value, flaw=flaw, fix=None)
+        return {"correct": correction.value}
+    return {"process": correction.value, "flaw": correction.flaw, "fix": None}
