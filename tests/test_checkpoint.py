@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from transformers import AutoConfig
+from transformers.integrations import deepspeed
 
 from realm.checkpoint import check_model, find_checkpoint_fault, find_tensor_fault
 from realm.config.root import load_config
@@ -91,6 +92,23 @@ def test_a_checked_model_has_its_modules_and_no_weights(tmp_path):
     model = check_model(str(make_tiny(tmp_path / "model")))
     assert all(parameter.is_meta for parameter in model.parameters())
     assert "q_proj" in " ".join(name for name, _ in model.named_modules())
+
+
+def test_a_launch_with_zero3_shares_out_no_model_outside_a_trainer(tmp_path):
+    class Launch:
+        def is_zero3(self):
+            return True
+
+    make_tiny(tmp_path / "model")
+    launch = Launch()  # held here: Transformers keeps a weak reference
+    deepspeed.set_hf_deepspeed_config(launch)
+    try:
+        check_model(str(tmp_path / "model"))
+        policy = Policy(tmp_path / "model")
+        [answer] = policy.generate(["2 + 2?"], max_new_tokens=2, batch_tokens=100, seed=1)
+        assert answer.num_tokens and deepspeed.is_deepspeed_zero3_enabled()
+    finally:
+        deepspeed.unset_hf_deepspeed_config()
 
 
 def test_a_synchronized_reference_model_is_in_no_checkpoint_so_training_begins_again(

@@ -23,6 +23,7 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.integrations import deepspeed
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
 from transformers.utils import cached_file
 
@@ -44,6 +45,22 @@ _TOKENIZER_FILES = ("*token*", "vocab*", "*.model")
 """One of them is there; without any, some tokenizers load all the same, and know no word."""
 
 
+@contextmanager
+def without_zero3() -> Iterator[None]:
+    """Load and run models whole in this block, also in a launch with DeepSpeed ZeRO-3.
+
+    There, from the first arguments of a trainer on, Transformers shares out the weights of every
+    model that it loads, and waits for the other processes in each generation.
+    """
+    reference = deepspeed._hf_deepspeed_config_weak_ref
+    deepspeed.unset_hf_deepspeed_config()
+    try:
+        yield
+    finally:
+        deepspeed._hf_deepspeed_config_weak_ref = reference
+
+
+@without_zero3()
 def load_checkpoint(model: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Return model and tokenizer of a folder, a GGUF file or a hub id, ready to generate.
 
@@ -81,6 +98,7 @@ def load_checkpoint(model: str | Path) -> tuple[PreTrainedModel, PreTrainedToken
     return network.to(f"cuda:{get_local_rank()}" if has_gpu else "cpu").eval(), tokenizer
 
 
+@without_zero3()
 def check_model(model: str, system: str | None = None) -> PreTrainedModel:
     """Return the model without weights, after all checks that need none.
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from realm.checkpoint import load_checkpoint, render_chat
+from realm.checkpoint import load_checkpoint, render_chat, without_zero3
 from realm.core.errors import DataError, ModelError
 from realm.core.ranks import gather_objects, take_share
 from realm.method.prompt import OUR_TAG, break_control_tokens
@@ -174,6 +174,7 @@ class Policy:
                 "(evaluate.routes), or take a model with a longer context."
             )
 
+    @without_zero3()
     @torch.inference_mode()
     def _complete(
         self, batch: list[list[int]], num_samples: int, settings: GenerationConfig, seed: object

@@ -33,8 +33,8 @@ NOTES = {
 """Logger to the records that are dropped. A head tied to the embeddings is not missing. This
 package does not rely on mtime, decodes with its own settings, checks every length, and reports
 itself when the hub cannot be reached."""
-OLD_NAMES = ("gradient_checkpointing", "activation_checkpointing")
-"""Settings that TRL still calls by their old names. The user cannot change that."""
+OLD_NAMES = ("gradient_checkpointing", "activation_checkpointing", "all_gather_into_tensor")
+"""What TRL and DeepSpeed still call by old names. The user cannot change that."""
 
 
 class _LogStream:

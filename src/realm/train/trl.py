@@ -24,7 +24,7 @@ from transformers import (
 )
 from trl import SFTTrainer
 
-from realm.checkpoint import copy_processor, find_model_class
+from realm.checkpoint import copy_processor, find_model_class, without_zero3
 from realm.core.errors import ModelError
 from realm.core.folder import remove_path
 from realm.core.jsonl import write_text
@@ -311,12 +311,12 @@ def _gather_model(trainer: Trainer) -> Any:
     model = trainer.accelerator.unwrap_model(trainer.model)
     if not (trainer.is_deepspeed_enabled or trainer.is_fsdp_enabled):
         return model
-    # Every process takes part in gathering.
-    state = trainer.accelerator.get_state_dict(trainer.model)
+    # Every process takes part in gathering. ZeRO-3 gathers through the wrapper of DeepSpeed.
+    state = trainer.accelerator.get_state_dict(trainer.model_wrapped)
     if not trainer.is_world_process_zero():
         return model
     inner = find_causal_lm(model)
-    with torch.device("meta"):
+    with torch.device("meta"), without_zero3():
         whole: Any = find_model_class(inner.config).from_config(
             inner.config, trust_remote_code=False
         )
