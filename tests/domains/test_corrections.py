@@ -70,6 +70,8 @@ def test_gold_answers_are_replaced_and_excluded_problems_are_gone():
     problems, count = correct_problems(PROBLEMS, corrections)
     assert [(one.id, one.answer) for one in problems] == [("a", 9), ("c", 7)] and count == 2
     assert correct_problems(PROBLEMS, []) == (PROBLEMS, 0)
+    same = [Correction(problem_id="a", kind="gold", value=7)]
+    assert correct_problems(PROBLEMS, same) == (PROBLEMS, 0), "what changes nothing is not counted"
 
 
 def test_the_routes_of_a_corrected_gold_answer_are_judged_again():
@@ -103,3 +105,5 @@ def test_a_label_of_a_route_is_found_by_its_author_and_text_wherever_it_stands()
     assert (corrected[1].correct, corrected[1].process, corrected[1].flaw) == (False, True, None)
     assert corrected[1].fix is None
     assert (corrected[2].correct, corrected[2].process, corrected[2].flaw) == (False, False, 3)
+    again, count = correct_routes(corrected, corrections, PROBLEMS, VERIFIER)
+    assert again == corrected and count == 0

@@ -123,16 +123,21 @@ def _read_correction(row: dict[str, Any], place: str) -> Correction:
 def correct_problems(
     problems: Sequence[Problem], corrections: Sequence[Correction]
 ) -> tuple[list[Problem], int]:
-    """Return the problems with corrected gold answers, those excluded left out, and how many."""
+    """Return the problems with corrected gold answers, without those excluded.
+
+    Returns:
+        The problems, and the number of those that were changed or left out.
+    """
     golds = {one.problem_id: one.value for one in corrections if one.kind == "gold"}
     excluded = {one.problem_id for one in corrections if one.kind == "excluded" and one.value}
-    kept = [
-        replace(one, answer=golds[one.id]) if one.id in golds else one
-        for one in problems
-        if one.id not in excluded
-    ]
-    num_applied = sum(one.id in excluded or one.id in golds for one in problems)
-    return kept, num_applied
+    kept = []
+    num_changed = 0
+    for problem in problems:
+        corrected = replace(problem, answer=golds.get(problem.id, problem.answer))
+        num_changed += problem.id in excluded or corrected != problem
+        if problem.id not in excluded:
+            kept.append(corrected)
+    return kept, num_changed
 
 
 def correct_routes(
@@ -141,16 +146,19 @@ def correct_routes(
     problems: Sequence[Problem],
     verifier: Verifier,
 ) -> tuple[list[Route], int]:
-    """Return the routes with corrected labels, and the number of those corrected one by one.
+    """Return the routes with corrected labels.
 
     The routes of a problem with a corrected gold answer are compared with it: a domain that writes
     its own routes has labelled them by what it takes to be right.
+
+    Returns:
+        The routes, and the number of labels that were changed one by one.
     """
     by_key = {one.key: one for one in corrections}
     golds = {one.problem_id for one in corrections if one.kind == "gold"}
     answers = {one.id: one.answer for one in problems if one.id in golds}
     corrected = []
-    num_applied = 0
+    num_changed = 0
     for route in routes:
         if route.problem_id in answers and route.answer is not None:
             is_right = verifier.same(route.answer, answers[route.problem_id])
@@ -158,10 +166,11 @@ def correct_routes(
         # A text is hashed only if there is something to look for.
         for kind in _OF_ROUTES if corrections else ():
             if one := by_key.get(label_route(route, kind, None).key):
-                num_applied += 1
-                route = replace(route, **_list_labels(one))
+                labels = _list_labels(one)
+                num_changed += any(getattr(route, name) != labels[name] for name in labels)
+                route = replace(route, **labels)
         corrected.append(route)
-    return corrected, num_applied
+    return corrected, num_changed
 
 
 def _list_labels(correction: Correction) -> dict[str, Any]:
