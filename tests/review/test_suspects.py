@@ -76,7 +76,7 @@ def test_among_equal_reasons_the_problem_comes_first_on_whose_answer_more_agree(
     assert {case.reasons for case in cases} == {("nobody of 2 solves it",)}
 
 
-def test_answers_of_models_count_and_those_of_the_probe_and_further_samples_do_not():
+def test_what_models_answer_by_themselves_counts_and_nothing_else_of_theirs():
     def answer(correct, **more):
         judged = Judged(text="t", answer="pay", correct=correct)
         row = {"split": "test", "problem_id": "p", "prompt": "", "prompt_tokens": 0}
@@ -84,7 +84,7 @@ def test_answers_of_models_count_and_those_of_the_probe_and_further_samples_do_n
 
     case = list_cases([problem("p")], [], [answer(False)], str)[0]
     assert case.reasons == ("nobody of 1 solves it",)
-    left_out = [answer(True, mode="probe"), answer(True, sample=1)]
+    left_out = [answer(True, mode=mode) for mode in ("probe", "samples", "assisted")]
     assert list_cases([problem("p")], [], [answer(False), *left_out], str)[0].reasons
 
 

@@ -7,10 +7,11 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from realm.core.jsonl import read_jsonl
-from realm.core.records import Problem, Route
+from realm.core.records import Judged, Problem, Route
 from realm.domains.corrections import read_corrections
 from realm.review.suspects import list_cases
 from realm.review.terminal import Reviewer, read_gold, read_seen
+from realm.sampling import Answer
 from realm.verify.verifier import Verifier
 
 PROBLEMS = [
@@ -24,7 +25,7 @@ ROUTES = [
 ]
 
 
-def review(folder, keys, lines=(), problems=PROBLEMS, routes=ROUTES, width=80):
+def review(folder, keys, lines=(), problems=PROBLEMS, routes=ROUTES, answers=(), width=80):
     """Press keys, enter lines, and return what was printed; `keys` ends with Ctrl-D."""
     verifier, keys, lines = Verifier("number"), iter(keys), iter(lines)
 
@@ -35,7 +36,7 @@ def review(folder, keys, lines=(), problems=PROBLEMS, routes=ROUTES, width=80):
         return key
 
     console = Console(file=io.StringIO(), width=width)
-    cases = list_cases(problems, routes, [], verifier.render)
+    cases = list_cases(problems, routes, answers, verifier.render)
     Reviewer(folder, verifier, console, read_key, lambda prompt, text: next(lines)).review(cases)
     assert next(lines, None) is None
     return console.file.getvalue()
@@ -100,6 +101,15 @@ def test_of_more_than_nine_routes_the_number_is_a_line(tmp_path):
     ]
     review(tmp_path, "1w1", ["12", "99"], routes=routes)
     assert [one.source for one in read_corrections(tmp_path / "corrections.jsonl")] == ["s12"]
+
+
+def test_the_text_of_a_model_can_be_read_and_has_no_label_of_its_own(tmp_path):
+    judged = Judged(text="<reason>\nadd\n</reason>\n[7]", answer=7, correct=True)
+    row = {"split": "test", "problem_id": "a", "prompt": "", "prompt_tokens": 0, "judged": judged}
+    answer = Answer(method="realm", mode="autonomous", **row)
+    printed = review(tmp_path, "3w9", answers=[answer])
+    assert "3 realm autonomous" in printed and "\nadd\n</reason>\n[7]\n" in printed
+    assert not (tmp_path / "corrections.jsonl").exists()
 
 
 @pytest.mark.parametrize("text", ["\x1b[2J\x1b]0;x\x07", "[red]x[/red]", "漢字" * 60, "w " * 200])

@@ -34,7 +34,7 @@ class Case:
     problem: Problem
     routes: tuple[Route, ...] = ()
     answers: tuple[Answer, ...] = ()
-    """What models answered in the evaluation, without the probe and further samples."""
+    """What models answered in the evaluation, alone and with routes."""
     reasons: tuple[str, ...] = ()
     """The strongest first; empty if nothing looks wrong."""
     rank: int = 0
@@ -61,7 +61,7 @@ def list_cases(
     for route in routes:
         bank[route.problem_id].append(route)
     for answer in answers:
-        if answer.mode != "probe" and answer.sample == 0:
+        if answer.mode in ("autonomous", "assisted"):
             asked[answer.problem_id].append(answer)
     golds = {_split_words(render(one.answer)) for one in problems}
     cases = [_make_case(one, bank[one.id], asked[one.id], golds, render) for one in problems]
@@ -77,7 +77,12 @@ def _make_case(
     render: Callable[[Any], str],
 ) -> Case:
     said = [(route.source, route.answer, route.correct) for route in routes]
-    said += [(one.method, one.judged.answer, one.judged.correct) for one in answers]
+    # An assisted answer is no second opinion: its prompt showed the routes.
+    said += [
+        (one.method, one.judged.answer, one.judged.correct)
+        for one in answers
+        if one.mode == "autonomous"
+    ]
     texts = [
         (name, None if answer is None else render(answer), correct)
         for name, answer, correct in said

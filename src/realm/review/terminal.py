@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from realm.verify.verifier import Verifier
 
 REVIEWED = "reviewed.jsonl"
-KEYS = """Enter next   b back   1-9 read a route   g correct the gold answer   x leave out
+KEYS = """Enter next   b back   1-9 read a text   g correct the gold answer   x leave out
 n note       u undo the corrections of this problem   ? keys   q quit"""
 ROUTE_KEYS = """r the answer is right   w it is wrong   s all steps hold   f a step does not
 Enter back"""
@@ -131,16 +131,24 @@ class Reviewer:
         elif key == "u":
             for one in self._find_corrections(problem.id):
                 self._add(replace(one, value=None, flaw=None, note=""))
-        elif key.isdecimal() and 1 <= (number := self._read_number(key, case)) <= len(case.routes):
-            self._review_route(case.routes[number - 1], number)
+        elif key.isdecimal() and (number := self._read_number(key, case)):
+            if number <= len(case.routes):
+                self._review_route(case.routes[number - 1], number)
+            else:
+                answer = case.answers[number - len(case.routes) - 1]
+                self._print(f"\n{number} {answer.method} {answer.mode}", "bold")
+                self._print(f"{answer.judged.text.strip()}\nEnter back")
+                self.read_key()
             self._show(case, title)
         else:
             self._print(KEYS, "dim")
 
     def _read_number(self, key: str, case: Case) -> int:
-        """Return the number of a route: one key, or a line if there are more than nine."""
-        line = self.read_line("route: ", key) if len(case.routes) > 9 else key
-        return int(line) if line.strip().isdecimal() and len(line) < 9 else 0
+        """Return the number of a text: a key, or a line if there are more than nine. 0: none."""
+        count = len(case.routes) + len(case.answers)
+        line = self.read_line("number: ", key) if count > 9 else key
+        number = int(line) if line.strip().isdecimal() and len(line) < 9 else 0
+        return number if number <= count else 0
 
     def _correct_gold(self, problem: Problem) -> None:
         old = problem.answer
@@ -209,8 +217,13 @@ class Reviewer:
             for number, route in enumerate(case.routes, 1)
         ]
         lines += [
-            (one.judged.answer, one.judged.correct, f"  {one.method} {one.mode}", one.judged.text)
-            for one in case.answers
+            (
+                one.judged.answer,
+                one.judged.correct,
+                f"{number} {one.method} {one.mode}",
+                one.judged.text,
+            )
+            for number, one in enumerate(case.answers, len(case.routes) + 1)
         ]
         for answer, correct, name, text in lines:
             outcome = name_outcome(answer, correct)
