@@ -47,6 +47,8 @@ def sources(plan):
             {"problem": "?", "solution": "", "answer": "", "response": ""},
             ("problem", "answer", "response"),
         ),
+        ({"messages": [], "gold": ""}, ("messages", "gold", "messages")),
+        ({"prompt": [], "messages": [], "gold": ""}, ("prompt", "gold", "messages")),
     ],
 )
 def test_columns_are_taken_by_their_usual_names(row, expected):

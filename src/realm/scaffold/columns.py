@@ -14,13 +14,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 # Usual names of a column. A later group counts if no column has a name of an earlier one: a column
-# `prompt` often holds more than the question.
+# `prompt` often holds more than the question. A chat holds both the question and the output.
+_CHATS = ("messages", "conversation")
 USUAL_NAMES = {
-    "question": (("question", "problem"), ("prompt",)),
+    "question": (("question", "problem"), ("prompt",), _CHATS),
     "answer": (("answer", "gold"), ("solution", "label")),
     "outputs": (
         ("outputs", "output", "completions", "completion", "responses", "response"),
         ("assistant_answer",),
+        _CHATS,
     ),
 }
 
