@@ -1,6 +1,7 @@
 """Corrections of a person: how the file is read, and what they change."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -12,6 +13,7 @@ from realm.domains.corrections import (
     add_correction,
     correct_problems,
     correct_routes,
+    label_problem,
     label_route,
     read_corrections,
 )
@@ -48,8 +50,11 @@ def test_of_several_corrections_of_one_thing_the_last_counts_and_null_withdraws(
         ({"problem_id": "a", "kind": "gold"}, "is no correction. A row has problem_id, value and"),
         ({"problem_id": "a", "kind": "gold", "value": 1, "values": 2}, "is no correction"),
         ({"problem_id": "a", "kind": "excluded", "value": "no"}, "excluded is true, false or null"),
-        ({"problem_id": "a", "kind": "correct", "value": True}, "need them"),
-        ({"problem_id": "a", "kind": "gold", "value": 1, "source": "s", "text_hash": "x"}, "need"),
+        ({"problem_id": "a", "kind": "correct", "value": True}, "need both"),
+        (
+            {"problem_id": "a", "kind": "gold", "value": 1, "source": "s", "text_hash": "x"},
+            "no source",
+        ),
         (OF_ROUTE | {"value": False, "flaw": "2"}, "its flaw is '2'; it is the number of a step"),
         (OF_ROUTE | {"value": True, "flaw": 2}, "goes with kind process and value false"),
     ],
@@ -72,6 +77,19 @@ def test_gold_answers_are_replaced_and_excluded_problems_are_gone():
     assert correct_problems(PROBLEMS, []) == (PROBLEMS, 0)
     same = [Correction(problem_id="a", kind="gold", value=7)]
     assert correct_problems(PROBLEMS, same) == (PROBLEMS, 0), "what changes nothing is not counted"
+
+
+def test_a_correction_is_of_the_problem_with_its_question_not_of_another_with_its_id():
+    corrections = [
+        label_problem(PROBLEMS[0], "gold", 9),
+        label_problem(PROBLEMS[1], "excluded", True),
+    ]
+    problems, count = correct_problems(PROBLEMS, corrections)
+    assert [(one.id, one.answer) for one in problems] == [("a", 9), ("c", 7)] and count == 2
+    others = [replace(one, question="another?") for one in PROBLEMS]
+    assert correct_problems(others, corrections) == (others, 0)
+    kept = [route("a", 7, True)]
+    assert correct_routes(kept, corrections, others, VERIFIER) == (kept, 0)
 
 
 def test_the_routes_of_a_corrected_gold_answer_are_judged_again():

@@ -46,7 +46,8 @@ class Correction:
     source: str = ""
     """The author of the route; empty if the correction is about the problem."""
     text_hash: str = ""
-    """The hash of the route's text (see `hash_text`), since its place may change."""
+    """The hash of the route's text, or of the problem's question (see `hash_text`): with another
+    seed another problem may have the same id. Empty: any question."""
     flaw: int | None = None
     """Number, from 1, of the first step that does not hold, if `process` is False."""
     note: str = ""
@@ -57,6 +58,12 @@ class Correction:
     def key(self) -> tuple[str, str, str, str]:
         """What the correction is about."""
         return self.problem_id, self.kind, self.source, self.text_hash
+
+
+def label_problem(problem: Problem, kind: str, value: Any, note: str = "") -> Correction:
+    """Return the correction of a problem, of the kind `gold` or `excluded`."""
+    digest = hash_text(problem.question)
+    return Correction(problem_id=problem.id, kind=kind, value=value, text_hash=digest, note=note)
 
 
 def label_route(route: Route, kind: str, value: bool | None, flaw: int | None = None) -> Correction:
@@ -104,12 +111,13 @@ def _read_correction(row: dict[str, Any], place: str) -> Correction:
             f"{', '.join(KINDS)}, and may have {', '.join(known[3:])}."
         )
     value, kind = row["value"], row["kind"]
-    is_of_route = bool(row.get("source") and row.get("text_hash"))
     if value is not None and not isinstance(value, KINDS[kind]):
         raise DataError(f"{place}: its value is {value!r}; {kind} is true, false or null.")
-    if is_of_route != (kind in _OF_ROUTES):
+    is_of_route = kind in _OF_ROUTES
+    if bool(row.get("source")) != is_of_route or (is_of_route and not row.get("text_hash")):
         raise DataError(
-            f"{place}: source and text_hash name a route; {', '.join(_OF_ROUTES)} need them."
+            f"{place}: source and text_hash name a route: {' and '.join(_OF_ROUTES)} need both, "
+            "and other kinds have no source."
         )
     flaw = row.get("flaw")
     if flaw is not None and not (type(flaw) is int and flaw > 0 and value is False):
@@ -128,16 +136,29 @@ def correct_problems(
     Returns:
         The problems, and the number of those that were changed or left out.
     """
-    golds = {one.problem_id: one.value for one in corrections if one.kind == "gold"}
-    excluded = {one.problem_id for one in corrections if one.kind == "excluded" and one.value}
+    golds = _find_values(problems, corrections, "gold")
+    excluded = _find_values(problems, corrections, "excluded")
     kept = []
     num_changed = 0
     for problem in problems:
         corrected = replace(problem, answer=golds.get(problem.id, problem.answer))
-        num_changed += problem.id in excluded or corrected != problem
-        if problem.id not in excluded:
+        is_excluded = excluded.get(problem.id, False)
+        num_changed += is_excluded or corrected != problem
+        if not is_excluded:
             kept.append(corrected)
     return kept, num_changed
+
+
+def _find_values(
+    problems: Sequence[Problem], corrections: Sequence[Correction], kind: str
+) -> dict[str, Any]:
+    """Return the values of one kind by the id of the problem, for those with the same question."""
+    found = {one.problem_id: one for one in corrections if one.kind == kind}
+    return {
+        one.id: found[one.id].value
+        for one in problems
+        if one.id in found and found[one.id].text_hash in ("", hash_text(one.question))
+    }
 
 
 def correct_routes(
@@ -155,8 +176,7 @@ def correct_routes(
         The routes, and the number of labels that were changed one by one.
     """
     by_key = {one.key: one for one in corrections}
-    golds = {one.problem_id for one in corrections if one.kind == "gold"}
-    answers = {one.id: one.answer for one in problems if one.id in golds}
+    answers = _find_values(problems, corrections, "gold")
     corrected = []
     num_changed = 0
     for route in routes:

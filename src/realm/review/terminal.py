@@ -22,6 +22,7 @@ from realm.domains.corrections import (
     CORRECTIONS,
     Correction,
     add_correction,
+    label_problem,
     label_route,
     read_corrections,
 )
@@ -124,7 +125,7 @@ class Reviewer:
         if key == "g":
             self._correct_gold(problem)
         elif key == "x":
-            self._add(Correction(problem_id=problem.id, kind="excluded", value=True))
+            self._add(label_problem(problem, "excluded", True))
         elif key == "n":
             if note := self.read_line("note: ", "").strip():
                 self._note(case, note)
@@ -164,7 +165,7 @@ class Reviewer:
             self._print(f"{text!r} is no answer of kind {self.verifier.kind}: not kept.", "red")
             return
         note = self.read_line("why (may be empty): ", "").strip()
-        self._add(Correction(problem_id=problem.id, kind="gold", value=value, note=note))
+        self._add(label_problem(problem, "gold", value, note))
 
     def _review_route(self, route: Route, number: int) -> None:
         """Show a whole route, and take down what the person says about it."""
