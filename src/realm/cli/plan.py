@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import typer
 
 from realm.core.errors import make_printable
-from realm.domains.corrections import CORRECTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -42,6 +41,8 @@ def do_stage(run: Run, stage: str, dry_run: bool, force: bool) -> None:
 
 def print_plan(run: Run, stage: str, force: bool) -> None:
     """Print what `stage` would do, and what it would cost."""
+    from realm.domains.corrections import CORRECTIONS
+
     outdated = [] if force else run.find_outdated(stage)
     if not run.has_stage(stage) or (not force and not outdated and run.is_done(stage)):
         run.do(stage)  # only logs that there is nothing to do
@@ -71,6 +72,7 @@ def _list_names(names: tuple[str, ...] | list[str]) -> str:
 def show_problems(run: Run) -> None:
     """Print what the problems of a run are, and how many rows were left out or repeat one."""
     from realm.core.jsonl import read_problems
+    from realm.domains.corrections import CORRECTIONS
     from realm.domains.summary import summarize_problems
 
     path = run.path("problems.jsonl")
