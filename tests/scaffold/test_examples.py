@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from realm.cli import app
+from realm.cli.plan import load_token_counter
 from realm.config.root import BUNDLED_MODEL, load_config
 from realm.core.errors import ConfigError
 from realm.deploy.student import find_model_and_prompts
@@ -76,6 +77,8 @@ def test_the_name_of_the_bundled_model_stands_for_it_unless_a_folder_has_it(tmp_
     write_scaffold(tmp_path, "own_domain")
     config = load_config("config.yaml", ["model=base-1m"])
     assert config.resolve_model() == str(BUNDLED_MODEL) and BUNDLED_MODEL.is_dir()
+    count_tokens = load_token_counter(config)
+    assert count_tokens is not None and count_tokens(["pay 3"]) > [0]
     assert find_model_and_prompts("base-1m")[0] == str(BUNDLED_MODEL)
     run = Run(tmp_path / "run", config)
     run.data()

@@ -96,7 +96,7 @@ def load_token_counter(config: Config) -> Callable[[Sequence[str]], list[int]] |
 
     It loads no model library.
     """
-    path = config.resolve(config.model) / "tokenizer.json" if config.model else None
+    path = config.find_model_path(config.model) / "tokenizer.json" if config.model else None
     if path is None or not path.is_file():
         return None
     from tokenizers import Tokenizer

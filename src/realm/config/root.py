@@ -182,6 +182,11 @@ class Config(Section):
         """Return a path of the config file, which is relative to that file, as a path from here."""
         return self._source.parent / Path(path).expanduser()
 
+    def find_model_path(self, model: str) -> Path:
+        """Return where a model would be on this machine; for a hub id nothing is there."""
+        path = self.resolve(model)
+        return BUNDLED_MODEL if model == BUNDLED_MODEL.name and not path.exists() else path
+
     def resolve_model(self) -> str:
         """Return the folder of the model, or its hub id. A GGUF file is converted to a folder.
 
@@ -195,11 +200,9 @@ class Config(Section):
                 "language model of Transformers, a folder or a hub id, in the config or by "
                 "--set model=Qwen/Qwen2.5-1.5B-Instruct"
             )
-        path = self.resolve(self.model)
+        path = self.find_model_path(self.model)
         if path.is_dir() or find_gguf(path):
             return resolve_gguf(path)
-        if self.model == BUNDLED_MODEL.name:
-            return str(BUNDLED_MODEL)
         # A hub id is NAME or OWNER/NAME. All else can only be meant as a path.
         is_path = self.model.startswith((".", "/", "~")) or self.model.count("/") > 1
         if is_path or path.suffix == ".gguf":

@@ -53,11 +53,11 @@ def _count_corrections(run: Run) -> int:
 
 def check_evaluate(run: Run) -> None:
     """Raise the user's mistakes in the model and the settings, before any stage has spent time."""
-    from realm.checkpoint import check_model, require_length
-
     config = run.config
     if config.model is None:
         return  # the routes alone are evaluated
+    from realm.checkpoint import check_model, require_length
+
     model = check_model(config.resolve_model(), config.prompt.system)
     require_length("evaluate.max_new_tokens", config.evaluate.max_new_tokens, model)
     names, made = _list_models(run), _find_models(run)
