@@ -2,8 +2,9 @@
 
     python tests/train_together.py FOLDER SETTINGS [fsdp2]
 
-in one process or under `torchrun`. SETTINGS are JSON: the section `train` of each run by its name.
-The prompts of each step, in the order of all processes, go to FOLDER/NAME/prompts.jsonl.
+in one process or under `torchrun`. SETTINGS are JSON: the config's sections of each run by its
+name. A run with a section `distill` is distilled, the others are trained. The prompts of each step
+of training, in the order of all processes, go to FOLDER/NAME/prompts.jsonl.
 """
 
 from __future__ import annotations
@@ -67,20 +68,21 @@ def spy_on_prompts(trainer: Any, inputs: Any) -> Any:
     return rows
 
 
-def write_run(folder: Path, name: str, train: dict[str, Any]) -> None:
-    make_run(folder, make_config(folder, train=train), name=name)
+def write_run(folder: Path, name: str, sections: dict[str, Any]) -> None:
+    make_run(folder, make_config(folder, **sections), name=name)
 
 
-def train_together(folder: Path, settings: dict[str, Any]) -> None:
+def train_together(folder: Path, settings: dict[str, dict[str, Any]]) -> None:
     """Train the model in FOLDER/model once for each of the settings."""
     rl.ReaLMTrainer.write_rows = rl.ReaLMTrainer._write_rows
     rl.ReaLMTrainer._write_rows = spy_on_prompts
     SharedPrefixTrainer._generate_single_turn = generate
-    for name, train in settings.items():
-        run_on_main(partial(write_run, folder, name, train))
+    for name, sections in settings.items():
+        run_on_main(partial(write_run, folder, name, sections))
         run = Run(folder / name, load_config(folder / "small.yaml"))
-        with run.recording("train"):
-            rl.run_train(run)
+        stage = "distill" if "distill" in sections else "train"
+        with run.recording(stage):
+            run.call_stage(stage)
 
 
 def use_fsdp2_on_cpu() -> None:

@@ -22,20 +22,34 @@ CASES = {
 }
 
 
-def make_settings(*, batch: int) -> dict[str, dict]:
-    grpo = GRPO | {
-        "max_steps": 10,
-        "per_device_train_batch_size": batch,
+# Plain gradients: Adam hides a wrong scale, and makes steps of rounding where there is no gradient.
+COMMON = {
+    "max_steps": 10,
+    "save_steps": 5,
+    "optim": "sgd",
+    "max_grad_norm": 0.0,
+    "learning_rate": 0.3,
+}
+
+
+def make_settings(num_processes: int) -> dict[str, dict]:
+    grpo = GRPO | COMMON | {
+        "per_device_train_batch_size": 8 // num_processes,
         "num_generations": 4,
         "max_completion_length": 160,
-        "save_steps": 5,
-        # Plain gradients: Adam hides a wrong scale, and makes steps of rounding where there is no
-        # gradient.
-        "optim": "sgd",
-        "max_grad_norm": 0.0,
-        "learning_rate": 0.3,
+    }  # fmt: skip
+    sft = COMMON | {
+        # Steps of two rows share out the six rows evenly. A last step that lacks rows would not
+        # have the same ones in two processes.
+        "per_device_train_batch_size": 2 // num_processes,
+        # Groups by length are made of the batches of one process.
+        "train_sampling_strategy": "random",
     }
-    return {name: TRAIN | train | {"grpo": grpo | more} for name, (train, more) in CASES.items()}
+    distill = {"recipe": "r1", "distill": {"kind": "unguided", "sft": sft}}
+    return {"distill": distill} | {
+        name: {"train": TRAIN | train | {"grpo": grpo | more}}
+        for name, (train, more) in CASES.items()
+    }
 
 
 def read_figures(folder: Path) -> list[dict]:
@@ -62,17 +76,30 @@ def one(tmp_path_factory) -> Path:
 
 def train(folder: Path, num_processes: int, *how: str) -> Path:
     make_tiny(folder / "model", "qwen2")
-    settings = json.dumps(make_settings(batch=8 // num_processes))
+    settings = json.dumps(make_settings(num_processes))
     code, _, errors = run_together(num_processes, train_together.__file__, folder, settings, *how)
     assert code == 0, errors
     assert "Warning:" not in errors.replace("Warning: The policy never answers right", "")
     return folder
 
 
+def assert_same_weights(one: Path, two: Path, name: str, output: str) -> None:
+    start, ours, theirs = (
+        load_file(folder / "model.safetensors")
+        for folder in (one / "model", one / name / output, two / name / output)
+    )
+    assert ours.keys() == theirs.keys()
+    for key, weight in ours.items():
+        assert (weight - theirs[key]).norm() <= 1e-5 * weight.norm(), (name, key)
+    moved = "model.layers.0.self_attn.v_proj.weight"
+    assert (ours[moved] - start[moved]).norm() > 0.01 * start[moved].norm()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [(), ("fsdp2",)], ids=["ddp", "fsdp2"])
 def test_ten_steps_of_two_processes_are_those_of_one(tmp_path, one, how):
     two = train(tmp_path, 2, *how)
+    assert_same_weights(one, two, "distill", "distilled")
     for name in CASES:
         for file in ("prompts.jsonl", "headroom.json"):
             assert (one / name / file).read_text() == (two / name / file).read_text()
@@ -80,12 +107,4 @@ def test_ten_steps_of_two_processes_are_those_of_one(tmp_path, one, how):
         assert [row["step"] for row in prompts] == list(range(10))
         figures = zip(read_figures(one / name), read_figures(two / name), strict=True)
         assert all(ours == pytest.approx(theirs, rel=1e-5, abs=1e-6) for ours, theirs in figures)
-        start, ours, theirs = (
-            load_file(folder / "model.safetensors")
-            for folder in (one / "model", one / name / "model", two / name / "model")
-        )
-        assert ours.keys() == theirs.keys()
-        for key, weight in ours.items():
-            assert (weight - theirs[key]).norm() <= 1e-5 * weight.norm(), (name, key)
-        moved = "model.layers.0.self_attn.v_proj.weight"
-        assert (ours[moved] - start[moved]).norm() > 0.01 * start[moved].norm()
+        assert_same_weights(one, two, name, "model")
