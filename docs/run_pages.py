@@ -30,14 +30,13 @@ def run_page(text: str, folder: Path) -> str:
 
     Args:
         text: The page.
-        folder: An empty folder. The page runs in a new folder in it, beside a link to models/.
+        folder: An empty folder. The page runs in a new folder in it.
 
     Raises:
         subprocess.CalledProcessError: A command failed.
     """
     place = folder / "work"
     place.mkdir()
-    (folder / "models").symlink_to(ROOT / "models")
     environment = _make_environment(folder)
 
     def replace(block: re.Match[str]) -> str:
