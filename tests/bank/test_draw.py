@@ -271,6 +271,20 @@ def test_where_flawed_routes_are_not_shown_none_is_made():
     assert all(route.is_sound() for route in drawn.routes) and len(drawn.routes) == 4
 
 
+@pytest.mark.parametrize("share", [0.3, 1.0])
+def test_in_the_asked_share_of_sets_all_routes_make_the_same_mistakes(share):
+    routes = numbered_bank([True])
+    mix = RouteMix(perturbed_share=0.0, shared_mistakes_share=share)
+    shared = 0
+    for step in range(400):
+        drawn = draw_routes(routes * 4, 4, seed=7, row_id="p", step=step, mix=mix).routes
+        assert len(drawn) == 4 and len({route.text for route in drawn}) == 1
+        is_changed = drawn[0].text != routes[0].text
+        assert all(route.is_sound() is not is_changed for route in drawn)
+        shared += is_changed
+    assert shared / 400 == pytest.approx(share, abs=0.06)
+
+
 def test_a_right_answer_with_a_step_that_does_not_hold_counts_as_flawed():
     wrong_step = replace(numbered_bank([True])[0], process=False, flaw=1)
     routes = [*numbered_bank([True, True]), wrong_step]

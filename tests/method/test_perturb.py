@@ -5,7 +5,12 @@ from typing import get_args
 import pytest
 
 from realm.core.records import Route
-from realm.method.perturb import Perturbation, perturb_route, transplant_steps
+from realm.method.perturb import (
+    Perturbation,
+    perturb_route,
+    share_mistakes,
+    transplant_steps,
+)
 from realm.method.steps import split_steps
 
 KINDS = get_args(Perturbation)
@@ -104,6 +109,46 @@ def test_a_kind_that_does_not_apply_gives_nothing():
     assert perturb("answer", prose, seed=1) is None
     # Where the answer is part of a longer step that step is left alone.
     assert {perturb("number", prose, seed=seed).flaw for seed in range(20)} == {1}
+
+
+LATE = replace(SOUND, text="fee 42 allows 40\ncopay 6 leaves 34\npay 34", answer="pay 34",
+               correct=False, process=False, flaw=1, fix=STEPS[0])  # fmt: skip
+
+
+def test_numbers_change_to_the_same_ones_in_all_routes_and_the_labels_say_where_they_begin():
+    first_flaws = set()
+    for seed in range(200):
+        changed, copy, other = share_mistakes([SOUND, SOUND, LATE], SOUND, Random(seed))
+        assert changed == copy
+        steps = split_steps(changed)
+        at = next(i for i, step in enumerate(steps) if step != STEPS[i])
+        assert (changed.process, changed.flaw, changed.fix) == (False, at + 1, STEPS[at])
+        assert changed.answer == steps[-1] and changed.correct is (changed.answer == "pay 36")
+        # One mistake, the same in every step: words stay, and equal numbers stay equal.
+        pairs = {
+            (old, new)
+            for before, after in zip(STEPS, steps, strict=True)
+            for old, new in zip(before.split(), after.split(), strict=True)
+        }
+        assert len(pairs) == len({old for old, _ in pairs})
+        assert all(old == new for old, new in pairs if not old.isdigit())
+        # What was wrong before is still wrong, and its first flaw stays the first.
+        assert (other.process, other.flaw, other.fix) == (False, 1, STEPS[0])
+        first_flaws.add(changed.flaw)
+    assert first_flaws == {1, 2, 3}
+
+
+def test_shared_mistakes_need_numbers_and_an_answer_of_text():
+    words = replace(SOUND, text="it is late\ndeny", answer="deny")
+    assert share_mistakes([words], words, Random(1)) == (words,)
+    listed = replace(SOUND, answer=["36"])
+    assert share_mistakes([listed], SOUND, Random(1)) == (listed,)
+
+
+def test_a_mistake_after_an_unknown_flaw_leaves_the_first_flaw_unknown():
+    unknown = replace(SOUND, correct=False, process=None)
+    (changed,) = share_mistakes([unknown], SOUND, Random(1))
+    assert (changed.correct, changed.process, changed.flaw) == (False, False, None)
 
 
 def test_a_transplant_has_the_steps_of_another_problem_and_the_right_answer():

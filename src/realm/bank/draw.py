@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from realm.bank.eligible import collapse_spaces, select_evaluation_routes
 from realm.core.records import Route, RouteSet
 from realm.core.settings import Section, Share
-from realm.method.perturb import Perturbation, perturb_route
+from realm.method.perturb import Perturbation, perturb_route, share_mistakes
 from realm.method.steps import word_similarity
 
 if TYPE_CHECKING:
@@ -30,6 +30,9 @@ class RouteMix(Section):
     """Share of sets whose flawed routes mostly keep the right answer: sound routes with one step
     broken, and routes of the bank with the right answer and a known flaw. In the other sets their
     answers are wrong where the bank allows it."""
+    shared_mistakes_share: Share = 0.0
+    """Share of sets in which some numbers are changed in all routes alike, sound ones included, so
+    that a step which all routes show may be wrong, as where they are of one source."""
     prefer_plausible: bool = False
     """Of the bank's flawed routes, show those most like a sound one first."""
     show_flawed: bool = True
@@ -86,6 +89,9 @@ def draw_routes(  # noqa: PLR0913 (a bank, what to draw, and what makes it repro
     k = min(k, len(sound) + len(flawed))
     num_sound = _draw_num_sound(sound, flawed, k, rng, mix.flawed_majority_share)
     chosen = sound[:num_sound] + flawed[: k - num_sound]
+    # Nothing is drawn without the setting, so that a seed's sets stay what they were.
+    if sound and mix.shared_mistakes_share and rng.random() < mix.shared_mistakes_share:
+        chosen = list(share_mistakes(chosen, sound[0], rng))
     rng.shuffle(chosen)  # else sound routes would stand first, and verdicts could go by place
     return RouteSet(problem_id=row_id, routes=tuple(chosen))
 

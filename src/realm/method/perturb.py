@@ -15,7 +15,7 @@ from realm.method.steps import has_answer_step, split_steps, split_words
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from realm.core.records import Route
 
@@ -93,6 +93,54 @@ def transplant_steps(route: Route, other: Route) -> Route | None:
         text="\n".join(steps),
         process=False,
         flaw=index + 1,
+        fix=fix,
+        usage={},
+        cost_usd=None,
+    )
+
+
+def share_mistakes(routes: Sequence[Route], sound: Route, rng: random.Random) -> tuple[Route, ...]:
+    """Return the routes with one to all of the numbers of a sound one changed in all alike.
+
+    So they share mistakes from step to step, as the routes of one source do, but mistakes that no
+    source makes.
+
+    Args:
+        routes: Routes of one problem.
+        sound: A sound route of that problem: its numbers are the ones that matter.
+        rng: Draws the numbers, and what stands there instead.
+    """
+    # Sorted, since the order of a set of texts differs from process to process.
+    numbers = sorted({match for step in split_steps(sound) for match in _NUMBER.findall(step)})
+    chosen = rng.sample(numbers, rng.randint(1, len(numbers))) if numbers else []
+    changed = {number: _draw_other(number, rng) for number in chosen}
+    return tuple(_change_numbers(route, sound, changed) for route in routes)
+
+
+def _change_numbers(route: Route, sound: Route, changed: Mapping[str, str]) -> Route:
+    """Return the route with other numbers, and the labels that it has then."""
+
+    def change(text: str) -> str:
+        return _NUMBER.sub(lambda match: changed.get(match[0], match[0]), text)
+
+    steps = split_steps(route)
+    new = [change(step) for step in steps]
+    index = next((i for i, step in enumerate(steps) if step != new[i]), None)
+    # An answer that is no text, such as a list, stands as it is, and its step too.
+    is_text = isinstance(route.answer, str)
+    if index is None or not is_text:
+        return route
+    flaw, fix = route.flaw, route.fix  # that of an earlier step stays, also if it is unknown
+    if route.is_sound() or (flaw is not None and index + 1 < flaw):
+        flaw, fix = index + 1, steps[index]
+    answer = change(route.answer)
+    return replace(
+        route,
+        text="\n".join(new),
+        answer=answer,
+        correct=route.correct if answer == route.answer else answer == sound.answer,
+        process=False,
+        flaw=flaw,
         fix=fix,
         usage={},
         cost_usd=None,
