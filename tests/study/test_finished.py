@@ -12,6 +12,7 @@ from realm.core.jsonl import write_json, write_jsonl
 from realm.core.manifest import SCHEMA
 from realm.core.records import Problem
 from realm.evaluate.compare import require_methods
+from realm.evaluate.report.tables import make_table, print_tables
 from realm.run import Run
 from realm.study.finished import compare_runs
 
@@ -137,6 +138,14 @@ def test_the_terminal_shows_accuracy_interval_p_tokens_and_settings(tmp_path):
     assert "80.0 [58.4, 91.9]" in row and row.split()[-1] == "30"
     (setting,) = [line for line in lines if line.startswith(" seed")]
     assert setting.split() == ["seed", "7", "8"]
+
+
+def test_a_narrow_terminal_cuts_no_setting(capsys, monkeypatch):
+    monkeypatch.setattr("realm.evaluate.report.tables.WIDE", 24)
+    rows = [{"trial": "1", "settings": "distill.sft.learning_rate=4e-05"}]
+    print_tables([make_table("", rows, is_text=True)])
+    shown = capsys.readouterr().out
+    assert "".join(shown.split()).endswith("learning_rate=4e-05")
 
 
 def test_runs_of_one_name_are_told_apart_and_one_run_is_given_once(tmp_path):

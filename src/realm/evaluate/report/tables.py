@@ -240,7 +240,13 @@ def print_tables(tables: Sequence[Table]) -> None:
             is_text = table.is_text or name in TEXTS
             # Long headers wrap, numbers never do.
             header = "\n".join(textwrap.wrap(name, 14))
-            shown.add_column(header, justify="left" if is_text else "right", no_wrap=not is_text)
+            shown.add_column(
+                header,
+                justify="left" if is_text else "right",
+                no_wrap=not is_text,
+                # A long word such as a setting goes on in the next line; rich would cut its value.
+                overflow="fold" if is_text else "ellipsis",
+            )
         for row in table.rows:
             shown.add_row(*map(make_printable, row))
         console.print(shown, "")
