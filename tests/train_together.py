@@ -4,7 +4,8 @@
 
 in one process or under `torchrun`. SETTINGS are JSON: the config's sections of each run by its
 name. A run with a section `distill` is distilled, the others are trained. The prompts of each step
-of training, in the order of all processes, go to FOLDER/NAME/prompts.jsonl.
+of training, in the order of all processes, go to FOLDER/NAME/prompts.jsonl. With KILL_AT in the
+environment, process 1 kills itself at this step.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import hashlib
 import json
 import os
 import re
+import signal
 import sys
 from functools import partial
 from pathlib import Path
@@ -61,7 +63,10 @@ def spy_on_prompts(trainer: Any, inputs: Any) -> Any:
     """Write the rows as usual, and the prompts of all processes to a file of the run."""
     rows = trainer.write_rows(inputs)
     prompts = gather_object([row["prompt"] for row in rows])
-    if trainer.accelerator.is_main_process:
+    is_main = trainer.accelerator.is_main_process
+    if str(trainer.state.global_step) == os.environ.get("KILL_AT") and not is_main:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if is_main:
         path = Path(trainer.args.output_dir).parents[1] / "prompts.jsonl"
         with append_jsonl(path) as append:
             append({"step": trainer.state.global_step, "prompts": prompts})

@@ -1,4 +1,4 @@
-"""Ten steps of two real processes are those of one with the same rows per step."""
+"""Ten steps of two real processes are those of one with the same rows per step, or of a resume."""
 
 import json
 from pathlib import Path
@@ -75,9 +75,13 @@ def one(tmp_path_factory) -> Path:
 
 
 def train(folder: Path, num_processes: int, *how: str) -> Path:
+    return train_on(folder, make_settings(num_processes), num_processes, *how)
+
+
+def train_on(folder: Path, settings: dict[str, dict], num_processes: int, *how: str) -> Path:
     make_tiny(folder / "model", "qwen2")
-    settings = json.dumps(make_settings(num_processes))
-    code, _, errors = run_together(num_processes, train_together.__file__, folder, settings, *how)
+    text = json.dumps(settings)
+    code, _, errors = run_together(num_processes, train_together.__file__, folder, text, *how)
     assert code == 0, errors
     assert "Warning:" not in errors.replace("Warning: The policy never answers right", "")
     return folder
@@ -108,3 +112,24 @@ def test_ten_steps_of_two_processes_are_those_of_one(tmp_path, one, how):
         figures = zip(read_figures(one / name), read_figures(two / name), strict=True)
         assert all(ours == pytest.approx(theirs, rel=1e-5, abs=1e-6) for ours, theirs in figures)
         assert_same_weights(one, two, name, "model")
+
+
+@pytest.mark.slow
+def test_sharded_weights_continue_to_the_same_bytes_when_a_process_was_killed(
+    tmp_path, monkeypatch
+):
+    settings = {"spread": make_settings(2)["spread"]}
+    # Torch does not load the state of an optimizer that has none, as plain gradients.
+    settings["spread"]["train"]["grpo"] |= {"optim": "adamw_torch", "learning_rate": 1e-3}
+    whole = train_on(tmp_path / "whole", settings, 2, "fsdp2")
+    monkeypatch.setenv("KILL_AT", "7")
+    with pytest.raises(AssertionError, match="exitcode: -9"):
+        train_on(tmp_path / "killed", settings, 2, "fsdp2")
+    killed = tmp_path / "killed/spread"
+    assert (killed / "work/train/checkpoint-5").is_dir() and not (killed / "model").exists()
+    monkeypatch.delenv("KILL_AT")
+    train_on(tmp_path / "killed", settings, 2, "fsdp2")
+    steps = [row["step"] for row in read_jsonl(killed / "prompts.jsonl")]
+    assert steps[6] == 6 and steps[-5:] == [5, 6, 7, 8, 9], "it went on from its checkpoint"
+    for name in ("model/model.safetensors", "rollouts/samples.jsonl"):
+        assert (killed / name).read_bytes() == (whole / "spread" / name).read_bytes()
