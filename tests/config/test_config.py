@@ -230,6 +230,14 @@ def test_a_key_that_comes_twice_is_refused(tmp_path):
     assert message_of(path) == f"{path}:3: not valid YAML: the key 'seed' comes twice."
 
 
+def test_a_missing_space_after_a_colon_is_said(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text("seed: 1\ntrain: {fade: {end:0.5}}\n")
+    assert "config.yaml:2: not valid YAML: a space is missing after the colon of 'end:0.5'" in (
+        message_of(path)
+    )
+
+
 def test_a_file_without_settings_is_refused(tmp_path):
     path = tmp_path / "empty.yaml"
     path.write_text("")

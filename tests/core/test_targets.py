@@ -60,6 +60,7 @@ def test_a_module_beside_the_config_is_taken_before_one_on_the_path(folder):
         ("", "user_code", r"a\.b: found 'user_code'; write module:name"),
         ("", "user_code:not a name", "write module:name"),
         ("", "nowhere:f", "there is no module 'nowhere' in .*Put the .py file beside the config"),
+        ("", "../nowhere:f", r"there is no file or package .*/\.\./nowhere\. A path is relative"),
         ("", "user_code:f", "user_code.py defines no 'f'"),
         (
             "import nothing_like_it",

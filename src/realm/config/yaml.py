@@ -56,18 +56,21 @@ there; in a config file it is relative to that file."""
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML in which a key may not come twice and `1e-5` is a number, not a text."""
+    """YAML without repeated keys and `{key:value}`, in which `1e-5` is a number, not a text."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         # YAML itself takes the last value of a repeated key without a word.
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         for position, key in enumerate(keys):
+            name, value = node.value[position]
+            problem = None
             # Not in a set: a list as a key has no hash, and YAML itself reports it below.
             if key in keys[:position]:
-                raise yaml.MarkedYAMLError(
-                    problem=f"the key {key!r} comes twice",
-                    problem_mark=node.value[position][0].start_mark,
-                )
+                problem = f"the key {key!r} comes twice"
+            elif ":" in str(key) and value.value == "":  # YAML reads {end:0.5} as a key
+                problem = f"a space is missing after the colon of {key!r}"
+            if problem:
+                raise yaml.MarkedYAMLError(problem=problem, problem_mark=name.start_mark)
         return super().construct_mapping(node, deep)
 
 

@@ -35,6 +35,11 @@ def load_target(target: str, folder: Path, setting: str) -> Any:
     if not (module_name and colon and name.isidentifier()):
         raise ConfigError(f"{setting}: found {target!r}; write module:name, as my_domain:Triage.")
     source = find_source(target, folder)
+    if source is None and _is_path(module_name):
+        raise ConfigError(
+            f"{setting}: {target}: there is no file or package {folder / module_name}. A path is "
+            "relative to the config file; a package has an __init__.py."
+        )
     with user_errors(setting, target):
         if source is not None:
             module = _import_file(source)
@@ -61,12 +66,15 @@ def find_source(target: str, folder: Path) -> Path | None:
     it is.
     """
     module = target.rpartition(":")[0]
-    is_path = "/" in module or module.endswith(".py")
-    path = folder / (module if is_path else module.replace(".", "/"))
+    path = folder / (module if _is_path(module) else module.replace(".", "/"))
     if (path / "__init__.py").is_file():
         return path
     file = path if path.suffix == ".py" else path.with_name(f"{path.name}.py")
     return file if file.is_file() else None
+
+
+def _is_path(module: str) -> bool:
+    return "/" in module or module.endswith(".py")
 
 
 def fingerprint(value: Any) -> str:
