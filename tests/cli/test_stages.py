@@ -6,6 +6,7 @@ import sys
 import time
 from dataclasses import replace
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -418,8 +419,9 @@ def test_the_example_of_each_verb_works_with_a_shipped_config():
         example = text.partition("Example:")[2].split("\n")[0].split()
         if (ROOT / example[2]).is_file():
             num_configs += 1
-            assert load_config(ROOT / example[2], example[4:]), verb
-    assert num_configs == 8
+            overrides = [value for option, value in pairwise(example) if option == "--set"]
+            assert load_config(ROOT / example[2], overrides), verb
+    assert num_configs == 9
 
 
 def test_the_version_is_that_of_the_package():
