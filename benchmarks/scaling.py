@@ -45,7 +45,7 @@ def time_steps(shape: Shape, num_steps: int) -> tuple[float, float]:
 
 
 def launch(num_processes: int, shape: str, num_steps: int) -> tuple[float, float]:
-    """Return what `time_steps` measures in the main one of so many processes."""
+    """Start the processes and return what `time_steps` measures in the main one."""
     launcher = ["-m", "torch.distributed.run", f"--nproc-per-node={num_processes}"]
     command = [sys.executable, *launcher, __file__, "--shape", shape, "--steps", str(num_steps)]
     done = subprocess.run(

@@ -32,7 +32,8 @@ class RouteMix(Section):
     answers are wrong where the bank allows it."""
     shared_mistakes_share: Share = 0.0
     """Share of sets in which some numbers are changed in all routes alike, sound ones included, so
-    that a step which all routes show may be wrong, as where they are of one source."""
+    that a step which all routes show may be wrong, as where they are of one source. Only where
+    answers are texts: routes whose answer is a number stay as they are."""
     prefer_plausible: bool = False
     """Of the bank's flawed routes, show those most like a sound one first."""
     show_flawed: bool = True
