@@ -19,6 +19,7 @@ from realm.method.steps import Flaw, find_taught_flaw
 from realm.policy import Policy
 from realm.run import Run
 from realm.train import sft as distill
+from realm.train.arguments import make_sft_arguments
 from realm.train.chains import measure_log_likelihoods
 from realm.train.sft import make_sft_rows, select_taught_problems
 from realm.train.trl import find_student_tags, find_turn_end, tokenize_rows
@@ -216,6 +217,36 @@ def test_each_kind_of_distillation_ends_with_a_checkpoint_and_its_figures(tmp_pa
     assert ("likelihood_chosen" in stats) == (
         kind == "unguided"
     )  # two or three of hasty, dated and frugal are right: a choice
+
+
+def test_a_step_takes_rows_at_random_and_the_seed_decides_which(tmp_path, monkeypatch):
+    make_tiny(tmp_path / "model", "qwen2")
+    steps = []
+    compute = distill.TaughtLossTrainer.compute_loss
+
+    def record(trainer, model, inputs, *args, **kwargs):
+        rows = zip(inputs["input_ids"], inputs["attention_mask"], strict=True)
+        found = [tuple(ids[mask == 1].tolist()) for ids, mask in rows]
+        step = trainer.state.global_step
+        steps[-1].setdefault(step, []).append(found)
+        return compute(trainer, model, inputs, *args, **kwargs)
+
+    monkeypatch.setattr(distill.TaughtLossTrainer, "compute_loss", record)
+    settings = {"max_steps": 4, "per_device_train_batch_size": 2, "gradient_accumulation_steps": 2}
+    for seed in (1, 2):
+        steps.append({})
+        config = make_config(tmp_path, distill={"sft": settings}, seed=seed)
+        distill.run_distill(make_run(tmp_path / str(seed), config))
+    for of in steps:
+        # An epoch: each of the 16 rows once, in steps of 4, in parts of like length.
+        rows = [row for parts in of.values() for part in parts for row in part]
+        assert len(rows) == len(set(rows)) == 16
+        for parts in of.values():
+            longer, shorter = (list(map(len, part)) for part in parts)
+            assert len(longer) + len(shorter) == 4 and min(longer) >= max(shorter)
+    assert steps[0] != steps[1]
+    # Steps of like length would teach one length at a time.
+    assert make_sft_arguments(config, tmp_path).train_sampling_strategy == "batch_rebalance"
 
 
 def test_a_choice_by_likelihood_takes_the_chain_that_the_student_finds_likelier(tmp_path, caplog):

@@ -227,8 +227,8 @@ def make_sft_arguments(config: Config, work: Path) -> SFTConfig:
         presets={
             # TRL would cut rows off; `require_room` refuses those that do not fit instead.
             "max_length": None,
-            # Assisted rows are much longer than the others; mixed batches would hold more padding.
-            "train_sampling_strategy": "group_by_length",
+            # Random rows, sorted by length within a step: steps of like length teach to stop early.
+            "train_sampling_strategy": "batch_rebalance",
             # A share of all steps: ten checkpoints, however long the training is.
             "save_steps": 0.1,
             "logging_steps": 10,

@@ -328,7 +328,8 @@ def train_on_rows(  # noqa: PLR0913  # what to train on, from where and to where
     trainer = TaughtLossTrainer(
         model=start or config.resolve_model(),
         args=arguments,
-        train_dataset=dataset,
+        # Transformers draws the order of rows under "batch_rebalance" from a seed of its own.
+        train_dataset=dataset.shuffle(seed=arguments.seed),
         processing_class=tokenizer,
         peft_config=make_lora_config(config.train.lora),
     )
