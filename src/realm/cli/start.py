@@ -167,14 +167,21 @@ def examine(
     ] = None,
     run: RunFolder = None,
     set_: Overrides = None,
+    speed: Annotated[
+        bool,
+        typer.Option(
+            "--speed", help="Load the model, measure its speed here, and say how long stages take."
+        ),
+    ] = False,
 ) -> None:
     """Find what would stop a run here before it starts, and say how to mend it.
 
     Checks Python, torch, devices, memory, disk, packages and the hub; of a config also the data,
-    the model, the teachers, the settings of all stages, and what they would cost.
+    the model, the teachers, the settings of all stages, and what they would cost. With --speed
+    also how long distillation, reinforcement learning and evaluation would take on this machine.
 
     \b
-    Reads:    the config and the files that it names; no weights
+    Reads:    the config and the files that it names; the weights with --speed only
     Writes:   nothing
     Costs:    seconds; one reply of at most 16 tokens by each teacher of kind api
     Example:  realm doctor configs/demo.yaml
@@ -186,7 +193,8 @@ def examine(
     findings.append(examine_hub(None))
     for finding in findings:
         typer.echo(finding.describe())
-    for finding in examine_config(config, set_ or [], run) if config else ():
+    found = examine_config(config, set_ or [], run, measure_speed=speed) if config else ()
+    for finding in found:
         findings.append(finding)
         typer.echo(finding.describe())
     num_problems = sum(finding.is_problem for finding in findings)

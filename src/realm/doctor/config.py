@@ -28,12 +28,17 @@ CALL_TOKENS = 16
 
 
 def examine_config(
-    config: Path, overrides: Sequence[str], run_folder: Path | None = None
+    config: Path,
+    overrides: Sequence[str],
+    run_folder: Path | None = None,
+    *,
+    measure_speed: bool = False,
 ) -> Iterator[Finding]:
     """Yield findings about a config: its data, model, teachers and settings.
 
     A user's mistake is a finding whose text says what to do. Teachers behind an endpoint are asked
-    one short question each.
+    one short question each. With `measure_speed` the model is loaded, and how long the stages take
+    is a finding too.
     """
     from realm.config import load_config
     from realm.run import Run
@@ -58,6 +63,8 @@ def examine_config(
                 yield examine_teacher(teacher, settings.routes.request_seconds)
     if not any(finding.is_problem for finding in model):
         yield from _examine_stages(run)
+        if measure_speed and settings.model is not None:
+            yield from _estimate_times(run)
 
 
 def _examine_model(config: Config) -> Iterator[Finding]:
@@ -130,6 +137,33 @@ def _judge_plan(run: Run) -> Finding:
         f"{free / 1e9:.1f} GB are free",
         fix=fix if peaks[stage] > free else "",
     )
+
+
+def _estimate_times(run: Run) -> Iterator[Finding]:
+    """Yield how long each stage takes at the speed that is measured now."""
+    from realm.doctor.speed import SHORTEST, estimate_stages
+
+    times = estimate_stages(run)
+    least_of_all, most_of_all = map(sum, zip(*times.values(), strict=True))
+    times["in all"] = (least_of_all, most_of_all)
+    for name, (least, most) in times.items():
+        yield Finding(
+            name=f"time: {name}",
+            text=f"about {describe_minutes(least)} if completions have {SHORTEST:.0%} of the "
+            f"longest allowed length, {describe_minutes(most)} if they have all of it",
+        )
+
+
+def describe_minutes(seconds: float) -> str:
+    """Return a time in words, with two digits of which the second is rounded.
+
+    >>> [describe_minutes(seconds) for seconds in (20, 400, 9000, 400000)]
+    ['1 min', '7 min', '2.5 h', '4.6 days']
+    """
+    if seconds < 3600:
+        return f"{max(1, round(seconds / 60))} min"
+    hours = seconds / 3600
+    return f"{hours:.1f} h" if hours < 48 else f"{hours / 24:.1f} days"
 
 
 def examine_teacher(settings: ApiTeacher, seconds: float) -> Finding:

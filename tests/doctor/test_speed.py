@@ -1,0 +1,130 @@
+"""`realm doctor --speed`: the tokens that stages take, and the times that follow from the speed."""
+
+import pytest
+from typer.testing import CliRunner
+
+from realm.cli import app
+from realm.config import load_config
+from realm.core.jsonl import write_jsonl
+from realm.core.records import Problem
+from realm.doctor import speed
+from realm.doctor.speed import Speed, count_completions, count_rl_tokens, count_row, count_sft_rows
+from realm.run import Run
+from realm.train.arguments import make_grpo_arguments, make_sft_arguments
+from tiny import make_tiny
+
+ROWS = [
+    {"id": str(number), "question": f"{number} + 1?", "answer": number + 1} for number in range(40)
+]
+
+
+@pytest.fixture
+def config(write_config, tmp_path):
+    """Return the path of a config of 40 problems (24 of training) with a tiny model."""
+    write_jsonl(tmp_path / "rows.jsonl", ROWS)
+    write_jsonl(tmp_path / "answers.jsonl", [{"id": "0", "outputs": "1"}])
+    make_tiny(tmp_path / "model")
+    return write_config(
+        run=str(tmp_path / "run"),
+        domain={"kind": "files", "path": "rows.jsonl", "answer": "number"},
+        routes={"kind": "import", "files": [{"path": "answers.jsonl", "source": "someone"}]},
+    )
+
+
+def test_rows_of_distillation_are_those_of_its_steps_or_of_its_epochs(config, tmp_path):
+    of_steps = load_config(
+        config,
+        [
+            "distill.sft.max_steps=5",
+            "distill.sft.per_device_train_batch_size=2",
+            "distill.sft.gradient_accumulation_steps=3",
+        ],
+    )
+    assert count_sft_rows(of_steps, make_sft_arguments(of_steps, tmp_path), num_problems=24) == 30
+    of_epochs = load_config(
+        config,
+        [
+            "distill.sft.max_steps=-1",
+            "distill.sft.num_train_epochs=2",
+            "distill.problems=10",
+            "distill.assisted_share=0.2",
+        ],
+    )
+    arguments = make_sft_arguments(of_epochs, tmp_path)
+    assert count_sft_rows(of_epochs, arguments, num_problems=24) == pytest.approx(25)
+
+
+def test_half_the_rows_of_distillation_show_two_routes_of_three(config):
+    settings = load_config(config, ["distill.assisted_share=0.5", "train.fade.routes=3"])
+    # Assisted rows show three routes or one to three: two and a half on average.
+    assert count_row(settings, 100, 10) == 100 + 10 + 0.5 * 2.5 * 10
+
+
+def test_tokens_of_reinforcement_learning_by_hand(config, tmp_path):
+    settings = load_config(
+        config,
+        [
+            "train.grpo.max_steps=6",
+            "train.grpo.num_generations=4",
+            "train.grpo.per_device_train_batch_size=8",
+            "train.grpo.gradient_accumulation_steps=1",
+            "train.fade={kind: constant, routes: 2, dropout: 0.5}",
+        ],
+    )
+    arguments = make_grpo_arguments(settings, tmp_path, num_problems=24)
+    # 6 steps of 8 rollouts for 2 prompts; a prompt shows one route on average.
+    trained, generated = count_rl_tokens(settings, arguments, 100, 10)
+    assert generated == 480
+    assert trained == pytest.approx(480 + 12 * (100 + 10))
+
+
+def test_completions_of_the_evaluation_by_hand(config, tmp_path):
+    settings = load_config(
+        config, ["evaluate.samples=3", "evaluate.probe=2", "evaluate.limit={test: 10}"]
+    )
+    run = Run(tmp_path / "run", settings)
+    problems = [
+        Problem(id=str(number), question="?", answer="1", split=split)
+        for number, split in enumerate(["train"] * 5 + ["test"] * 20 + ["test_rules"] * 4)
+    ]
+    # Three models, two modes; three samples of the one; five kinds of two routes.
+    assert count_completions(run, problems) == 14 * 3 * 2 + 14 * 3 + 5 * 2 * 3
+    alone = load_config(
+        config,
+        [
+            "evaluate.samples=0",
+            "evaluate.probe=0",
+            "recipe=zero",
+            "routes={kind: none}",
+            "train.fade.kind=none",
+        ],
+    )
+    assert count_completions(Run(tmp_path / "other", alone), problems) == 24 * 2
+
+
+def test_the_times_follow_from_the_tokens_and_the_measured_speed(config, tmp_path, monkeypatch):
+    run = Run(tmp_path / "run", load_config(config, []))
+    found = []
+    monkeypatch.setattr(
+        speed,
+        "measure_speed",
+        lambda *_, length: found.append(length) or Speed(trained=50.0, generated=10.0),
+    )
+    times = speed.estimate_stages(run)
+    assert list(times) == ["distill", "train", "eval"]
+    for least, most in times.values():
+        assert 0 < least < most <= most * 4
+    least, most = times["eval"]
+    assert most == pytest.approx(4 * least)
+    monkeypatch.setattr(speed, "measure_speed", lambda *_, length: Speed(trained=25, generated=5))
+    assert speed.estimate_stages(run)["train"] == pytest.approx([2 * n for n in times["train"]])
+    assert found == [pytest.approx(found[0])] and found[0] > speed.NUM_TOKENS
+
+
+def test_the_option_measures_the_model_and_prints_times(config, tmp_path):
+    before = sorted(tmp_path.iterdir())
+    printed = CliRunner().invoke(app, ["doctor", str(config), "--speed"]).output
+    assert "time: train" in printed and "time: in all" in printed, printed
+    assert "longest allowed length" in printed
+    assert sorted(tmp_path.iterdir()) == before
+    assert "time:" not in CliRunner().invoke(app, ["doctor", str(config)]).output
