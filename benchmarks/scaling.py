@@ -69,7 +69,7 @@ def main() -> None:
     parser.add_argument("--processes", default="1,2", help="numbers of processes, after commas")
     parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    shape = Shape(*map(int, options.shape.split("x")), PROMPTS)
+    shape = Shape(*map(int, options.shape.split("x")), PROMPTS, 1)
     if options.alone:
         seconds = time_steps(shape, options.steps)
         if os.environ["RANK"] == "0":

@@ -79,12 +79,14 @@ MODELS = {
 
 
 class Shape(NamedTuple):
-    """Prompt tokens, completion tokens, completions per prompt, prompts per step."""
+    """Tokens of a prompt and of a completion, completions per prompt, prompts of a step, and
+    micro-batches of a step of stock TRL."""
 
     prompt: int
     completion: int
     group: int
     prompts: int
+    parts: int
 
 
 class Engine(NamedTuple):
@@ -127,15 +129,17 @@ def make_grpo(name: str, sizes: dict[str, int], shape: Shape, device: str) -> En
         " ".join(f"t{draw.randrange(2, sizes['vocab_size'])}" for _ in range(shape.prompt))
         for _ in range(shape.prompts)
     ]
+    is_shared = name.startswith("shared")
+    parts = 1 if is_shared else shape.parts
     arguments = GRPOConfig(
         output_dir=tempfile.mkdtemp(), use_cpu=device == "cpu", bf16=False, learning_rate=1e-6,
         gradient_checkpointing=False, report_to="none", disable_tqdm=True, save_strategy="no",
         logging_strategy="no", shuffle_dataset=False, max_steps=1, beta=0.0, seed=0,
-        per_device_train_batch_size=shape.prompts * shape.group, gradient_accumulation_steps=1,
-        steps_per_generation=1, num_generations=shape.group,
+        per_device_train_batch_size=shape.prompts * shape.group // parts,
+        gradient_accumulation_steps=parts, steps_per_generation=parts,
+        num_generations=shape.group,
         max_completion_length=shape.completion, ddp_find_unused_parameters=False,
     )  # fmt: skip
-    is_shared = name.startswith("shared")
     more = {"shared_prefix": "on"} if is_shared else {}
     trainer: Any = (SharedPrefixTrainer if is_shared else GRPOTrainer)(
         model=make_model(sizes),
@@ -223,7 +227,7 @@ def measure_peak(name: str, model: str, shape: Shape, device: str) -> float:
 def print_peak(name: str, model: str, shape: Shape, device: str) -> None:
     """Print the peak memory of two steps less what was in use before them (Linux or CUDA)."""
     # Warm up with a tiny step, so that lazy imports of libraries are not timed.
-    make_engine(name, "1m", Shape(8, 2, 2, 1), device).run_step()
+    make_engine(name, "1m", Shape(8, 2, 2, 1, 1), device).run_step()
     engine = make_engine(name, model, shape, device)
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
@@ -252,6 +256,9 @@ def main() -> None:
     parser.add_argument("--model", choices=MODELS, default="1m", help="sizes of the model")
     parser.add_argument("--shapes", default="220x80x8", help="PxCxG, several after commas")
     parser.add_argument("--prompts", type=int, default=8, help="prompts of a step")
+    parser.add_argument(
+        "--parts", type=int, default=1, help="micro-batches of a step of stock TRL, to save memory"
+    )
     parser.add_argument("--engines", default=",".join(ENGINES), help="which ones, after commas")
     parser.add_argument("--repeats", type=int, default=5, help="measured steps of each engine")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
@@ -269,7 +276,7 @@ def main() -> None:
     print("|---|--:|--:|--:|--:|--:|--:|--:|")
     rows = []
     for text in options.shapes.split(","):
-        shape = Shape(*map(int, text.split("x")), options.prompts)
+        shape = Shape(*map(int, text.split("x")), options.prompts, options.parts)
         names = options.engines.split(",")
         engines = {name: make_engine(name, options.model, shape, options.device) for name in names}
         for name, (step, generation) in time_engines(
