@@ -10,7 +10,8 @@ from realm.evaluate.records import HARD
 from realm.evaluate.results import SCHEMA
 from realm.run import Run
 
-ATTACK = "<script>alert('owned')</script>"
+# It would leave an attribute, load a picture and run a script.
+ATTACK = "\"'><img src=x onerror=alert(1)><script>alert('owned')</script>"
 
 
 def answer_row(number, method, mode, correct):

@@ -109,8 +109,9 @@ def test_the_report_needs_no_network(page):
 
 def test_text_of_models_and_users_is_shown_and_never_run(page):
     assert page.text.count(ATTACK) >= 4
-    assert json.dumps(page.problems).count(ATTACK) >= 80
-    assert ATTACK not in page.html and page.tags.count("script") == 2, "the data and the program"
+    assert json.dumps(page.problems).count(json.dumps(ATTACK)[1:-1]) >= 80
+    assert ATTACK not in page.html and "img" not in page.tags
+    assert page.tags.count("script") == 2, "the data and the program"
 
 
 def test_a_browser_runs_only_the_script_of_the_page(page):
