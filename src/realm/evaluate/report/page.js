@@ -81,7 +81,7 @@ function showAnswer(answer, number) {
   const swatch = make("i", { className: "swatch" });
   return make("div", { className: "card c-" + answer.mode },
     swatch, make("strong", {}, name), pill(answer.correct, judge(answer.correct)), ...(answer.kind ? said : []),
-    make("span", { className: "about" }, ` ${answer.tokens}\u00a0tokens`),
+    make("span", { className: "about" }, `${answer.tokens}\u00a0tokens`),
     make("div", { className: "text" }, answer.text),
     answer.prompt ? make("details", {}, make("summary", {}, "Prompt"), make("div", { className: "text" }, answer.prompt)) : null);
 }
@@ -113,7 +113,7 @@ function showProblem(problem) {
     if (answer) pills.push(pill(answer.correct, `${mode}: ${judge(answer.correct)}`));
   }
   const details = make("details", { className: "problem" },
-    make("summary", {}, make("span", { className: "title" }, problem.id), ` ${problem.split}`, ...pills,
+    make("summary", {}, make("span", { className: "title" }, problem.id), ` ${problem.split} `, ...pills,
       make("span", { className: "hint" }, problem.question.slice(0, 200))));
   // Filled when it is opened: thousands of problems have tens of thousands of texts.
   details.addEventListener("toggle", () => { if (details.open && details.children.length === 1) fill(details, problem); });
@@ -156,7 +156,12 @@ async function browse(holder) {
   find("filters").hidden = false;
   find("filters").addEventListener("input", filter);
   find("filters").addEventListener("submit", (event) => event.preventDefault());
-  more.addEventListener("click", extend);
+  more.addEventListener("click", () => {
+    // The button may go, and the focus would go with it: the first problem that was added takes it.
+    const place = shown;
+    extend();
+    list.children[place].firstChild.focus();
+  });
   document.addEventListener("keydown", (event) => {
     if (event.key !== "/" || event.ctrlKey || event.metaKey || /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName)) return;
     event.preventDefault();
