@@ -150,6 +150,12 @@ def write_finished_run(folder, *, trained=True, count=20):
             for step in range(40)
         ]  # fmt: skip
         write_jsonl(folder / "fade.jsonl", fade)
-        figures = {"problems": 128, "mean@1": 0.51, "pass@8": 0.93, "held_out_loss": 0.34}
+        figures = {
+            "problems": 128,
+            "mean@1": 0.51,
+            "pass@8": 0.93,
+            "held_out_loss": 0.34,
+            "is_likely": False,
+        }
         write_json(folder / "headroom.json", figures | {"forecast": "RL is unlikely to pay."})
     return Run(folder, config)

@@ -153,6 +153,12 @@ def test_a_table_sorts_and_says_so(page):
     assert falling == [75, 60, 50, 40] and rising == falling[::-1]
 
 
+def test_a_tile_does_not_repeat_its_title(open_page):
+    tile = open_page("comparison").locator(".tile").first
+    assert tile.locator("h2").inner_text() == "Ablations, autonomous"
+    assert tile.locator("p").nth(1).inner_text().startswith("realm autonomous against")
+
+
 def test_a_long_table_is_filtered(open_page):
     page = open_page("comparison")
     rows = page.locator("#accuracy tbody tr:visible")

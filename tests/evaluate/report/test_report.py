@@ -62,6 +62,7 @@ def test_the_report_shows_results_comparisons_and_transcripts(page):
     assert "realm assisted − majority" in text and "no evidence of a difference" in text
     assert "pass@8" in text and "93.0%" in text
     assert "held out loss" in text and "0.340" in text and "RL is unlikely to pay." in text
+    assert "False" not in text and text.count("80% power") == 1
     assert "Route bank" in text and "50.055.080.040.035.010.02.51.2" in text
 
 

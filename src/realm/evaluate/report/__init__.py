@@ -133,7 +133,8 @@ def _list_figures(headroom: Mapping[str, Any], prefix: str = "") -> Iterator[tup
             yield title, f"{value:.3f}"
         elif isinstance(value, float) and 0 <= value <= 1:  # counts are integers
             yield title, f"{100 * value:.1f}%"
-        elif isinstance(value, int | float | str):
+        elif isinstance(value, int | float | str) and not isinstance(value, bool):
+            # The forecast says in words whether gains are likely.
             yield title, f"{value}"
 
 

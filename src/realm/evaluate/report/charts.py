@@ -145,7 +145,7 @@ def draw_tokens(results: Results) -> Plot | None:
         point = [(tokens, 100 * row.accuracy)]
         curves.append(Curve(series=row.mode, points=point, is_line=False, label=text))
     return make_plot(
-        "Accuracy and tokens",
+        "accuracy on test",
         curves,
         x_title="generated tokens per problem",
         unit="%",

@@ -120,9 +120,11 @@ def tabulate_comparisons(
         for row in rows
     ]
     title = f"{rows[0].family}: paired differences in points, with 95% intervals"
-    caption = "detectable: the difference that would show with 80% power" if is_wide else ""
-    if is_wide and any(row.p_holm is not None for row in rows):
-        caption += "; p: corrected (Holm), in brackets the t test over seeds"
+    caption = ""
+    if is_wide and not for_page:  # The page says it once, above all families.
+        caption = "detectable: the difference that would show with 80% power"
+        if any(row.p_holm is not None for row in rows):
+            caption += "; p: corrected (Holm), in brackets the t test over seeds"
     return make_table(title, cells, caption)
 
 

@@ -219,8 +219,10 @@ def _list_route_tiles(results: Results) -> list[Tile]:
 def _make_family_tile(rows: Sequence[Comparison]) -> Tile:
     row = _find_closest(rows)
     figure = f"{percent(row.difference, True)} points"
-    sentence = describe_family(rows)
-    return Tile(title=row.family, figure=figure, sentence=sentence, series=row.a_mode)
+    # The title names the family.
+    sentence = describe_family(rows).removeprefix(f"{row.family}: ")
+    title = row.family[:1].upper() + row.family[1:]
+    return Tile(title=title, figure=figure, sentence=sentence, series=row.a_mode)
 
 
 def _describe_models(results: Results) -> str:
