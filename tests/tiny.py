@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import torch
@@ -100,6 +101,17 @@ def make_tiny(
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return Path(folder)
+
+
+def add_merge(folder: Path) -> None:
+    """Give a tiny tokenizer a merge: GGUF holds no empty list of them."""
+    path = folder / "tokenizer.json"
+    tokenizer = json.loads(path.read_text())
+    # No text has the byte 255, so that its token can be a merge.
+    vocab = tokenizer["model"]["vocab"]
+    vocab["zq"] = vocab.pop("ÿ")
+    tokenizer["model"]["merges"] = [["z", "q"]]
+    path.write_text(json.dumps(tokenizer))
 
 
 def make_tiny_vision(folder: Path) -> Path:

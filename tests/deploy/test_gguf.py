@@ -3,6 +3,7 @@
 import json
 import os
 import stat
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,10 +11,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import tiny
 from finished_run import BASE
-from realm.config.gguf import resolve_gguf
+from realm.config.gguf import _make_splitter, resolve_gguf
 from realm.core.errors import ModelError
 from realm.deploy.gguf import find_word_split, write_gguf
-from tiny import make_tiny
+from tiny import add_merge, make_tiny
 
 pytest.importorskip("gguf", reason="needs the package gguf: pip install 'realm-slm[gguf]'")
 
@@ -22,17 +23,6 @@ pytest.importorskip("gguf", reason="needs the package gguf: pip install 'realm-s
 def _no_llama_cpp(monkeypatch):
     monkeypatch.delenv("LLAMA_CPP", raising=False)
     monkeypatch.setattr("shutil.which", lambda name: None)
-
-
-def add_merge(folder):
-    """Give a tiny tokenizer a merge: GGUF holds no empty list of them."""
-    path = folder / "tokenizer.json"
-    tokenizer = json.loads(path.read_text())
-    # No text has the byte 255, so that its token can be a merge.
-    vocab = tokenizer["model"]["vocab"]
-    vocab["zq"] = vocab.pop("ÿ")
-    tokenizer["model"]["merges"] = [["z", "q"]]
-    path.write_text(json.dumps(tokenizer))
 
 
 def check_round_trip(model, file):
@@ -104,6 +94,20 @@ def test_how_a_tokenizer_splits_words_is_told(tmp_path):
     tokenizer["pre_tokenizer"] = {"type": "Whitespace"}
     path.write_text(json.dumps(tokenizer))
     assert find_word_split(model) is None
+
+
+@pytest.mark.parametrize("name", ["gpt-2", "smollm", "qwen2", "llama-bpe"])
+def test_how_a_tokenizer_splits_words_comes_back(tmp_path, name):
+    model = make_tiny(tmp_path / "model", "llama")
+    add_merge(model)
+    path = model / "tokenizer.json"
+    tokenizer = json.loads(path.read_text())
+    tokenizer["pre_tokenizer"] = _make_splitter(name) or tokenizer["pre_tokenizer"]
+    path.write_text(json.dumps(tokenizer))
+    assert find_word_split(model) == name
+    write_gguf(model, tmp_path / "x.gguf", "f32")
+    again = Path(resolve_gguf(tmp_path / "x.gguf"))
+    assert find_word_split(again) == name
 
 
 def write_program(path, text):

@@ -16,6 +16,15 @@ from realm.core.jsonl import write_json
 
 logger = logging.getLogger(__name__)
 
+# How byte-level tokenizers split text into words, by llama.cpp's names for that.
+_QWEN2_SPLIT = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+SPLIT_PATTERNS = {
+    "qwen2": _QWEN2_SPLIT,
+    "llama-bpe": _QWEN2_SPLIT.replace(r"|\p{N}|", r"|\p{N}{1,3}|"),
+}
 _SOURCE = "source.json"
 """File of a converted checkpoint that says what it was made from."""
 
@@ -92,18 +101,19 @@ def _convert(file: Path, folder: Path) -> None:
     shutil.rmtree(part, ignore_errors=True)
     model.save_pretrained(part)
     tokenizer.save_pretrained(part)
-    _mend_tokens(part / "tokenizer.json", file, model.get_input_embeddings().num_embeddings)
+    _mend_tokenizer(part / "tokenizer.json", file, model.get_input_embeddings().num_embeddings)
     write_json(part / _SOURCE, source)
     shutil.rmtree(folder, ignore_errors=True)
     # Last, so that a kill leaves no folder that looks complete.
     part.rename(folder)
 
 
-def _mend_tokens(path: Path, file: Path, num_embeddings: int) -> None:
-    """Correct the added tokens of a tokenizer.json that Transformers made from a GGUF file.
+def _mend_tokenizer(path: Path, file: Path, num_embeddings: int) -> None:
+    """Correct a tokenizer.json that Transformers made from a GGUF file.
 
-    Transformers builds every byte-level tokenizer as GPT-2's, whose token <|endoftext|> it adds,
-    and leaves out the added tokens that are not special, such as <think> and <tool_call>.
+    Transformers builds every byte-level tokenizer as GPT-2's, whose token <|endoftext|> it adds and
+    whose split into words it takes, and leaves out the added tokens that are not special, such as
+    <think> and <tool_call>.
     """
     from gguf import GGUFReader, TokenType
 
@@ -122,7 +132,25 @@ def _mend_tokens(path: Path, file: Path, num_embeddings: int) -> None:
             del vocab[by_id[number]]
             vocab[token] = number
     tokenizer["added_tokens"] = [added[number] for number in sorted(added)]
+    if "tokenizer.ggml.pre" in fields:
+        splitter = _make_splitter(fields["tokenizer.ggml.pre"].contents())
+        tokenizer["pre_tokenizer"] = splitter or tokenizer["pre_tokenizer"]
     write_json(path, tokenizer)
+
+
+def _make_splitter(name: str) -> dict[str, Any] | None:
+    """Return the `pre_tokenizer` of a tokenizer.json for llama.cpp's name; None if unknown."""
+    if name == "smollm":
+        first: dict[str, Any] = {"type": "Digits", "individual_digits": True}
+    elif name in SPLIT_PATTERNS:
+        pattern = {"Regex": SPLIT_PATTERNS[name]}
+        first = {"type": "Split", "pattern": pattern, "behavior": "Isolated", "invert": False}
+    else:
+        return None
+    # SmolLM's digits are split off before GPT-2's expression splits the rest.
+    last = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True}
+    last["use_regex"] = name == "smollm"
+    return {"type": "Sequence", "pretokenizers": [first, last]}
 
 
 def _load(file: Path) -> tuple[Any, Any]:

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from realm.config.gguf import SPLIT_PATTERNS
 from realm.core.errors import ModelError
 
 logger = logging.getLogger(__name__)
@@ -32,12 +33,6 @@ FILE_TYPES = {
 _CONVERTER_TYPES = ("f32", "f16", "bf16", "q8_0")
 """The types that llama.cpp's converter writes; `llama-quantize` makes all others."""
 _ARCHITECTURES = ("llama", "qwen2", "qwen3")
-# How a byte-level tokenizer splits text into words, and llama.cpp's name for that.
-_QWEN2_SPLIT = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
-    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
-_LLAMA3_SPLIT = _QWEN2_SPLIT.replace(r"|\p{N}|", r"|\p{N}{1,3}|")
 
 
 def write_gguf(model: Path, file: Path, kind: str) -> None:
@@ -140,7 +135,7 @@ def find_word_split(model: Path) -> str | None:
         return "gpt-2"
     if kinds == ["Digits", "ByteLevel"] and steps[0]["individual_digits"]:
         return "smollm"
-    known = {_QWEN2_SPLIT: "qwen2", _LLAMA3_SPLIT: "llama-bpe"}
+    known = {pattern: name for name, pattern in SPLIT_PATTERNS.items()}
     pattern = steps[0].get("pattern", {}).get("Regex") if len(steps) == 2 else None
     return known.get(pattern or "")
 
