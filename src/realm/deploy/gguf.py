@@ -151,6 +151,7 @@ def _write_file(
     head_size = config.get("head_dim") or config["hidden_size"] // num_heads
     writer.add_name(file.stem)
     writer.add_file_type(gguf.LlamaFileType[FILE_TYPES[kind]])
+    writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
     writer.add_context_length(config["max_position_embeddings"])
     writer.add_embedding_length(config["hidden_size"])
     writer.add_block_count(config["num_hidden_layers"])
@@ -213,6 +214,12 @@ def _add_tokenizer(writer: Any, model: Path, vocab_size: int, words: str) -> Non
     writer.add_token_list(tokens)
     writer.add_token_types(types)
     special = gguf.SpecialVocab(model, load_merges=True, n_vocab=vocab_size)
+    # Said either way: what llama.cpp assumes otherwise depends on its name for the split.
+    ids = tokenizer("a")["input_ids"]
+    special.add_special_token = {
+        "bos": ids[0] == tokenizer.bos_token_id,
+        "eos": ids[-1] == tokenizer.eos_token_id,
+    }
     if tokenizer.chat_template is not None:
         special.chat_template = tokenizer.chat_template
     special.add_to_gguf(writer, quiet=True)
