@@ -11,13 +11,16 @@ from collections.abc import Iterator, Sequence
 
 from minidomains import (
     OFFICES,
+    Form,
     Office,
     Step,
     decide,
     draw_form,
     draw_office,
     misjudge,
+    write_case,
     write_question,
+    write_rules,
     write_step,
 )
 
@@ -79,6 +82,24 @@ def drill_chain(rng: random.Random) -> tuple[str, str]:
         left = max(0, left - cut)
         steps.append(f"{cut} leaves {left}")
     return prompt, "\n".join(steps)
+
+
+def drill_total(rng: random.Random) -> tuple[str, str]:
+    """Draw several numbers to add one by one, up to 99."""
+    numbers = [rng.choice([0, rng.randint(1, 40), rng.randint(1, 70)]) for _ in range(5)]
+    numbers = numbers[: rng.randint(2, 5)]
+    while sum(numbers) > 99:
+        numbers.pop()
+    return "total of " + " and ".join(map(str, numbers)), "\n".join(write_totals(numbers))
+
+
+def write_totals(numbers: Sequence[int]) -> list[str]:
+    """Return the running totals of these numbers, a line each."""
+    lines, total = [], 0
+    for number in numbers:
+        lines.append(f"total {total} plus {number} is {total + number}")
+        total += number
+    return lines
 
 
 def drill_lookup(rng: random.Random) -> tuple[str, str]:
@@ -180,22 +201,61 @@ def _pick_office(rng: random.Random, known: list[Office]) -> Office:
     )
 
 
-def solve_office(rng: random.Random, known: list[Office]) -> tuple[str, str]:
-    """Draw one case of a little office, decided alone."""
+def _draw_order(rng: random.Random, known: list[Office]) -> tuple[Office, list[Form]]:
+    """Return an office and its cases: one, or two to four whose payments are added up to 99."""
     office = _pick_office(rng, known)
-    form = draw_form(rng, office)
-    steps, answer = decide(office, form)
-    return write_question(rng, office, form), render_reasoning(
-        "\n".join(map(write_step, steps)), answer
+    count = rng.choice([1, 1, 1, 2, 3, 4])
+    while True:
+        forms = [draw_form(rng, office) for _ in range(count)]
+        if count == 1 or sum(_read_amount(decide(office, form)[1]) for form in forms) <= 99:
+            return office, forms
+
+
+def _read_amount(answer: str) -> int:
+    """Return the amount of `pay N`; a denied case pays nothing."""
+    return int(answer.removeprefix("pay ")) if answer.startswith("pay ") else 0
+
+
+def _ask_order(rng: random.Random, office: Office, forms: Sequence[Form]) -> str:
+    """Return the question: one case, or the numbered cases of an order."""
+    if len(forms) == 1:
+        return write_question(rng, office, forms[0])
+    opening = rng.choice(
+        [f"The {office.name} had {len(forms)} items.", f"{office.name}: {len(forms)} items."]
     )
+    if office.stated:
+        opening = f"{write_rules(office)} {opening}"
+    items = [f"item {n}: {write_case(rng, office, form)}" for n, form in enumerate(forms, 1)]
+    return "\n".join([opening, *items])
+
+
+def _write_order(decisions: Sequence[tuple[list[Step], str]]) -> list[str]:
+    """Return the lines of one case, or of numbered cases with their running total; the answer last.
+
+    Example: `item 1 stamp there ok`, `cap 30 allows 20`, `total 0 plus 20 is 20`, `item 2 ...`.
+    """
+    if len(decisions) == 1:
+        return _write_steps(*decisions[0])
+    lines, amounts = [], [_read_amount(answer) for _, answer in decisions]
+    totals = write_totals(amounts)
+    for number, (steps, _) in enumerate(decisions, 1):
+        first, *rest = map(write_step, steps)
+        lines += [f"item {number} {first}", *rest, totals[number - 1]]
+    return [*lines, f"pay {sum(amounts)}"]
+
+
+def solve_office(rng: random.Random, known: list[Office]) -> tuple[str, str]:
+    """Draw the cases of a little office, decided alone."""
+    office, forms = _draw_order(rng, known)
+    *chain, answer = _write_order([decide(office, form) for form in forms])
+    return _ask_order(rng, office, forms), render_reasoning("\n".join(chain), answer)
 
 
 def judge_office(rng: random.Random, known: list[Office]) -> tuple[str, str]:
-    """Draw one case of a little office with one to four routes to judge first."""
-    office = _pick_office(rng, known)
-    form = draw_form(rng, office)
-    truth = _write_steps(*decide(office, form))
-    other = _write_steps(*decide(office, draw_form(rng, office)))
+    """Draw the cases of a little office with one to four routes to judge first."""
+    office, forms = _draw_order(rng, known)
+    truth = _write_order([decide(office, form) for form in forms])
+    other = _write_order([decide(office, draw_form(rng, office)) for _ in forms])
     routes = []
     for _ in range(rng.choice([1, 1, 2, 3, 4, 4])):
         chance = rng.random()
@@ -204,9 +264,12 @@ def judge_office(rng: random.Random, known: list[Office]) -> tuple[str, str]:
         elif chance < 0.7:
             routes.append(break_route(rng, truth, other))
         else:
-            routes.append(make_route(_write_steps(*misjudge(rng, office, form)), truth))
+            wrong = [decide(office, form) for form in forms]
+            index = rng.randrange(len(forms))
+            wrong[index] = misjudge(rng, office, forms[index])
+            routes.append(make_route(_write_order(wrong), truth))
     prompt = render_prompt(
-        write_question(rng, office, form),
+        _ask_order(rng, office, forms),
         RouteSet(problem_id="", routes=tuple(routes)),
         assisted=rng.choice(ASSISTED),
     )
@@ -235,7 +298,7 @@ def examples(
         known: the offices whose rules are never printed, the same in all text of a model.
     """
     rng = random.Random(f"corpus:{seed}")
-    kinds = ([drill_arithmetic] * 3 + [drill_chain] * 2) * counting + [
+    kinds = ([drill_arithmetic] * 3 + [drill_chain] * 2 + [drill_total] * 2) * counting + [
         drill_lookup,
         drill_reading,
         drill_copy,

@@ -204,6 +204,12 @@ def write_step(step: Step) -> str:
 
 def write_question(rng: random.Random, office: Office, form: Form) -> str:
     """Return the question: rules if the office prints them, the case, facts in any order."""
+    opening = write_case(rng, office, form)
+    return f"{write_rules(office)} {opening}" if office.stated else opening
+
+
+def write_case(rng: random.Random, office: Office, form: Form) -> str:
+    """Return the case and its facts in any order."""
     facts = [rng.choice([f"The price is {form.price}.", f"They billed {form.price}."])]
     for flag in sorted({flag for _, flag in [*office.checks, *office.cuts] if flag}):
         said = (
@@ -243,10 +249,11 @@ def write_question(rng: random.Random, office: Office, form: Form) -> str:
             f"{office.name}: {form.kind} of a {form.klass} member.",
         ]
     )
-    return " ".join([*([_rules(office)] if office.stated else []), opening, *facts])
+    return " ".join([opening, *facts])
 
 
-def _rules(office: Office) -> str:
+def write_rules(office: Office) -> str:
+    """Return the rules of an office in words, such as `Rules: no lamp, cap sofa 40.`"""
     rules = [f"cap {kind} {cap}" for kind, cap in office.kinds.items()]
     if office.refused:
         rules.insert(0, f"no {office.refused}")

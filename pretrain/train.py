@@ -37,6 +37,7 @@ from corpus import (
     drill_copy,
     drill_lookup,
     drill_reading,
+    drill_total,
     examples,
     judge_office,
     known_offices,
@@ -232,7 +233,15 @@ def measure_accuracy(
     rng = random.Random(f"measure:{seed}")
     known = known_offices(seed)
     model.eval()
-    drills = [drill_arithmetic, drill_chain, drill_lookup, drill_reading, drill_copy, drill_check]
+    drills = [
+        drill_arithmetic,
+        drill_chain,
+        drill_total,
+        drill_lookup,
+        drill_reading,
+        drill_copy,
+        drill_check,
+    ]
     sets = {
         drill.__name__.removeprefix("drill_"): [drill(rng) for _ in range(count)]
         for drill in drills

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import random
 import re
 import sys
 from pathlib import Path
@@ -21,12 +22,18 @@ def policy() -> Policy:
     return Policy(FOLDER)
 
 
-def test_it_is_a_small_qwen2_checkpoint_with_a_card(policy):
+def test_it_is_a_small_qwen2_checkpoint(policy):
     assert policy.model.config.model_type == "qwen2" and (FOLDER / "model.safetensors").exists()
     assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 12 * 2**20
-    record = json.loads((FOLDER / "training.json").read_text(encoding="utf-8"))
-    card = (FOLDER / "README.md").read_text(encoding="utf-8").replace("\\\n        ", "")
+
+
+@pytest.mark.parametrize("name", ["base-1m", "base-1m-totals"])
+def test_the_cards_have_the_commands_that_made_the_models(name):
+    record = json.loads((ROOT / "models" / name / "training.json").read_text(encoding="utf-8"))
+    cards = [(ROOT / "models" / one / "README.md").read_text("utf-8") for one in (name, "base-1m")]
+    card = "".join(cards).replace("\\\n        ", "")
     assert all(run["command"] in card and str(run["minutes"]) in card for run in record["runs"])
+    assert all(f"{100 * value:.1f}%" in cards[0] for value in record["accuracy"].values())
 
 
 def test_numbers_and_our_tags_are_one_token_and_any_text_survives(policy):
@@ -71,3 +78,26 @@ def test_its_pretraining_text_holds_no_rule_of_claims(monkeypatch):
     assert not re.search(rf"deny (?:{'|'.join(CODES)})\b", text)
     assert not re.search(rf"(?:service|fee) (?:{'|'.join(FEES)}|\d+ allows)", text)
     assert not re.search(r"approval (?:given|missing|emergency|not needed)|filing \d+ of", text)
+
+
+def test_the_totals_of_pretraining_add_up_to_the_answer(monkeypatch):
+    monkeypatch.setattr(sys, "path", [str(ROOT / "pretrain"), *sys.path])
+    from corpus import drill_total, known_offices, solve_office
+
+    rng, known = random.Random(1), known_offices(0)
+    drawn = [solve_office(rng, known) for _ in range(100)]
+    orders = [pair for pair in drawn if " items." in pair[0]]
+    assert 30 < len(orders) < 70
+    for prompt, completion in [drill_total(rng) for _ in range(100)] + orders:
+        lines = re.findall(r"total (\d+) plus (\d+) is (\d+)", completion)
+        totals = [0]
+        for before, more, after in lines:
+            assert int(before) == totals[-1] and int(after) == int(before) + int(more)
+            totals.append(int(after))
+        assert totals[-1] <= 99
+        if prompt.startswith("total of "):
+            assert prompt == "total of " + " and ".join(more for _, more, _ in lines)
+        else:
+            # One total for each item, and their sum is the answer.
+            assert len(lines) == prompt.count("\nitem ") == completion.count("item ")
+            assert f"<answer>pay {totals[-1]}</answer>" in completion

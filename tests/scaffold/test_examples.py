@@ -37,12 +37,12 @@ def test_the_claims_example_has_the_files_and_the_paths_of_the_repository(tmp_pa
     for name in written - {"configs/config.schema.json"}:
         assert (tmp_path / "claims" / name).read_bytes() == (ROOT / name).read_bytes(), name
     assert not any(path.is_symlink() for path in (tmp_path / "claims").rglob("*"))
-    for folder in ("examples/claims", "models/base-1m"):
+    for folder in ("examples/claims", "models/base-1m", "models/base-1m-totals"):
         kept = {name for name in list_files(ROOT / folder) if "__pycache__" not in name}
         assert {f"{folder}/{name}" for name in kept} <= written
-    for name in ("demo", "claims-hard"):
+    for name, model in (("demo", "base-1m"), ("claims-hard", "base-1m-totals")):
         config = load_config(tmp_path / f"claims/configs/{name}.yaml")
-        assert config.resolve_model() == str(tmp_path / "claims/configs/../models/base-1m")
+        assert config.resolve_model() == str(tmp_path / f"claims/configs/../models/{model}")
         assert load_domain(config).name == "claims"
 
 
