@@ -127,6 +127,13 @@ def test_the_interval_of_an_accuracy_ends_at_all_and_at_nothing():
     assert 0 <= rows[2].ci95[0] < rows[2].accuracy < rows[2].ci95[1] == 1
 
 
+def test_the_interval_of_a_difference_ends_at_all_and_at_nothing():
+    measurements = measured(realm__assisted__test=[200, 150], a__assisted__test=[0, 0])
+    [row] = compare(FAMILY, measurements)
+    # Two seeds of 1 and 0.75: the t interval alone would reach to 2.5.
+    assert row.ci95[1] == 1 and -1 <= row.ci95[0] < row.difference == pytest.approx(0.875)
+
+
 def test_figures_over_seeds_are_means_place_by_place():
     found = measured(m__sampled__test=[0, 0])
     figures = [

@@ -280,6 +280,9 @@ def _compare_pair(
             for one in seeds
         ]
         found = nested_difference(groups, seed=seed)
+        # A few seeds that differ can widen it beyond what a difference, or two of them, can be.
+        low, high = (max(-len(sides), min(len(sides), bound)) for bound in found.ci95)
+        found = replace(found, ci95=(low, high))
     else:
         [(_, ours, theirs)], [one] = sides, seeds
         assert set(ours[one]) == set(theirs[one]), "two methods were asked different problems"
