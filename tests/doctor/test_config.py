@@ -7,26 +7,7 @@ from typer.testing import CliRunner
 
 from endpoint import Endpoint
 from realm.cli import app
-from realm.core.jsonl import write_jsonl
 from realm.doctor.config import examine_config
-from tiny import make_tiny
-
-ROWS = [
-    {"id": str(number), "question": f"{number} + 1?", "answer": number + 1} for number in range(40)
-]
-
-
-@pytest.fixture
-def config(write_config, tmp_path):
-    """Return the path of a config of 40 problems with a tiny model; no file is missing."""
-    write_jsonl(tmp_path / "rows.jsonl", ROWS)
-    write_jsonl(tmp_path / "answers.jsonl", [{"id": "0", "outputs": "1"}])
-    make_tiny(tmp_path / "model")
-    return write_config(
-        run=str(tmp_path / "run"),
-        domain={"kind": "files", "path": "rows.jsonl", "answer": "number"},
-        routes={"kind": "import", "files": [{"path": "answers.jsonl", "source": "someone"}]},
-    )
 
 
 @pytest.fixture(autouse=True)
@@ -90,12 +71,14 @@ def collect_from(endpoint, **more):
 
 
 @pytest.fixture
-def ask_teacher(write_config, tmp_path):
-    """Return a function that gives the finding about a teacher behind an endpoint."""
+def ask_teacher(config, write_config, tmp_path):
+    """Return a function that gives the finding about a teacher behind an endpoint.
+
+    The problems are those of `config`.
+    """
 
     def ask(endpoint, **more):
         (tmp_path / "rules.md").write_text("# Rules\n\n1. Add.\n")
-        write_jsonl(tmp_path / "rows.jsonl", ROWS)
         domain = {"kind": "files", "path": "rows.jsonl", "answer": "number", "rules": "rules.md"}
         path = write_config(
             model=None, domain=domain, routes=collect_from(endpoint, **more), run="run"

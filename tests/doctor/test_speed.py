@@ -5,30 +5,11 @@ from typer.testing import CliRunner
 
 from realm.cli import app
 from realm.config import load_config
-from realm.core.jsonl import write_jsonl
 from realm.core.records import Problem
 from realm.doctor import speed
 from realm.doctor.speed import Speed, count_completions, count_rl_tokens, count_row, count_sft_rows
 from realm.run import Run
 from realm.train.arguments import make_grpo_arguments, make_sft_arguments
-from tiny import make_tiny
-
-ROWS = [
-    {"id": str(number), "question": f"{number} + 1?", "answer": number + 1} for number in range(40)
-]
-
-
-@pytest.fixture
-def config(write_config, tmp_path):
-    """Return the path of a config of 40 problems (24 of training) with a tiny model."""
-    write_jsonl(tmp_path / "rows.jsonl", ROWS)
-    write_jsonl(tmp_path / "answers.jsonl", [{"id": "0", "outputs": "1"}])
-    make_tiny(tmp_path / "model")
-    return write_config(
-        run=str(tmp_path / "run"),
-        domain={"kind": "files", "path": "rows.jsonl", "answer": "number"},
-        routes={"kind": "import", "files": [{"path": "answers.jsonl", "source": "someone"}]},
-    )
 
 
 def test_rows_of_distillation_are_those_of_its_steps_or_of_its_epochs(config, tmp_path):

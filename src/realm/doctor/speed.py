@@ -121,7 +121,7 @@ def measure_speed(model: Any, config: Config, arguments: GRPOConfig, *, length: 
     def generate() -> None:
         model.generate(prompts, generation_config=settings)
 
-    generated = num_rollouts * NUM_TOKENS / _time(generate, device)
+    generated = num_rollouts * NUM_TOKENS / _measure_seconds(generate, device)
     if lora := make_lora_config(config.train.lora):
         from peft import get_peft_model
 
@@ -136,10 +136,10 @@ def measure_speed(model: Any, config: Config, arguments: GRPOConfig, *, length: 
         cross_entropy(logits.float().flatten(0, 1), ids[:, -NUM_TOKENS:].flatten()).backward()
         model.zero_grad()
 
-    return Speed(trained=ids.numel() / _time(train, device), generated=generated)
+    return Speed(trained=ids.numel() / _measure_seconds(train, device), generated=generated)
 
 
-def _time(work: Callable[[], None], device: torch.device) -> float:
+def _measure_seconds(work: Callable[[], None], device: torch.device) -> float:
     """Return the seconds of the second of two runs; the first one warms up."""
     work()
     started = time.perf_counter()
