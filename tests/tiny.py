@@ -104,7 +104,7 @@ def make_tiny(
 
 
 def add_merge(folder: Path) -> None:
-    """Give a tiny tokenizer a merge: GGUF holds no empty list of them."""
+    """Add a merge to a tiny tokenizer: a GGUF file cannot hold an empty list of merges."""
     path = folder / "tokenizer.json"
     tokenizer = json.loads(path.read_text())
     # No text has the byte 255, so that its token can be a merge.

@@ -5,6 +5,7 @@ from typer.testing import CliRunner
 
 from realm.cli import app
 from realm.config import load_config
+from realm.core.errors import ModelError
 from realm.core.records import Problem
 from realm.doctor import speed
 from realm.doctor.speed import Speed, count_completions, count_rl_tokens, count_row, count_sft_rows
@@ -94,12 +95,31 @@ def test_the_times_follow_from_the_tokens_and_the_measured_speed(config, tmp_pat
     times = speed.estimate_stages(run)
     assert list(times) == ["distill", "train", "eval"]
     for least, most in times.values():
-        assert 0 < least < most <= most * 4
+        assert 0 < least < most <= least * 4
     least, most = times["eval"]
     assert most == pytest.approx(4 * least)
     monkeypatch.setattr(speed, "measure_speed", lambda *_, length: Speed(trained=25, generated=5))
     assert speed.estimate_stages(run)["train"] == pytest.approx([2 * n for n in times["train"]])
-    assert found == [pytest.approx(found[0])] and found[0] > speed.NUM_TOKENS
+    # One token per byte: "0 + 1?" and the longer ones, in the default prompt.
+    assert len(found) == 1 and found[0] > speed.NUM_TOKENS + len("0 + 1?")
+
+
+def test_every_round_trains_and_is_evaluated(config, tmp_path, monkeypatch):
+    monkeypatch.setattr(speed, "measure_speed", lambda *_, **__: Speed(trained=50, generated=10))
+    one = speed.estimate_stages(Run(tmp_path / "run", load_config(config, [])))
+    three = speed.estimate_stages(Run(tmp_path / "run", load_config(config, ["rounds=3"])))
+    assert three["distill"] == one["distill"]
+    assert three["train"] == pytest.approx([3 * seconds for seconds in one["train"]])
+    assert three["eval"][1] > one["eval"][1]
+
+
+def test_an_error_while_the_speed_is_measured_is_a_problem(config, monkeypatch):
+    def fail(run):
+        raise ModelError("12 weights of the model are not in the checkpoint")
+
+    monkeypatch.setattr(speed, "estimate_stages", fail)
+    done = CliRunner().invoke(app, ["doctor", str(config), "--speed"])
+    assert done.exit_code == 2 and "PROBLEM  time         12 weights" in done.output, done.output
 
 
 def test_the_option_measures_the_model_and_prints_times(config, tmp_path):

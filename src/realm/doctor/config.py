@@ -62,8 +62,10 @@ def examine_config(
             if teacher.kind == "api":
                 yield examine_teacher(teacher, settings.routes.request_seconds)
     if not any(finding.is_problem for finding in model):
-        yield from _examine_stages(run)
-        if measure_speed and settings.model is not None:
+        stages = list(_examine_stages(run))
+        yield from stages
+        is_sound = not any(finding.is_problem for finding in stages)
+        if measure_speed and settings.model is not None and is_sound:
             yield from _estimate_times(run)
 
 
@@ -143,7 +145,11 @@ def _estimate_times(run: Run) -> Iterator[Finding]:
     """Yield how long each stage takes at the speed that is measured now."""
     from realm.doctor.speed import SHORTEST, estimate_stages
 
-    times = estimate_stages(run)
+    try:
+        times = estimate_stages(run)
+    except RealmError as error:
+        yield Finding(name="time", text=str(error), is_problem=True)
+        return
     least_of_all, most_of_all = map(sum, zip(*times.values(), strict=True))
     times["in all"] = (least_of_all, most_of_all)
     for name, (least, most) in times.items():
@@ -155,7 +161,7 @@ def _estimate_times(run: Run) -> Iterator[Finding]:
 
 
 def describe_minutes(seconds: float) -> str:
-    """Return a time in words, with two digits of which the second is rounded.
+    """Return a time in minutes, hours or days, rounded.
 
     >>> [describe_minutes(seconds) for seconds in (20, 400, 9000, 400000)]
     ['1 min', '7 min', '2.5 h', '4.6 days']

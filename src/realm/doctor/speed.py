@@ -62,11 +62,15 @@ class Speed:
 def estimate_stages(run: Run) -> dict[str, tuple[float, float]]:
     """Return the least and the most seconds of `distill`, `train` and `eval` on this machine.
 
-    The model is loaded, trained for two micro-batches and asked for a few tokens. The times of
-    loading, grading and the optimizer's steps are left out. Nothing is written.
+    The model is loaded, trained for two micro-batches and asked for a few tokens. Left out are the
+    times of loading, grading, the optimizer's steps and the prompts of evaluation. Completions by
+    vLLM or an endpoint are counted as if this process wrote them. Nothing is written.
 
     Args:
         run: Its config has a model; nothing of the run folder is read.
+
+    Raises:
+        RealmError: The weights or the problems cannot be read.
     """
     config = run.config
     problems = list(run.domain.problems(config.seed))
@@ -87,10 +91,14 @@ def estimate_stages(run: Run) -> dict[str, tuple[float, float]]:
         if run.has_stage("distill") and config.distill.kind != "self":
             sft = make_sft_arguments(config, Path("unused"))
             rows = count_sft_rows(config, sft, num_problems=len(train))
-            found["distill"] = rows * count_row(config, prompt, share * chain) / speed.trained
+            times_taught = config.rounds if config.distill.every_round else 1
+            found["distill"] = (
+                times_taught * rows * count_row(config, prompt, share * chain) / speed.trained
+            )
         completion = share * grpo.max_completion_length
         trained, generated = count_rl_tokens(config, grpo, prompt, completion)
-        found["train"] = trained / speed.trained + generated / speed.generated
+        seconds = trained / speed.trained + generated / speed.generated
+        found["train"] = config.rounds * seconds
         completion = share * config.evaluate.max_new_tokens
         found["eval"] = count_completions(run, problems) * completion / speed.generated
         for name, seconds in found.items():
@@ -200,7 +208,7 @@ def count_completions(run: Run, problems: list[Problem]) -> float:
         if (limit := settings.limit.get(split) or splits.get(split, 0))
     }
     has_routes = config.routes.kind != "none"
-    models = 1 + run.has_stage("distill") + run.has_stage("train")
+    models = 1 + run.has_stage("distill") + config.rounds * run.has_stage("train")
     greedy = sum(asked.values()) * models * (2 if has_routes else 1)
     sampled = settings.samples * sum(asked.values())
     sampled *= models if settings.sampled_models == "all" else 1

@@ -55,7 +55,7 @@ def addresses(tmp_path_factory):
 
 @pytest.fixture
 def open_page(browser, addresses):
-    """Give a function that opens a report, which may log, ask for and request nothing."""
+    """Return a function that opens a report; a page that logs or requests anything fails."""
     problems, pages = [], []
 
     def open_report(name, width=400, scheme="light"):
