@@ -52,17 +52,76 @@ def test_rows_that_end_early_change_no_other_row(name: str) -> None:
     assert sample_completions(model, PROMPTS, [1] * 3, greedy(eos_token_id=stops)) == expected
 
 
-def test_finished_rows_are_no_longer_computed() -> None:
-    model, rows = make_model().eval(), []
+def count_rows(model: torch.nn.Module) -> list[int]:
+    """Return a list that gets the number of rows of each pass; the first encodes the prompts."""
+    rows: list[int] = []
     model.base_model.layers[0].register_forward_pre_hook(
         lambda module, inputs: rows.append(inputs[0].shape[0])
     )
+    return rows
+
+
+def test_finished_rows_are_no_longer_computed() -> None:
+    model = make_model().eval()
+    rows = count_rows(model)
     torch.manual_seed(0)
-    sample_completions(
+    completions = sample_completions(
         model, PROMPTS, [16] * 3, sampled(max_new_tokens=60, eos_token_id=list(range(3, 12)))
     )
-    steps = rows[1:]
-    assert steps[0] <= 48 and steps[-1] <= 4 and steps == sorted(steps, reverse=True)
+    running = [sum(len(ids) > place for ids in completions) for place in range(1, len(rows))]
+    assert running[0] > 30 and running[-1] <= 3
+    # Rows leave the batch when at most 0.8 of it goes on, and none are added at the end.
+    assert rows[-1] <= running[-1] / 0.8 and rows[-1] < max(rows) / 5
+
+
+def test_completions_are_one_row_until_they_differ() -> None:
+    model = make_model().eval()
+    rows = count_rows(model)
+    torch.manual_seed(0)
+    completions = sample_completions(model, PROMPTS, [8, 1, 5], sampled(temperature=0.2))
+    owners = [0] * 8 + [1] + [2] * 5
+    beginnings = [
+        len({(owner, *ids[:place]) for owner, ids in zip(owners, completions, strict=True)})
+        for place in range(1, 12)
+    ]
+    assert rows[1:] == beginnings
+    assert rows[1] < rows[-1], "some part later than at the first token"
+
+
+SCRIPTS = {
+    "a copy in the place of another prompt's only row": ([2, 1, 1], [[5, 6, 5, 2], [8, 8, 8]]),
+    "a copy in the place of its own prompt's row": (
+        [3, 1],
+        [[5, 5, 6, 8], [9, 4, 2, 8], [3, 3, 3]],
+    ),
+    "copies behind all rows": ([4, 1], [[5, 5, 5, 5, 5], [6, 7, 8, 8, 8], [9, 9, 9, 4, 9]]),
+    "few rows left": ([4, 4], [[5, 6, 7, 8, 5, 6, 7, 8], [2, 2, 2, 2, 2, 9, 2, 9], [4, 5]]),
+}
+
+
+@pytest.mark.parametrize(("counts", "script"), SCRIPTS.values(), ids=SCRIPTS.keys())
+def test_logits_are_those_of_whole_passes_as_completions_part_and_end(
+    monkeypatch: pytest.MonkeyPatch, counts: list[int], script: list[list[int]]
+) -> None:
+    """The script has the token of each running completion at each step; 2 ends a completion."""
+    model, seen = make_model("gemma3").eval(), []
+
+    def follow(self: Sampler, logits: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        seen.append(logits[rows])
+        return torch.tensor(script[len(seen) - 1])
+
+    monkeypatch.setattr(Sampler, "__call__", follow)
+    prompts = PROMPTS[: len(counts)]
+    settings = sampled(max_new_tokens=len(script), eos_token_id=2)
+    completions = sample_completions(model, prompts, counts, settings)
+    rows = [prompt for prompt, count in zip(prompts, counts, strict=True) for _ in range(count)]
+    for place, logits in enumerate(seen):
+        running = [i for i, ids in enumerate(completions) if len(ids) > place]
+        assert [completions[i][place] for i in running] == script[place]
+        for i, found in zip(running, logits, strict=True):
+            with torch.no_grad():
+                whole = model(torch.tensor([rows[i] + completions[i][:place]])).logits[0, -1]
+            torch.testing.assert_close(found, whole, atol=1e-5, rtol=0)
 
 
 def test_every_stop_token_ends_a_completion_and_nothing_follows() -> None:

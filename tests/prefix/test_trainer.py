@@ -16,7 +16,7 @@ from trl.models.utils import disable_gradient_checkpointing
 from trl.trainer import grpo_trainer
 
 from realm.prefix import PrefixSharingError
-from realm.prefix.trainer import SharedPrefixTrainer, _shuffle_groups_whole
+from realm.prefix.trainer import SharedPrefixTrainer, _pack_padded, _shuffle_groups_whole
 from tiny import make_tiny
 
 PROMPTS = [
@@ -42,10 +42,14 @@ class Rehearsed(SharedPrefixTrainer):
     def _generate_single_turn(self, prompt_ids: Any, *args: Any, **kwargs: Any) -> Any:
         draw = random.Random(f"{self.state.global_step}|{prompt_ids[0]}")
         ends = [[], self.eos_token_ids[:1]]
-        return [
-            [draw.randrange(33, 90) for _ in range(draw.randint(1, 11))] + draw.choice(ends)
-            for _ in prompt_ids
-        ], None
+        completions: list[list[int]] = []
+        for _ in prompt_ids:
+            if completions and draw.random() < 0.4:  # as a policy does that is nearly sure
+                completions.append(completions[-1])
+                continue
+            ids = [draw.randrange(33, 90) for _ in range(draw.randint(1, 11))]
+            completions.append(ids + draw.choice(ends))
+        return completions, None
 
 
 def make_trainer(
@@ -117,6 +121,18 @@ def test_twenty_steps_end_at_the_same_weights_with_and_without_sharing(
     )
     for name, weight in usual.items():
         assert (shared[name] - weight).norm() <= 1e-4 * weight.norm(), name
+
+
+def test_equal_completions_of_a_prompt_are_packed_once() -> None:
+    # Prompts padded on the left, completions on the right; both prompts have a completion 8, 9.
+    ids = torch.tensor(
+        [[5, 6, 8, 9], [0, 7, 8, 9], [5, 6, 8, 9], [0, 7, 8, 0], [5, 6, 8, 0], [0, 7, 8, 9]]
+    )
+    layout, order = _pack_padded(ids, (ids > 0).long(), 2)
+    assert layout.lengths == (2, 1, 2, 1)
+    assert layout.labels.tolist() == [8, 9, 8, 8, 9, 8]
+    assert order.tolist() == [0, 2, 0, 3, 1, 2]
+    assert layout.input_ids.tolist() == [[5, 6, 7, 8, 8]]
 
 
 @pytest.mark.parametrize("architecture", ["qwen3", "llama", "gemma3"])

@@ -1,11 +1,12 @@
 """Attention of one decoding step: each prompt's keys and values are stored once for its rows.
 
 The new token of each row sees its prompt and its own completion so far. The prompt's part is one
-product for all rows of a prompt (Hydragen, arXiv 2402.05099), as in `attention`. Rows stand prompt
-by prompt; where prompts have unequal numbers of rows, empty slots fill up the smaller groups.
+product for all rows of a prompt (Hydragen, arXiv 2402.05099), as in `attention`; where prompts have
+unequal numbers of rows, empty slots fill up the smaller groups. Completions of a prompt are one row
+for as long as they are the same.
 
 Shape legend:
-    B  rows, that is, completions that are still running
+    B  rows, that is, different beginnings of completions that are still running
     G  prompts with running rows
     M  rows of the prompt that has most
     P  tokens of the longest prompt
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 _FIRST_ROOM = 64
 """Tokens for which a completion's keys and values have room at first. Full room is doubled."""
+_COMPACT_BELOW = 0.8
+"""Rows that have ended leave the batch when at most this share of it goes on: leaving copies."""
 
 
 class PromptCache(PackedAttention):
@@ -85,30 +88,69 @@ class DecodingAttention:
         positions: (B, 1) of the next token in its sequence of prompt and completion.
     """
 
-    def __init__(self, prompts: PromptCache, counts: Tensor) -> None:
-        """Start `counts[g]` completions of each prompt g."""
+    def __init__(self, prompts: PromptCache, max_rows: int) -> None:
+        """Start one row of each prompt; there will never be more than `max_rows`."""
         self.prompts = prompts
+        self.max_rows = max_rows
+        self.positions = prompts.lengths[:, None].clone()
         self._num_before = 0
         self._own: dict[nn.Module, tuple[Tensor, Tensor]] = {}
-        self.positions = prompts.lengths.repeat_interleave(counts)[:, None]
-        self._assign_slots(counts)
+        self._prompt_of_row = torch.arange(len(prompts.lengths), device=prompts.lengths.device)
+        self._assign_slots()
 
     def advance(self) -> None:
         """Go on to the next token."""
         self._num_before += 1
         self.positions += 1
 
-    def keep_rows(self, rows: Tensor) -> None:
+    def branch(self, sources: Tensor) -> Tensor:
+        """Continue each row as often as `sources` (ascending row numbers) has it.
+
+        The first continuation of a row stays in it. The others get copies of it, in the place of
+        rows that do not go on or behind all rows.
+
+        Returns:
+            The row of each continuation.
+        """
+        places = sources.clone()
+        is_copy = torch.zeros_like(sources, dtype=torch.bool)
+        is_copy[1:] = sources[1:] == sources[:-1]
+        if num_copies := int(is_copy.sum()):
+            num_rows = len(self.positions)
+            has_ended = torch.ones(num_rows, dtype=torch.bool, device=sources.device)
+            has_ended[sources] = False
+            behind = torch.arange(num_rows, num_rows + num_copies, device=sources.device)
+            places[is_copy] = torch.cat([has_ended.nonzero().flatten(), behind])[:num_copies]
+            self._copy_rows(sources[is_copy], places[is_copy])
+        if len(places) > _COMPACT_BELOW * len(self.positions):
+            return places
+        self._keep_rows(places)
+        return torch.arange(len(places), device=places.device)
+
+    def _copy_rows(self, rows: Tensor, places: Tensor) -> None:
+        num_rows, num_tokens = max(len(self.positions), int(places.max()) + 1), self._num_before
+        self.positions = _copy(self.positions, rows, places, num_rows)
+        self._prompt_of_row = _copy(self._prompt_of_row, rows, places, num_rows)
+        for module, (keys, values) in self._own.items():
+            room = len(keys)
+            if num_rows > room:
+                room = min(max(num_rows, 2 * room), self.max_rows)
+            keys, values = _make_room(keys, room), _make_room(values, room)
+            keys[places, :, :num_tokens] = keys[rows, :, :num_tokens]
+            values[places, :, :num_tokens] = values[rows, :, :num_tokens]
+            self._own[module] = keys, values
+        self._assign_slots()
+
+    def _keep_rows(self, rows: Tensor) -> None:
         """Drop all rows but the given ones, and the prompts that have none left."""
-        counts = torch.bincount(self._prompt_of_row[rows], minlength=len(self.prompts.lengths))
-        left = counts.nonzero().flatten()
-        if len(left) < len(counts):
+        left, self._prompt_of_row = self._prompt_of_row[rows].unique(return_inverse=True)
+        if len(left) < len(self.prompts.lengths):
             self.prompts.keep_prompts(left)
         self.positions = self.positions[rows]
         self._own = {
             module: (keys[rows], values[rows]) for module, (keys, values) in self._own.items()
         }
-        self._assign_slots(counts[left])
+        self._assign_slots()
 
     def attend(
         self, module: nn.Module, query: Tensor, key: Tensor, value: Tensor, rules: Rules
@@ -123,14 +165,16 @@ class DecodingAttention:
         output, _ = merge(*own, *(self._unfold(x, own_query.shape[2]) for x in found))
         return output.flatten(1, 2)[:, None]
 
-    def _assign_slots(self, counts: Tensor) -> None:
+    def _assign_slots(self) -> None:
         """Give each row a slot of a (G, M) table, prompt by prompt."""
+        # A prompt may have no row: its last one has ended and was overwritten by a copy of another.
+        counts = torch.bincount(self._prompt_of_row, minlength=len(self.prompts.lengths))
         self._shape = (len(counts), int(counts.max()))
-        rows = torch.arange(int(counts.sum()), device=counts.device)
-        prompts = torch.arange(len(counts), device=counts.device)
-        self._prompt_of_row = prompts.repeat_interleave(counts)
-        # cumsum - counts is the number of each prompt's first row.
-        rank_in_group = rows - (counts.cumsum(0) - counts)[self._prompt_of_row]
+        rows = torch.arange(len(self.positions), device=counts.device)
+        by_prompt = self._prompt_of_row.argsort(stable=True)
+        # cumsum - counts is the place of each prompt's first row in `by_prompt`.
+        first = (counts.cumsum(0) - counts)[self._prompt_of_row[by_prompt]]
+        rank_in_group = torch.empty_like(rows).index_copy_(0, by_prompt, rows - first)
         self._slot_of_row = self._prompt_of_row * self._shape[1] + rank_in_group
         # Empty slots hold row 0. Nobody reads what they give.
         num_slots = self._shape[0] * self._shape[1]
@@ -139,16 +183,16 @@ class DecodingAttention:
 
     def _append(self, module: nn.Module, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """Store the new keys and values of a layer, and return its own ones (B, K, T, D)."""
-        place = self._num_before
+        place, num_rows = self._num_before, len(key)
         room = self._own.get(module, (key[:, :, :0], value[:, :, :0]))
         if room[0].shape[2] == place:
             # `pad` counts from the last dimension: no column of D, but `more` tokens at the end.
             more = max(_FIRST_ROOM, place)
             room = pad(room[0], (0, 0, 0, more)), pad(room[1], (0, 0, 0, more))
             self._own[module] = room
-        room[0][:, :, place] = key[:, :, 0]
-        room[1][:, :, place] = value[:, :, 0]
-        return room[0][:, :, : place + 1], room[1][:, :, : place + 1]
+        room[0][:num_rows, :, place] = key[:, :, 0]
+        room[1][:num_rows, :, place] = value[:, :, 0]
+        return room[0][:num_rows, :, : place + 1], room[1][:num_rows, :, : place + 1]
 
     def _fold(self, own_query: Tensor) -> Tensor:
         """Return (B, K, R, D) as (G, K, M * R, D): all queries of a prompt in one sequence."""
@@ -175,3 +219,15 @@ class DecodingAttention:
             return None
         places = torch.arange(self._num_before + 1, device=self.positions.device)
         return self._num_before - places >= rules.window
+
+
+def _make_room(values: Tensor, size: int) -> Tensor:
+    """Return `values` with at least `size` rows; what the new ones hold means nothing."""
+    more = size - len(values)
+    return torch.cat([values, values.new_empty(more, *values.shape[1:])]) if more > 0 else values
+
+
+def _copy(values: Tensor, rows: Tensor, places: Tensor, size: int) -> Tensor:
+    """Return `values` with `size` rows, and copies of `rows` in the given places."""
+    values = _make_room(values, size)
+    return values.index_copy(0, places, values[rows])

@@ -1,10 +1,13 @@
 """Sample the completions of each prompt from one encoding of it.
 
 The prompts are encoded in packed passes (see `layout`) that store their keys and values. Then all
-rows take one token at a time in step, and rows that have ended leave the batch.
+completions take one token at a time in step. Completions of a prompt are computed as one row until
+they differ: the samples of a policy that is nearly sure have long beginnings in common. Rows that
+have ended leave the batch.
 
 Shape legend:
-    B  rows, that is, completions that are still running
+    B  rows, that is, different beginnings of completions that are still running
+    C  completions that are still running
     V  vocabulary
     D  size of the hidden states
 """
@@ -38,8 +41,6 @@ _PREFILL_TOKENS = 16384
 """Prompt tokens that are encoded at once."""
 _SMALL_STEP = 5e8
 """Operations of a decoding step that one thread does in a few milliseconds."""
-_COMPACT_BELOW = 0.8
-"""Rows that have ended leave the batch when at most this share of it goes on: leaving copies."""
 
 
 @torch.no_grad()
@@ -64,11 +65,12 @@ def sample_completions(
     inner = require_shareable_model(model)
     require_known_settings(settings)
     install_shared_attention(inner)
-    repeats = torch.tensor(counts, device=inner.device)
     cache, logits = _encode_prompts(inner, prompts)
-    logits = logits.repeat_interleave(repeats, 0)
-    with _choose_threads(inner, num_rows=len(logits)):
-        drawn = _decode(inner, DecodingAttention(cache, repeats), logits, settings)
+    repeats = torch.tensor(counts, device=inner.device)
+    prompt_of = torch.arange(len(prompts), device=inner.device).repeat_interleave(repeats)
+    with _choose_threads(inner, num_rows=len(prompt_of)):
+        attention = DecodingAttention(cache, max_rows=len(prompt_of))
+        drawn = _decode(inner, attention, logits, prompt_of, settings)
     stops = set(get_stop_tokens(settings))
     return [cut_after_stop(ids, stops) for ids in drawn.tolist()]
 
@@ -109,20 +111,20 @@ class Sampler:
         if settings.min_p is not None:
             self.warpers.append(MinPLogitsWarper(settings.min_p))
 
-    def __call__(self, logits: Tensor) -> Tensor:
-        """Return (B,) tokens for (B, V) logits."""
+    def __call__(self, logits: Tensor, rows: Tensor) -> Tensor:
+        """Return (C,) tokens: one for each completion, drawn from the (B, V) logits of its row."""
         logits = require_numbers(None, logits)
         if self.is_greedy:
-            return logits.argmax(-1)
+            return logits.argmax(-1)[rows]
         no_ids: Any = None  # these warpers read the logits alone
         chances = torch.softmax(self.warpers(no_ids, logits), -1)
         if not chances.is_cpu:
-            return torch.multinomial(chances, 1)[:, 0]
+            return torch.multinomial(chances[rows], 1)[:, 0]
         # Inverse transform sampling takes one random number per row, where `multinomial` draws
         # one per token. Float64, since the sum of a large vocabulary rounds in float32; scaled by
         # the total, which is not exactly 1.
-        totals = chances.double().cumsum(-1)
-        drawn = torch.rand(len(chances), 1, dtype=torch.double) * totals[:, -1:]
+        totals = chances.double().cumsum(-1)[rows]
+        drawn = torch.rand(len(rows), 1, dtype=torch.double) * totals[:, -1:]
         # `right`: a draw of exactly 0 must not give a first token of probability 0.
         return torch.searchsorted(totals, drawn, right=True)[:, 0]
 
@@ -156,30 +158,43 @@ def _split_prompts(
 
 
 def _decode(
-    model: PreTrainedModel, attention: DecodingAttention, logits: Tensor, settings: GenerationConfig
+    model: PreTrainedModel,
+    attention: DecodingAttention,
+    logits: Tensor,
+    rows: Tensor,
+    settings: GenerationConfig,
 ) -> Tensor:
-    """Return tokens (all rows, longest); what follows a stop token means nothing."""
+    """Return tokens (all completions, longest); what follows a stop token means nothing.
+
+    Args:
+        model: The model.
+        attention: Has one row of each prompt.
+        logits: (prompts, V) after each prompt.
+        rows: The row of each completion.
+        settings: Sampling settings and stop tokens.
+    """
     sample = Sampler(settings)
     device = logits.device
     stops = torch.tensor(get_stop_tokens(settings), device=device)
-    drawn = torch.zeros((len(logits), settings.max_new_tokens), dtype=torch.long, device=device)
-    rows = torch.arange(len(logits), device=device)
-    is_running = torch.ones(len(logits), dtype=torch.bool, device=device)
+    drawn = torch.zeros((len(rows), settings.max_new_tokens), dtype=torch.long, device=device)
+    running = torch.arange(len(rows), device=device)
     for place in range(settings.max_new_tokens):
-        tokens = sample(logits)
-        drawn[rows, place] = tokens
+        tokens = sample(logits, rows)
+        drawn[running, place] = tokens
         if len(stops):
-            is_running &= ~torch.isin(tokens, stops)
-        num_running = int(is_running.sum())
-        if num_running == 0 or place + 1 == settings.max_new_tokens:
+            goes_on = ~torch.isin(tokens, stops)
+            running, rows, tokens = running[goes_on], rows[goes_on], tokens[goes_on]
+        if len(running) == 0 or place + 1 == settings.max_new_tokens:
             break
-        if num_running <= _COMPACT_BELOW * len(rows):
-            # From here on row i of the batch is row rows[i] of the result.
-            keep = is_running.nonzero().flatten()
-            rows, tokens, is_running = rows[keep], tokens[keep], is_running[keep]
-            attention.keep_rows(keep)
+        # Completions of one row that drew the same token stay one row.
+        pairs, continuation_of = (rows * logits.shape[1] + tokens).unique(return_inverse=True)
+        places = attention.branch(pairs // logits.shape[1])
+        rows = places[continuation_of]
+        # A row that has ended and is still in the batch gets token 0; nobody reads what it gives.
+        fed = torch.zeros(len(attention.positions), dtype=torch.long, device=device)
+        fed[places] = pairs % logits.shape[1]
         # One token per row: each row is a sequence of length 1 for the model.
-        hidden = run_backbone(model, tokens[:, None], attention.positions, attention)
+        hidden = run_backbone(model, fed[:, None], attention.positions, attention)
         attention.advance()
         logits = compute_logits(model, hidden[:, -1])
     return drawn[:, : place + 1]

@@ -198,16 +198,21 @@ class SharedPrefixTrainer(GRPOTrainer):
 def _pack_padded(input_ids: Tensor, mask: Tensor, keep: int) -> tuple[Layout, Tensor]:
     """Return the packed row of (B, P + C) ids, and the place (B,) of each row's completion in it.
 
-    The last `keep` columns are the completions.
+    The last `keep` columns are the completions. Equal completions of a prompt have one place: the
+    samples of a policy that is nearly sure are often the same.
     """
     rows = list(zip(input_ids, mask.bool(), strict=True))
-    prompts = [ids[:-keep][real[:-keep]].tolist() for ids, real in rows]
-    completions = [ids[-keep:][real[-keep:]].tolist() for ids, real in rows]
-    rows_of_prompt = _group_equal(prompts)
-    groups = [[completions[row] for row in rows] for rows in rows_of_prompt.values()]
-    order = torch.tensor([*chain(*rows_of_prompt.values())], device=input_ids.device)
-    # argsort inverts the permutation: row order[i] of the batch is completion i of the layout.
-    return pack_groups(list(rows_of_prompt), groups, input_ids.device), order.argsort()
+    prompts = [tuple(ids[:-keep][real[:-keep]].tolist()) for ids, real in rows]
+    completions = [tuple(ids[-keep:][real[-keep:]].tolist()) for ids, real in rows]
+    distinct = {
+        prompt: list(dict.fromkeys(completions[row] for row in rows_of_prompt))
+        for prompt, rows_of_prompt in _group_equal(prompts).items()
+    }
+    pairs = [(prompt, one) for prompt, group in distinct.items() for one in group]
+    place = {pair: number for number, pair in enumerate(pairs)}
+    order = [place[pair] for pair in zip(prompts, completions, strict=True)]
+    layout = pack_groups(list(distinct), list(distinct.values()), input_ids.device)
+    return layout, torch.tensor(order, device=input_ids.device)
 
 
 def _group_equal(prompts: Sequence[Sequence[int]]) -> dict[tuple[int, ...], list[int]]:
