@@ -155,7 +155,7 @@ def write_finished_run(folder, *, trained=True, count=20):
             "mean@1": 0.51,
             "pass@8": 0.93,
             "held_out_loss": 0.34,
-            "is_likely": False,
+            "outlook": "unlikely to pay",
         }
         write_json(folder / "headroom.json", figures | {"forecast": "RL is unlikely to pay."})
     return Run(folder, config)

@@ -30,7 +30,6 @@ def make_forecast(headroom=None, **changes):
         ({"mean_at_1": 0.9}, {}, "right already"),
         ({"mixed_share": 0.09}, {}, "only 9% of the problems"),
         ({}, {"rollouts": 2_560}, "2,560 rollouts are few"),
-        ({}, {"no_chain_share": 0.49}, "51% of the problems have a right chain"),
         (
             {},
             {"pilot": Pilot(rollouts=500, gain=-0.05, ci95=(-0.08, -0.02))},
@@ -40,7 +39,7 @@ def make_forecast(headroom=None, **changes):
 )
 def test_one_obstacle_is_enough_to_be_unlikely(headroom, changes, part):
     forecast = make_forecast(headroom, **changes)
-    assert not forecast.is_likely and len(forecast.obstacles) == 1
+    assert forecast.outlook == "unlikely to pay" and len(forecast.obstacles) == 1
     assert part in forecast.obstacles[0] and part in forecast.describe()
     assert forecast.describe().startswith("Forecast: reinforcement learning is unlikely to pay.")
 
@@ -58,8 +57,18 @@ def test_one_obstacle_is_enough_to_be_unlikely(headroom, changes, part):
 )
 def test_without_an_obstacle_it_is_likely(headroom, changes):
     forecast = make_forecast(headroom, **changes)
-    assert forecast.is_likely and "likely to pay" in forecast.describe()
-    assert "Against it" not in forecast.describe()
+    assert forecast.describe().startswith("Forecast: reinforcement learning is likely to pay.")
+    assert "Against it" not in forecast.describe() and "imitating" not in forecast.describe()
+
+
+def test_where_right_chains_exist_imitation_is_likely_to_gain_more():
+    text = make_forecast(no_chain_share=0.49).describe()
+    assert text.startswith("Forecast: reinforcement learning is likely to gain.")
+    assert "51% of the problems have a right chain, and imitating them gained more" in text
+    # What speaks against any gain comes first.
+    text = make_forecast(no_chain_share=0.49, rollouts=2_560).describe()
+    assert text.startswith("Forecast: reinforcement learning is unlikely to pay.")
+    assert "imitating" not in text
 
 
 @pytest.mark.parametrize(
@@ -85,7 +94,8 @@ def test_the_forecast_is_one_paragraph_and_its_row_holds_every_figure():
     assert "\n" not in text and "70% of the problems have no right chain" in text
     assert "+4.0 per 1,000 rollouts" in text
     row = forecast.to_json()
-    assert {**GOOD, "rollouts": 25_600, "is_likely": True, "forecast": text}.items() <= row.items()
+    expected = GOOD | {"rollouts": 25_600, "outlook": "likely to pay", "forecast": text}
+    assert expected.items() <= row.items()
 
 
 def test_training_problems_are_called_by_that_name():

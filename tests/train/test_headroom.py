@@ -158,4 +158,4 @@ def test_a_resumed_run_keeps_its_forecast(tmp_path, caplog):
         headroom.report_forecast(policy, problems, run, rollouts=12, new_tokens=6)
     assert caplog.text.count("Forecast: reinforcement learning is unlikely to pay.") == 1
     found = read_json(run.path("headroom.json"))
-    assert found["problems"] == 2 and found["is_likely"] is False
+    assert found["problems"] == 2 and found["outlook"] == "unlikely to pay"

@@ -51,7 +51,7 @@ def report_forecast(
             write_json(path, read_json(kept))
         return
     forecast = make_forecast(policy, problems, run, rollouts=rollouts, new_tokens=new_tokens)
-    (logger.info if forecast.is_likely else logger.warning)("%s", forecast.describe())
+    (logger.warning if forecast.obstacles else logger.info)("%s", forecast.describe())
     for place in (kept, path) if is_main_process() else ():
         write_json(place, forecast.to_json())
 
