@@ -103,7 +103,7 @@ class DecodingAttention:
         self._num_before += 1
         self.positions += 1
 
-    def branch(self, sources: Tensor) -> Tensor:
+    def branch_rows(self, sources: Tensor) -> Tensor:
         """Continue each row as often as `sources` (ascending row numbers) has it.
 
         The first continuation of a row stays in it. The others get copies of it, in the place of
@@ -129,8 +129,8 @@ class DecodingAttention:
 
     def _copy_rows(self, rows: Tensor, places: Tensor) -> None:
         num_rows, num_tokens = max(len(self.positions), int(places.max()) + 1), self._num_before
-        self.positions = _copy(self.positions, rows, places, num_rows)
-        self._prompt_of_row = _copy(self._prompt_of_row, rows, places, num_rows)
+        self.positions = _put_copies(self.positions, rows, places, num_rows)
+        self._prompt_of_row = _put_copies(self._prompt_of_row, rows, places, num_rows)
         for module, (keys, values) in self._own.items():
             room = len(keys)
             if num_rows > room:
@@ -227,7 +227,7 @@ def _make_room(values: Tensor, size: int) -> Tensor:
     return torch.cat([values, values.new_empty(more, *values.shape[1:])]) if more > 0 else values
 
 
-def _copy(values: Tensor, rows: Tensor, places: Tensor, size: int) -> Tensor:
+def _put_copies(values: Tensor, rows: Tensor, places: Tensor, size: int) -> Tensor:
     """Return `values` with `size` rows, and copies of `rows` in the given places."""
     values = _make_room(values, size)
     return values.index_copy(0, places, values[rows])

@@ -188,7 +188,7 @@ def _decode(
             break
         # Completions of one row that drew the same token stay one row.
         pairs, continuation_of = (rows * logits.shape[1] + tokens).unique(return_inverse=True)
-        places = attention.branch(pairs // logits.shape[1])
+        places = attention.branch_rows(pairs // logits.shape[1])
         rows = places[continuation_of]
         # A row that has ended and is still in the batch gets token 0; nobody reads what it gives.
         fed = torch.zeros(len(attention.positions), dtype=torch.long, device=device)
