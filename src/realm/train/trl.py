@@ -255,11 +255,9 @@ class TaughtLossTrainer(SFTTrainer):
         targets = inputs["labels"][:, 1:]  # (batch, seq - 1): position t predicts token t + 1
         # The positions that any row of the batch is taught at: the rows share them.
         places = (targets != -100).any(dim=0).nonzero()[:, 0]
-        logits = model(
-            input_ids=inputs["input_ids"],
-            attention_mask=inputs["attention_mask"],
-            logits_to_keep=places,
-        ).logits
+        # Rows are padded on the right, where no taught token looks. Without the mask attention
+        # skips what is in the future, and forward and backward take a fifth less.
+        logits = model(input_ids=inputs["input_ids"], logits_to_keep=places).logits
         taught = targets[:, places].flatten()
         total = cross_entropy(logits.float().flatten(0, 1), taught, reduction="sum")
         if num_items_in_batch is None:
