@@ -281,6 +281,15 @@ COMMAND_LINE = (
         standard_input=b"\xff\xfe",
     ),
     Case("an empty question", "realm ask model ''", "question"),
+    Case("a forecast without a model", "realm forecast config.yaml", "model"),
+    Case("a search without a model", "realm tune config.yaml --dry-run", "config.yaml"),
+    Case("a comparison without its section", "realm compare config.yaml", "compare"),
+    Case("runs to compare that are not there", "realm compare a b", "a"),
+    Case("a run to watch that is not there", "realm watch nothere", "nothere"),
+    Case("a run to export without a model", "realm export run --to out", "run", needs="run"),
+    Case("a model to serve that is not there", "realm serve ./modl", "modl"),
+    Case("a model to chat with that is not there", "realm chat ./modl", "modl"),
+    Case("a run to review that is not there", "realm review nothere", "nothere"),
 )
 DATA_FILES = (
     Case("a data file that is not there", with_setting("domain.path=row.jsonl"), "row.jsonl"),
