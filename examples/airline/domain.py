@@ -28,6 +28,8 @@ class AirlineDomain(realm.Domain):
         self,
         sizes: Mapping[str, int] = DEFAULT_SIZES,
         bags: Sequence[int] = (1, 10),
+        num_easy: int = 0,
+        easy_bags: Sequence[int] = (1, 2),
         official: str | None = None,
         level: int | None = None,
     ) -> None:
@@ -36,12 +38,17 @@ class AirlineDomain(realm.Domain):
         Args:
             sizes: Number of problems of each split.
             bags: The least and the most checked bags of a trip.
+            num_easy: Number of easy training problems, which come first. With `distill.problems`
+                and `train.skip` of the same value they are taught with chains, and reinforcement
+                learning gets the labels of the others.
+            easy_bags: The least and the most checked bags of an easy problem.
             official: A file of RuleArena's problems, from the working directory. They are the
                 split `test`, and there are no others.
             level: The official level to take, 0, 1 or 2; by default all of them.
         """
         self.sizes = sizes
         self.bags = (bags[0], bags[1])
+        self.num_easy, self.easy_bags = num_easy, (easy_bags[0], easy_bags[1])
         self.official = None if official is None else Path(official).expanduser().absolute()
         self.level = level
         if self.official:
@@ -52,7 +59,8 @@ class AirlineDomain(realm.Domain):
         """Return the problems of every split, drawn from `seed`, or the official ones."""
         if self.official:
             return list(read_official(self.official, self.level))
-        return list(generate.draw_problems(self.sizes, self.bags, seed))
+        sizes, bags, easy_bags = self.sizes, self.bags, self.easy_bags
+        return list(generate.draw_problems(sizes, bags, seed, self.num_easy, easy_bags))
 
     def write_chain(self, problem: realm.Problem) -> realm.Route:
         """Return the chain of thought of the expert, who never errs."""

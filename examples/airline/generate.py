@@ -126,18 +126,30 @@ def _describe_item(number: int, kind: str, size: tuple[int, int, int], weight: i
 
 
 def draw_problems(
-    sizes: Mapping[str, int], bags: tuple[int, int], seed: int
+    sizes: Mapping[str, int],
+    bags: tuple[int, int],
+    seed: int,
+    num_easy: int = 0,
+    easy_bags: tuple[int, int] = (1, 2),
 ) -> Iterator[realm.Problem]:
     """Yield `sizes[split]` distinct problems for each split; the same seed gives the same ones.
 
     A split's problems do not depend on the sizes of the others, but no trip is drawn twice.
+
+    Args:
+        sizes: The number of problems of each split.
+        bags: The least and the most checked bags of a trip.
+        seed: The seed.
+        num_easy: The number of easy training problems, which come first.
+        easy_bags: The least and the most checked bags of an easy one.
     """
     seen: set[Trip] = set()
     for split, size in sizes.items():
         rng = random.Random(f"airline:{seed}:{split}")
         count = 0
         while count < size:
-            trip = draw_trip(rng, bags)
+            is_easy = split == "train" and count < num_easy
+            trip = draw_trip(rng, easy_bags if is_easy else bags)
             is_held_out = (trip.cabin, trip.region) in HELD_OUT_PAIRS
             if trip in seen or is_held_out != (split == "test_rules"):
                 continue

@@ -154,6 +154,16 @@ def test_problems_are_the_same_for_the_same_seed_and_never_repeat():
     assert {problem.meta["bags"] for problem in problems} == {1, 2, 3}
 
 
+def test_easy_problems_come_first_in_training_and_nowhere_else():
+    sizes = {"train": 60, "test": 30}
+    problems = AirlineDomain(sizes, bags=(5, 6), num_easy=40, easy_bags=(3, 4)).problems(3)
+    # To and from Cuba nobody checks more than two bags.
+    numbers = [one.meta["bags"] for one in problems if one.meta["trip"]["region"] != "Cuba"]
+    num_easy = sum(one.meta["trip"]["region"] != "Cuba" for one in problems[:40])
+    assert set(numbers[:num_easy]) == {3, 4}
+    assert set(numbers[num_easy:]) == {5, 6}
+
+
 def test_pairs_of_cabin_and_region_of_test_rules_never_occur_elsewhere():
     for problem in AirlineDomain({"train": 400, "test": 100, "test_rules": 60}).problems(0):
         facts = problem.meta["trip"]
