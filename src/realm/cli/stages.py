@@ -294,7 +294,9 @@ def watch_run(
 
 @add_verb("review", continues=True)
 def review_run(
-    run: Annotated[Path, typer.Argument(metavar="RUN", file_okay=False, help="A run folder.")],
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", exists=True, file_okay=False, help="A run folder.")
+    ],
     split: Annotated[
         str | None, typer.Option(metavar="SPLIT", help="Only problems of this split.")
     ] = None,
