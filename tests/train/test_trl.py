@@ -59,6 +59,16 @@ def test_loss_and_gradients_are_those_of_trl(make_trainer, monkeypatch, num_item
     torch.testing.assert_close(*gradients)
 
 
+def test_texts_packed_into_one_row_do_not_see_each_other(make_trainer):
+    losses = []
+    for settings in ({}, {"padding_free": True}):
+        trainer = make_trainer(TaughtLossTrainer, **settings)
+        batch = trainer.data_collator([dict(row) for row in trainer.train_dataset])
+        losses.append(trainer.compute_loss(trainer.model, batch).detach())
+    assert batch["input_ids"].shape[0] == 1
+    torch.testing.assert_close(*losses)
+
+
 def test_only_taught_positions_are_scored(make_trainer, monkeypatch):
     trainer = make_trainer(TaughtLossTrainer)
     widths = []

@@ -250,7 +250,8 @@ class TaughtLossTrainer(SFTTrainer):
         # On the class: TRL wraps the method of the instance.
         known = inspect.signature(type(find_causal_lm(model)).forward).parameters
         is_on_cpu = self.accelerator.device.type == "cpu"
-        if return_outputs or not is_on_cpu or "logits_to_keep" not in known:
+        is_packed = "position_ids" in inputs  # several texts in one row, told apart by them
+        if return_outputs or not is_on_cpu or is_packed or "logits_to_keep" not in known:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         targets = inputs["labels"][:, 1:]  # (batch, seq - 1): position t predicts token t + 1
         # The positions that any row of the batch is taught at: the rows share them.
