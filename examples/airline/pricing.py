@@ -6,7 +6,7 @@ with other values, and the same code executes it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 CABINS = ("Basic Economy", "Main Cabin", "Main Plus", "Premium Economy", "Business", "First")
@@ -138,7 +138,7 @@ class Bill:
     charges: tuple[int, ...]
     """What each checked bag costs, in the order of the list."""
     free: tuple[int, ...] = ()
-    """Numbers of the free bags that may weigh 70 lb."""
+    """Numbers of the free bags that may weigh 70 lb, those that save the most first."""
 
     @property
     def rules(self) -> frozenset[int]:
@@ -161,26 +161,30 @@ def price(
     fees, used = _list_fees(trip, rules)
     steps = [
         Step(f"{trip.origin} to {trip.destination}: {_name_region(trip)}", (3,)),
-        Step(f"{trip.cabin} bags: {', '.join(map(str, fees[:4]))}", used),
+        Step(f"{trip.cabin} bags: {_join(fees[:4])}", used),
     ]
     has_allowance = bool({trip.cabin, trip.region} & set(rules.allows_70)) and 0 in fees
     measures = [_measure(bag, trip, rules) for bag in trip.bags]
     steps += [_write_measure(measure, has_allowance) for measure in measures]
     free: tuple[int, ...] = ()
     if has_allowance:
-        free = _choose_free(measures, fees.count(0))
-        steps.append(Step(f"free up to 70 lb: {', '.join(map(str, free))}", (17, 18)))
+        ranks = _rank_savings(measures)
+        free = tuple(number for numbers in ranks.values() for number in numbers)[: fees.count(0)]
+        groups = [f"{saving}: {_join(numbers)}" for saving, numbers in ranks.items()]
+        steps.append(Step(f"savings {'; '.join(groups)}", (18,)))
+        steps.append(Step(f"free up to 70 lb: {_join(free)}", (17, 18)))
     # Free bags come first in the fees, whichever bags they are.
-    paid = iter(fees[len(free) :])
+    paid = iter(list(enumerate(fees, 1))[len(free) :])
     total, charges = trip.ticket, []
     for measure in measures:
         number = measure.bag.number
-        fee = 0 if number in free else next(paid)
+        place, fee = (0, 0) if number in free else next(paid)
         is_charged = fee > 0 or rules.is_free_bag_charged
         extra = measure.compute_extra(is_free=number in free) if is_charged else 0
         charges.append(fee + extra)
         after = total + charges[-1] + errors.get(number, 0)
-        text = f"bag {number}: {fee}+{extra}={charges[-1]}; {total}+{charges[-1]}={after}"
+        name = f"bag {number}, {f'fee {place}' if place else 'free'}"
+        text = f"{name}: {fee}+{extra}={charges[-1]}; {total}+{charges[-1]}={after}"
         steps.append(Step(text, (2,) if measure.oversize and measure.overweight else ()))
         total = after
     return Bill(tuple(steps), total, tuple(charges), free)
@@ -236,11 +240,17 @@ def _write_measure(measure: Measure, has_allowance: bool) -> Step:
     return Step(text + (f"; saves {measure.saving}" if has_allowance else ""), measure.rules)
 
 
-def _choose_free(measures: list[Measure], num_free: int) -> tuple[int, ...]:
-    """Return the numbers of the bags that are free: those that save the most, in order."""
+def _rank_savings(measures: list[Measure]) -> dict[int, list[int]]:
+    """Return the numbers of the bags that save each amount, the largest amount first."""
+    ranks: dict[int, list[int]] = {}
     # Sorting keeps the order of the list among bags that save the same.
-    chosen = sorted(measures, key=lambda measure: -measure.saving)[:num_free]
-    return tuple(sorted(measure.bag.number for measure in chosen))
+    for measure in sorted(measures, key=lambda measure: -measure.saving):
+        ranks.setdefault(measure.saving, []).append(measure.bag.number)
+    return ranks
+
+
+def _join(numbers: Iterable[int]) -> str:
+    return ", ".join(map(str, numbers))
 
 
 def _charge_size(total: int, trip: Trip, rules: Rules) -> tuple[int, tuple[int, ...]]:

@@ -122,10 +122,24 @@ def test_a_chain_adds_up_step_by_step():
         "Main Cabin bags: 40, 45",
         "bag 2: 44+22=66, +20=86 in 200; 69 lb 100",
         "bag 3: 30+20=50, +10=60 in 0; 40 lb 0",
-        "bag 2: 40+200=240; 100+240=340",
-        "bag 3: 45+0=45; 340+45=385",
+        "bag 2, fee 1: 40+200=240; 100+240=340",
+        "bag 3, fee 2: 45+0=45; 340+45=385",
     ]
     assert chain.answer == 385 and chain.guided and chain.process
+
+
+def test_a_bill_ranks_what_free_bags_would_save():
+    both = replace(PLAIN, size=(44, 12, 8), weight=60)
+    bags = [PLAIN, both, replace(PLAIN, weight=60), replace(both, weight=54)]
+    bill = price(trip("Business", "U.S.", bags))
+    assert [step.text for step in bill.steps[6:]] == [
+        "savings 100: 4; 70: 3, 5; 0: 2",
+        "free up to 70 lb: 4, 3",
+        "bag 2, fee 3: 150+0=150; 100+150=250",
+        "bag 3, free: 0+30=30; 250+30=280",
+        "bag 4, free: 0+0=0; 280+0=280",
+        "bag 5, fee 4: 200+100=300; 280+300=580",
+    ]
 
 
 def test_every_sum_of_a_chain_is_right():
