@@ -24,12 +24,13 @@ class AirlineDomain(realm.Domain):
     answer_form = "the total in dollars, a number alone"
     sources = tuple(expert.BELIEFS)
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # one argument per setting
         self,
         sizes: Mapping[str, int] = DEFAULT_SIZES,
         bags: Sequence[int] = (1, 10),
         num_easy: int = 0,
         easy_bags: Sequence[int] = (1, 2),
+        hard_bags: Sequence[int] | None = None,
         official: str | None = None,
         level: int | None = None,
     ) -> None:
@@ -42,6 +43,7 @@ class AirlineDomain(realm.Domain):
                 and `train.skip` of the same value they are taught with chains, and reinforcement
                 learning gets the labels of the others.
             easy_bags: The least and the most checked bags of an easy problem.
+            hard_bags: Those of the other training problems and of validation; by default `bags`.
             official: A file of RuleArena's problems, from the working directory. They are the
                 split `test`, and there are no others.
             level: The official level to take, 0, 1 or 2; by default all of them.
@@ -49,6 +51,7 @@ class AirlineDomain(realm.Domain):
         self.sizes = sizes
         self.bags = (bags[0], bags[1])
         self.num_easy, self.easy_bags = num_easy, (easy_bags[0], easy_bags[1])
+        self.hard_bags = (hard_bags[0], hard_bags[1]) if hard_bags else self.bags
         self.official = None if official is None else Path(official).expanduser().absolute()
         self.level = level
         if self.official:
@@ -59,8 +62,8 @@ class AirlineDomain(realm.Domain):
         """Return the problems of every split, drawn from `seed`, or the official ones."""
         if self.official:
             return list(read_official(self.official, self.level))
-        sizes, bags, easy_bags = self.sizes, self.bags, self.easy_bags
-        return list(generate.draw_problems(sizes, bags, seed, self.num_easy, easy_bags))
+        levels = (self.num_easy, self.easy_bags, self.hard_bags)
+        return list(generate.draw_problems(self.sizes, self.bags, seed, *levels))
 
     def write_chain(self, problem: realm.Problem) -> realm.Route:
         """Return the chain of thought of the expert, who never errs."""

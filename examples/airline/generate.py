@@ -131,6 +131,7 @@ def draw_problems(
     seed: int,
     num_easy: int = 0,
     easy_bags: tuple[int, int] = (1, 2),
+    hard_bags: tuple[int, int] | None = None,
 ) -> Iterator[realm.Problem]:
     """Yield `sizes[split]` distinct problems for each split; the same seed gives the same ones.
 
@@ -142,14 +143,17 @@ def draw_problems(
         seed: The seed.
         num_easy: The number of easy training problems, which come first.
         easy_bags: The least and the most checked bags of an easy one.
+        hard_bags: Those of the other training problems and of validation; by default `bags`.
     """
     seen: set[Trip] = set()
     for split, size in sizes.items():
         rng = random.Random(f"airline:{seed}:{split}")
         count = 0
         while count < size:
-            is_easy = split == "train" and count < num_easy
-            trip = draw_trip(rng, easy_bags if is_easy else bags)
+            allowed = (hard_bags or bags) if split in ("train", "validation") else bags
+            if split == "train" and count < num_easy:
+                allowed = easy_bags
+            trip = draw_trip(rng, allowed)
             is_held_out = (trip.cabin, trip.region) in HELD_OUT_PAIRS
             if trip in seen or is_held_out != (split == "test_rules"):
                 continue

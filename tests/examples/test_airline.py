@@ -178,6 +178,17 @@ def test_easy_problems_come_first_in_training_and_nowhere_else():
     assert set(numbers[num_easy:]) == {5, 6}
 
 
+def test_hard_problems_are_for_training_and_validation_only():
+    sizes = {"train": 60, "validation": 30, "test": 30}
+    ranges = {"bags": (2, 3), "easy_bags": (4, 5), "hard_bags": (6, 7)}
+    found = {}
+    for number, one in enumerate(AirlineDomain(sizes, num_easy=40, **ranges).problems(3)):
+        if one.meta["trip"]["region"] != "Cuba":
+            part = "easy" if number < 40 else one.split
+            found.setdefault(part, set()).add(one.meta["bags"])
+    assert found == {"easy": {4, 5}, "train": {6, 7}, "validation": {6, 7}, "test": {2, 3}}
+
+
 def test_pairs_of_cabin_and_region_of_test_rules_never_occur_elsewhere():
     for problem in AirlineDomain({"train": 400, "test": 100, "test_rules": 60}).problems(0):
         facts = problem.meta["trip"]
