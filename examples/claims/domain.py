@@ -11,7 +11,6 @@ from typing import Any
 import realm
 
 from . import expert, generate
-from .adjudicate import FEES
 from .sources import SOURCES
 
 CODES = ("lapsed", "excluded", "late", "approval", "network")
@@ -50,20 +49,14 @@ class ClaimsDomain(realm.Domain):
     sources = tuple(SOURCES)
 
     def __init__(
-        self,
-        sizes: Mapping[str, int] = DEFAULT_SIZES,
-        num_easy: int | None = None,
-        easy_services: Sequence[str] = tuple(FEES),
+        self, sizes: Mapping[str, int] = DEFAULT_SIZES, num_easy: int | None = None
     ) -> None:
-        """Keep the number of problems of each split, and of easy ones and their services.
-
-        See `generate.draw_problems`.
-        """
-        self.sizes, self.num_easy, self.easy_services = sizes, num_easy, easy_services
+        """Keep the number of problems of each split, and of easy ones (see `draw_problems`)."""
+        self.sizes, self.num_easy = sizes, num_easy
 
     def problems(self, seed: int) -> list[realm.Problem]:
         """Return the problems of every split, drawn from `seed`."""
-        return list(generate.draw_problems(self.sizes, seed, self.num_easy, self.easy_services))
+        return list(generate.draw_problems(self.sizes, seed, self.num_easy))
 
     def write_chain(self, problem: realm.Problem) -> realm.Route:
         """Return the chain of thought of the expert, who never errs."""

@@ -6,7 +6,7 @@ Some combinations of rules never appear in training: cases that need one are the
 from __future__ import annotations
 
 import random
-from collections.abc import Collection, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import asdict, replace
 
 import realm
@@ -156,10 +156,7 @@ def is_held_out(case: Case) -> bool:
 
 
 def draw_problems(
-    sizes: Mapping[str, int],
-    seed: int,
-    num_easy: int | None = None,
-    easy_services: Collection[str] = FEES,
+    sizes: Mapping[str, int], seed: int, num_easy: int | None = None
 ) -> Iterator[realm.Problem]:
     """Yield `sizes[split]` distinct problems for each split; the same seed gives the same ones.
 
@@ -170,7 +167,6 @@ def draw_problems(
         seed: The seed.
         num_easy: The number of easy training problems. They come first; all other problems are
             hard. None: every problem is a single claim.
-        easy_services: The services that easy problems are about.
     """
     seen: set[Case] = set()
     for split, size in sizes.items():
@@ -179,8 +175,6 @@ def draw_problems(
         while count < size:
             numbers = _choose_numbers(split, count, num_easy)
             case = draw_case(numbers, rng)
-            if numbers is EASY and any(claim.service not in easy_services for claim in case):
-                continue
             if case in seen or is_held_out(case) != (split == "test_rules"):
                 continue
             if _is_too_large(case) or (min(numbers) > 1 and not _is_hard(case)):
