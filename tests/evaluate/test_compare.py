@@ -231,6 +231,8 @@ def test_time_left_goes_by_cells_of_the_same_method():
         estimate_time_left(cells, dict.fromkeys([cell.name for cell in cells], False))
         == "all cells done"
     )
+    cells = [Cell("data-7", 15), Cell("realm-7", 0)]
+    assert estimate_time_left(cells, {"data-7": False, "realm-7": True}) == "1 cells left"
 
 
 def test_a_recipe_without_distillation_is_an_error(tmp_path):

@@ -225,7 +225,8 @@ def _log_pilot(cell: Cell, methods: Mapping[str, Method]) -> None:
 def estimate_time_left(cells: Sequence[Cell], todo: Mapping[str, bool], jobs: int = 1) -> str:
     """Return how long the rest takes, by the mean time of finished cells of the same method.
 
-    A method without a finished cell counts as the mean of all methods.
+    A method without a finished cell counts as the mean of all methods. Before the first method has
+    finished, the time is not known: that of problems and routes says nothing about it.
     """
     times: dict[str, list[float]] = {}
     for cell in cells:
@@ -234,8 +235,10 @@ def estimate_time_left(cells: Sequence[Cell], todo: Mapping[str, bool], jobs: in
     waiting = [cell for cell in cells if todo[cell.name]]
     if not waiting:
         return "all cells done"
-    known = [seconds for group in times.values() for seconds in group]
-    seconds = sum(fmean(times.get(cell.method.name, known) or [0.0]) for cell in waiting)
+    known = [time for name, group in times.items() if name != "data" for time in group]
+    if not known:
+        return f"{len(waiting)} cells left"
+    seconds = sum(fmean(times.get(cell.method.name, known)) for cell in waiting)
     minutes = max(1, round(seconds / min(jobs, len(waiting)) / 60))
     return f"{len(waiting)} cells left, about {minutes} min"
 
