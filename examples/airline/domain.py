@@ -31,6 +31,7 @@ class AirlineDomain(realm.Domain):
         num_easy: int = 0,
         easy_bags: Sequence[int] = (1, 2),
         hard_bags: Sequence[int] | None = None,
+        easy_kinds: Sequence[str] = tuple(generate.KINDS),
         official: str | None = None,
         level: int | None = None,
     ) -> None:
@@ -44,6 +45,7 @@ class AirlineDomain(realm.Domain):
                 learning gets the labels of the others.
             easy_bags: The least and the most checked bags of an easy problem.
             hard_bags: Those of the other training problems and of validation; by default `bags`.
+            easy_kinds: The kinds of bags of an easy problem, of `generate.KINDS`.
             official: A file of RuleArena's problems, from the working directory. They are the
                 split `test`, and there are no others.
             level: The official level to take, 0, 1 or 2; by default all of them.
@@ -52,6 +54,7 @@ class AirlineDomain(realm.Domain):
         self.bags = (bags[0], bags[1])
         self.num_easy, self.easy_bags = num_easy, (easy_bags[0], easy_bags[1])
         self.hard_bags = (hard_bags[0], hard_bags[1]) if hard_bags else self.bags
+        self.easy_kinds = easy_kinds
         self.official = None if official is None else Path(official).expanduser().absolute()
         self.level = level
         if self.official:
@@ -62,7 +65,7 @@ class AirlineDomain(realm.Domain):
         """Return the problems of every split, drawn from `seed`, or the official ones."""
         if self.official:
             return list(read_official(self.official, self.level))
-        levels = (self.num_easy, self.easy_bags, self.hard_bags)
+        levels = (self.num_easy, self.easy_bags, self.hard_bags, self.easy_kinds)
         return list(generate.draw_problems(self.sizes, self.bags, seed, *levels))
 
     def write_chain(self, problem: realm.Problem) -> realm.Route:

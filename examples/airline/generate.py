@@ -6,7 +6,7 @@ Some pairs of cabin and region never appear in training: trips with one are the 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -68,8 +68,10 @@ HELD_OUT_PAIRS = (
 """Cabins and regions that meet in `test_rules` only."""
 
 
-def draw_trip(rng: random.Random, bags: tuple[int, int]) -> Trip:
-    """Return a random trip with between `bags[0]` and `bags[1]` checked bags."""
+def draw_trip(
+    rng: random.Random, bags: tuple[int, int], kinds: Collection[str] = tuple(KINDS)
+) -> Trip:
+    """Return a random trip with between `bags[0]` and `bags[1]` checked bags of these kinds."""
     weights = [REGION_WEIGHTS.get(region, 1) for region in CITIES]
     [region] = rng.choices(list(CITIES), weights)
     home = rng.choice(CITIES["U.S."])
@@ -86,12 +88,14 @@ def draw_trip(rng: random.Random, bags: tuple[int, int]) -> Trip:
         origin=home if is_outbound else away,
         destination=away if is_outbound else home,
         ticket=rng.randint(30, dearest),
-        bags=tuple(_draw_bag(number, region, rng) for number in range(2, num_bags + 2)),
+        bags=tuple(_draw_bag(number, region, rng, kinds) for number in range(2, num_bags + 2)),
     )
 
 
-def _draw_bag(number: int, region: str, rng: random.Random) -> Bag:
-    [kind] = rng.choices(list(KINDS), list(KINDS.values()))
+def _draw_bag(
+    number: int, region: str, rng: random.Random, kinds: Collection[str] = tuple(KINDS)
+) -> Bag:
+    [kind] = rng.choices(list(kinds), [KINDS[kind] for kind in kinds])
     total = rng.randint(45, 62)
     if kind in ("oversize", "both"):
         # Either side of 65 inches is another fee.
@@ -132,6 +136,7 @@ def draw_problems(
     num_easy: int = 0,
     easy_bags: tuple[int, int] = (1, 2),
     hard_bags: tuple[int, int] | None = None,
+    easy_kinds: Collection[str] = tuple(KINDS),
 ) -> Iterator[realm.Problem]:
     """Yield `sizes[split]` distinct problems for each split; the same seed gives the same ones.
 
@@ -144,6 +149,7 @@ def draw_problems(
         num_easy: The number of easy training problems, which come first.
         easy_bags: The least and the most checked bags of an easy one.
         hard_bags: Those of the other training problems and of validation; by default `bags`.
+        easy_kinds: The kinds of bags of an easy one.
     """
     seen: set[Trip] = set()
     for split, size in sizes.items():
@@ -151,9 +157,8 @@ def draw_problems(
         count = 0
         while count < size:
             allowed = (hard_bags or bags) if split in ("train", "validation") else bags
-            if split == "train" and count < num_easy:
-                allowed = easy_bags
-            trip = draw_trip(rng, allowed)
+            is_easy = split == "train" and count < num_easy
+            trip = draw_trip(rng, easy_bags, easy_kinds) if is_easy else draw_trip(rng, allowed)
             is_held_out = (trip.cabin, trip.region) in HELD_OUT_PAIRS
             if trip in seen or is_held_out != (split == "test_rules"):
                 continue
