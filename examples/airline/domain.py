@@ -52,9 +52,12 @@ class AirlineDomain(realm.Domain):
         """
         self.sizes = sizes
         self.bags = (bags[0], bags[1])
-        self.num_easy, self.easy_bags = num_easy, (easy_bags[0], easy_bags[1])
-        self.hard_bags = (hard_bags[0], hard_bags[1]) if hard_bags else self.bags
-        self.easy_kinds = easy_kinds
+        self.levels = generate.Levels(
+            num_easy=num_easy,
+            easy_bags=(easy_bags[0], easy_bags[1]),
+            easy_kinds=easy_kinds,
+            hard_bags=(hard_bags[0], hard_bags[1]) if hard_bags else None,
+        )
         self.official = None if official is None else Path(official).expanduser().absolute()
         self.level = level
         if self.official:
@@ -65,8 +68,7 @@ class AirlineDomain(realm.Domain):
         """Return the problems of every split, drawn from `seed`, or the official ones."""
         if self.official:
             return list(read_official(self.official, self.level))
-        levels = (self.num_easy, self.easy_bags, self.hard_bags, self.easy_kinds)
-        return list(generate.draw_problems(self.sizes, self.bags, seed, *levels))
+        return list(generate.draw_problems(self.sizes, self.bags, seed, self.levels))
 
     def write_chain(self, problem: realm.Problem) -> realm.Route:
         """Return the chain of thought of the expert, who never errs."""

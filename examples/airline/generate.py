@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import realm
@@ -129,14 +129,23 @@ def _describe_item(number: int, kind: str, size: tuple[int, int, int], weight: i
     return f"{number}. A {kind}: {length} x {width} x {height} inches, {weight} lbs;"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Levels:
+    """Which training problems are easy, and what the bags of the easy and the hard ones are."""
+
+    num_easy: int = 0
+    """Number of easy training problems, which come first."""
+    easy_bags: tuple[int, int] = (1, 2)
+    """The least and the most checked bags of an easy one."""
+    easy_kinds: Collection[str] = tuple(KINDS)
+    """The kinds of bags of an easy one."""
+    hard_bags: tuple[int, int] | None = None
+    """The numbers of bags of the other training problems and of validation; by default those of all
+    others."""
+
+
 def draw_problems(
-    sizes: Mapping[str, int],
-    bags: tuple[int, int],
-    seed: int,
-    num_easy: int = 0,
-    easy_bags: tuple[int, int] = (1, 2),
-    hard_bags: tuple[int, int] | None = None,
-    easy_kinds: Collection[str] = tuple(KINDS),
+    sizes: Mapping[str, int], bags: tuple[int, int], seed: int, levels: Levels = Levels()
 ) -> Iterator[realm.Problem]:
     """Yield `sizes[split]` distinct problems for each split; the same seed gives the same ones.
 
@@ -146,19 +155,19 @@ def draw_problems(
         sizes: The number of problems of each split.
         bags: The least and the most checked bags of a trip.
         seed: The seed.
-        num_easy: The number of easy training problems, which come first.
-        easy_bags: The least and the most checked bags of an easy one.
-        hard_bags: Those of the other training problems and of validation; by default `bags`.
-        easy_kinds: The kinds of bags of an easy one.
+        levels: What differs in training.
     """
     seen: set[Trip] = set()
     for split, size in sizes.items():
         rng = random.Random(f"airline:{seed}:{split}")
         count = 0
         while count < size:
-            allowed = (hard_bags or bags) if split in ("train", "validation") else bags
-            is_easy = split == "train" and count < num_easy
-            trip = draw_trip(rng, easy_bags, easy_kinds) if is_easy else draw_trip(rng, allowed)
+            if split == "train" and count < levels.num_easy:
+                trip = draw_trip(rng, levels.easy_bags, levels.easy_kinds)
+            elif split in ("train", "validation"):
+                trip = draw_trip(rng, levels.hard_bags or bags)
+            else:
+                trip = draw_trip(rng, bags)
             is_held_out = (trip.cabin, trip.region) in HELD_OUT_PAIRS
             if trip in seen or is_held_out != (split == "test_rules"):
                 continue

@@ -189,6 +189,17 @@ def test_hard_problems_are_for_training_and_validation_only():
     assert found == {"easy": {4, 5}, "train": {6, 7}, "validation": {6, 7}, "test": {2, 3}}
 
 
+def test_easy_problems_may_leave_out_kinds_of_bags():
+    kinds = {"bags": (3, 3), "easy_bags": (3, 3), "easy_kinds": ["normal", "overweight"]}
+    problems = AirlineDomain({"train": 80, "test": 20}, num_easy=40, **kinds).problems(3)
+
+    def has_large_bag(problem):
+        return any(sum(bag["size"]) > 62 for bag in problem.meta["trip"]["bags"])
+
+    assert not any(map(has_large_bag, problems[:40]))
+    assert any(map(has_large_bag, problems[40:80])) and any(map(has_large_bag, problems[80:]))
+
+
 def test_pairs_of_cabin_and_region_of_test_rules_never_occur_elsewhere():
     for problem in AirlineDomain({"train": 400, "test": 100, "test_rules": 60}).problems(0):
         facts = problem.meta["trip"]
