@@ -161,7 +161,7 @@ def price(
     fees, used = _list_fees(trip, rules)
     steps = [
         Step(f"{trip.origin} to {trip.destination}: {_name_region(trip)}", (3,)),
-        Step(f"{trip.cabin} bags: {_join(fees[:4])}", used),
+        Step(f"{trip.cabin} bags: {_list_numbers(fees[:4])}", used),
     ]
     has_allowance = bool({trip.cabin, trip.region} & set(rules.allows_70)) and 0 in fees
     measures = [_measure(bag, trip, rules) for bag in trip.bags]
@@ -170,9 +170,9 @@ def price(
     if has_allowance:
         ranks = _rank_savings(measures)
         free = tuple(number for numbers in ranks.values() for number in numbers)[: fees.count(0)]
-        groups = [f"{saving}: {_join(numbers)}" for saving, numbers in ranks.items()]
+        groups = [f"{saving}: {_list_numbers(numbers)}" for saving, numbers in ranks.items()]
         steps.append(Step(f"savings {'; '.join(groups)}", (18,)))
-        steps.append(Step(f"free up to 70 lb: {_join(free)}", (17, 18)))
+        steps.append(Step(f"free up to 70 lb: {_list_numbers(free)}", (17, 18)))
     # Free bags come first in the fees, whichever bags they are.
     paid = iter(list(enumerate(fees, 1))[len(free) :])
     total, charges = trip.ticket, []
@@ -249,7 +249,7 @@ def _rank_savings(measures: list[Measure]) -> dict[int, list[int]]:
     return ranks
 
 
-def _join(numbers: Iterable[int]) -> str:
+def _list_numbers(numbers: Iterable[int]) -> str:
     return ", ".join(map(str, numbers))
 
 
