@@ -36,7 +36,7 @@ from realm.config.gguf import resolve_gguf
 from realm.core.errors import ConfigError, RunError
 from realm.core.ranks import run_on_main
 from realm.policy import Completion, Policy
-from realm.prefix.rollout import cut_after_stop
+from realm.prefix.sampler import cut_after_stop
 from realm.sources.teachers.api import read_key
 
 if TYPE_CHECKING:

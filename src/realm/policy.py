@@ -18,7 +18,8 @@ from realm.core.errors import DataError, ModelError
 from realm.core.ranks import gather_objects, take_share
 from realm.method.prompt import OUR_TAG, break_control_tokens
 from realm.prefix import PrefixSharingError, sample_completions
-from realm.prefix.rollout import cut_after_stop, require_numbers
+from realm.prefix.graphs import can_use_graphs
+from realm.prefix.sampler import cut_after_stop, require_numbers
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +76,7 @@ class Policy:
         self.model.generation_config = make_stop_settings(self.model, self.tokenizer)
         self._stops = set(self.model.generation_config.eos_token_id or [])
         # Elsewhere `generate` answers: outside training there is little to share (decision 6).
-        self._shares_prompts = self.model.device.type == "cpu"
+        self._shares_prompts = self.model.device.type == "cpu" or can_use_graphs(self.model)
         self._unspoken = {
             token_id
             for token_id, token in self.tokenizer.added_tokens_decoder.items()

@@ -6,9 +6,17 @@ from scipy.stats import chisquare
 from transformers import GenerationConfig
 
 from architectures import ARCHITECTURES, make_model, make_rows
-from realm.prefix import sample_completions
-from realm.prefix.rollout import Sampler
+from realm.prefix import rollout, sample_completions
+from realm.prefix.sampler import Sampler
 from stock import stock_rollout
+
+
+@pytest.fixture(params=["rows", "slots"])
+def decoder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Decode as on the CPU, or in slots as on a GPU, where graphs replay the same steps."""
+    monkeypatch.setattr(rollout, "can_use_graphs", lambda model: request.param == "slots")
+    return request.param
+
 
 PROMPTS = [[5, 6, 7, 8, 9, 10, 11], [12, 13], [14, 15, 16, 17]]
 
@@ -21,6 +29,7 @@ def sampled(**more: object) -> GenerationConfig:
     return GenerationConfig(**{"max_new_tokens": 12, "do_sample": True, "pad_token_id": 0} | more)
 
 
+@pytest.mark.usefixtures("decoder")
 @pytest.mark.parametrize("even", [True, False], ids=["equally long", "of different lengths"])
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_greedy_completions_equal_generate_token_for_token(name: str, even: bool) -> None:
@@ -33,6 +42,7 @@ def test_greedy_completions_equal_generate_token_for_token(name: str, even: bool
     assert sample_completions(model, prompts, [2] * 3, settings) == expected
 
 
+@pytest.mark.usefixtures("decoder")
 def test_greedy_completions_go_on_past_the_first_buffer() -> None:
     model, settings = make_model().eval(), greedy(max_new_tokens=150)
     assert sample_completions(model, PROMPTS, [1] * 3, settings) == stock_rollout(
@@ -40,6 +50,7 @@ def test_greedy_completions_go_on_past_the_first_buffer() -> None:
     )
 
 
+@pytest.mark.usefixtures("decoder")
 @pytest.mark.parametrize("name", ["qwen2", "gemma3"])
 def test_rows_that_end_early_change_no_other_row(name: str) -> None:
     model = make_model(name).eval()
@@ -124,6 +135,7 @@ def test_logits_are_those_of_whole_passes_as_completions_part_and_end(
             torch.testing.assert_close(found, whole, atol=1e-5, rtol=0)
 
 
+@pytest.mark.usefixtures("decoder")
 def test_every_stop_token_ends_a_completion_and_nothing_follows() -> None:
     torch.manual_seed(0)
     stops = [3, 4, 30]
@@ -136,6 +148,7 @@ def test_every_stop_token_ends_a_completion_and_nothing_follows() -> None:
     assert all(len(ids) == 30 for ids in completions if ids not in ended)
 
 
+@pytest.mark.usefixtures("decoder")
 def test_a_seed_gives_the_same_completions_again() -> None:
     model, settings = make_model().eval(), sampled(top_p=0.9, eos_token_id=[3, 4, 5])
     found = []
@@ -154,6 +167,7 @@ WARPED = {
 }
 
 
+@pytest.mark.usefixtures("decoder")
 @pytest.mark.parametrize("more", WARPED.values(), ids=WARPED.keys())
 def test_two_tokens_are_distributed_as_transformers_samples_them(more: dict[str, float]) -> None:
     """The exact distribution comes from the usual forward pass and `generate`'s own warpers."""
@@ -191,6 +205,7 @@ def test_the_warpers_are_those_of_generate() -> None:
     ]
 
 
+@pytest.mark.usefixtures("decoder")
 def test_sampling_survives_bfloat16() -> None:
     prompts, _ = make_rows()
     completions = sample_completions(
@@ -199,6 +214,7 @@ def test_sampling_survives_bfloat16() -> None:
     assert [len(ids) for ids in completions] == [12] * 6
 
 
+@pytest.mark.usefixtures("decoder")
 def test_a_model_that_computes_nan_is_an_error() -> None:
     model = make_model().eval()
     with torch.no_grad():
@@ -208,6 +224,7 @@ def test_a_model_that_computes_nan_is_an_error() -> None:
             sample_completions(model, PROMPTS, [1] * 3, settings)
 
 
+@pytest.mark.usefixtures("decoder")
 def test_prompts_may_have_different_numbers_of_completions() -> None:
     model, settings = make_model().eval(), greedy(eos_token_id=[2, 7, 21])
     found = sample_completions(model, PROMPTS, [1, 3, 2], settings)

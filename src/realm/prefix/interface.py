@@ -14,6 +14,7 @@ import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import torch
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
@@ -95,4 +96,6 @@ def _dispatch(  # noqa: PLR0913 (Transformers' signature)
         raise PrefixSharingError(f"sharing does not support the attention argument {unknown[0]}")
     # Under autocast rotary embeddings return float32; SDPA would round them back as well.
     query, key = query.to(value.dtype), key.to(value.dtype)
-    return shared_prefix.attend(module, query, key, value, rules), None
+    # Sharing chooses its own precision: autocast would compute scores in half precision.
+    with torch.autocast(query.device.type, enabled=False):
+        return shared_prefix.attend(module, query, key, value, rules), None

@@ -1,9 +1,9 @@
 """Sample the completions of each prompt from one encoding of it.
 
 The prompts are encoded in packed passes (see `layout`) that store their keys and values. Then all
-completions take one token at a time in step. Completions of a prompt are computed as one row until
-they differ: the samples of a policy that is nearly sure have long beginnings in common. Rows that
-have ended leave the batch.
+completions take one token at a time in step: on a GPU in `graphs`, elsewhere here. Here completions
+of a prompt are computed as one row until they differ: the samples of a policy that is nearly sure
+have long beginnings in common. Rows that have ended leave the batch.
 
 Shape legend:
     B  rows, that is, different beginnings of completions that are still running
@@ -16,21 +16,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
-from transformers import (
-    LogitsProcessorList,
-    MinPLogitsWarper,
-    TemperatureLogitsWarper,
-    TopKLogitsWarper,
-    TopPLogitsWarper,
-)
 
 from realm.prefix.decoding import DecodingAttention, PromptCache
+from realm.prefix.graphs import GraphDecoder, can_use_graphs
 from realm.prefix.interface import install_shared_attention, run_backbone
 from realm.prefix.layout import pack_groups
 from realm.prefix.logps import compute_logits
+from realm.prefix.sampler import Sampler, cut_after_stop, get_stop_tokens
 from realm.prefix.support import require_known_settings, require_shareable_model
 
 if TYPE_CHECKING:
@@ -66,67 +61,16 @@ def sample_completions(
     require_known_settings(settings)
     install_shared_attention(inner)
     cache, logits = _encode_prompts(inner, prompts)
-    repeats = torch.tensor(counts, device=inner.device)
-    prompt_of = torch.arange(len(prompts), device=inner.device).repeat_interleave(repeats)
-    with _choose_threads(inner, num_rows=len(prompt_of)):
-        attention = DecodingAttention(cache, max_rows=len(prompt_of))
-        drawn = _decode(inner, attention, logits, prompt_of, settings)
+    if can_use_graphs(inner):
+        drawn = GraphDecoder(inner, cache, counts, settings).run(logits)
+    else:
+        repeats = torch.tensor(counts, device=inner.device)
+        prompt_of = torch.arange(len(prompts), device=inner.device).repeat_interleave(repeats)
+        with _choose_threads(inner, num_rows=len(prompt_of)):
+            attention = DecodingAttention(cache, max_rows=len(prompt_of))
+            drawn = _decode(inner, attention, logits, prompt_of, settings)
     stops = set(get_stop_tokens(settings))
     return [cut_after_stop(ids, stops) for ids in drawn.tolist()]
-
-
-def get_stop_tokens(settings: GenerationConfig) -> list[int]:
-    """Return the tokens that end a completion."""
-    stops = settings.eos_token_id
-    if stops is None:
-        return []
-    return stops if isinstance(stops, list) else [stops]
-
-
-def cut_after_stop(ids: list[int], stops: set[int]) -> list[int]:
-    """Return a completion up to its first stop token, that one included."""
-    ends = (place + 1 for place, token in enumerate(ids) if token in stops)
-    return ids[: next(ends, len(ids))]
-
-
-def require_numbers(input_ids: Any, logits: Any) -> Any:
-    """Return the logits, as a logits processor of Transformers. NaN is a `FloatingPointError`."""
-    if logits.isnan().any():
-        raise FloatingPointError("the model computes NaN")
-    return logits
-
-
-class Sampler:
-    """Draw the next token of each row, with Transformers' warpers in the order of `generate`."""
-
-    def __init__(self, settings: GenerationConfig) -> None:
-        self.is_greedy = not settings.do_sample
-        self.warpers = LogitsProcessorList()
-        if settings.temperature is not None and settings.temperature != 1.0:
-            self.warpers.append(TemperatureLogitsWarper(settings.temperature))
-        if settings.top_k:
-            self.warpers.append(TopKLogitsWarper(settings.top_k))
-        if settings.top_p is not None and settings.top_p < 1.0:
-            self.warpers.append(TopPLogitsWarper(settings.top_p))
-        if settings.min_p is not None:
-            self.warpers.append(MinPLogitsWarper(settings.min_p))
-
-    def __call__(self, logits: Tensor, rows: Tensor) -> Tensor:
-        """Return (C,) tokens: one for each completion, drawn from the (B, V) logits of its row."""
-        logits = require_numbers(None, logits)
-        if self.is_greedy:
-            return logits.argmax(-1)[rows]
-        no_ids: Any = None  # these warpers read the logits alone
-        chances = torch.softmax(self.warpers(no_ids, logits), -1)
-        if not chances.is_cpu:
-            return torch.multinomial(chances[rows], 1)[:, 0]
-        # Inverse transform sampling takes one random number per row, where `multinomial` draws
-        # one per token. Float64, since the sum of a large vocabulary rounds in float32; scaled by
-        # the total, which is not exactly 1.
-        totals = chances.double().cumsum(-1)[rows]
-        drawn = torch.rand(len(rows), 1, dtype=torch.double) * totals[:, -1:]
-        # `right`: a draw of exactly 0 must not give a first token of probability 0.
-        return torch.searchsorted(totals, drawn, right=True)[:, 0]
 
 
 def _encode_prompts(
