@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from scipy.stats import chisquare
-from transformers import GenerationConfig
+from torch.utils._python_dispatch import TorchDispatchMode
+from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig, PreTrainedModel
 
 from architectures import ARCHITECTURES, make_model, make_rows
-from realm.prefix import rollout, sample_completions
+from realm.prefix import graphs, rollout, sample_completions
+from realm.prefix.graphs import GraphDecoder, can_use_graphs
 from realm.prefix.sampler import Sampler
 from stock import stock_rollout
 
@@ -230,3 +234,77 @@ def test_prompts_may_have_different_numbers_of_completions() -> None:
     found = sample_completions(model, PROMPTS, [1, 3, 2], settings)
     rows = [PROMPTS[number] for number in (0, 1, 1, 1, 2, 2)]
     assert found == stock_rollout(model, rows, settings)
+
+
+def test_slots_are_given_up_when_few_completions_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rollout, "can_use_graphs", lambda model: True)
+    monkeypatch.setattr(graphs, "_FEW_SLOTS", 4)
+    model = make_model().eval()
+    prompts = [[5 + number // 30, 5 + number % 30, 9] for number in range(80)]
+    prompts += [[*prompt, 11, 12] for prompt in prompts[:20]]
+    # What the first never says ends most of the others.
+    whole = stock_rollout(model, prompts, greedy())
+    settings = greedy(eos_token_id=sorted(set(range(3, 64)) - set(whole[0])))
+    rows = count_rows(model)
+    found = sample_completions(model, prompts, [1, 2] * 50, settings)
+    steps = rows[1:]  # without the pass that encodes the prompts
+    alone = stock_rollout(model, prompts, settings)
+    assert found == [ids for number, ids in enumerate(alone) for _ in range(1 + number % 2)]
+
+    def count_slots(place: int) -> int:
+        """Return the slots for what goes on after `place` tokens: each prompt as many as any."""
+        copies = [1 + number % 2 for number, ids in enumerate(alone) if len(ids) > place]
+        return len(copies) * max(copies)
+
+    assert 0 < 2 * count_slots(32) < count_slots(1) < 200
+    assert steps == [count_slots(1)] * 31 + [count_slots(32)] * 8
+
+
+class NoWaiting(TorchDispatchMode):
+    """Forbid what makes Python wait for a GPU, and so cannot be captured."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        assert func._schema.name not in ("aten::_local_scalar_dense", "aten::nonzero")
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("more", WARPED.values(), ids=WARPED.keys())
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_a_captured_step_reads_nothing_off_the_gpu(
+    monkeypatch: pytest.MonkeyPatch, name: str, more: dict[str, float]
+) -> None:
+    monkeypatch.setattr(rollout, "can_use_graphs", lambda model: True)
+    take_step, steps = GraphDecoder._step, []
+
+    def take_checked_step(self: GraphDecoder) -> None:
+        with NoWaiting():
+            take_step(self)
+        steps.append(self)
+
+    monkeypatch.setattr(GraphDecoder, "_step", take_checked_step)
+    settings = sampled(eos_token_id=[3, 4], **more)
+    sample_completions(make_model(name).eval(), PROMPTS, [4] * 3, settings)
+    assert steps
+
+
+def test_only_steps_that_are_always_alike_are_captured(monkeypatch: pytest.MonkeyPatch) -> None:
+    models = {name: make_model(name) for name in ARCHITECTURES}
+    assert not any(can_use_graphs(model) for model in models.values()), "on the CPU"
+    monkeypatch.setattr(PreTrainedModel, "device", torch.device("cuda"))
+    assert all(can_use_graphs(model) for model in models.values())
+    for kind in ("dynamic", "longrope"):
+        scaling = {"rope_type": kind, "factor": 2.0, "rope_theta": 10000.0}
+        factors = {"short_factor": [1.0] * 4, "long_factor": [1.0] * 4}
+        rope = scaling | (factors if kind == "longrope" else {})
+        assert not can_use_graphs(make_model("llama", rope_parameters=rope))
+    experts = AutoConfig.for_model("mixtral", hidden_size=32, num_hidden_layers=1, vocab_size=64)
+    assert not can_use_graphs(AutoModelForCausalLM.from_config(experts))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_graphs_on_a_gpu_complete_as_generate_does(name: str) -> None:
+    model, settings = make_model(name).eval().cuda(), greedy(eos_token_id=[2, 7, 21])
+    assert can_use_graphs(model)
+    expected = stock_rollout(model, [prompt for prompt in PROMPTS for _ in range(2)], settings)
+    assert sample_completions(model, PROMPTS, [2] * 3, settings) == expected
