@@ -235,11 +235,13 @@ def test_time_left_goes_by_cells_of_the_same_method():
     assert estimate_time_left(cells, {"data-7": False, "realm-7": True}) == "1 cells left"
 
 
-def test_a_recipe_without_distillation_is_an_error(tmp_path):
-    result = CliRunner().invoke(
-        app, ["compare", str(write_config(tmp_path)), "--set", "recipe=zero"]
-    )
-    assert result.exit_code == 2 and "Set recipe: r1" in result.output
+@pytest.mark.parametrize(
+    ("setting", "advice"),
+    [("recipe=zero", "Set recipe: r1"), ("evaluate.routes=0", "Set at least 1")],
+)
+def test_settings_that_leave_nothing_to_compare_are_an_error(tmp_path, setting, advice):
+    result = CliRunner().invoke(app, ["compare", str(write_config(tmp_path)), "--set", setting])
+    assert result.exit_code == 2 and advice in result.output
 
 
 @pytest.mark.slow

@@ -213,6 +213,18 @@ def test_the_limit_takes_the_first_problems_of_a_split(make_run, monkeypatch):
     assert {row["problem_id"] for row in rows} == {"p0", "p1", "r0"}
 
 
+def test_with_0_routes_models_are_asked_alone_and_routes_are_measured(make_run, monkeypatch):
+    run = make_run(probe=5)
+    run.config = run.config.with_settings({"evaluate.routes": 0})
+    script(monkeypatch, expert)
+    run_evaluate(run)
+    assert {row["mode"] for row in read_jsonl(run.path("answers.jsonl"))} == {"autonomous"}
+    results = json.loads(run.path("results.json").read_text())
+    assert row_of(results, "base", "autonomous")["n"] == 6
+    modes = {(row["method"], row["mode"]) for row in results["evaluations"]}
+    assert ("majority", "routes") in modes and not any(mode == "assisted" for _, mode in modes)
+
+
 def test_an_empty_test_split_is_refused(make_run):
     run = make_run(problems=[Problem(id="a", split="train", question="?", answer="x")], routes=[])
     with pytest.raises(DataError, match=r"the split test is empty.*Found: train \(1\)"):

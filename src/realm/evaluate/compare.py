@@ -125,6 +125,11 @@ def _require_settings(config: Config) -> None:
             f"{config.source}: recipe: found {config.recipe}; a comparison starts from "
             "distillation. Set recipe: r1."
         )
+    if config.evaluate.routes == 0:
+        raise ConfigError(
+            f"{config.source}: evaluate.routes: found 0; a comparison shows routes, and samples as "
+            "many answers. Set at least 1, or leave modes out: --set compare.modes=[autonomous]"
+        )
     for name in config.evaluate.endpoints:
         if name != "base":
             raise ConfigError(

@@ -67,7 +67,7 @@ def load_eval_set(run: Run) -> EvalSet:
             splits[split] = members[: limits.get(split)]
     if "test" not in splits:
         raise DataError(_explain_empty_test(run, problems))
-    if config.routes.kind == "none":
+    if config.routes.kind == "none" or config.evaluate.routes == 0:
         return EvalSet(splits=splits, shown=None, routes=routes)
     shown = draw_evaluation_sets(
         [problem.id for members in splits.values() for problem in members],
