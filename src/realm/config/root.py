@@ -50,8 +50,8 @@ class EvaluateConfig(Section):
     """The stage `eval`."""
 
     routes: NonNegativeInt = 4
-    """Number of routes that an assisted prompt shows, from the held-out sources. 0: models are asked
-    alone, without routes and without the probe."""
+    """Number of routes that an assisted prompt shows, from the held-out sources. 0: models are
+    asked alone, without routes and without the probe."""
     limit: dict[Literal["test", "test_rules", "test_larger"], PositiveInt | None] = {}
     """Evaluate the first N problems of a split only. Missing or null: all of them."""
     max_new_tokens: PositiveInt = 256
