@@ -82,7 +82,7 @@ class GraphDecoder:
         )
         self._num_drawn = torch.zeros((), dtype=torch.long, device=device)
         self._has_nan = torch.zeros((), dtype=torch.bool, device=device)
-        self._room = _FIRST_ROOM
+        self._room = min(_FIRST_ROOM, self._max_tokens)
         self._own: dict[nn.Module, tuple[Tensor, Tensor]] = {}
         repeats = torch.tensor(counts, device=device)
         prompt_of = torch.arange(len(counts), device=device).repeat_interleave(repeats)
@@ -101,7 +101,7 @@ class GraphDecoder:
         num_drawn = 1
         while num_drawn < self._max_tokens and self._count_running():
             if num_drawn > self._room:
-                self._room += self._room // 2
+                self._room = min(self._room + self._room // 2, self._max_tokens)
             self._move_running()
             step = self._capture_step()
             num_drawn += 1
