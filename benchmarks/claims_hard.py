@@ -76,7 +76,7 @@ def group_outcomes(rows: list[dict[str, Any]]) -> Outcomes:
     return found
 
 
-def compare(ours: dict[int, list[float]], theirs: dict[int, list[float]]) -> str:
+def format_difference(ours: dict[int, list[float]], theirs: dict[int, list[float]]) -> str:
     """Return the mean difference in points and its 95% interval over seeds and problems."""
     groups = [
         [(1.0, {f"{seed}-{place}": a - b for place, (a, b) in enumerate(
@@ -103,8 +103,8 @@ def print_tables(rows: list[dict[str, Any]]) -> None:
             method,
             f"{fmean(by_seed):.1f}",
             ", ".join(f"{value:.1f}" for value in by_seed),
-            "" if method == "distilled" else compare(seeds, start),
-            compare(seeds, grpo) if method == "ReaLM" else "",
+            "" if method == "distilled" else format_difference(seeds, start),
+            format_difference(seeds, grpo) if method == "ReaLM" else "",
         ]
         print("| " + " | ".join(columns) + " |")
 

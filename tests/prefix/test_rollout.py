@@ -274,14 +274,14 @@ def test_a_captured_step_reads_nothing_off_the_gpu(
     monkeypatch: pytest.MonkeyPatch, name: str, more: dict[str, float]
 ) -> None:
     monkeypatch.setattr(rollout, "can_use_graphs", lambda model: True)
-    take_step, steps = GraphDecoder._step, []
+    take_step, steps = GraphDecoder._take_step, []
 
     def take_checked_step(self: GraphDecoder) -> None:
         with NoWaiting():
             take_step(self)
         steps.append(self)
 
-    monkeypatch.setattr(GraphDecoder, "_step", take_checked_step)
+    monkeypatch.setattr(GraphDecoder, "_take_step", take_checked_step)
     settings = sampled(eos_token_id=[3, 4], **more)
     sample_completions(make_model(name).eval(), PROMPTS, [4] * 3, settings)
     assert steps

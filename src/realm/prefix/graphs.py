@@ -72,7 +72,7 @@ class GraphDecoder:
         """Give each prompt its number of completions."""
         self._model = model
         self._prompts = prompts
-        self._sample = Sampler(settings)
+        self._sampler = Sampler(settings)
         self._max_tokens = int(settings.max_new_tokens or 0)
         device = prompts.lengths.device
         self._stops = torch.tensor(get_stop_tokens(settings), dtype=torch.long, device=device)
@@ -89,7 +89,7 @@ class GraphDecoder:
         self._assign_slots(prompt_of, torch.arange(sum(counts), device=device))
         self._fed = torch.zeros_like(self._completions)
 
-    def run(self, logits: Tensor) -> Tensor:
+    def complete_all(self, logits: Tensor) -> Tensor:
         """Return tokens (C, longest) from the logits (G, V) after each prompt.
 
         What follows a stop token means nothing.
@@ -97,7 +97,7 @@ class GraphDecoder:
         Raises:
             FloatingPointError: the model computes NaN.
         """
-        self._draw(logits.repeat_interleave(self._num_slots, 0))
+        self._draw_tokens(logits.repeat_interleave(self._num_slots, 0))
         num_drawn = 1
         while num_drawn < self._max_tokens and self._count_running():
             if num_drawn > self._room:
@@ -113,10 +113,10 @@ class GraphDecoder:
         self._require_numbers()
         return self._drawn[:-1, :num_drawn]
 
-    def _draw(self, logits: Tensor) -> None:
+    def _draw_tokens(self, logits: Tensor) -> None:
         """Give each slot its next token, from the logits (B, V)."""
         self._has_nan |= logits.isnan().any()
-        tokens = self._sample.draw(logits)
+        tokens = self._sampler.draw_tokens(logits)
         # Not `drawn[completions, num_drawn] = ...`, which would read the number off the GPU.
         at = self._completions, self._num_drawn.expand_as(tokens)
         self._drawn.index_put_(at, tokens)
@@ -124,25 +124,25 @@ class GraphDecoder:
         self._fed.copy_(tokens)
         self._num_drawn += 1
 
-    def _step(self) -> None:
+    def _take_step(self) -> None:
         """Feed each slot its last token and draw the next. A graph holds all that happens here."""
         self._place = self._num_drawn - 1
         positions = (self._prompts.lengths + self._place).repeat_interleave(self._num_slots)[
             :, None
         ]
         hidden = run_backbone(self._model, self._fed[:, None], positions, self)
-        self._draw(compute_logits(self._model, hidden[:, -1]))
+        self._draw_tokens(compute_logits(self._model, hidden[:, -1]))
 
     def _capture_step(self) -> Callable[[], object]:
         """Take one step, and return what takes the next ones."""
         # What a kernel sets up in its first run cannot be captured.
-        self._step()
+        self._take_step()
         if not self._fed.is_cuda:
-            return self._step
+            return self._take_step
         graph = torch.cuda.CUDAGraph()
         # Other threads, of a data loader for example, may go on using the GPU.
         with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-            self._step()
+            self._take_step()
         return graph.replay
 
     def attend(
@@ -216,7 +216,7 @@ class GraphDecoder:
         sources = slots[self._assign_slots(prompt_of, self._completions[slots])]
         self._fed = self._fed[sources]
         for module, (keys, values) in self._own.items():
-            moved = _move(keys, sources, self._room), _move(values, sources, self._room)
+            moved = _copy_slots(keys, sources, self._room), _copy_slots(values, sources, self._room)
             self._own[module] = moved
 
     def _count_running(self) -> int:
@@ -233,7 +233,7 @@ class GraphDecoder:
             raise FloatingPointError("the model computes NaN")
 
 
-def _move(store: Tensor, sources: Tensor, room: int) -> Tensor:
+def _copy_slots(store: Tensor, sources: Tensor, room: int) -> Tensor:
     """Return keys or values (B, K, W, D) of the given slots with W = `room`."""
     moved = store.new_zeros(len(sources), store.shape[1], room, store.shape[3])
     moved[:, :, : store.shape[2]] = store[sources]

@@ -221,7 +221,7 @@ def _score(
     The slope is the derivative of a score by the product of query and key. Scores are at least
     float32: bfloat16 would round a score of 20 by up to 0.06 and so a weight by 6%.
     """
-    scores = _multiply(query, key) * rules.scale
+    scores = _multiply_in_float32(query, key) * rules.scale
     slope: Tensor | float = rules.scale
     if rules.softcap is not None:
         bent = torch.tanh(scores / rules.softcap)
@@ -230,12 +230,12 @@ def _score(
     return scores if hidden is None else scores.masked_fill(hidden, -torch.inf), slope
 
 
-def _multiply(query: Tensor, key: Tensor) -> Tensor:
+def _multiply_in_float32(query: Tensor, key: Tensor) -> Tensor:
     """Return the products (B, H, Q, K) in at least float32."""
     exact = torch.promote_types(query.dtype, torch.float32)
     if query.is_cuda and query.dtype != exact:
-        # Sums in float32 as well, and makes no copies in float32, which would take most of the time
-        # of a decoding step.
+        # Exact products summed in float32, too, but without copies of the keys in float32, which
+        # would make a decoding step half as long again.
         rows, columns = query.flatten(0, 1), key.flatten(0, 1).transpose(1, 2)
         return torch.bmm(rows, columns, out_dtype=exact).unflatten(0, query.shape[:2])
     return query.to(exact) @ key.to(exact).transpose(-1, -2)

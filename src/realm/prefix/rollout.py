@@ -62,7 +62,7 @@ def sample_completions(
     install_shared_attention(inner)
     cache, logits = _encode_prompts(inner, prompts)
     if can_use_graphs(inner):
-        drawn = GraphDecoder(inner, cache, counts, settings).run(logits)
+        drawn = GraphDecoder(inner, cache, counts, settings).complete_all(logits)
     else:
         repeats = torch.tensor(counts, device=inner.device)
         prompt_of = torch.arange(len(prompts), device=inner.device).repeat_interleave(repeats)

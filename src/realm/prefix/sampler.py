@@ -64,7 +64,7 @@ class Sampler:
         """Return (C,) tokens: one for each completion, drawn from the (B, V) logits of its row."""
         logits = require_numbers(None, logits)
         if self.is_greedy or not logits.is_cpu:
-            return self.draw(logits[rows])
+            return self.draw_tokens(logits[rows])
         chances = self._find_chances(logits)
         # Inverse transform sampling takes one random number per row, where `multinomial` draws
         # one per token. Float64, since the sum of a large vocabulary rounds in float32; scaled by
@@ -74,7 +74,7 @@ class Sampler:
         # `right`: a draw of exactly 0 must not give a first token of probability 0.
         return torch.searchsorted(totals, drawn, right=True)[:, 0]
 
-    def draw(self, logits: Tensor) -> Tensor:
+    def draw_tokens(self, logits: Tensor) -> Tensor:
         """Return (B,) tokens, one for each row of logits (B, V), without waiting for a GPU."""
         if self.is_greedy:
             return logits.argmax(-1)
