@@ -1,6 +1,6 @@
 """What do distillation, GRPO and ReaLM reach on the hard claims, over the seeds run so far?
 
-    python benchmarks/claims_hard.py                    print the tables of docs/testbed.md
+    python benchmarks/claims_hard.py                    print the figures of docs/testbed.md
     python benchmarks/claims_hard.py add RUN COMMIT     add the finished seeds of a comparison
 
 Hardware: any CPU, seconds. A seed itself takes one core more than an hour:
@@ -25,7 +25,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from realm.evaluate.stats import nested_difference
+from realm.evaluate.stats import Difference, nested_difference, paired_difference
 
 KEPT = Path(__file__).with_name("results") / "claims_hard.jsonl"
 METHODS = {"distilled": "distilled", "grpo_both": "GRPO", "realm": "ReaLM"}
@@ -76,19 +76,33 @@ def group_outcomes(rows: list[dict[str, Any]]) -> Outcomes:
     return found
 
 
-def format_difference(ours: dict[int, list[float]], theirs: dict[int, list[float]]) -> str:
-    """Return the mean difference in points and its 95% interval over seeds and problems."""
+def format_difference(
+    ours: dict[int, list[float]], theirs: dict[int, list[float]], *, is_over_seeds: bool
+) -> str:
+    """Return the mean difference in points and its 95% interval.
+
+    The interval is over seeds and problems, or over the problems alone, of all seeds together.
+    """
+    if not is_over_seeds:
+        one = paired_difference(
+            *([right for seed in sorted(ours) for right in each[seed]] for each in (ours, theirs)),
+            seed=0,
+        )
+        return _format(one)
     groups = [
         [(1.0, {f"{seed}-{place}": a - b for place, (a, b) in enumerate(
             zip(ours[seed], theirs[seed], strict=True))})]
         for seed in sorted(ours)
     ]  # fmt: skip
-    one = nested_difference(groups, seed=0)
+    return _format(nested_difference(groups, seed=0))
+
+
+def _format(one: Difference) -> str:
     low, high = (100 * end for end in one.ci95)
     return f"{100 * one.difference:+.1f} [{low:+.1f}, {high:+.1f}]"
 
 
-def print_tables(rows: list[dict[str, Any]]) -> None:
+def print_table(rows: list[dict[str, Any]], *, is_over_seeds: bool) -> None:
     found = group_outcomes(rows)
     print("| split | asked | method | accuracy | by seed | less distilled | less GRPO |")
     print("|---|---|---|--:|---|--:|--:|")
@@ -103,8 +117,12 @@ def print_tables(rows: list[dict[str, Any]]) -> None:
             method,
             f"{fmean(by_seed):.1f}",
             ", ".join(f"{value:.1f}" for value in by_seed),
-            "" if method == "distilled" else format_difference(seeds, start),
-            format_difference(seeds, grpo) if method == "ReaLM" else "",
+            ""
+            if method == "distilled"
+            else format_difference(seeds, start, is_over_seeds=is_over_seeds),
+            format_difference(seeds, grpo, is_over_seeds=is_over_seeds)
+            if method == "ReaLM"
+            else "",
         ]
         print("| " + " | ".join(columns) + " |")
 
@@ -124,7 +142,10 @@ def main() -> None:
         new = list(read_seeds(arguments.run, arguments.commit))
         kept = [row for row in kept if row["seed"] not in {one["seed"] for one in new}] + new
         KEPT.write_text("".join(json.dumps(row) + "\n" for row in kept))
-    print_tables(kept)
+    print("Intervals over seeds and problems:")
+    print_table(kept, is_over_seeds=True)
+    print("Intervals over problems, for these trainings alone:")
+    print_table(kept, is_over_seeds=False)
 
 
 if __name__ == "__main__":

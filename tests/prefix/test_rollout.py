@@ -9,9 +9,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig, PreTrainedModel
 
 from architectures import ARCHITECTURES, make_model, make_rows
+from realm.policy import generate_unshared
 from realm.prefix import graphs, rollout, sample_completions
 from realm.prefix.graphs import GraphDecoder, can_use_graphs
-from realm.prefix.sampler import Sampler
+from realm.prefix.sampler import Sampler, cut_after_stop
 from stock import stock_rollout
 
 
@@ -306,5 +307,6 @@ def test_only_steps_that_are_always_alike_are_captured(monkeypatch: pytest.Monke
 def test_graphs_on_a_gpu_complete_as_generate_does(name: str) -> None:
     model, settings = make_model(name).eval().cuda(), greedy(eos_token_id=[2, 7, 21])
     assert can_use_graphs(model)
-    expected = stock_rollout(model, [prompt for prompt in PROMPTS for _ in range(2)], settings)
+    rows = [prompt for prompt in PROMPTS for _ in range(2)]
+    expected = [cut_after_stop(ids, {2, 7, 21}) for ids in generate_unshared(model, rows, settings)]
     assert sample_completions(model, PROMPTS, [2] * 3, settings) == expected

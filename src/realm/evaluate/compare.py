@@ -128,7 +128,7 @@ def _require_settings(config: Config) -> None:
     if config.evaluate.routes == 0:
         raise ConfigError(
             f"{config.source}: evaluate.routes: found 0; a comparison shows routes, and samples as "
-            "many answers. Set at least 1, or leave modes out: --set compare.modes=[autonomous]"
+            "many answers. Set at least 1. To ask alone: --set compare.modes=[autonomous]"
         )
     for name in config.evaluate.endpoints:
         if name != "base":

@@ -38,11 +38,11 @@ if TYPE_CHECKING:
 
 _FIRST_ROOM = 128
 """Tokens for which a completion has room at first. Each new table has room for half as many more:
-to capture a step takes as long as 20 to 50 of them."""
+to capture a step, Python launches it twice."""
 _CHECK_EVERY = 32
 """Steps between two looks at how many completions still run, each of which waits for the GPU."""
 _FEW_SLOTS = 64
-"""With fewer slots a step takes as long as with one: nothing is gained by leaving some."""
+"""With fewer slots a step takes about as long as with a few: little is gained by leaving some."""
 _EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts")
 
 
