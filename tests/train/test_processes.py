@@ -53,17 +53,9 @@ def make_settings(num_processes: int) -> dict[str, dict]:
 
 
 def read_figures(folder: Path) -> list[dict]:
-    """Return the rows of fade.jsonl with -1 for what a step has no figure of.
-
-    The importance is a mean over micro-batches, which hold other credits in other numbers of
-    processes.
-    """
+    """Return the rows of fade.jsonl with -1 for what a step has no figure of."""
     return [
-        {
-            name: value if isinstance(value, float) else -1
-            for name, value in row.items()
-            if name != "transfer_importance"
-        }
+        {name: value if isinstance(value, float) else -1 for name, value in row.items()}
         for row in read_jsonl(folder / "fade.jsonl")
     ]
 

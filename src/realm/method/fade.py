@@ -39,7 +39,8 @@ class Fade(Section):
     gate: Gate = Gate()
     """Settings of kind gated."""
     transfer: NonNegativeFloat = 0.0
-    """Weight of the loss that credits assisted successes to the prompt without routes; 0: none."""
+    """Weight of the loss that teaches the prompt without routes what was solved with them; 0: none.
+    For routes that state what the model cannot find by sampling."""
 
     @model_validator(mode="before")
     @classmethod

@@ -87,10 +87,9 @@ class ReaLMTrainer(SharedPrefixTrainer):
             return batch
         self._training_state.observe(self._grader.outcomes)
         if self._transfer is not None:
-            rollouts = self._list_rollouts(rows, batch)
-            with self.compute_loss_context_manager():
-                figures = self._transfer.collect(self.model, rollouts, self.accelerator.device)
-            self._log_figures(figures)
+            for name, value in self._transfer.collect(self._list_rollouts(rows, batch)).items():
+                # TRL logs the mean of what was appended since its last log.
+                self._metrics["train"][name].append(value)
         return batch
 
     def compute_loss(
@@ -99,9 +98,7 @@ class ReaLMTrainer(SharedPrefixTrainer):
         loss = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         if self._transfer is None or not self.model.training:
             return loss
-        extra_loss, figures = self._transfer.next_loss(model, self.accelerator.device)
-        self._log_figures(figures)
-        return loss + extra_loss
+        return loss + self._transfer.next_loss(model, self.accelerator.device)
 
     def _write_rows(self, inputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Return the rows with this step's prompts.
@@ -136,21 +133,13 @@ class ReaLMTrainer(SharedPrefixTrainer):
     def _list_rollouts(
         self, rows: Sequence[dict[str, Any]], batch: Mapping[str, Any]
     ) -> list[tuple[Any, ...]]:
-        """Return (problem id, graded completion, ids of its prompt, its own ids) for each row."""
-        prompts, completions = (
-            [
-                ids[mask.bool()].tolist()
-                for ids, mask in zip(batch[f"{part}_ids"], batch[f"{part}_mask"], strict=True)
-            ]
-            for part in ("prompt", "completion")
-        )
+        """Return (problem id, graded completion, its token ids) for each row."""
+        completions = [
+            ids[mask.bool()].tolist()
+            for ids, mask in zip(batch["completion_ids"], batch["completion_mask"], strict=True)
+        ]
         problem_ids = [row["problem_id"] for row in rows]
-        return list(zip(problem_ids, self._grader.graded, prompts, completions, strict=True))
-
-    def _log_figures(self, figures: Mapping[str, float]) -> None:
-        for name, value in figures.items():
-            # TRL logs the mean of what was appended since its last log.
-            self._metrics["train"][name].append(value)
+        return list(zip(problem_ids, self._grader.graded, completions, strict=True))
 
 
 def run_train(run: Run) -> None:
@@ -286,7 +275,6 @@ def _make_transfer(
         accuracy,
         read=grader.read,
         encode=encode,
-        temperature=arguments.temperature,
         num_parts=arguments.steps_per_generation or 1,
         num_completions=arguments.per_device_train_batch_size,
     )

@@ -1,13 +1,12 @@
-"""From assisted to autonomous: credit assisted successes to the prompt without routes.
+"""From assisted to autonomous: teach the prompt without routes what was solved with them.
 
 Where the policy solves a problem with routes and seldom without, its reasoning and answer (without
-the verification) are trained as a completion of the autonomous prompt. They were not sampled from
-that prompt, so each token is weighted by truncated importance sampling (Ionides 2008):
+the verification) are taught as a completion of the autonomous prompt (context distillation: Snell
+et al. 2022, arXiv 2209.15189):
 
-    w_t = min(1, p(y_t | prompt without routes) / p(y_t | what it was sampled after))
-    loss = -weight * sum over credits of (1 - autonomous accuracy) * mean_t(w_t * log p(y_t)) / N
+    loss = -weight * sum over credits of (1 - autonomous accuracy) * mean_t(log p(y_t)) / N
 
-See docs/decisions/0007-transfer.md.
+See docs/decisions/0019-transfer-by-imitation.md.
 """
 
 from __future__ import annotations
@@ -39,19 +38,14 @@ _PRIOR = 4
 # Reasoning that leans on the routes ("as route 2 says", "Solution 1") makes no sense without them.
 _MENTIONS_ROUTES = re.compile(r"\broutes?\b|\bsolutions? \d", re.IGNORECASE)
 
-TokenRow = tuple[list[int], list[int]]
-"""(context, completion) in token ids."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Credit:
     """One assisted success to be credited; texts are token ids.
 
-    Example: `Credit(sampled_after=[5, 6, 7], prompt=[5], completion=[8, 9], weight=0.75)`.
+    Example: `Credit(prompt=[5], completion=[8, 9], weight=0.75)`.
     """
 
-    sampled_after: list[int]
-    """What the credited tokens followed when sampled: the assisted prompt and the verification."""
     prompt: list[int]
     """The autonomous prompt."""
     completion: list[int]
@@ -128,58 +122,44 @@ def find_reasoning_start(ids: Sequence[int], read: Callable[[list[int]], str]) -
     return start if start >= 0 and read(list(ids[start:])).startswith("<reason>") else None
 
 
-def measure_token_logps(
-    model: Any, rows: Sequence[TokenRow], *, temperature: float, device: Any
-) -> tuple[Tensor, Tensor]:
-    """Return the log-probabilities of the completions and a mask over them.
+def measure_token_logps(model: Any, batch: Sequence[Credit], device: Any) -> tuple[Tensor, Tensor]:
+    """Return the log-probabilities of the completions after their prompts, and a mask over them.
 
     Both are `(batch, longest completion)` and padded on the left, so that all completions end in
     the last column and one slice of the logits serves all rows.
     """
-    width = max(len(context) + len(completion) for context, completion in rows)
-    longest = max(len(completion) for _, completion in rows)
+    width = max(len(credit.prompt) + len(credit.completion) for credit in batch)
+    longest = max(len(credit.completion) for credit in batch)
 
-    def pad(values: list[int], size: int) -> list[int]:
-        return [0] * (size - len(values)) + values
+    def pad(rows: Iterable[list[int]], size: int) -> Tensor:
+        return torch.tensor([[0] * (size - len(row)) + row for row in rows], device=device)
 
     # Any id does as padding, since the mask hides it.
-    ids = torch.tensor([pad(context + y, width) for context, y in rows], device=device)
-    mask = torch.tensor([pad([1] * len(c + y), width) for c, y in rows], device=device)
-    said = torch.tensor([pad([1] * len(y), longest) for _, y in rows], device=device).float()
+    ids = pad((credit.prompt + credit.completion for credit in batch), width)
+    mask = pad(([1] * len(credit.prompt + credit.completion) for credit in batch), width)
+    said = pad(([1] * len(credit.completion) for credit in batch), longest).float()
     # The logits before position t predict token t: one more position is kept, the last is dropped.
     logits = model(
         input_ids=ids, attention_mask=mask, logits_to_keep=longest + 1, use_cache=False
     ).logits[:, :-1]
     # (batch, longest, vocabulary) -> (batch, vocabulary, longest), as cross_entropy takes it
     losses = torch.nn.functional.cross_entropy(
-        logits.float().transpose(1, 2) / temperature, ids[:, -longest:], reduction="none"
+        logits.float().transpose(1, 2), ids[:, -longest:], reduction="none"
     )
     return -losses * said, said
 
 
-def weigh_tokens(logps: Tensor, sampled: Tensor) -> Tensor:
-    """Return the weight of each token, `(batch, seq)` in [0, 1] and without a gradient.
-
-    It is its probability now over its probability when it was sampled, cut at 1.
-    """
-    # A difference of logarithms: the probabilities themselves may underflow.
-    return (logps.detach() - sampled).exp().clamp(max=1.0)
-
-
-def transfer_loss(
-    logps: Tensor, sampled: Tensor, said: Tensor, weights: Tensor, num_completions: int
-) -> Tensor:
+def transfer_loss(logps: Tensor, said: Tensor, weights: Tensor, num_completions: int) -> Tensor:
     """Return the loss of a batch of credits.
 
     Args:
         logps: Log-probabilities after the autonomous prompt, `(batch, seq)`.
-        sampled: The same tokens' log-probabilities when they were sampled, `(batch, seq)`.
         said: 1 for a token, 0 for padding, `(batch, seq)`.
         weights: The weight of each credit, `(batch,)`.
         num_completions: Completions of the micro-batch, credited or not.
     """
     # The mean over tokens, so that a long completion weighs no more than a short one.
-    per_credit = (weigh_tokens(logps, sampled) * logps * said).sum(1) / said.sum(1)
+    per_credit = (logps * said).sum(1) / said.sum(1)
     return -(weights * per_credit).sum() / num_completions
 
 
@@ -190,14 +170,13 @@ class Transfer:
     models need that.
     """
 
-    def __init__(  # noqa: PLR0913  # one argument per quantity of the loss
+    def __init__(
         self,
         weight: float,
         accuracy: AutonomousAccuracy,
         *,
         read: Callable[[list[int]], str],
         encode: Callable[[str], list[int]],
-        temperature: float,
         num_parts: int,
         num_completions: int,
     ) -> None:
@@ -208,33 +187,28 @@ class Transfer:
             accuracy: Accuracy without routes, which decides how much a credit weighs.
             read: Turns token ids into text.
             encode: Returns the token ids of a problem's autonomous prompt.
-            temperature: The sampling temperature.
             num_parts: Micro-batches of one generation.
             num_completions: Completions of one micro-batch.
         """
-        self.weight, self.accuracy, self.temperature = weight, accuracy, temperature
+        self.weight, self.accuracy = weight, accuracy
         self.read, self.encode = read, encode
         self.num_parts, self.num_completions = num_parts, num_completions
         self.credits: list[Credit] = []
-        self._batches: Iterator[tuple[list[Credit], Tensor]] = iter(())
+        self._batches: Iterator[list[Credit]] = iter(())
 
-    def collect(
-        self, model: Any, rollouts: Sequence[tuple[str, Graded, list[int], list[int]]], device: Any
-    ) -> dict[str, float]:
+    def collect(self, rollouts: Sequence[tuple[str, Graded, list[int]]]) -> dict[str, float]:
         """Find the credits of one generation, at most one a problem; return figures to log.
 
         All processes call it, each with its own rollouts, and return the same figures.
 
         Args:
-            model: The policy, which also gives the probabilities at sampling time.
-            rollouts: (problem id, graded completion, its prompt's ids, its own ids).
-            device: Where the model is.
+            rollouts: (problem id, graded completion, its token ids).
         """
         found: dict[str, Credit] = {}
-        for problem_id, graded, prompt, completion in rollouts:
+        for problem_id, graded, completion in rollouts:
             # One credit a problem: several would weigh an easy problem more than a hard one.
             if problem_id not in found and can_be_credited(graded):
-                credit = self._make_credit(problem_id, prompt, completion)
+                credit = self._make_credit(problem_id, completion)
                 if credit is not None:
                     found[problem_id] = credit
         # A list in a list per process, since the lists of the processes are joined.
@@ -245,53 +219,27 @@ class Transfer:
             found.pop(problem_id, None)
         self.credits = list(found.values())
         # A part without credits makes the same passes, at weight 0.
-        nothing = Credit(sampled_after=[0], prompt=[0], completion=[0], weight=0.0)
-        batches = []
-        for part in range(self.num_parts):
-            # Dealt out in turn, so that no micro-batch has more than one above another.
-            credits = self.credits[part :: self.num_parts] or [nothing]
-            rows = [(credit.sampled_after, credit.completion) for credit in credits]
-            # Before the first update on them: these are the probabilities at sampling time.
-            with torch.no_grad():
-                sampled, _ = self._measure(model, rows, device)
-            batches.append((credits, sampled))
+        nothing = Credit(prompt=[0], completion=[0], weight=0.0)
+        # Dealt out in turn, so that no micro-batch has more than one above another.
+        batches = [
+            self.credits[part :: self.num_parts] or [nothing] for part in range(self.num_parts)
+        ]
         # With several updates per generation each micro-batch comes round again.
         self._batches = cycle(batches)
         num_credits = len(set(chain.from_iterable(found_by_process)))
         return {"transfer_share": num_credits / num_rollouts}
 
-    def next_loss(self, model: Any, device: Any) -> tuple[Tensor, dict[str, float]]:
-        """Return the weighted loss of the next micro-batch, and figures to log."""
-        credits, sampled = next(self._batches)
-        rows = [(credit.prompt, credit.completion) for credit in credits]
-        logps, said = self._measure(model, rows, device)
-        weights = torch.tensor([credit.weight for credit in credits], device=device)
-        # The sum of the tokens' weights and their number, in each process.
-        totals = [0.0, 0.0]
-        if weights.any():
-            totals = [float((weigh_tokens(logps, sampled) * said).sum()), float(said.sum())]
-        gathered = gather_object([totals])
-        num_tokens = sum(count for _, count in gathered)
-        figures = {}
-        if num_tokens:
-            figures = {"transfer_importance": sum(total for total, _ in gathered) / num_tokens}
-        loss = transfer_loss(logps, sampled, said, weights, self.num_completions)
-        return self.weight * loss, figures
+    def next_loss(self, model: Any, device: Any) -> Tensor:
+        """Return the weighted loss of the next micro-batch."""
+        batch = next(self._batches)
+        logps, said = measure_token_logps(model, batch, device)
+        weights = torch.tensor([credit.weight for credit in batch], device=device)
+        return self.weight * transfer_loss(logps, said, weights, self.num_completions)
 
-    def _make_credit(
-        self, problem_id: str, prompt: list[int], completion: list[int]
-    ) -> Credit | None:
+    def _make_credit(self, problem_id: str, completion: list[int]) -> Credit | None:
         """Return the credit of one success; `None` if the problem is always solved alone anyway."""
         weight = 1 - self.accuracy.estimate(problem_id)
         start = find_reasoning_start(completion, self.read) if weight > 0 else None
         if start is None:
             return None
-        return Credit(
-            sampled_after=prompt + completion[:start],
-            prompt=self.encode(problem_id),
-            completion=completion[start:],
-            weight=weight,
-        )
-
-    def _measure(self, model: Any, rows: Sequence[TokenRow], device: Any) -> tuple[Tensor, Tensor]:
-        return measure_token_logps(model, rows, temperature=self.temperature, device=device)
+        return Credit(prompt=self.encode(problem_id), completion=completion[start:], weight=weight)
