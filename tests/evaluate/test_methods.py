@@ -63,6 +63,19 @@ def test_a_fade_that_the_config_has_is_no_ablation_of_it(write_config):
         apply_method(method, config)
 
 
+def test_only_realm_transfers_and_its_ablation_does_not(write_config):
+    without = list_methods(load_config(write_config()))
+    config = load_config(write_config(train={"fade": {"transfer": 1.0}}))
+    methods = list_methods(config)
+    assert set(methods) - set(without) == {"no_transfer"}
+    transfer = {
+        name: apply_method(methods[name], config).train.fade.transfer
+        for name in ("realm", "no_eaai", "no_transfer", "grpo", "grpo_routes")
+    }
+    expected = {"realm": 1.0, "no_eaai": 1.0, "no_transfer": 0.0, "grpo": 0.0, "grpo_routes": 0.0}
+    assert transfer == expected
+
+
 def test_every_cell_stands_behind_its_start_and_starts_are_shared(write_config, tmp_path):
     config = load_config(
         write_config(compare={"seeds": 2, "methods": ["realm", "no_guidance", "unguided", "grpo"]})

@@ -140,16 +140,18 @@ def _rl(name: str, summary: str, settings: Mapping[str, Any], **more: Any) -> Me
 
 # Naming a flaw is paid inside a verdict, so that both go together.
 NO_VERDICTS = {"train.reward.verdict": 0.0, "train.reward.first_flaw": 0.0}
+NO_TRANSFER = {"train.fade.transfer": 0.0}
 
 
 def _list_rl_methods(config: Config) -> list[Method]:
     # The last number below `end`: all routes stay up to there, and then none is left.
     last_moment = math.nextafter(config.train.fade.end, 0.0)
     return [
-        _rl("grpo", "GRPO without routes", {"train.fade.kind": "none"},
-            role="baseline", modes=(*ALONE, *VOTES)),
+        _rl("grpo", "GRPO without routes", {"train.fade.kind": "none", **NO_TRANSFER},
+            role="baseline", modes=(*BOTH, *VOTES)),
         _rl("grpo_routes", "GRPO with routes in every prompt, no reward for verdicts",
-            {"train.fade.kind": "constant", "train.fade.dropout": 0.0, **NO_VERDICTS},
+            {"train.fade.kind": "constant", "train.fade.dropout": 0.0,
+             **NO_VERDICTS, **NO_TRANSFER},
             role="baseline"),
         _rl("hard_cut", "ReaLM whose routes stay in full and are cut to none at `end`",
             {"train.fade.kind": "linear", "train.fade.start": last_moment}, role="baseline"),
@@ -171,6 +173,9 @@ def _list_ablations(config: Config) -> list[Method]:
         _rl("no_negatives", "without negatives: RL shows right routes only",
             {"train.mix.show_flawed": False}),
     ]  # fmt: skip
+    if fade.transfer:
+        summary = "without transfer: what is solved with routes is not taught without them"
+        methods.append(_rl("no_transfer", summary, NO_TRANSFER))
     for kind in ("linear", "cosine", "exponential", "step", "gated"):
         if kind != fade.kind:
             settings = {"train.fade.kind": kind, **(gated if kind == "gated" else {})}
