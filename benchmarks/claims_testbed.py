@@ -1,7 +1,7 @@
-"""How often are the routes of the hard claims right: as a whole, by vote, and step by step?
+"""How often are the routes of hard claims right: as a whole, by vote, and step by step?
 
     python benchmarks/claims_testbed.py
-    python benchmarks/claims_testbed.py --config configs/claims-hard.yaml --seeds 21 22
+    python benchmarks/claims_testbed.py --config configs/claims-services.yaml --seeds 31 32 33 34 35
 
 Hardware: any CPU, about a minute per seed. Nothing is trained and no model is asked.
 
@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from realm import load_config
 from realm.bank.draw import draw_evaluation_sets
 from realm.domains import load_domain
+from realm.evaluate.eval_set import SPLITS
 from realm.method.prompt import render_prompt
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ FIGURES = {
     "any": "any",
     "step": "step",
     "majority_step": "majority of steps",
+    "majority_fee": "majority of fees",
     "by_visit": "by visit",
     "commonest": "commonest answer",
 }
@@ -80,6 +82,11 @@ def measure_problem(problem: Problem, routes: Sequence[Route], chain: Route) -> 
         "any": any(route.correct for route in routes),
         "step": fmean(fmean(row) for row in right),
         "majority_step": fmean(voted),
+        "majority_fee": all(
+            vote(steps.get(key) for steps in written) == line
+            for key, line in true_steps.items()
+            if key[1] == "fee"
+        ),
         "by_visit": _sum_voted_payments(written, true_steps) == problem.answer,
     }
 
@@ -140,7 +147,7 @@ def _measure_lengths(
 
     tokenizer = AutoTokenizer.from_pretrained(config.resolve_model())
     found = {}
-    for name in ("test", "test_rules", "test_larger"):
+    for name in (split for split in SPLITS if split in groups):
         prompts = [
             render_prompt(one.question, shown[one.id], assisted=config.prompt.assisted)
             for one in groups[name]
@@ -177,8 +184,9 @@ def main() -> None:
     arguments = parser.parse_args()
     seeds = [measure_seed(arguments.config, seed) for seed in arguments.seeds]
     print(format_table(seeds))
-    found = {"config": arguments.config, "seeds": dict(zip(arguments.seeds, seeds, strict=True))}
-    RESULTS.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    kept = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+    kept[Path(arguments.config).stem] = dict(zip(map(str, arguments.seeds), seeds, strict=True))
+    RESULTS.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

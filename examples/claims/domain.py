@@ -49,14 +49,17 @@ class ClaimsDomain(realm.Domain):
     sources = tuple(SOURCES)
 
     def __init__(
-        self, sizes: Mapping[str, int] = DEFAULT_SIZES, num_easy: int | None = None
+        self,
+        sizes: Mapping[str, int] = DEFAULT_SIZES,
+        num_easy: int | None = None,
+        hard: generate.Kind = "visits",
     ) -> None:
-        """Keep the number of problems of each split, and of easy ones (see `draw_problems`)."""
-        self.sizes, self.num_easy = sizes, num_easy
+        """Keep the number of problems of each split, and what `draw_problems` says of the rest."""
+        self.sizes, self.num_easy, self.hard = sizes, num_easy, hard
 
     def problems(self, seed: int) -> list[realm.Problem]:
         """Return the problems of every split, drawn from `seed`."""
-        return list(generate.draw_problems(self.sizes, seed, self.num_easy))
+        return list(generate.draw_problems(self.sizes, seed, self.num_easy, self.hard))
 
     def write_chain(self, problem: realm.Problem) -> realm.Route:
         """Return the chain of thought of the expert, who never errs."""

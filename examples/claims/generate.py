@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import asdict, replace
+from typing import Literal
 
 import realm
 
@@ -15,6 +16,8 @@ from .adjudicate import FEES, TIERS, Claim, Decision, adjudicate, combine_visits
 
 Case = tuple[Claim, ...]
 """The claims of one problem, one per visit, all of the same member."""
+Kind = Literal["visits", "services"]
+"""What makes hard problems hard: more visits, or services whose fees no easy problem needs."""
 
 HELD_OUT_COMBINATIONS = (
     frozenset({3, 17, 18}),  # lapsed within the grace period, no copay, another plan paid
@@ -28,6 +31,8 @@ EASY = (1, 2, 3)
 HARD = (2, 3, 4)
 LARGER = (5,)
 """Numbers of visits: of easy problems, of hard ones, and of the split `test_larger`."""
+NEW_SERVICES = frozenset({"blood test", "x-ray", "dental care", "therapy"})
+"""With kind `services`: easy problems deny these services, and hard ones pay them."""
 MAX_TOTAL = 99
 """The bundled model has a token for each number up to 99, and learned sums up to there."""
 
@@ -156,7 +161,7 @@ def is_held_out(case: Case) -> bool:
 
 
 def draw_problems(
-    sizes: Mapping[str, int], seed: int, num_easy: int | None = None
+    sizes: Mapping[str, int], seed: int, num_easy: int | None = None, hard: Kind = "visits"
 ) -> Iterator[realm.Problem]:
     """Yield `sizes[split]` distinct problems for each split; the same seed gives the same ones.
 
@@ -166,31 +171,50 @@ def draw_problems(
         sizes: The number of problems of each split.
         seed: The seed.
         num_easy: The number of easy training problems. They come first; all other problems are
-            hard. None: every problem is a single claim.
+            hard. None: every problem is a single claim, and none is hard.
+        hard: What makes them hard.
     """
     seen: set[Case] = set()
     for split, size in sizes.items():
         rng = random.Random(f"claims:{seed}:{split}")
         count = 0
         while count < size:
-            numbers = _choose_numbers(split, count, num_easy)
-            case = draw_case(numbers, rng)
+            is_easy = split == "train" and num_easy is not None and count < num_easy
+            case = draw_case(_choose_numbers(split, is_easy, num_easy, hard), rng)
             if case in seen or is_held_out(case) != (split == "test_rules"):
                 continue
-            if _is_too_large(case) or (min(numbers) > 1 and not _is_hard(case)):
+            if _is_too_large(case):
+                continue
+            if num_easy is not None and not _belongs(case, is_easy, hard):
                 continue
             seen.add(case)
             yield _make_problem(f"{split}-{count:05d}", split, case, rng)
             count += 1
 
 
-def _choose_numbers(split: str, index: int, num_easy: int | None) -> Sequence[int]:
-    """Return the numbers of visits that the problem `index` of a split may have."""
+def _choose_numbers(split: str, is_easy: bool, num_easy: int | None, hard: Kind) -> Sequence[int]:
+    """Return the numbers of visits that a problem may have."""
     if split == "test_larger":
         return LARGER
-    if num_easy is None:
+    if num_easy is None or hard == "services":
         return (1,)
-    return EASY if split == "train" and index < num_easy else HARD
+    return EASY if is_easy else HARD
+
+
+def _belongs(case: Case, is_easy: bool, hard: Kind) -> bool:
+    """Return whether a case may be an easy problem, or a hard one."""
+    decisions = [adjudicate(claim) for claim in case]
+    if hard == "visits":
+        # Hard: at least two visits are paid, else a wrong step could rarely change the sum.
+        return is_easy or sum(decision.payment > 0 for decision in decisions) > 1
+    new = [
+        decision
+        for claim, decision in zip(case, decisions, strict=True)
+        if claim.service in NEW_SERVICES
+    ]
+    if is_easy:
+        return all(decision.answer.startswith("deny") for decision in new)
+    return any(decision.payment > 0 for decision in new)
 
 
 def draw_similar_problem(
@@ -224,11 +248,6 @@ def draw_similar_problem(
 def case_of(problem: realm.Problem) -> Case:
     """Return the claims that a problem describes."""
     return tuple(Claim(**claim) for claim in problem.meta["claims"])
-
-
-def _is_hard(case: Case) -> bool:
-    """Return whether two visits or more are paid: else a wrong step could rarely change the sum."""
-    return sum(adjudicate(claim).payment > 0 for claim in case) > 1
 
 
 def _is_too_large(case: Case) -> bool:

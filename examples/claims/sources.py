@@ -1,8 +1,8 @@
 """The authors of routes: what each believes of the rules, and how often it slips.
 
-The first five have read the rule book, and each forgets or misreads parts of it. The others have
-not read it. They share blind spots for the house rules, and each holds wrong beliefs of its own,
-which all its routes follow.
+`FORGETFUL` have read the rule book, and each forgets or misreads parts of it. `OUTSIDERS` have not
+read it: they share blind spots for the house rules, and each holds wrong beliefs of its own, which
+all its routes follow. `FEE_READERS` know the schedule of fees, and guess copays and limits.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .adjudicate import FEES
+from .adjudicate import FEES, TIERS
 
 Belief = Mapping[str, Any]
 """Fields of `Rules` with other values."""
@@ -101,4 +101,28 @@ OUTSIDERS = {
     ),
 }
 
-SOURCES: Mapping[str, Source] = FORGETFUL | OUTSIDERS
+
+def _make_fee_reader(copay: int, limit: int, fees: Mapping[str, int]) -> Source:
+    """Return a source with one copay, due in emergencies too, and one limit for all tiers."""
+    guesses = {
+        "copays": dict.fromkeys(TIERS, copay),
+        "emergency_waives_copay": False,
+        "limits": dict.fromkeys(TIERS, limit),
+    }
+    return Source(beliefs=(guesses, {"fees": FEES | fees}), follows=1.0, slips=0.15)
+
+
+FEE_READERS = {
+    # For training:
+    "actuary": _make_fee_reader(10, 60, {"blood test": 14}),
+    "analyst": _make_fee_reader(10, 60, {"x-ray": 30}),
+    "auditor": _make_fee_reader(10, 60, {"dental care": 22}),
+    "advisor": _make_fee_reader(10, 60, {"therapy": 26}),
+    # For evaluation:
+    "banker": _make_fee_reader(12, 50, {"blood test": 18}),
+    "blogger": _make_fee_reader(12, 50, {"x-ray": 20}),
+    "buyer": _make_fee_reader(12, 50, {"dental care": 34}),
+    "bursar": _make_fee_reader(12, 50, {"therapy": 38}),
+}
+
+SOURCES: Mapping[str, Source] = FORGETFUL | OUTSIDERS | FEE_READERS

@@ -14,12 +14,14 @@ from claims.expert import write_chain
 from claims.generate import (
     HELD_OUT_COMBINATIONS,
     MAX_TOTAL,
+    NEW_SERVICES,
     case_of,
     decide_case,
     draw_similar_problem,
 )
-from claims.sources import OUTSIDERS
+from claims.sources import FEE_READERS, OUTSIDERS
 
+FOR_FEES = ("actuary", "analyst", "auditor", "advisor")
 SIZES = {"train": 260, "validation": 20, "test": 150, "test_rules": 60, "test_larger": 60}
 DOMAIN = ClaimsDomain(SIZES, num_easy=60)
 PROBLEMS = DOMAIN.problems(11)
@@ -178,3 +180,37 @@ def test_the_routes_of_an_outsider_follow_the_same_beliefs():
     ]
     # It never subtracts what another plan paid, but for slips.
     assert fmean(line.startswith("other 0 ") for line in lines) > 0.95
+
+
+def list_new_fees(problem):
+    """Return the fee lines of the chain of a problem that is about a new service."""
+    [claim] = case_of(problem)
+    lines = write_chain(problem).text.splitlines()
+    return [line for line in lines if claim.service in NEW_SERVICES and line.startswith("fee ")]
+
+
+def test_chains_never_state_a_fee_that_hard_problems_need():
+    sizes = {"train": 400, "validation": 30, "test": 100, "test_rules": 30}
+    problems = ClaimsDomain(sizes, num_easy=300, hard="services").problems(11)
+    easy, others = problems[:300], problems[300:]
+    assert not any(list_new_fees(problem) for problem in easy)
+    assert any(case_of(problem)[0].service in NEW_SERVICES for problem in easy), "denied ones"
+    for problem in others:
+        assert len(list_new_fees(problem)) == 1 and problem.answer not in ("pay 0", "deny late")
+
+
+@pytest.mark.parametrize("sources", [FOR_FEES, sorted(set(FEE_READERS) - set(FOR_FEES))])
+def test_routes_of_new_services_are_wrong_and_most_state_the_right_fee(sources):
+    problems = ClaimsDomain({"train": 400}, num_easy=0, hard="services").problems(11)
+    rows = [measure_problem(one, write_routes(one, sources), write_chain(one)) for one in problems]
+    mean = {name: fmean(row[name] for row in rows) for name in rows[0]}
+    assert mean["one"] <= 0.03 and mean["majority"] <= 0.03 and mean["any"] <= 0.10
+    assert mean["majority_fee"] >= 0.99
+    stated = [
+        line in route.text.splitlines()
+        for one in problems
+        for [line] in [list_new_fees(one)]
+        for route in write_routes(one, sources)
+    ]
+    # One source in four is wrong about a fee, and some routes slip.
+    assert 0.65 <= fmean(stated) <= 0.75

@@ -40,7 +40,8 @@ def test_the_claims_example_has_the_files_and_the_paths_of_the_repository(tmp_pa
     for folder in ("examples/claims", "models/base-1m", "models/base-1m-totals"):
         kept = {name for name in list_files(ROOT / folder) if "__pycache__" not in name}
         assert {f"{folder}/{name}" for name in kept} <= written
-    for name, model in (("demo", "base-1m"), ("claims-hard", "base-1m-totals")):
+    bases = {"demo": "base-1m", "claims-services": "base-1m", "claims-hard": "base-1m-totals"}
+    for name, model in bases.items():
         config = load_config(tmp_path / f"claims/configs/{name}.yaml")
         assert config.resolve_model() == str(tmp_path / f"claims/configs/../models/{model}")
         assert load_domain(config).name == "claims"
