@@ -110,6 +110,7 @@ ALLOWED = {
     "harvest": ("evaluate.endpoints",),  # where the model is, not what it is asked
     "further": CHECKED_ONLY,
     "rft": CHECKED_ONLY,
+    "rft_routes": CHECKED_ONLY,
     "instructors": CHECKED_ONLY,
     "cot_synthesizer": CHECKED_ONLY,
 }
@@ -159,7 +160,7 @@ def test_the_stages_of_a_further_round_declare_what_they_read(tmp_path: Path, re
 
 @pytest.mark.slow
 def test_the_stages_of_a_comparison_declare_what_they_read(tmp_path: Path, recorder) -> None:
-    methods = "[distilled, further, rft, instructors, cot_synthesizer]"
+    methods = "[distilled, further, rft, rft_routes, instructors, cot_synthesizer]"
     settings = [
         f"compare.methods={methods}",
         "compare.seeds=1",

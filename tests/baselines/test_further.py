@@ -2,6 +2,7 @@
 
 import pytest
 
+import realm.train.sft  # noqa: F401  # before a test replaces functions that it imports
 from realm.baselines import further
 from realm.core.jsonl import read_jsonl
 from realm.method.prompt import render_reasoning

@@ -22,7 +22,7 @@ from realm.baselines.instructors import load_instructor, write_exercises
 from realm.config.root import load_config
 from realm.core.errors import ConfigError
 from realm.core.jsonl import write_jsonl
-from realm.core.records import Judged, Problem
+from realm.core.records import Judged, Problem, Route, RouteSet
 from realm.method.steps import drop_answer_step
 from realm.run import Run
 from realm.sampling import Answer, make_own_route, make_prompt
@@ -116,6 +116,49 @@ def test_rft_keeps_right_well_formed_and_distinct_chains(small_config, problems)
         (problems[1].id, "a"),
     ]
     assert kept[0]["prompt"] == prompts[0].text
+
+
+def test_rft_with_routes_teaches_the_reasoning_of_right_samples_without_them(
+    small_config, problems
+):
+    shown = RouteSet(
+        problem_id=problems[0].id,
+        routes=(
+            Route(
+                problem_id=problems[0].id, source="a", text="a route", answer="pay 1", correct=False
+            ),
+        ),
+    )
+    prompts = [make_prompt(problems[0], small_config, shown)]
+
+    def answer(reasoning, correct=True, well_formed=True):
+        judged = Judged(
+            text="Route 1: flawed", reasoning=reasoning, correct=correct, well_formed=well_formed
+        )
+        where = {"split": "train", "problem_id": problems[0].id}
+        return Answer(**where, prompt="?", judged=judged, prompt_tokens=1)
+
+    group = [
+        answer("fee 9"),
+        answer("fee 9"),
+        answer("fee 8", correct=False),
+        answer("fee 7", well_formed=False),
+        answer("fee 6", correct=None),
+        answer(None),
+    ]
+    [row] = rft.write_autonomous_rows(prompts, [group], small_config, VERIFIER)
+    assert "a route" in prompts[0].text and "a route" not in row["prompt"]
+    assert row["prompt"] == make_prompt(problems[0], small_config).text
+    assert row["completion"] == (
+        f"<reason>\nfee 9\n</reason>\n<answer>{problems[0].answer}</answer>"
+    )
+
+
+def test_private_thinking_over_routes_is_not_taught_without_them(small_config, tmp_path):
+    thinking = small_config.with_settings({"prompt.think_end": "</think>"})
+    with pytest.raises(ConfigError, match=r"rft_routes: found prompt\.think_end"):
+        rft.check_rft_routes(Run(tmp_path, thinking))
+    rft.check_rft_routes(Run(tmp_path, small_config))
 
 
 def test_a_similar_claim_uses_the_same_rules_and_is_none_of_the_others(problems):

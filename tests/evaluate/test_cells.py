@@ -19,6 +19,7 @@ METHODS = [
     "further",
     "answer_only",
     "rft",
+    "rft_routes",
     "instructors",
     "zero",
     "no_negatives",
@@ -86,10 +87,11 @@ def test_supervised_baselines_train_on_as_many_completions_as_there_are_rollouts
 
 
 @pytest.mark.slow
-def test_a_student_that_is_never_right_leaves_rft_with_its_start(cells):
-    run = cells["rft"].run
+@pytest.mark.parametrize("name", ["rft", "rft_routes"])
+def test_a_student_that_is_never_right_leaves_rft_with_its_start(cells, name):
+    run = cells[name].run
     assert (
-        read_jsonl(run.path("taught.jsonl")) == [] and cells["rft"].count_budget()["rollouts"] == 8
+        read_jsonl(run.path("taught.jsonl")) == [] and cells[name].count_budget()["rollouts"] == 8
     )
     same = (run.path(folder) / "model.safetensors" for folder in ("model", "distilled"))
     assert len({path.read_bytes() for path in same}) == 1

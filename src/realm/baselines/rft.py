@@ -1,47 +1,96 @@
 """RFT, rejection-sampling fine-tuning (Yuan et al., arXiv 2308.01825).
 
-The student is trained on its own right chains.
+The student is trained on its own right chains. It samples them alone, or, as a baseline of our own,
+from prompts that show routes: then each is taught with the routes, and its reasoning without them.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from realm.bank.draw import draw_routes
+from realm.bank.eligible import select_sound_routes, select_training_routes
 from realm.baselines.further import count_further_completions, train_further
+from realm.core.errors import ConfigError
+from realm.core.jsonl import read_routes
+from realm.method.prompt import render_reasoning
 from realm.sampling import LazyPolicy, Sampling, make_prompt, sample_and_judge
 
 if TYPE_CHECKING:
+    from realm.config.root import Config
+    from realm.core.records import Problem
     from realm.run import Run
     from realm.sampling import Answer, EvalPrompt
+    from realm.verify.verifier import Verifier
 
 logger = logging.getLogger(__name__)
 
 
 def run_rft(run: Run) -> None:
     """Train RUN/distilled on right ones of as many samples as ReaLM has; write RUN/model."""
+    prompts = [make_prompt(problem, run.config) for problem in _select_problems(run)]
+    groups = _sample(run, prompts)
+    _train(run, groups, select_right_chains(prompts, groups))
+
+
+def run_rft_routes(run: Run) -> None:
+    """The same with samples from prompts that show routes."""
+    prompts = list(_draw_assisted_prompts(run))
+    groups = _sample(run, prompts)
+    rows = select_right_chains(prompts, groups)
+    rows += write_autonomous_rows(prompts, groups, run.config, run.domain.verifier)
+    _train(run, groups, rows)
+
+
+def check_rft_routes(run: Run) -> None:
+    """Raise `ConfigError` for students whose chains cannot be taught without the routes."""
+    if run.config.prompt.think_end:
+        raise ConfigError(
+            "rft_routes: found prompt.think_end. Private thinking about routes cannot be taught "
+            "to a prompt without them. Leave rft_routes out of compare.methods."
+        )
+
+
+def _select_problems(run: Run) -> list[Problem]:
     from realm.train.rl import select_rl_problems
 
-    config, rollouts = run.config, count_further_completions(run)
-    problems = select_rl_problems(run)
-    temperature = config.train.grpo.get("temperature", 1.0)
     # With fewer rollouts than problems: one sample for each of the first problems.
-    prompts = [make_prompt(problem, config) for problem in problems[:rollouts]]
-    groups = sample_and_judge(
+    return select_rl_problems(run)[: count_further_completions(run)]
+
+
+def _draw_assisted_prompts(run: Run) -> Iterator[EvalPrompt]:
+    config, problems = run.config, {one.id: one for one in _select_problems(run)}
+    routes = read_routes(run.path("routes.jsonl"))
+    bank = select_training_routes(routes, config.routes.held_out, problems)
+    sound = select_sound_routes(bank)
+    count, mix = config.train.fade.routes, config.train.mix
+    for name, candidates in bank.items():
+        shown = draw_routes(candidates, count, seed=config.seed, row_id=name, mix=mix, others=sound)
+        yield make_prompt(problems[name], config, shown)
+
+
+def _sample(run: Run, prompts: Sequence[EvalPrompt]) -> list[list[Answer]]:
+    config = run.config
+    count = max(1, count_further_completions(run) // max(1, len(prompts)))
+    temperature = config.train.grpo.get("temperature", 1.0)
+    # As many samples as ReaLM has rollouts, at the temperature of its rollouts.
+    return sample_and_judge(
         run,
         LazyPolicy(run.path("distilled"), config),
         prompts,
         run.work("rft") / "samples.jsonl",
         mode="rft",
-        # As many samples as ReaLM has rollouts, at the temperature of its rollouts.
-        sampling=Sampling(max(1, rollouts // len(problems)), temperature),
+        sampling=Sampling(count, temperature),
     )
-    rows = select_right_chains(prompts, groups)
+
+
+def _train(run: Run, groups: Sequence[Sequence[Answer]], rows: list[dict[str, Any]]) -> None:
     num_samples = sum(map(len, groups))
     logger.info(
-        "RFT: %d samples of %d problems; %d right, well-formed and distinct ones are taught.",
-        num_samples, len(prompts), len(rows),
+        "RFT: %d samples of %d problems; %d rows of right, well-formed and distinct ones are "
+        "taught.", num_samples, len(groups), len(rows),
     )  # fmt: skip
     run.record_figures({"rollouts": num_samples, "right": len(rows)})
     train_further(run, "rft", rows, "rejection-sampling fine-tuning (arXiv 2308.01825)")
@@ -59,5 +108,24 @@ def select_right_chains(
                 texts.setdefault(" ".join(answer.judged.text.split()), answer.judged.text)
         for text in texts.values():
             row = {"problem_id": prompt.problem.id, "prompt": prompt.text, "completion": text}
+            rows.append(row | {"route": "self"})
+    return rows
+
+
+def write_autonomous_rows(
+    prompts: Sequence[EvalPrompt],
+    groups: Sequence[Sequence[Answer]],
+    config: Config,
+    verifier: Verifier,
+) -> list[dict[str, Any]]:
+    """Return the reasoning of right samples after prompts without routes, each once a problem."""
+    rows = []
+    for prompt, group in zip(prompts, groups, strict=True):
+        alone = make_prompt(prompt.problem, config).text
+        answer = verifier.render(prompt.problem.answer)
+        right = [one.judged for one in group if one.judged.correct and one.judged.well_formed]
+        for reasoning in dict.fromkeys(judged.reasoning for judged in right if judged.reasoning):
+            text = render_reasoning(reasoning, answer)
+            row = {"problem_id": prompt.problem.id, "prompt": alone, "completion": text}
             rows.append(row | {"route": "self"})
     return rows

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from realm.baselines.cot_synthesizer import run_cot_synthesizer
 from realm.baselines.further import run_further
 from realm.baselines.instructors import load_instructor, run_instructors
-from realm.baselines.rft import run_rft
+from realm.baselines.rft import check_rft_routes, run_rft, run_rft_routes
 from realm.config.root import MODEL_SETTINGS
 from realm.core.errors import ConfigError
 from realm.core.folder import Stage
@@ -88,6 +88,8 @@ BASELINE_STAGES = {
     for stage in (
         _make_stage("further", run_further, reads="sft.jsonl"),
         _make_stage("rft", run_rft, *GENERATION),
+        _make_stage("rft_routes", run_rft_routes, *GENERATION, "train.fade.routes", "train.mix",
+                    "routes", check=check_rft_routes),
         _make_stage("instructors", run_instructors, *GENERATION, "compare.instructor", "routes",
                     check=partial(load_instructor, problems=[])),
         _make_stage("cot_synthesizer", run_cot_synthesizer, "train.fade.routes", "train.mix",
@@ -115,6 +117,8 @@ def list_methods(config: Config) -> dict[str, Method]:
         _further("unguided", "chains written without the rules, as long as `answer_only`",
                  start="unguided_start"),
         _further("rft", "RFT: training on the student's own right chains", stage="rft"),
+        _further("rft_routes", "RFT with routes: samples with routes, taught with and without them",
+                 stage="rft_routes", modes=(*BOTH, *VOTES)),
         _further("instructors", "LLMs-as-Instructors: new problems from the student's errors",
                  stage="instructors"),
         _further("cot_synthesizer", "CoT-Synthesizer: a better answer from several candidates",
