@@ -1,5 +1,4 @@
 import copy
-import json
 
 import pytest
 import torch
@@ -8,13 +7,11 @@ from transformers import AutoModelForCausalLM
 from realm.core.errors import ConfigError
 from realm.core.jsonl import read_jsonl
 from realm.core.records import Judged
-from realm.method.gate import Outcome
 from realm.method.parse import parse_completion
 from realm.train import rl, transfer
 from realm.train.arguments import make_grpo_arguments
 from realm.train.grader import Graded
 from realm.train.transfer import (
-    AutonomousAccuracy,
     Credit,
     Transfer,
     can_be_credited,
@@ -56,25 +53,14 @@ def model(tmp_path_factory):
     return AutoModelForCausalLM.from_pretrained(make_tiny(tmp_path_factory.mktemp("tiny"), "qwen2"))
 
 
-def seen(problem_id, rights, *, guided=False):
-    return [Outcome(problem_id=problem_id, guided=guided, correct=right) for right in rights]
-
-
-def make_transfer(alone, *, parts=1, weight=1.0):
+def make_transfer(*, parts=1, weight=1.0):
     return Transfer(
         weight,
-        alone,
         read=TOKENIZER.decode,
         encode=lambda problem_id: ids_of(f"Q {problem_id}\n"),
         num_parts=parts,
         num_completions=4,
     )
-
-
-def struggling():
-    alone = AutonomousAccuracy()
-    alone.observe(seen("p", [True] * 8 + [False] * 24))
-    return alone
 
 
 @pytest.mark.parametrize(
@@ -112,24 +98,9 @@ def test_a_block_that_begins_inside_a_token_is_not_credited():
     assert find_reasoning_start([0, 1], lambda ids: "".join(words[place] for place in ids)) is None
 
 
-def test_what_a_problem_is_worth_alone_is_drawn_towards_all_of_them():
-    alone = AutonomousAccuracy()
-    assert alone.estimate("p") == 1.0, "nothing known, nothing credited"
-    alone.observe(
-        seen("easy", [True] * 16)
-        + seen("hard", [False] * 16)
-        + seen("easy", [False] * 50, guided=True)
-    )
-    assert alone.estimate("hard") < 0.15 and alone.estimate("easy") > 0.85
-    assert alone.estimate("never seen") == pytest.approx(0.5, abs=0.02)
-    other = AutonomousAccuracy()
-    other.load(json.loads(json.dumps(alone.state())))
-    assert other.state() == alone.state() and other.estimate("hard") == alone.estimate("hard")
-
-
 def test_log_probabilities_do_not_depend_on_the_padding(model):
     texts = [("a long question, and more of it", "yes"), ("q", "an answer")]
-    batch = [Credit(prompt=ids_of(q), completion=ids_of(a), weight=1.0) for q, a in texts]
+    batch = [Credit(prompt=ids_of(q), completion=ids_of(a)) for q, a in texts]
     together, said = measure_token_logps(model, batch, "cpu")
     for place, credit in enumerate(batch):
         alone, _ = measure_token_logps(model, [credit], "cpu")
@@ -143,16 +114,16 @@ def test_log_probabilities_do_not_depend_on_the_padding(model):
 
 def test_the_gradient_does_not_vanish_where_a_token_is_unlikely_without_routes():
     logps = torch.tensor([[-0.1, -30.0]], requires_grad=True)
-    transfer_loss(logps, torch.ones(1, 2), torch.tensor([1.0]), 1).backward()
+    transfer_loss(logps, torch.ones(1, 2), 1).backward()
     assert logps.grad.tolist() == [[-0.5, -0.5]]
 
 
 def test_a_step_makes_the_reasoning_likelier_without_routes(model):
     model = copy.deepcopy(model)
-    given = make_transfer(struggling())
+    given = make_transfer()
     figures = given.collect([("p", graded(), ids_of(GOOD))])
     [credit] = given.credits
-    assert figures == {"transfer_share": 1.0} and credit.weight == pytest.approx(0.75)
+    assert figures == {"transfer_share": 1.0}
     assert TOKENIZER.decode(credit.prompt) == "Q p\n"
     assert TOKENIZER.decode(credit.completion) == REASONING
 
@@ -171,30 +142,23 @@ def test_a_step_makes_the_reasoning_likelier_without_routes(model):
 def test_a_short_credit_weighs_as_much_as_a_long_one():
     logps = torch.tensor([[0.0, -2.0], [-1.0, -3.0]])
     said = torch.tensor([[0.0, 1.0], [1.0, 1.0]])
-    loss = transfer_loss(logps, said, torch.tensor([1.0, 0.5]), num_completions=4)
-    assert float(loss) == pytest.approx((1.0 * 2.0 + 0.5 * 2.0) / 4)
+    assert float(transfer_loss(logps, said, num_completions=4)) == pytest.approx((2.0 + 2.0) / 4)
 
 
 def test_the_loss_is_that_of_the_credits_over_all_completions_times_the_weight(model):
     tried = [(name, graded(), ids_of(GOOD)) for name in ("p", "q", "p")]
     losses = []
     for weight in (1.0, 0.5):
-        given = make_transfer(struggling(), weight=weight)
+        given = make_transfer(weight=weight)
         assert given.collect(tried) == {"transfer_share": 2 / 3}, "one credit a problem"
         losses.append(float(given.next_loss(model, "cpu").detach()))
     assert losses[1] == pytest.approx(losses[0] / 2)
 
 
-@pytest.mark.parametrize(
-    ("alone", "one"),
-    [
-        pytest.param(struggling(), graded(right=False), id="nothing was solved"),
-        pytest.param(AutonomousAccuracy(), graded(), id="nothing is known of the other mode"),
-    ],
-)
-def test_without_credits_the_loss_is_nothing_and_still_has_its_forward_pass(model, alone, one):
-    given = make_transfer(alone, parts=2)
-    assert given.collect([("p", one, ids_of(GOOD))]) == {"transfer_share": 0.0}
+def test_without_credits_the_loss_is_nothing_and_still_has_its_forward_pass(model):
+    given = make_transfer(parts=2)
+    failed = ("p", graded(right=False), ids_of(GOOD))
+    assert given.collect([failed]) == {"transfer_share": 0.0}
     for _ in range(4):
         loss = given.next_loss(model, "cpu")
         assert float(loss.detach()) == 0.0 and loss.requires_grad
@@ -207,7 +171,6 @@ def generous(monkeypatch):
     monkeypatch.setattr(
         transfer, "find_reasoning_start", lambda ids, read: 1 if len(ids) > 1 else None
     )
-    monkeypatch.setattr(AutonomousAccuracy, "estimate", lambda self, problem_id: 0.25)
 
 
 def weights_after(folder, fade, name):
@@ -234,8 +197,7 @@ def test_off_means_that_nothing_of_it_runs(tmp_path, monkeypatch):
     def refuse(*args, **kwargs):
         raise AssertionError("it ran")
 
-    for name in ("Transfer", "AutonomousAccuracy"):
-        monkeypatch.setattr(rl, name, refuse)
+    monkeypatch.setattr(rl, "Transfer", refuse)
     make_tiny(tmp_path / "model", "qwen2")
     _, fade = weights_after(tmp_path, {}, "off")
     assert not any(name.startswith("transfer_") for row in fade for name in row)

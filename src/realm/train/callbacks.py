@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from realm.method.gate import GuidanceGate, Outcome
-    from realm.train.transfer import AutonomousAccuracy
 
 logger = logging.getLogger(__name__)
 
@@ -59,18 +58,16 @@ class TrainingState(TrainerCallback, ExportableState):
     Transformers writes `state()` into trainer_state.json, the file that completes a checkpoint.
     """
 
-    def __init__(self, gate: GuidanceGate | None, autonomous: AutonomousAccuracy | None) -> None:
-        """Keep the gate (fade kind gated) and the accuracy without routes (transfer), if used."""
+    def __init__(self, gate: GuidanceGate | None) -> None:
+        """Keep the gate, if the fade is of kind gated."""
         self.gate = gate
-        self.observers: dict[str, Any] = {"gate": gate, "autonomous": autonomous}
-        self.observers = {name: one for name, one in self.observers.items() if one is not None}
         self.bucket_figures: dict[str, Any] = {}
         """The gate's figures of the last step, a list over the buckets each, the hardest first."""
 
     def observe(self, outcomes: Sequence[Outcome]) -> None:
         """Count the completions of one generation, of all processes: all move their gates alike."""
-        for observer in self.observers.values():
-            observer.observe(outcomes)
+        if self.gate is not None:
+            self.gate.observe(outcomes)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if self.gate is None:
@@ -88,7 +85,7 @@ class TrainingState(TrainerCallback, ExportableState):
 
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint must hold."""
-        kept = {name: observer.state() for name, observer in self.observers.items()}
+        kept = {} if self.gate is None else {"gate": self.gate.state()}
         return {"args": {}, "attributes": kept}
 
     def load(self, checkpoint: Path) -> None:
@@ -98,8 +95,8 @@ class TrainingState(TrainerCallback, ExportableState):
         with explain_damage(path):
             callbacks = json.loads(path.read_text(encoding="utf-8"))["stateful_callbacks"]
             kept = callbacks[type(self).__name__]["attributes"]
-            for name, observer in self.observers.items():
-                observer.load(kept[name])
+            if self.gate is not None:
+                self.gate.load(kept["gate"])
 
 
 class FadeLogger(TrainerCallback):

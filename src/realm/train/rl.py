@@ -38,7 +38,7 @@ from realm.train.callbacks import (
 from realm.train.grader import Grader, load_terms
 from realm.train.headroom import report_forecast
 from realm.train.rows import RowBuilder, order_rows, require_room, require_routes
-from realm.train.transfer import AutonomousAccuracy, Transfer
+from realm.train.transfer import Transfer
 from realm.train.trl import (
     encode_prompts,
     find_student_tags,
@@ -239,11 +239,8 @@ def make_trainer(
     if arguments.process_index == 0:
         for name in ("fade.jsonl", ROLLOUTS):
             drop_rows_after(run.path(name), find_step(checkpoint) if checkpoint else 0)
-    transfer = accuracy = None
-    if train.fade.transfer:
-        accuracy = AutonomousAccuracy()
-        transfer = _make_transfer(accuracy, arguments, builder, grader)
-    training_state = TrainingState(builder.gate, accuracy)
+    transfer = _make_transfer(arguments, builder, grader) if train.fade.transfer else None
+    training_state = TrainingState(builder.gate)
     if checkpoint:
         training_state.load(checkpoint)
     return ReaLMTrainer(
@@ -263,16 +260,13 @@ def make_trainer(
     )
 
 
-def _make_transfer(
-    accuracy: AutonomousAccuracy, arguments: GRPOConfig, builder: RowBuilder, grader: Grader
-) -> Transfer:
+def _make_transfer(arguments: GRPOConfig, builder: RowBuilder, grader: Grader) -> Transfer:
     def encode(problem_id: str) -> list[int]:
         prompt = builder.write_prompt(problem_id, RouteSet(problem_id=problem_id))
         return encode_prompts(builder.tokenizer, [prompt])[0]
 
     return Transfer(
         builder.config.train.fade.transfer,
-        accuracy,
         read=grader.read,
         encode=encode,
         num_parts=arguments.steps_per_generation or 1,

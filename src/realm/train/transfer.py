@@ -1,10 +1,10 @@
 """From assisted to autonomous: teach the prompt without routes what was solved with them.
 
-Where the policy solves a problem with routes and seldom without, its reasoning and answer (without
-the verification) are taught as a completion of the autonomous prompt (context distillation: Snell
-et al. 2022, arXiv 2209.15189):
+The reasoning and the answer of a success with routes, without its verification, are taught as a
+completion of the autonomous prompt, one per problem and generation (context distillation: Snell et
+al. 2022, arXiv 2209.15189):
 
-    loss = -weight * sum over credits of (1 - autonomous accuracy) * mean_t(log p(y_t)) / N
+    loss = -weight * sum over credits of mean_t(log p(y_t)) / N
 
 See docs/decisions/0019-transfer-by-imitation.md.
 """
@@ -22,19 +22,12 @@ from accelerate.utils import gather_object
 from torch import Tensor
 
 from realm.core.ranks import get_rank
-from realm.method.gate import Outcome, Rate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from realm.train.grader import Graded
 
-_PROBLEM_HALF_LIFE = 32
-"""Completions after which an earlier one of the same problem counts half."""
-_HALF_LIFE = 512
-"""The same for the accuracy over all problems."""
-_PRIOR = 4
-"""How many completions the accuracy over all problems counts for in the estimate of one."""
 # Reasoning that leans on the routes ("as route 2 says", "Solution 1") makes no sense without them.
 _MENTIONS_ROUTES = re.compile(r"\broutes?\b|\bsolutions? \d", re.IGNORECASE)
 
@@ -43,55 +36,17 @@ _MENTIONS_ROUTES = re.compile(r"\broutes?\b|\bsolutions? \d", re.IGNORECASE)
 class Credit:
     """One assisted success to be credited; texts are token ids.
 
-    Example: `Credit(prompt=[5], completion=[8, 9], weight=0.75)`.
+    Example: `Credit(prompt=[5], completion=[8, 9])`.
     """
 
     prompt: list[int]
     """The autonomous prompt."""
     completion: list[int]
     """The reasoning and the answer."""
-    weight: float
-    """1 minus the accuracy on the problem without routes."""
 
 
-class AutonomousAccuracy:
-    """How often each problem is solved without routes as training goes on."""
-
-    def __init__(self) -> None:
-        self._overall = Rate()
-        self._problems: dict[str, Rate] = {}
-
-    def observe(self, outcomes: Iterable[Outcome]) -> None:
-        """Count the completions of one generation, of all processes."""
-        groups: dict[str, list[bool]] = {}
-        for outcome in outcomes:
-            if not outcome.guided and outcome.correct is not None:
-                groups.setdefault(outcome.problem_id, []).append(outcome.correct)
-        for problem_id, correct in groups.items():
-            before = self._problems.get(problem_id, Rate())
-            self._problems[problem_id] = before.update(correct, _PROBLEM_HALF_LIFE)
-            self._overall = self._overall.update(correct, _HALF_LIFE)
-
-    def estimate(self, problem_id: str) -> float:
-        """Return the accuracy on one problem, shrunk towards that on all problems.
-
-        It is 1 while nothing is known, so that nothing is credited.
-        """
-        if self._overall.value is None:
-            return 1.0
-        seen = self._problems.get(problem_id, Rate())
-        # The mean of a Beta posterior; its prior has the overall accuracy and the weight _PRIOR.
-        return (seen.right + _PRIOR * self._overall.value) / (seen.seen + _PRIOR)
-
-    def state(self) -> dict[str, Any]:
-        """Return the state, ready for JSON."""
-        problems = {name: [rate.right, rate.seen] for name, rate in self._problems.items()}
-        return {"all": [self._overall.right, self._overall.seen], "problems": problems}
-
-    def load(self, state: Mapping[str, Any]) -> None:
-        """Restore what `state` returned."""
-        self._overall = Rate(*state["all"])
-        self._problems = {name: Rate(*rate) for name, rate in state["problems"].items()}
+_NOTHING = Credit(prompt=[0], completion=[0])
+"""What a micro-batch without credits passes through the model, at weight 0."""
 
 
 def can_be_credited(graded: Graded) -> bool:
@@ -149,18 +104,16 @@ def measure_token_logps(model: Any, batch: Sequence[Credit], device: Any) -> tup
     return -losses * said, said
 
 
-def transfer_loss(logps: Tensor, said: Tensor, weights: Tensor, num_completions: int) -> Tensor:
+def transfer_loss(logps: Tensor, said: Tensor, num_completions: int) -> Tensor:
     """Return the loss of a batch of credits.
 
     Args:
         logps: Log-probabilities after the autonomous prompt, `(batch, seq)`.
         said: 1 for a token, 0 for padding, `(batch, seq)`.
-        weights: The weight of each credit, `(batch,)`.
         num_completions: Completions of the micro-batch, credited or not.
     """
     # The mean over tokens, so that a long completion weighs no more than a short one.
-    per_credit = (logps * said).sum(1) / said.sum(1)
-    return -(weights * per_credit).sum() / num_completions
+    return -((logps * said).sum(1) / said.sum(1)).sum() / num_completions
 
 
 class Transfer:
@@ -173,7 +126,6 @@ class Transfer:
     def __init__(
         self,
         weight: float,
-        accuracy: AutonomousAccuracy,
         *,
         read: Callable[[list[int]], str],
         encode: Callable[[str], list[int]],
@@ -184,13 +136,12 @@ class Transfer:
 
         Args:
             weight: Weight of the loss beside TRL's.
-            accuracy: Accuracy without routes, which decides how much a credit weighs.
             read: Turns token ids into text.
             encode: Returns the token ids of a problem's autonomous prompt.
             num_parts: Micro-batches of one generation.
             num_completions: Completions of one micro-batch.
         """
-        self.weight, self.accuracy = weight, accuracy
+        self.weight = weight
         self.read, self.encode = read, encode
         self.num_parts, self.num_completions = num_parts, num_completions
         self.credits: list[Credit] = []
@@ -218,12 +169,8 @@ class Transfer:
         for problem_id in chain.from_iterable(found_by_process[: get_rank()]):
             found.pop(problem_id, None)
         self.credits = list(found.values())
-        # A part without credits makes the same passes, at weight 0.
-        nothing = Credit(prompt=[0], completion=[0], weight=0.0)
         # Dealt out in turn, so that no micro-batch has more than one above another.
-        batches = [
-            self.credits[part :: self.num_parts] or [nothing] for part in range(self.num_parts)
-        ]
+        batches = [self.credits[part :: self.num_parts] for part in range(self.num_parts)]
         # With several updates per generation each micro-batch comes round again.
         self._batches = cycle(batches)
         num_credits = len(set(chain.from_iterable(found_by_process)))
@@ -232,14 +179,13 @@ class Transfer:
     def next_loss(self, model: Any, device: Any) -> Tensor:
         """Return the weighted loss of the next micro-batch."""
         batch = next(self._batches)
-        logps, said = measure_token_logps(model, batch, device)
-        weights = torch.tensor([credit.weight for credit in batch], device=device)
-        return self.weight * transfer_loss(logps, said, weights, self.num_completions)
+        logps, said = measure_token_logps(model, batch or [_NOTHING], device)
+        weight = self.weight if batch else 0.0
+        return weight * transfer_loss(logps, said, self.num_completions)
 
     def _make_credit(self, problem_id: str, completion: list[int]) -> Credit | None:
-        """Return the credit of one success; `None` if the problem is always solved alone anyway."""
-        weight = 1 - self.accuracy.estimate(problem_id)
-        start = find_reasoning_start(completion, self.read) if weight > 0 else None
+        """Return the credit of one success; `None` if no token begins with its reasoning."""
+        start = find_reasoning_start(completion, self.read)
         if start is None:
             return None
-        return Credit(prompt=self.encode(problem_id), completion=completion[start:], weight=weight)
+        return Credit(prompt=self.encode(problem_id), completion=completion[start:])
