@@ -1,8 +1,8 @@
 """What do the methods reach on the claims of docs/testbed.md, over the seeds run so far?
 
-    python benchmarks/claims_seeds.py services                   print the figures of docs/testbed.md
+    python benchmarks/claims_seeds.py services                  the figures of docs/testbed.md
     python benchmarks/claims_seeds.py hard
-    python benchmarks/claims_seeds.py services add RUN COMMIT    add the cells of a comparison
+    python benchmarks/claims_seeds.py services add RUN COMMIT   keep the cells of a comparison
 
 Hardware: any CPU, seconds. A seed itself takes one core half an hour (services) or two (hard):
 
