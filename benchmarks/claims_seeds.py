@@ -1,7 +1,7 @@
-"""What do the methods reach on the claims of docs/testbed.md, over the seeds run so far?
+"""What do the methods reach on the claims of two testbeds, over the seeds run so far?
 
-    python benchmarks/claims_seeds.py services                  the figures of docs/testbed.md
-    python benchmarks/claims_seeds.py hard
+    python benchmarks/claims_seeds.py services                  the figures of docs/new-services.md
+    python benchmarks/claims_seeds.py hard                      those of docs/testbed.md
     python benchmarks/claims_seeds.py services add RUN COMMIT   keep the cells of a comparison
 
 Hardware: any CPU, seconds. A seed itself takes one core half an hour (services) or two (hard):
