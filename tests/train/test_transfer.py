@@ -213,6 +213,24 @@ def test_private_thinking_cannot_be_transferred(tmp_path):
         make_grpo_arguments(config, tmp_path, num_problems=6)
 
 
+def test_a_credit_weighs_the_same_however_an_update_is_split(tmp_path, monkeypatch):
+    make_tiny(tmp_path / "model", "qwen2")
+    trainers = []
+    monkeypatch.setattr(rl, "train_to_end", lambda trainer, name: trainers.append(trainer))
+    monkeypatch.setattr(rl, "count_budget", lambda trainer: {})
+    monkeypatch.setattr(rl, "save_policy", lambda *args: None)
+    for size, parts in ((8, 1), (4, 2), (2, 4)):
+        grpo = {"per_device_train_batch_size": size, "gradient_accumulation_steps": parts}
+        config = make_config(
+            tmp_path,
+            train=TRAIN | {"fade": TRAIN["fade"] | {"transfer": 0.25}, "grpo": GRPO | grpo},
+        )
+        rl.run_train(make_run(tmp_path, config, name=f"{parts}"))
+    assert [trainer._transfer.num_completions for trainer in trainers] == [8, 8, 8]
+    # So Transformers does not divide the loss by the number of micro-batches.
+    assert trainers[0].loss_is_scaled_for_ga is True
+
+
 def test_the_trainer_adds_the_loss_to_trls_with_the_weight_of_the_config(tmp_path, monkeypatch):
     make_tiny(tmp_path / "model", "qwen2")
     seen, loss = [], torch.tensor(2.0)

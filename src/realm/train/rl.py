@@ -270,7 +270,9 @@ def _make_transfer(arguments: GRPOConfig, builder: RowBuilder, grader: Grader) -
         read=grader.read,
         encode=encode,
         num_parts=arguments.steps_per_generation or 1,
-        num_completions=arguments.per_device_train_batch_size,
+        # Of an update: TRL's losses are means over it too, and Transformers does not divide again.
+        num_completions=arguments.per_device_train_batch_size
+        * arguments.gradient_accumulation_steps,
     )
 
 

@@ -4,7 +4,7 @@ The reasoning and the answer of a success with routes, without its verification,
 completion of the autonomous prompt, one per problem and generation (context distillation: Snell et
 al. 2022, arXiv 2209.15189):
 
-    loss = -weight * sum over credits of mean_t(log p(y_t)) / N
+    loss = -weight * sum over credits of mean_t(log p(y_t)) / number of completions of an update
 
 See docs/decisions/0019-transfer-by-imitation.md.
 """
@@ -110,7 +110,7 @@ def transfer_loss(logps: Tensor, said: Tensor, num_completions: int) -> Tensor:
     Args:
         logps: Log-probabilities after the autonomous prompt, `(batch, seq)`.
         said: 1 for a token, 0 for padding, `(batch, seq)`.
-        num_completions: Completions of the micro-batch, credited or not.
+        num_completions: Completions of the update, credited or not.
     """
     # The mean over tokens, so that a long completion weighs no more than a short one.
     return -((logps * said).sum(1) / said.sum(1)).sum() / num_completions
@@ -139,7 +139,7 @@ class Transfer:
             read: Turns token ids into text.
             encode: Returns the token ids of a problem's autonomous prompt.
             num_parts: Micro-batches of one generation.
-            num_completions: Completions of one micro-batch.
+            num_completions: Completions of one update, of this process.
         """
         self.weight = weight
         self.read, self.encode = read, encode
