@@ -33,6 +33,7 @@ KEPT = Path(__file__).with_name("results") / "claims_seeds.jsonl"
 METHODS = {
     "distilled": "distilled",
     "grpo": "GRPO",
+    "rft": "RFT",
     "no_transfer": "ReaLM without transfer",
     "realm": "ReaLM",
     "rft_routes": "RFT with routes",
