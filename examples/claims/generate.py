@@ -185,7 +185,7 @@ def draw_problems(
                 continue
             if _is_too_large(case):
                 continue
-            if num_easy is not None and not _belongs(case, is_easy, hard):
+            if num_easy is not None and not _has_difficulty(case, is_easy, hard):
                 continue
             seen.add(case)
             yield _make_problem(f"{split}-{count:05d}", split, case, rng)
@@ -201,7 +201,7 @@ def _choose_numbers(split: str, is_easy: bool, num_easy: int | None, hard: Kind)
     return EASY if is_easy else HARD
 
 
-def _belongs(case: Case, is_easy: bool, hard: Kind) -> bool:
+def _has_difficulty(case: Case, is_easy: bool, hard: Kind) -> bool:
     """Return whether a case may be an easy problem, or a hard one."""
     decisions = [adjudicate(claim) for claim in case]
     if hard == "visits":

@@ -31,17 +31,17 @@ logger = logging.getLogger(__name__)
 def run_rft(run: Run) -> None:
     """Train RUN/distilled on right ones of as many samples as ReaLM has; write RUN/model."""
     prompts = [make_prompt(problem, run.config) for problem in _select_problems(run)]
-    groups = _sample(run, prompts)
-    _train(run, groups, select_right_chains(prompts, groups))
+    groups = _sample_answers(run, prompts)
+    _train_on_right(run, groups, select_right_chains(prompts, groups))
 
 
 def run_rft_routes(run: Run) -> None:
     """The same with samples from prompts that show routes."""
     prompts = list(_draw_assisted_prompts(run))
-    groups = _sample(run, prompts)
+    groups = _sample_answers(run, prompts)
     rows = select_right_chains(prompts, groups)
     rows += write_autonomous_rows(prompts, groups, run.config, run.domain.verifier)
-    _train(run, groups, rows)
+    _train_on_right(run, groups, rows)
 
 
 def check_rft_routes(run: Run) -> None:
@@ -71,7 +71,7 @@ def _draw_assisted_prompts(run: Run) -> Iterator[EvalPrompt]:
         yield make_prompt(problems[name], config, shown)
 
 
-def _sample(run: Run, prompts: Sequence[EvalPrompt]) -> list[list[Answer]]:
+def _sample_answers(run: Run, prompts: Sequence[EvalPrompt]) -> list[list[Answer]]:
     config = run.config
     count = max(1, count_further_completions(run) // max(1, len(prompts)))
     temperature = config.train.grpo.get("temperature", 1.0)
@@ -86,7 +86,9 @@ def _sample(run: Run, prompts: Sequence[EvalPrompt]) -> list[list[Answer]]:
     )
 
 
-def _train(run: Run, groups: Sequence[Sequence[Answer]], rows: list[dict[str, Any]]) -> None:
+def _train_on_right(
+    run: Run, groups: Sequence[Sequence[Answer]], rows: list[dict[str, Any]]
+) -> None:
     num_samples = sum(map(len, groups))
     logger.info(
         "RFT: %d samples of %d problems; %d rows of right, well-formed and distinct ones are "
