@@ -14,6 +14,7 @@ from realm.core.records import Problem, Route
 from realm.rounds import make_round, replace_routes
 from realm.run import Run
 from realm.sampling import Answer, make_own_route
+from realm.train.sft import select_taught_problems
 from realm.verify.judge import judge
 from realm.verify.verifier import Verifier
 from test_pipeline import realm, write_config
@@ -107,18 +108,54 @@ def test_a_round_distils_the_right_chains_of_the_last_model_where_the_config_say
 
 def test_harvested_right_chains_are_taught_as_guided_ones(run, monkeypatch):
     answers = [said("pay 7"), said("pay 8", "copay"), replace(said("pay 7"), judged=LUCKY)]
-    monkeypatch.setattr(rounds, "sample_and_judge", lambda *_, **__: [answers])
+    with_routes = [said("pay 7", "as route 1 says"), said("pay 7", "limit")]
+    second = make_second_round(run, monkeypatch, {False: answers, True: with_routes})
+    found = read_routes(second.path("routes.jsonl"))
+    guided = [(one.source, one.text) for one in found if one.guided]
+    assert sorted(guided) == [
+        ("hasty", "True"),
+        ("self", "fee\npay 7"),
+        ("self", "limit\npay 7"),
+    ]
+    assert sum(one.source == "self" and not one.guided for one in found) == 5
+
+
+def test_half_of_the_samples_that_are_taught_are_drawn_with_routes(run, monkeypatch):
+    asked = []
+    make_second_round(run, monkeypatch, {False: [], True: []}, asked)
+    count = run.config.train.fade.routes
+    assert asked == [(False, count), (True, count)]
+    run.config = run.config.with_settings({"prompt.think_end": "</think>"})
+    make_second_round(run, monkeypatch, {False: []}, asked := [])
+    assert asked == [(False, 2 * count)], "private thoughts about routes are no chain"
+
+
+def make_second_round(run, monkeypatch, answers, asked=None):
+    """Harvest routes of p0 and return the round, whose model gives `answers`, by routes or none."""
+
+    def sample(_, __, prompts, ___, *, sampling, mode):
+        [prompt] = prompts
+        if asked is not None:
+            asked.append((bool(prompt.routes.routes), sampling.num_samples))
+        return [[replace(one, problem_id="p0") for one in answers[bool(prompt.routes.routes)]]]
+
+    monkeypatch.setattr(rounds, "sample_and_judge", sample)
     run.config = run.config.with_settings({"distill.every_round": True})
     first = make_round(run, 1, None)
-    write_jsonl(first.path("routes.jsonl"), [route("p0", True, guided=True)])
+    write_jsonl(first.path("routes.jsonl"), [route("p0", True, guided=True), route("p0", False)])
     second = make_round(run, 2, first)
     write_jsonl(second.path("problems.jsonl"), PROBLEMS[:1])
     with second.recording("harvest"):
         rounds.run_harvest(second)
-    found = read_routes(second.path("routes.jsonl"))
-    guided = [(one.source, one.correct) for one in found if one.guided]
-    assert sorted(guided) == [("hasty", True), ("self", True)]
-    assert sum(one.source == "self" and not one.guided for one in found) == 3
+    return second
+
+
+def test_a_problem_that_distillation_left_out_is_taught_by_a_chain_of_the_policys_own(run):
+    run.config = run.config.with_settings({"distill.problems": 1})
+    write_jsonl(run.path("problems.jsonl"), PROBLEMS)
+    own = replace(route("p2", True, guided=True), source="self")
+    write_jsonl(run.path("routes.jsonl"), [route("p1", True, guided=True), own])
+    assert [problem.id for problem in select_taught_problems(run)] == ["p0", "p2"]
 
 
 LUCKY = judge("The answer is pay 7", gold="pay 7", verifier=VERIFIER)

@@ -2,7 +2,8 @@
 
 With `rounds: n` the stage `train` runs all rounds, each as a run folder inside RUN. From the second
 on, a round's config names the last round's model as its model, its stage `harvest` samples that
-model for routes, and with `distill.every_round` it distils the right ones before it trains.
+model for routes, and with `distill.every_round` it distils the right ones before it trains: what
+the model has solved with routes, it is taught to solve without them.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from realm.stages import STAGES
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from realm.core.records import Route
+    from realm.core.records import Judged, Problem, Route
     from realm.run import Run
 
 logger = logging.getLogger(__name__)
@@ -40,46 +41,65 @@ _SAMPLES_PER_ROUTE = 2
 
 def run_harvest(run: Run) -> None:
     """Write RUN/routes.jsonl and bank.json: own routes for training problems, else the bank's."""
-    from realm.train.rl import select_rl_problems  # loads torch
-
     config, verifier = run.config, run.domain.verifier
-    train = select_rl_problems(run)
-    # As RL samples; 1.0 is TRL's default.
-    temperature = config.train.grpo.get("temperature", 1.0)
-    model = config.resolve_model()  # RUN/round-n/model, for which a server may answer
-    groups = sample_and_judge(
-        run,
-        LazyPolicy(model, config, Path(model).parent.name),
-        [make_prompt(problem, config) for problem in train],
-        run.work("harvest") / "samples.jsonl",
-        mode="harvest",
-        sampling=Sampling(_SAMPLES_PER_ROUTE * config.train.fade.routes, temperature),
-    )
+    bank = read_routes(run.path(_BANK))
+    samples = _sample_last_model(run, bank)
     if not is_main_process():
         return
     own = {
-        problem.id: [make_own_route(problem, answer.judged, verifier) for answer in group]
-        for problem, group in zip(train, groups, strict=True)
+        problem.id: [make_own_route(problem, judged, verifier) for judged in group]
+        for problem, group in samples
     }
-    routes = replace_routes(read_routes(run.path(_BANK)), own)
+    routes = replace_routes(bank, own)
     written = [route for route in routes if route.source == "self" and not route.guided]
     share = sum(bool(route.correct) for route in written) / max(1, len(written))
     logger.info(
-        f"{len(written)} distinct routes of the policy's own for {len(train)} problems, "
+        f"{len(written)} distinct routes of the policy's own for {len(own)} problems, "
         f"{share:.1%} of them right."
     )
-    run.record_figures({"rollouts": sum(map(len, groups))})
+    run.record_figures({"rollouts": sum(map(len, own.values()))})
     if config.distill.every_round:
+        from realm.train.transfer import stands_without_routes
+
         # The policy has the rules in its weights: its right chains are taught as guided ones are.
         routes += [
-            replace(make_own_route(problem, answer.judged, verifier), guided=True)
-            for problem, group in zip(train, groups, strict=True)
-            for answer in group
-            if answer.judged.correct and answer.judged.well_formed
+            replace(make_own_route(problem, judged, verifier), guided=True)
+            for problem, group in samples
+            for judged in group
+            if judged.correct and stands_without_routes(judged)
         ]
     write_jsonl(run.path("routes.jsonl"), routes)
     problems, held_out = read_problems(run.path("problems.jsonl")), config.routes.held_out
     write_bank(run.path("bank.json"), problems, routes, verifier.same_all, held_out=held_out)
+
+
+def _sample_last_model(run: Run, bank: Sequence[Route]) -> list[tuple[Problem, list[Judged]]]:
+    """Return the last model's judged samples of each problem of reinforcement learning.
+
+    Where they are taught, half of them are drawn with routes of the bank, which may hold what the
+    model lacks. Private thoughts about routes cannot be taught without them.
+    """
+    from realm.train.rl import select_rl_problems  # loads torch
+    from realm.train.rows import draw_assisted_prompts
+
+    config, problems = run.config, select_rl_problems(run)
+    model = config.resolve_model()  # RUN/round-n/model, for which a server may answer
+    policy = LazyPolicy(model, config, Path(model).parent.name)
+    # As RL samples; 1.0 is TRL's default.
+    temperature = config.train.grpo.get("temperature", 1.0)
+    count = _SAMPLES_PER_ROUTE * config.train.fade.routes
+    asked = {"harvest": [make_prompt(problem, config) for problem in problems]}
+    if config.distill.every_round and not config.prompt.think_end:
+        asked["harvest with routes"] = draw_assisted_prompts(problems, bank, config)
+        count //= 2
+    samples: dict[str, list[Judged]] = {problem.id: [] for problem in problems}
+    for mode, prompts in asked.items():
+        path = run.work("harvest") / f"{mode.replace(' ', '-')}.jsonl"
+        sampling = Sampling(count, temperature)
+        for group in sample_and_judge(run, policy, prompts, path, mode=mode, sampling=sampling):
+            for answer in group:
+                samples[answer.problem_id].append(answer.judged)
+    return [(problem, samples[problem.id]) for problem in problems]
 
 
 def replace_routes(bank: Sequence[Route], own: dict[str, list[Route]]) -> list[Route]:
@@ -118,6 +138,7 @@ HARVEST = Stage(
         "train.skip",
         "train.problems",
         "train.fade.routes",
+        "train.mix",
         "train.grpo",
         "evaluate.max_new_tokens",
         "evaluate.batch_tokens",

@@ -144,6 +144,7 @@ def test_rft_with_routes_teaches_the_reasoning_of_right_samples_without_them(
         answer("fee 8", correct=False),
         answer("fee 7", well_formed=False),
         answer("fee 6", correct=None),
+        answer("fee 9 by route 2"),
         answer(None),
     ]
     [row] = rft.write_autonomous_rows(prompts, [group], small_config, VERIFIER)

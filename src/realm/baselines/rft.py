@@ -7,11 +7,9 @@ from prompts that show routes: then each is taught with the routes, and its reas
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from realm.bank.draw import draw_routes
-from realm.bank.eligible import select_sound_routes, select_training_routes
 from realm.baselines.further import count_further_completions, train_further
 from realm.core.errors import ConfigError
 from realm.core.jsonl import read_routes
@@ -37,7 +35,10 @@ def run_rft(run: Run) -> None:
 
 def run_rft_routes(run: Run) -> None:
     """The same with samples from prompts that show routes."""
-    prompts = list(_draw_assisted_prompts(run))
+    from realm.train.rows import draw_assisted_prompts
+
+    routes = read_routes(run.path("routes.jsonl"))
+    prompts = draw_assisted_prompts(_select_problems(run), routes, run.config)
     groups = _sample_answers(run, prompts)
     rows = select_right_chains(prompts, groups)
     rows += write_autonomous_rows(prompts, groups, run.config, run.domain.verifier)
@@ -58,17 +59,6 @@ def _select_problems(run: Run) -> list[Problem]:
 
     # With fewer rollouts than problems: one sample for each of the first problems.
     return select_rl_problems(run)[: count_further_completions(run)]
-
-
-def _draw_assisted_prompts(run: Run) -> Iterator[EvalPrompt]:
-    config, problems = run.config, {one.id: one for one in _select_problems(run)}
-    routes = read_routes(run.path("routes.jsonl"))
-    bank = select_training_routes(routes, config.routes.held_out, problems)
-    sound = select_sound_routes(bank)
-    count, mix = config.train.fade.routes, config.train.mix
-    for name, candidates in bank.items():
-        shown = draw_routes(candidates, count, seed=config.seed, row_id=name, mix=mix, others=sound)
-        yield make_prompt(problems[name], config, shown)
 
 
 def _sample_answers(run: Run, prompts: Sequence[EvalPrompt]) -> list[list[Answer]]:
@@ -121,12 +111,15 @@ def write_autonomous_rows(
     verifier: Verifier,
 ) -> list[dict[str, Any]]:
     """Return the reasoning of right samples after prompts without routes, each once a problem."""
+    from realm.train.transfer import stands_without_routes
+
     rows = []
     for prompt, group in zip(prompts, groups, strict=True):
         alone = make_prompt(prompt.problem, config).text
         answer = verifier.render(prompt.problem.answer)
-        right = [one.judged for one in group if one.judged.correct and one.judged.well_formed]
-        for reasoning in dict.fromkeys(judged.reasoning for judged in right if judged.reasoning):
+        judged = [answer.judged for answer in group]
+        right = [one for one in judged if one.correct and stands_without_routes(one)]
+        for reasoning in dict.fromkeys(one.reasoning for one in right if one.reasoning):
             text = render_reasoning(reasoning, answer)
             row = {"problem_id": prompt.problem.id, "prompt": alone, "completion": text}
             rows.append(row | {"route": "self"})

@@ -67,7 +67,8 @@ class DistillConfig(Section):
     """The stage `distill`: supervised training on right chains of thought."""
 
     problems: PositiveInt | None = None
-    """Teach chains of the first N training problems only. null: of all."""
+    """Teach chains of the first N training problems only. null: of all. Further rounds teach the
+    policy's own chains besides (`every_round`)."""
     kind: Literal["guided", "unguided", "answer_only", "self"] = "guided"
     """What is taught. `guided`: chains written by an author who had the rules. `unguided`: chains
     written without them. `answer_only`: answers without chains. `self`: on-policy
@@ -89,7 +90,8 @@ class DistillConfig(Section):
     a route is that of its process label, or one derived from its outcome and the taught chain."""
     every_round: bool = False
     """From the second round on (`rounds`), distil again before reinforcement learning: the right
-    chains of the last round's model are taught with the guided ones."""
+    chains of the last round's model, half of them sampled with routes, are taught with the guided
+    ones."""
     max_chain_tokens: PositiveInt | None = None
     """Leave out longer chains: long chains of a big teacher hurt a small student. null: none is
     too long."""

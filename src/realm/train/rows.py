@@ -17,7 +17,7 @@ from realm.method.fade import expected_share, plan_num_routes
 from realm.method.gate import GuidanceGate, assign_buckets
 from realm.method.steps import find_flaw
 from realm.policy import require_plain_templates
-from realm.sampling import make_prompt
+from realm.sampling import EvalPrompt, make_prompt
 from realm.train.arguments import count_prompts, count_steps
 from realm.train.trl import TrlPrompt, as_trl_prompt, encode_prompts, require_context
 from realm.verify.verifier import majority
@@ -164,6 +164,21 @@ class RowBuilder:
             longest = sorted(bank, key=lambda route: len(route.text), reverse=True)[: fade.routes]
             sets.append(RouteSet(problem_id=problem_id, routes=tuple(longest)))
         return [self.write_prompt(problem_id, shown) for shown in sets]
+
+
+def draw_assisted_prompts(
+    problems: Sequence[Problem], routes: Sequence[Route], config: Config
+) -> list[EvalPrompt]:
+    """Return a prompt with routes for each problem that has any, as training shows them."""
+    count, mix = config.train.fade.routes, config.train.mix
+    by_id = {problem.id: problem for problem in problems}
+    bank = select_training_routes(routes, config.routes.held_out, by_id)
+    sound = select_sound_routes(bank)
+    prompts = []
+    for name, candidates in bank.items():
+        shown = draw_routes(candidates, count, seed=config.seed, row_id=name, mix=mix, others=sound)
+        prompts.append(make_prompt(by_id[name], config, shown))
+    return prompts
 
 
 def require_routes(builder: RowBuilder, run: Run) -> None:

@@ -33,11 +33,7 @@ from realm.method.prompt import render_answer, render_judgement, render_reasonin
 from realm.method.steps import drop_answer_step, find_taught_flaw
 from realm.method.thoughts import ThinkTags, put_chain_in_thoughts
 from realm.sampling import make_prompt
-from realm.train.arguments import (
-    check_lora,
-    make_lora_config,
-    make_sft_arguments,
-)
+from realm.train.arguments import check_lora, make_lora_config, make_sft_arguments
 from realm.train.chains import compute_stats, measure_log_likelihoods, select_chains
 from realm.train.trl import (
     TaughtLossTrainer,
@@ -83,7 +79,11 @@ def select_taught_problems(run: Run) -> list[Problem]:
     """Return the problems whose chains distillation may teach."""
     problems = read_problems(run.path("problems.jsonl"))
     train = [problem for problem in problems if problem.split == "train"]
-    return train[: run.config.distill.problems]
+    first = {problem.id for problem in train[: run.config.distill.problems]}
+    # A later round also teaches the policy's own chains, of the problems of its training.
+    routes = read_routes(run.path("routes.jsonl"))
+    own = {route.problem_id for route in routes if route.guided and route.source == "self"}
+    return [problem for problem in train if problem.id in first | own]
 
 
 def check_distill(run: Run) -> None:

@@ -26,6 +26,7 @@ from realm.core.ranks import get_rank
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from realm.core.records import Judged
     from realm.train.grader import Graded
 
 # Reasoning that leans on the routes ("as route 2 says", "Solution 1") makes no sense without them.
@@ -52,12 +53,12 @@ _NOTHING = Credit(prompt=[0], completion=[0])
 def can_be_credited(graded: Graded) -> bool:
     """Return whether a completion is an assisted success whose reasoning stands without routes."""
     judged = graded.judged
-    return (
-        bool(judged.labels)
-        and judged.correct is True
-        and judged.well_formed
-        and not _MENTIONS_ROUTES.search(judged.reasoning or "")
-    )
+    return bool(judged.labels) and judged.correct is True and stands_without_routes(judged)
+
+
+def stands_without_routes(judged: Judged) -> bool:
+    """Return whether a completion is well formed and its reasoning names no route."""
+    return judged.well_formed and not _MENTIONS_ROUTES.search(judged.reasoning or "")
 
 
 def find_reasoning_start(ids: Sequence[int], read: Callable[[list[int]], str]) -> int | None:
