@@ -29,6 +29,7 @@ def make_forecast(headroom=None, **changes):
         ({"mean_at_1": 0.95}, {}, "95.0% of the samples are right already"),
         ({"mean_at_1": 0.9}, {}, "right already"),
         ({"mixed_share": 0.09}, {}, "only 9% of the problems"),
+        ({"mixed_share": 0.09}, {"with_routes": 0.4}, "only 9% of the problems"),
         ({}, {"rollouts": 2_560}, "2,560 rollouts are few"),
         (
             {},
@@ -53,6 +54,9 @@ def test_one_obstacle_is_enough_to_be_unlikely(headroom, changes, part):
         ({}, {"rollouts": 5_000}),
         ({}, {"no_chain_share": 0.5}),
         ({}, {"pilot": Pilot(rollouts=500, gain=-0.01, ci95=(-0.03, 0.01))}),
+        # Routes hold what the samples alone do not.
+        ({"mean_at_1": 0.0, "pass_at_n": 0.0, "mixed_share": 0.0}, {"with_routes": 0.2}),
+        ({"mixed_share": 0.01}, {"with_routes": 0.5}),
     ],
 )
 def test_without_an_obstacle_it_is_likely(headroom, changes):
@@ -80,6 +84,13 @@ def test_where_right_chains_exist_imitation_is_likely_to_gain_more():
         ({}, {"taught_loss": 0.01, "held_out_loss": 0.34}, "guided chains for more problems"),
         ({}, {"taught_loss": 0.2, "held_out_loss": 0.34}, "longer distillation"),
         ({}, {"taught_loss": 0.2}, "longer distillation"),
+        ({}, {"with_routes": 0.5}, "its own right samples with routes, taught without them"),
+        ({}, {"with_routes": 0.49}, "longer distillation"),
+        (
+            {},
+            {"with_routes": 0.5, "taught_loss": 0.01, "held_out_loss": 1.0},
+            "with routes, taught",
+        ),
     ],
 )
 def test_the_cheaper_alternative_fits_what_is_missing(headroom, changes, part):
@@ -92,6 +103,8 @@ def test_the_forecast_is_one_paragraph_and_its_row_holds_every_figure():
     forecast = make_forecast(taught_loss=0.1, held_out_loss=0.2, pilot=pilot)
     text = forecast.describe()
     assert "\n" not in text and "70% of the problems have no right chain" in text
+    assert "With routes" not in text
+    assert "With routes mean@1 is 45.0%." in make_forecast(with_routes=0.45).describe()
     assert "+4.0 per 1,000 rollouts" in text
     row = forecast.to_json()
     expected = GOOD | {"rollouts": 25_600, "outlook": "likely to pay", "forecast": text}

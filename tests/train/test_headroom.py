@@ -12,7 +12,7 @@ from realm.train import headroom
 from realm.train.rl import select_rl_problems
 from realm.verify.verifier import Verifier
 from tiny import make_tiny
-from tiny_rl import PROBLEMS, ROUTES, make_config, make_run
+from tiny_rl import PROBLEMS, ROUTES, SOURCES, make_config, make_run
 
 torch.set_num_threads(1)
 
@@ -134,6 +134,38 @@ def test_losses_are_those_of_taught_rows_and_of_sound_validation_chains(tmp_path
     assert measured[1][0][1] == "<reason>\n7 - 1 = 6.\n</reason>\n<answer>6</answer>"
     assert (found.taught_loss, found.held_out_loss) == (1.0, 2.0)
     assert found.untaught == 4  # six have a right chain; rows of p0 and p1 were taught
+
+
+def test_with_routes_problems_are_asked_as_in_evaluation(tmp_path, monkeypatch):
+    asked = []
+
+    def sample(_, prompts, __, *, new_tokens, num_samples):
+        asked.append((prompts, num_samples))
+        # Of two samples one is right; an undecided one does not count.
+        return [samples("1", "2") for _ in prompts[1:]] + [samples("1", "?")]
+
+    monkeypatch.setattr(headroom, "_sample", sample)
+    config = make_config(tmp_path)
+    run = make_run(tmp_path, config)
+
+    def measure(problems, routes=(), **settings):
+        run.config = config.with_settings(settings)
+        return headroom.measure_with_routes(None, problems, routes, run, new_tokens=6)
+
+    bank = [*ROUTES, *(replace(chain, source=source) for chain in CHAINS for source in SOURCES)]
+    assert measure(HELD_OUT, bank) == pytest.approx(3 / 5)
+    [(prompts, num_samples)] = asked
+    shown = [[route.source for route in prompt.routes.routes] for prompt in prompts]
+    assert shown == [["outsider"]] * 3 and num_samples == 2, "held-out sources only"
+    assert all(prompt.routes.routes[0].text in prompt.text for prompt in prompts)
+    measure(PROBLEMS[:1], ROUTES)
+    assert len(asked[-1][0][0].routes.routes) == 3, "a training problem shows every source"
+    measure(PROBLEMS[:1], ROUTES, **{"train.fade.routes": 2})
+    assert len(asked[-1][0][0].routes.routes) == 2
+    asked.clear()
+    assert measure(HELD_OUT) is None
+    assert measure(HELD_OUT, bank, **{"train.fade.kind": "none"}) is None
+    assert not asked
 
 
 def test_a_likelier_completion_has_a_lower_loss(tmp_path):

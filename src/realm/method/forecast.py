@@ -21,6 +21,8 @@ FEW_ROLLOUTS = 5_000
 MANY_CHAINS = 0.5
 """Where more of the problems than this have a right chain, imitating them gained more than
 reinforcement learning in six of seven past comparisons."""
+ROUTES_HELP = 0.2
+"""From this gain of accuracy by routes on they hold what the policy lacks."""
 BY_HEART = 2.0
 """From this ratio on, of the loss on other chains to that on the taught ones, more chains help more
 than longer training."""
@@ -83,6 +85,8 @@ class Forecast:
     """Which problems were sampled: `validation` or `train`."""
     rollouts: int
     """Completions that training will sample."""
+    with_routes: float | None = None
+    """mean@1 with routes in the prompt; `None` if training shows none or there are none."""
     no_chain_share: float
     """Share of the problems of reinforcement learning that have no right chain to imitate."""
     untaught: int = 0
@@ -102,6 +106,14 @@ class Forecast:
         return "likely to gain" if self.has_many_chains else "likely to pay"
 
     @property
+    def lives_on_routes(self) -> bool:
+        """Return whether routes hold what the policy lacks: it solves far more with them."""
+        return (
+            self.with_routes is not None
+            and self.with_routes >= self.headroom.mean_at_1 + ROUTES_HELP
+        )
+
+    @property
     def has_many_chains(self) -> bool:
         """Return whether most problems have a right chain to imitate."""
         return self.no_chain_share < 1 - MANY_CHAINS
@@ -110,14 +122,14 @@ class Forecast:
     def obstacles(self) -> list[str]:
         """Return why reinforcement learning is unlikely to gain; empty if nothing says so."""
         found, obstacles = self.headroom, []
-        if found.pass_at_n == 0:
+        if found.pass_at_n == 0 and not self.with_routes:
             obstacles.append("the policy never answers right, so there is nothing to reinforce")
         elif found.mean_at_1 >= NEARLY_SOLVED:
             obstacles.append(
                 f"{found.mean_at_1:.1%} of the samples are right already, and no past run that "
                 f"began above {NEARLY_SOLVED:.0%} gained more than 2.4 points"
             )
-        elif found.mixed_share < LITTLE_MIXED:
+        elif found.mixed_share < LITTLE_MIXED and not self.lives_on_routes:
             obstacles.append(
                 f"only {found.mixed_share:.0%} of the problems are answered now right, now wrong, "
                 "so most groups carry no signal"
@@ -140,6 +152,11 @@ class Forecast:
             return (
                 f"teach the right chains of {self.untaught:,} more problems "
                 "(distill.use_unguided_when_missing), or the policy's own right samples (RFT)"
+            )
+        if self.lives_on_routes:
+            return (
+                "its own right samples with routes, taught without them (rounds: 2 and "
+                "distill.every_round), or train.fade.transfer in the same training"
             )
         if self.is_learned_by_heart:
             return (
@@ -167,6 +184,8 @@ class Forecast:
             f"{self.no_chain_share:.0%} of the problems have no right chain; {self.rollouts:,} "
             "rollouts."
         )
+        if self.with_routes is not None:
+            text += f" With routes mean@1 is {self.with_routes:.1%}."
         if self.pilot:
             text += f" Measured: {self.pilot.describe()}."
         if self.obstacles:

@@ -9,6 +9,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+from realm.bank.draw import draw_evaluation_sets
 from realm.bank.eligible import select_teachable_routes
 from realm.core.jsonl import read_json, read_jsonl, read_problems, read_routes, write_json
 from realm.core.ranks import count_processes, is_main_process, run_on_main
@@ -27,9 +28,13 @@ if TYPE_CHECKING:
     from realm.core.records import Judged, Problem, Route
     from realm.policy import Completion, Policy
     from realm.run import Run
+    from realm.sampling import EvalPrompt
     from realm.verify.verifier import Verifier
 
 logger = logging.getLogger(__name__)
+
+SAMPLES_WITH_ROUTES = 2
+"""Fewer than without routes: only their mean is needed, and these prompts are long."""
 
 
 def report_forecast(
@@ -67,6 +72,7 @@ def make_forecast(
     by_id = {problem.id: problem for problem in everything}
     train = {problem.id for problem in everything if problem.split == "train"}
     routes = read_routes(run.path("routes.jsonl"))
+    with_routes = measure_with_routes(policy, asked, routes, run, new_tokens=new_tokens)
     # Those of held-out sources too, since validation problems may have no others.
     right = [route for route in select_teachable_routes(routes, (), by_id) if route.correct]
     teachable = {
@@ -82,6 +88,7 @@ def make_forecast(
         headroom=summarize_groups(groups, golds, run.domain.verifier),
         measured_on=asked[0].split,
         rollouts=rollouts,
+        with_routes=with_routes,
         no_chain_share=fmean(problem.id not in teachable for problem in problems),
         untaught=len(teachable - {row["problem_id"] for row in taught}),
         taught_loss=taught_loss,
@@ -100,36 +107,71 @@ def sample_groups(
     policy: Policy, problems: Sequence[Problem], run: Run, *, new_tokens: int
 ) -> list[list[Judged]]:
     """Return judged samples of each problem without routes, drawn as training will draw them."""
+    prompts = [make_prompt(problem, run.config) for problem in problems]
+    num_samples = run.config.train.headroom.samples
+    return _sample(policy, prompts, run, new_tokens=new_tokens, num_samples=num_samples)
+
+
+def measure_with_routes(
+    policy: Policy,
+    problems: Sequence[Problem],
+    routes: Sequence[Route],
+    run: Run,
+    *,
+    new_tokens: int,
+) -> float | None:
+    """Return the accuracy of samples that see routes of evaluation; `None` if there are none."""
     config = run.config
-    settings = config.train.headroom
+    if config.train.fade.kind == "none":
+        return None
+    shown = draw_evaluation_sets(
+        [problem.id for problem in problems],
+        routes,
+        # Held-out sources need not have written routes for training problems.
+        held_out=config.routes.held_out if problems[0].split == "validation" else (),
+        count=config.train.fade.routes,
+        seed=config.seed,
+    )
     prompts = [
-        policy.render(make_prompt(problem, config).text, config.prompt.system)
+        make_prompt(problem, config, shown[problem.id])
         for problem in problems
+        if shown[problem.id].routes
     ]
-    with progress("forecast", len(prompts)) as advance:
+    if not prompts:
+        return None
+    groups = _sample(policy, prompts, run, new_tokens=new_tokens, num_samples=SAMPLES_WITH_ROUTES)
+    return _mean([one.correct for group in groups for one in group if one.correct is not None])
+
+
+def _sample(
+    policy: Policy, prompts: Sequence[EvalPrompt], run: Run, *, new_tokens: int, num_samples: int
+) -> list[list[Judged]]:
+    config = run.config
+    title = "forecast, with routes" if prompts[0].routes.routes else "forecast"
+    with progress(title, len(prompts)) as advance:
         completions = policy.generate(
-            prompts,
+            [policy.render(prompt.text, config.prompt.system) for prompt in prompts],
             max_new_tokens=new_tokens,
             batch_tokens=config.evaluate.batch_tokens,
             seed=config.seed,
             # As RL will sample: greedy answers would hide what the policy can do sometimes.
             temperature=config.train.grpo.get("temperature", 1.0),
-            num_samples=settings.samples,
+            num_samples=num_samples,
             is_shared=True,
             # The other processes are about as far as this one.
             on_done=lambda done, _: advance(len(done) * count_processes()),
         )
-    return run_on_main(partial(_judge, problems, completions, run))
+    return run_on_main(partial(_judge, prompts, completions, run))
 
 
 def _judge(
-    problems: Sequence[Problem], completions: Sequence[Completion], run: Run
+    prompts: Sequence[EvalPrompt], completions: Sequence[Completion], run: Run
 ) -> list[list[Judged]]:
-    """Return the judged completions of each problem; all samples of one stand in a row."""
-    size = run.config.train.headroom.samples
+    """Return the judged completions of each prompt; all samples of one stand in a row."""
+    size = len(completions) // len(prompts)
     judged = judge_all(
         [completion.text for completion in completions],
-        golds=[problem.answer for problem in problems for _ in range(size)],
+        golds=[prompt.problem.answer for prompt in prompts for _ in range(size)],
         verifier=run.domain.verifier,
         think_end=run.config.prompt.think_end,
     )
