@@ -146,7 +146,7 @@ def test_the_comparison_trains_every_method_on_as_many_completions_and_sees_smal
     from realm.evaluate.stats import smallest_detectable
     from realm.train.arguments import count_rollouts, make_grpo_arguments
 
-    config = load_config(CONFIGS / "compare.yaml", [])
+    config = load_config(CONFIGS / "claims-services.yaml", [])
     run = Run(tmp_path, config)
     methods = choose_methods(run)
     cells = plan_cells(run, methods)

@@ -202,7 +202,7 @@ def compare(
     Costs:    seconds; or seeds x methods trainings: finished ones are kept, and the
               remaining time is printed after each
     Example:  realm compare runs/a runs/b
-              realm compare configs/compare.yaml --set compare.seeds=2
+              realm compare configs/claims-services.yaml --set compare.seeds=2
     """
     if len(targets) > 1:
         if run or set_ or dry_run or force:

@@ -115,7 +115,7 @@ def require_methods(run: Run, given: Path) -> None:
             f"{num_seeds} seeds would be {len(methods) * num_seeds} trainings. To compare finished "
             "runs name their folders: `realm compare RUN RUN`. To compare methods name those that "
             "you want: --set 'compare.methods=[distilled, realm]' --set compare.seeds=3, or write "
-            "a section `compare` as in configs/compare.yaml."
+            "a section `compare` as in configs/claims-services.yaml."
         )
 
 
