@@ -34,6 +34,8 @@ METHODS = {
     "distilled": "distilled",
     "grpo": "GRPO",
     "rft": "RFT",
+    "cot_synthesizer": "CoT-Synthesizer",
+    "grpo_routes": "GRPO with routes",
     "no_transfer": "ReaLM without transfer",
     "realm": "ReaLM",
     "rft_routes": "RFT with routes",
