@@ -166,11 +166,13 @@ def test_the_comparison_trains_every_method_on_as_many_completions_and_sees_smal
     trained = [
         cell.run.config for cell in cells if cell.seed == config.seed and "train" in cell.stages
     ]
-    rollouts = {
-        count_rollouts(make_grpo_arguments(settings, tmp_path, num_problems=1))
-        for settings in trained
-    }
-    assert len(rollouts) == 1
+    rollouts = set()
+    for settings in trained:
+        one_round = count_rollouts(make_grpo_arguments(settings, tmp_path, num_problems=1))
+        # Between rounds it samples each problem 2K times.
+        between = (settings.train.problems or 0) * 2 * settings.train.fade.routes
+        rollouts.add(settings.rounds * one_round + (settings.rounds - 1) * between)
+    assert rollouts == {25_600}
     assert (
         smallest_detectable(config.compare.seeds * config.domain.settings["sizes"]["test"], 0.203)
         < 0.026

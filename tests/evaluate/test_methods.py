@@ -106,12 +106,13 @@ def test_every_cell_stands_behind_its_start_and_starts_are_shared(write_config, 
 
 
 def test_own_methods_are_realm_with_other_settings(write_config, tmp_path):
-    own = {"gone-0.3": {"train.fade.end": 0.3}}
+    rounds = {"rounds": 2, "distill.every_round": True, "train.grpo.max_steps": 3}
+    own = {"gone-0.3": {"train.fade.end": 0.3}, "two_rounds": rounds}
     config = load_config(
         write_config(
             compare={
                 "extra_methods": own,
-                "methods": ["realm", "gone-0.3"],
+                "methods": ["realm", *own],
                 "modes": ["autonomous"],
             }
         )
@@ -119,7 +120,10 @@ def test_own_methods_are_realm_with_other_settings(write_config, tmp_path):
     methods = choose(tmp_path, config)
     assert methods["gone-0.3"].role == "ablation" and methods["gone-0.3"].modes == ("autonomous",)
     assert apply_method(methods["gone-0.3"], config).train.fade.end == 0.3
-    assert list(add_starts(methods)) == ["distilled", "realm", "gone-0.3"]
+    assert list(add_starts(methods)) == ["distilled", "realm", "gone-0.3", "two_rounds"]
+    twice = apply_method(methods["two_rounds"], config)
+    assert (twice.rounds, twice.distill.every_round, twice.train.grpo["max_steps"]) == (2, True, 3)
+    assert config.rounds == 1
 
 
 def test_a_method_that_would_be_asked_nothing_is_left_out_but_a_start_is_still_made(

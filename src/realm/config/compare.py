@@ -99,8 +99,8 @@ class CompareConfig(Section):
     methods: list[str] | None = None
     """null: all built-in methods (docs/compare.md) and all `extra_methods`."""
     extra_methods: dict[str, dict[str, Any]] = {}
-    """More methods: ReaLM with other settings of `train`, such as
-    `early-end: {train.fade.end: 0.3}`."""
+    """More methods: ReaLM with other settings of `train`, `rounds` and `distill.every_round`, such
+    as `early-end: {train.fade.end: 0.3}`."""
     modes: list[Mode] | None = None
     """null: all modes of each method."""
     families: list[Family] | None = None

@@ -145,6 +145,8 @@ def _rl(name: str, summary: str, settings: Mapping[str, Any], **more: Any) -> Me
 # Naming a flaw is paid inside a verdict, so that both go together.
 NO_VERDICTS = {"train.reward.verdict": 0.0, "train.reward.first_flaw": 0.0}
 NO_TRANSFER = {"train.fade.transfer": 0.0}
+ROUNDS = ("rounds", "distill.every_round")
+"""Settings of further rounds, which begin after the start that all methods share."""
 
 
 def _list_rl_methods(config: Config) -> list[Method]:
@@ -247,7 +249,7 @@ def has_instructor(run: Run) -> bool:
 
 
 def _read_own_methods(config: Config) -> dict[str, Method]:
-    """Return the methods of `compare.extra_methods`: ReaLM with other settings of `train`."""
+    """Return the methods of `compare.extra_methods`: ReaLM that is trained in another way."""
     built_in = {**list_methods(config), **STARTS}
     methods = {}
     for name, settings in config.compare.extra_methods.items():
@@ -256,15 +258,16 @@ def _read_own_methods(config: Config) -> dict[str, Method]:
                 f"{config.source}: compare.extra_methods: {name!r} is built in, or not of letters, "
                 "digits, '_', '-' and '.' alone. Choose another name."
             )
-        shared = [key for key in settings if not key.startswith("train.")]
+        own = ("train.", *ROUNDS)
+        shared = [key for key in settings if not key.startswith(own)]
         if shared:
             raise ConfigError(
                 f"{config.source}: compare.extra_methods.{name}: {shared[0]} belongs to what all "
-                "methods share. Allowed: settings of train, as train.fade.end. For others run a "
-                "second comparison with --set and --run."
+                "methods share. Allowed: settings of train, as train.fade.end, rounds and "
+                "distill.every_round. For others run a second comparison with --set and --run."
             )
         summary = ", ".join(f"{key} {value}" for key, value in settings.items())
-        methods[name] = _rl(name, summary, settings)
+        methods[name] = _rl(name, summary, settings, modes=(*BOTH, *VOTES))
     return methods
 
 
