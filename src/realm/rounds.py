@@ -35,8 +35,6 @@ logger = logging.getLogger(__name__)
 
 _BANK = "bank.jsonl"
 """The last round's routes. They fill in where the policy's own are all right or all wrong."""
-_SAMPLES_PER_ROUTE = 2
-"""Samples for each route that a prompt shows, so that a problem's sets differ between steps."""
 
 
 def run_harvest(run: Run) -> None:
@@ -80,14 +78,14 @@ def _sample_last_model(run: Run, bank: Sequence[Route]) -> list[tuple[Problem, l
     model lacks. Private thoughts about routes cannot be taught without them.
     """
     from realm.train.rl import select_rl_problems  # loads torch
-    from realm.train.rows import draw_assisted_prompts
+    from realm.train.rows import HARVEST_PER_ROUTE, draw_assisted_prompts
 
     config, problems = run.config, select_rl_problems(run)
     model = config.resolve_model()  # RUN/round-n/model, for which a server may answer
     policy = LazyPolicy(model, config, Path(model).parent.name)
     # As RL samples; 1.0 is TRL's default.
     temperature = config.train.grpo.get("temperature", 1.0)
-    count = _SAMPLES_PER_ROUTE * config.train.fade.routes
+    count = HARVEST_PER_ROUTE * config.train.fade.routes
     asked = {"harvest": [make_prompt(problem, config) for problem in problems]}
     if config.distill.every_round and not config.prompt.think_end:
         asked["harvest with routes"] = draw_assisted_prompts(problems, bank, config)

@@ -259,3 +259,7 @@ def test_training_on_has_its_own_learning_rate_and_as_many_completions_as_realm_
         "warmup_steps": 25,
         "max_steps": 4,
     }  # 24 / 6
+    twice = {"rounds": 2, "train.problems": 2, "train.fade.routes": 3}
+    run.config = config.with_settings(twice)
+    # Two trainings of 24, and between them twice three samples of each problem: 60 / 6.
+    assert make_further_config(run).distill.sft["max_steps"] == 10

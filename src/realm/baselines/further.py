@@ -33,14 +33,15 @@ def run_further(run: Run) -> None:
 
 
 def count_further_completions(run: Run) -> int:
-    """Return how many completions ReaLM samples and learns from under these settings."""
+    """Return how many completions ReaLM samples under these settings, in all rounds."""
     from realm.train.arguments import count_rollouts, make_grpo_arguments
     from realm.train.rl import select_rl_problems
+    from realm.train.rows import HARVEST_PER_ROUTE
 
-    num_problems = len(select_rl_problems(run))
-    return count_rollouts(
-        make_grpo_arguments(run.config, Path("unused"), num_problems=num_problems)
-    )
+    config, num_problems = run.config, len(select_rl_problems(run))
+    arguments = make_grpo_arguments(config, Path("unused"), num_problems=num_problems)
+    harvest = num_problems * HARVEST_PER_ROUTE * config.train.fade.routes
+    return config.rounds * count_rollouts(arguments) + (config.rounds - 1) * harvest
 
 
 def make_further_config(run: Run) -> Config:

@@ -70,8 +70,8 @@ def _make_stage(
     """Return the stage of a baseline that trains the distilled model further."""
     # Those of `train` determine ReaLM's problems and its number of rollouts, for how long the
     # baseline trains.
-    of_train = ("train.skip", "train.problems", "train.grpo", "train.lora")
-    further = ("distill.sft", "compare.further_sft", *of_train)
+    of_train = ("train.skip", "train.problems", "train.grpo", "train.lora", "train.fade.routes")
+    further = ("distill.sft", "compare.further_sft", "rounds", *of_train)
     inputs = ("problems.jsonl", "routes.jsonl", "distilled/")
     return Stage(
         name=name,
@@ -88,12 +88,12 @@ BASELINE_STAGES = {
     for stage in (
         _make_stage("further", run_further, reads="sft.jsonl"),
         _make_stage("rft", run_rft, *GENERATION),
-        _make_stage("rft_routes", run_rft_routes, *GENERATION, "train.fade.routes", "train.mix",
-                    "routes", check=check_rft_routes),
+        _make_stage("rft_routes", run_rft_routes, *GENERATION, "train.mix", "routes",
+                    check=check_rft_routes),
         _make_stage("instructors", run_instructors, *GENERATION, "compare.instructor", "routes",
                     check=partial(load_instructor, problems=[])),
-        _make_stage("cot_synthesizer", run_cot_synthesizer, "train.fade.routes", "train.mix",
-                    "distill.use_unguided_when_missing", "routes"),
+        _make_stage("cot_synthesizer", run_cot_synthesizer, "train.mix", "routes",
+                    "distill.use_unguided_when_missing"),
     )
 }  # fmt: skip
 

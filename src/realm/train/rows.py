@@ -34,6 +34,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+HARVEST_PER_ROUTE = 2
+"""Samples of a problem between two rounds for each route that a prompt shows, so that the problem's
+sets differ between steps."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class RowFacts:
