@@ -7,7 +7,7 @@
 Hardware: any CPU, seconds. A seed itself takes one core half an hour (services) or two (hard):
 
     realm compare configs/claims-services.yaml --run RUN --set seed=31 --set compare.seeds=1 \
-        --set 'compare.methods=[distilled, grpo, realm, rft_routes]' \
+        --set 'compare.methods=[distilled, grpo, realm, two_rounds]' \
         --set 'compare.modes=[autonomous, assisted, probe, sampled]'
     realm compare configs/claims-hard.yaml --run RUN --set seed=21 --set compare.seeds=1 \
         --set 'compare.methods=[distilled, grpo, realm]' --set evaluate.probe=50 \
@@ -38,6 +38,7 @@ METHODS = {
     "grpo_routes": "GRPO with routes",
     "no_transfer": "ReaLM without transfer",
     "realm": "ReaLM",
+    "two_rounds": "ReaLM, two rounds",
     "rft_routes": "RFT with routes",
 }
 MODES = {"autonomous": "alone", "sampled": "alone, sampled", "assisted": "with routes"}
