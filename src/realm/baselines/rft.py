@@ -117,7 +117,7 @@ def write_autonomous_rows(
     for prompt, group in zip(prompts, groups, strict=True):
         alone = make_prompt(prompt.problem, config).text
         answer = verifier.render(prompt.problem.answer)
-        judged = [answer.judged for answer in group]
+        judged = [one.judged for one in group]
         right = [one for one in judged if one.correct and stands_without_routes(one)]
         for reasoning in dict.fromkeys(one.reasoning for one in right if one.reasoning):
             text = render_reasoning(reasoning, answer)
