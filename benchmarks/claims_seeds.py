@@ -36,7 +36,7 @@ METHODS = {
     "grpo": "GRPO",
     "rft": "RFT",
     "cot_synthesizer": "CoT-Synthesizer",
-    "grpo_routes": "GRPO with routes",
+    "grpo_routes": "GRPO, routes",
     "no_transfer": "ReaLM without transfer",
     "realm": "ReaLM",
     "two_rounds": "ReaLM, two rounds",
