@@ -32,7 +32,7 @@ from realm.evaluate.stats import Difference, nested_difference, paired_differenc
 KEPT = Path(__file__).with_name("results") / "claims_seeds.jsonl"
 METHODS = {
     "distilled": "distilled",
-    "further": "more distillation",
+    "further": "distil more",
     "grpo": "GRPO",
     "rft": "RFT",
     "cot_synthesizer": "CoT-Synthesizer",
