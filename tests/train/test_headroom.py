@@ -144,7 +144,7 @@ def test_with_routes_problems_are_asked_as_in_evaluation(tmp_path, monkeypatch):
         # Of two samples one is right; an undecided one does not count.
         return [samples("1", "2") for _ in prompts[1:]] + [samples("1", "?")]
 
-    monkeypatch.setattr(headroom, "_sample", sample)
+    monkeypatch.setattr(headroom, "_sample_prompts", sample)
     config = make_config(tmp_path)
     run = make_run(tmp_path, config)
 

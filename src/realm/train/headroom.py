@@ -109,7 +109,7 @@ def sample_groups(
     """Return judged samples of each problem without routes, drawn as training will draw them."""
     prompts = [make_prompt(problem, run.config) for problem in problems]
     num_samples = run.config.train.headroom.samples
-    return _sample(policy, prompts, run, new_tokens=new_tokens, num_samples=num_samples)
+    return _sample_prompts(policy, prompts, run, new_tokens=new_tokens, num_samples=num_samples)
 
 
 def measure_with_routes(
@@ -139,11 +139,13 @@ def measure_with_routes(
     ]
     if not prompts:
         return None
-    groups = _sample(policy, prompts, run, new_tokens=new_tokens, num_samples=SAMPLES_WITH_ROUTES)
+    groups = _sample_prompts(
+        policy, prompts, run, new_tokens=new_tokens, num_samples=SAMPLES_WITH_ROUTES
+    )
     return _mean([one.correct for group in groups for one in group if one.correct is not None])
 
 
-def _sample(
+def _sample_prompts(
     policy: Policy, prompts: Sequence[EvalPrompt], run: Run, *, new_tokens: int, num_samples: int
 ) -> list[list[Judged]]:
     config = run.config
