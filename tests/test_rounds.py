@@ -127,7 +127,7 @@ def test_half_of_the_samples_that_are_taught_are_drawn_with_routes(run, monkeypa
     assert asked == [(False, count), (True, count)]
     run.config = run.config.with_settings({"prompt.think_end": "</think>"})
     make_second_round(run, monkeypatch, {False: []}, asked := [])
-    assert asked == [(False, 2 * count)], "private thoughts about routes are no chain"
+    assert asked == [(False, 2 * count)], "a private thought about routes is not a chain to teach"
 
 
 def make_second_round(run, monkeypatch, answers, asked=None):
