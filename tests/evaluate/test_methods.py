@@ -126,6 +126,14 @@ def test_own_methods_are_realm_with_other_settings(write_config, tmp_path):
     assert config.rounds == 1
 
 
+def test_own_methods_are_asked_as_realm(write_config, tmp_path):
+    own = {"slow": {"train.fade.end": 0.9}}
+    config = load_config(write_config(compare={"extra_methods": own, "methods": ["realm", "slow"]}))
+    methods = choose(tmp_path, config)
+    assert methods["slow"].modes == methods["realm"].modes
+    assert {"probe", "self_routes", "votes_at_assisted"} <= set(methods["slow"].modes)
+
+
 def test_a_method_that_would_be_asked_nothing_is_left_out_but_a_start_is_still_made(
     write_config, tmp_path
 ):

@@ -38,6 +38,8 @@ OWN_SAMPLES = (*VOTES, "self_routes", "best_of_n", "universal", *EQUAL_TOKENS)
 """Modes that begin with the model's own samples."""
 ON_ROUTES = ("best_of_routes", "universal_routes")
 """Modes that use the routes shown in another way than to answer."""
+OF_REALM = (*READING, *OWN_SAMPLES, *ON_ROUTES)
+"""Modes of ReaLM, of its start, and of ReaLM with other settings by `compare.extra_methods`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,11 +106,9 @@ def list_methods(config: Config) -> dict[str, Method]:
     methods = [
         Method(name="base", role="start", modes=(*READING, "rules"),
                summary="the model as it is: direct prompting, and the rules in the prompt"),
-        Method(name="distilled", role="start", stage="distill",
-               modes=(*READING, *OWN_SAMPLES, *ON_ROUTES),
+        Method(name="distilled", role="start", stage="distill", modes=OF_REALM,
                summary="guided distillation alone, where ReaLM and all RL methods start"),
-        Method(name="realm", role="ours", start="distilled", stage="train",
-               modes=(*READING, *OWN_SAMPLES, *ON_ROUTES),
+        Method(name="realm", role="ours", start="distilled", stage="train", modes=OF_REALM,
                summary="ReaLM: guided distillation, MRPV, EAAI"),
         _further("further", "as many more completions of guided distillation as ReaLM's rollouts",
                  modes=(*BOTH, *VOTES)),
@@ -267,7 +267,7 @@ def _read_own_methods(config: Config) -> dict[str, Method]:
                 "distill.every_round. For others run a second comparison with --set and --run."
             )
         summary = ", ".join(f"{key} {value}" for key, value in settings.items())
-        methods[name] = _rl(name, summary, settings, modes=(*BOTH, *VOTES))
+        methods[name] = _rl(name, summary, settings, modes=OF_REALM)
     return methods
 
 
