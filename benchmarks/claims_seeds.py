@@ -37,14 +37,37 @@ METHODS = {
     "rft": "RFT",
     "cot_synthesizer": "CoT-Synthesizer",
     "grpo_routes": "GRPO, routes",
-    "no_transfer": "ReaLM without transfer",
+    "rft_routes": "RFT with routes",
     "realm": "ReaLM",
     "two_rounds": "ReaLM, two rounds",
-    "rft_routes": "RFT with routes",
+    "no_transfer": "without transfer",
+    "no_mrpv": "without verdicts",
+    "no_eaai": "without fade",
+    "no_negatives": "without wrong routes",
+    "no_guidance": "without guidance",
+    "zero": "without distillation",
 }
-MODES = {"autonomous": "alone", "sampled": "alone, sampled", "assisted": "with routes"}
-FILES = {"sampled": "samples"}
-"""Files of the modes that are not called as the mode."""
+COMPARED = ("GRPO", "ReaLM", "ReaLM, two rounds")
+"""Methods that are compared with all others."""
+MODES = {
+    "autonomous": "alone",
+    "sampled": "alone, sampled",
+    "assisted": "with routes",
+    "self_consistency": "majority of samples",
+    "self_routes": "own samples as routes",
+    "votes_at_self_routes": "votes for its tokens",
+    "votes_at_assisted": "votes for the tokens with routes",
+}
+COLUMNS = {
+    "alone": ("test", "alone"),
+    "one sample": ("test", "alone, sampled"),
+    "with routes": ("test", "with routes"),
+    "rules, alone": ("test_rules", "alone"),
+    "rules, with routes": ("test_rules", "with routes"),
+    "larger, alone": ("test_larger", "alone"),
+    "larger, with routes": ("test_larger", "with routes"),
+}
+"""Split and mode of the columns of the tables by method."""
 FIGURES = ("verdict_accuracy_sound", "verdict_accuracy_flawed", "first_flaw_named", "copy_rate")
 Outcomes = dict[tuple[str, str, str], dict[int, list[float]]]
 """By split, mode and method, then by seed: for each problem the share of its answers that are
@@ -53,32 +76,30 @@ right."""
 
 def read_cells(run: Path, testbed: str, commit: str) -> Iterator[dict[str, Any]]:
     """Yield a row for each mode and split of the finished cells of a comparison."""
-    for cell in sorted(run.glob("cells/*-*")):
-        method, _, seed = cell.name.rpartition("-")
-        if method not in METHODS:
-            continue
-        for mode in MODES:
-            path = cell / f"outcomes/{FILES.get(mode, mode)}.json"
-            entries = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
-            for one in entries:
-                if one["mode"] != mode:
-                    continue
-                samples = int(one["figures"].get("samples", 1))
-                yield {
-                    "testbed": testbed,
-                    "seed": int(seed),
-                    "method": METHODS[method],
-                    "mode": MODES[mode],
-                    "split": one["split"],
-                    "right": write_digits(one["outcomes"], samples),
-                    "samples": samples,
-                    "figures": {
-                        name: round(one["figures"][name], 4)
-                        for name in FIGURES
-                        if one["figures"].get(name) is not None
-                    },
-                    "commit": commit,
-                }
+    for path in sorted(run.glob("cells/*-*/outcomes/*.json")):
+        method, _, seed = path.parts[-3].rpartition("-")
+        entries = json.loads(path.read_text(encoding="utf-8")) if method in METHODS else []
+        for one in entries:
+            # The probe asks of fewer problems, and has a page of its own in the report.
+            if not isinstance(one, dict) or one.get("mode") not in MODES:
+                continue
+            samples = int(one["figures"].get("samples", 1)) if one["mode"] == "sampled" else 1
+            yield {
+                "testbed": testbed,
+                "seed": int(seed),
+                "method": METHODS[method],
+                "mode": MODES[one["mode"]],
+                "split": one["split"],
+                "right": write_digits(one["outcomes"], samples),
+                "samples": samples,
+                "tokens": round(one["tokens_per_problem"], 1),
+                "figures": {
+                    name: round(one["figures"][name], 4)
+                    for name in FIGURES
+                    if one["figures"].get(name) is not None
+                },
+                "commit": commit,
+            }
 
 
 def write_digits(outcomes: dict[str, float], samples: int) -> str:
@@ -122,31 +143,69 @@ def _format(one: Difference) -> str:
     return f"{100 * one.difference:+.1f} [{low:+.1f}, {high:+.1f}]"
 
 
-def print_table(rows: list[dict[str, Any]], *, is_over_seeds: bool) -> None:
+def print_accuracy(found: Outcomes) -> None:
+    """Print the mean over seeds for each method, then the seeds one by one."""
+    columns = [name for name, place in COLUMNS.items() if any(key[:2] == place for key in found)]
+    print_row("", "seeds", *columns)
+    print_row("---", *["--:"] * (len(columns) + 1))
+    for method in METHODS.values():
+        cells = [found.get((*COLUMNS[name], method), {}) for name in columns]
+        if any(cells):
+            means = [f"{100 * mean_over(cell):.1f}" if cell else "" for cell in cells]
+            print_row(method, str(max(map(len, cells))), *means)
+    for name, method in product(columns, METHODS.values()):
+        seeds = found.get((*COLUMNS[name], method), {})
+        by_seed = ", ".join(f"{seed}: {100 * fmean(seeds[seed]):.1f}" for seed in sorted(seeds))
+        if seeds:
+            print(f"{name}, {method}: {by_seed}")
+
+
+def print_differences(found: Outcomes, ours: str, *, is_over_seeds: bool) -> None:
+    """Print what `ours` has more than each method, of the seeds that both have."""
+    columns = [name for name, place in COLUMNS.items() if (*place, ours) in found]
+    kind = "seeds and problems" if is_over_seeds else "problems, for these trainings alone"
+    print(f"\n{ours} less another method; intervals over {kind}:")
+    print_row("less", "seeds", *columns)
+    print_row("---", *["--:"] * (len(columns) + 1))
+    for method in METHODS.values():
+        pairs = [(found[*COLUMNS[name], ours], found.get((*COLUMNS[name], method), {}))
+                 for name in columns]  # fmt: skip
+        shared = max(len(one.keys() & other.keys()) for one, other in pairs)
+        if method != ours and shared:
+            cells = [format_difference(*pair, is_over_seeds=is_over_seeds) for pair in pairs]
+            print_row(method, str(shared), *cells)
+
+
+def print_equal_tokens(rows: list[dict[str, Any]]) -> None:
+    """Print accuracy on `test` beside tokens, in the modes that cost different numbers of them."""
     found = group_outcomes(rows)
-    print("| split | asked | method | accuracy | by seed | less distilled | ReaLM less it |")
-    print("|---|---|---|--:|---|--:|--:|")
-    splits = dict.fromkeys(split for split, _, _ in found)
-    for split, mode, method in product(splits, MODES.values(), METHODS.values()):
-        seeds = found.get((split, mode, method))
-        if not seeds:
-            continue
-        by_seed = [100 * fmean(seeds[seed]) for seed in sorted(seeds)]
-        start, realm = (found.get((split, mode, name), {}) for name in ("distilled", "ReaLM"))
-        columns = [
-            split,
-            mode,
-            method,
-            f"{fmean(by_seed):.1f}",
-            ", ".join(f"{value:.1f}" for value in by_seed),
-            format_difference(seeds, start, is_over_seeds=is_over_seeds)
-            if method != "distilled"
-            else "",
-            format_difference(realm, seeds, is_over_seeds=is_over_seeds)
-            if method != "ReaLM"
-            else "",
-        ]
-        print("| " + " | ".join(columns) + " |")
+    costs: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for row in rows:
+        if row["split"] == "test" and "tokens" in row:
+            costs[row["method"], row["mode"]].append(row["tokens"])
+    print("\nAccuracy on test and tokens of an answer, and what votes for as many tokens reach:")
+    print_row("", "mode", "seeds", "accuracy", "tokens", "less the votes")
+    print_row("---", "---", "--:", "--:", "--:", "--:")
+    votes = {
+        "own samples as routes": "votes for its tokens",
+        "with routes": "votes for the tokens with routes",
+    }
+    for method, mode in product(METHODS.values(), MODES.values()):
+        seeds, rival = found.get(("test", mode, method), {}), votes.get(mode, "")
+        if seeds and ("test", "votes for its tokens", method) in found:
+            theirs = found.get(("test", rival, method), {})
+            difference = format_difference(seeds, theirs, is_over_seeds=len(seeds) > 1)
+            tokens = f"{fmean(costs[method, mode]):.0f}"
+            print_row(method, mode, str(len(seeds)), f"{100 * mean_over(seeds):.1f}", tokens,
+                      difference)  # fmt: skip
+
+
+def mean_over(seeds: dict[int, list[float]]) -> float:
+    return fmean(fmean(shares) for shares in seeds.values())
+
+
+def print_row(*cells: str) -> None:
+    print("| " + " | ".join(cells) + " |")
 
 
 def main() -> None:
@@ -170,10 +229,13 @@ def main() -> None:
         kept += [row for name, row in new.items() if name not in set(map(name_row, kept))]
         KEPT.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
     rows = [row for row in kept if row["testbed"] == arguments.testbed]
-    print("Intervals over seeds and problems:")
-    print_table(rows, is_over_seeds=True)
-    print("Intervals over problems, for these trainings alone:")
-    print_table(rows, is_over_seeds=False)
+    found = group_outcomes(rows)
+    print_accuracy(found)
+    for ours in COMPARED:
+        if any(key[2] == ours for key in found):
+            print_differences(found, ours, is_over_seeds=True)
+            print_differences(found, ours, is_over_seeds=False)
+    print_equal_tokens(rows)
 
 
 def name_row(row: dict[str, Any]) -> tuple[Any, ...]:
