@@ -98,6 +98,12 @@ def test_the_cheaper_alternative_fits_what_is_missing(headroom, changes, part):
     assert part in forecast.alternative and part in forecast.describe()
 
 
+def test_transfer_is_advised_only_where_training_has_none():
+    assert "train.fade.transfer" in make_forecast(with_routes=0.5).alternative
+    alternative = make_forecast(with_routes=0.5, has_transfer=True).alternative
+    assert "rounds: 2" in alternative and "train.fade.transfer" not in alternative
+
+
 def test_the_forecast_is_one_paragraph_and_its_row_holds_every_figure():
     pilot = Pilot(rollouts=500, gain=0.02, ci95=(0.01, 0.03))
     forecast = make_forecast(taught_loss=0.1, held_out_loss=0.2, pilot=pilot)

@@ -107,6 +107,12 @@ def test_only_problems_of_reinforcement_learning_count_as_without_a_chain(tmp_pa
     assert (found.no_chain_share, found.untaught) == (0.5, 2)
 
 
+def test_the_forecast_knows_whether_training_teaches_what_routes_hold(tmp_path):
+    assert not make_forecast(tmp_path).has_transfer
+    train = {"fade": {"kind": "linear", "mode": "chance", "transfer": 4.0}}
+    assert make_forecast(tmp_path, train=train).has_transfer
+
+
 def test_losses_are_those_of_taught_rows_and_of_sound_validation_chains(tmp_path, monkeypatch):
     measured = []
 

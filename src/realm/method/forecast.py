@@ -87,6 +87,8 @@ class Forecast:
     """Completions that training will sample."""
     with_routes: float | None = None
     """mean@1 with routes in the prompt; `None` if training shows none or there are none."""
+    has_transfer: bool = False
+    """Whether training teaches without routes what it solves with them (`train.fade.transfer`)."""
     no_chain_share: float
     """Share of the problems of reinforcement learning that have no right chain to imitate."""
     untaught: int = 0
@@ -154,9 +156,10 @@ class Forecast:
                 "(distill.use_unguided_when_missing), or the policy's own right samples (RFT)"
             )
         if self.lives_on_routes:
+            other = "" if self.has_transfer else ", or train.fade.transfer in the same training"
             return (
                 "its own right samples with routes, taught without them (rounds: 2 and "
-                "distill.every_round), or train.fade.transfer in the same training"
+                f"distill.every_round){other}"
             )
         if self.is_learned_by_heart:
             return (
@@ -201,6 +204,7 @@ class Forecast:
         """Return the content of headroom.json."""
         row = asdict(self)
         figures: dict[str, Any] = row.pop("headroom")
+        del row["has_transfer"]  # a setting, not a figure
         return figures | row | {"outlook": self.outlook, "forecast": self.describe()}
 
 

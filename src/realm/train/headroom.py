@@ -89,6 +89,7 @@ def make_forecast(
         measured_on=asked[0].split,
         rollouts=rollouts,
         with_routes=with_routes,
+        has_transfer=run.config.train.fade.transfer > 0,
         no_chain_share=fmean(problem.id not in teachable for problem in problems),
         untaught=len(teachable - {row["problem_id"] for row in taught}),
         taught_loss=taught_loss,
