@@ -2,7 +2,8 @@
 
     python benchmarks/claims_seeds.py services                  the figures of docs/new-services.md
     python benchmarks/claims_seeds.py hard                      those of docs/testbed.md
-    python benchmarks/claims_seeds.py services add RUN COMMIT   keep the cells of a comparison
+    python benchmarks/claims_seeds.py services add RUN COMMIT METHOD ...
+                                                                keep cells of a comparison
 
 Hardware: any CPU, seconds. A seed itself takes one core half an hour (services) or two (hard):
 
@@ -21,7 +22,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import product
 from pathlib import Path
 from statistics import fmean
@@ -74,11 +75,13 @@ Outcomes = dict[tuple[str, str, str], dict[int, list[float]]]
 right."""
 
 
-def read_cells(run: Path, testbed: str, commit: str) -> Iterator[dict[str, Any]]:
-    """Yield a row for each mode and split of the finished cells of a comparison."""
+def read_cells(
+    run: Path, testbed: str, commit: str, methods: Sequence[str]
+) -> Iterator[dict[str, Any]]:
+    """Yield a row for each mode and split of the finished cells of these methods."""
     for path in sorted(run.glob("cells/*-*/outcomes/*.json")):
         method, _, seed = path.parts[-3].rpartition("-")
-        entries = json.loads(path.read_text(encoding="utf-8")) if method in METHODS else []
+        entries = json.loads(path.read_text(encoding="utf-8")) if method in methods else []
         for one in entries:
             # The probe asks of fewer problems, and has a page of its own in the report.
             if not isinstance(one, dict) or one.get("mode") not in MODES:
@@ -196,8 +199,8 @@ def print_equal_tokens(rows: list[dict[str, Any]]) -> None:
             theirs = found.get(("test", rival, method), {})
             difference = format_difference(seeds, theirs, is_over_seeds=len(seeds) > 1)
             tokens = f"{fmean(costs[method, mode]):.0f}"
-            print_row(method, mode, str(len(seeds)), f"{100 * mean_over(seeds):.1f}", tokens,
-                      difference)  # fmt: skip
+            accuracy = f"{100 * mean_over(seeds):.1f}"
+            print_row(method, mode, str(len(seeds)), accuracy, tokens, difference)
 
 
 def mean_over(seeds: dict[int, list[float]]) -> float:
@@ -218,13 +221,12 @@ def main() -> None:
     adding = commands.add_parser("add", help="add the finished cells of a comparison")
     adding.add_argument("run", type=Path, help="the folder of `realm compare`")
     adding.add_argument("commit", help="the commit whose code trained them")
+    adding.add_argument("methods", nargs="+", choices=METHODS, metavar="METHOD")
     arguments = parser.parse_args()
     kept = [json.loads(line) for line in KEPT.read_text(encoding="utf-8").splitlines()]
     if arguments.command == "add":
-        new = {
-            name_row(row): row
-            for row in read_cells(arguments.run, arguments.testbed, arguments.commit)
-        }
+        named = (arguments.testbed, arguments.commit, arguments.methods)
+        new = {name_row(row): row for row in read_cells(arguments.run, *named)}
         # A cell that is kept already stays: its commit is the one that trained it.
         kept += [row for name, row in new.items() if name not in set(map(name_row, kept))]
         KEPT.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")

@@ -156,7 +156,7 @@ def run_demo(
     \b
     Reads:    nothing
     Writes:   runs/demo/
-    Costs:    a quarter of an hour on two CPU cores
+    Costs:    about ten minutes on two CPU cores
     Example:  realm demo --set evaluate.limit.test=200
     """
     from realm.scaffold import DEMO_CONFIG
