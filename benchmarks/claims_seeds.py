@@ -197,7 +197,8 @@ def print_equal_tokens(rows: list[dict[str, Any]]) -> None:
         seeds, rival = found.get(("test", mode, method), {}), votes.get(mode, "")
         if seeds and ("test", "votes for its tokens", method) in found:
             theirs = found.get(("test", rival, method), {})
-            difference = format_difference(seeds, theirs, is_over_seeds=len(seeds) > 1)
+            is_over_seeds = len(seeds.keys() & theirs.keys()) > 1
+            difference = format_difference(seeds, theirs, is_over_seeds=is_over_seeds)
             tokens = f"{fmean(costs[method, mode]):.0f}"
             accuracy = f"{100 * mean_over(seeds):.1f}"
             print_row(method, mode, str(len(seeds)), accuracy, tokens, difference)
