@@ -143,7 +143,7 @@ def format_difference(
 
 def _format(one: Difference) -> str:
     low, high = (100 * end for end in one.ci95)
-    return f"{100 * one.difference:+.1f} [{low:+.1f}, {high:+.1f}]"
+    return f"{100 * one.difference:+.1f} [{low:.1f}, {high:.1f}]"
 
 
 def print_accuracy(found: Outcomes) -> None:

@@ -49,7 +49,6 @@ def make_further_config(run: Run) -> Config:
     from realm.train.arguments import make_sft_arguments
 
     config = run.config
-    # A model at the end of its schedule should not start again at the full learning rate.
     sft = config.distill.sft | config.compare.further_sft
     # Only to read the batch size with TRL's defaults; nothing is written to the folder.
     arguments = make_sft_arguments(config.with_settings({"distill.sft": sft}), Path("unused"))

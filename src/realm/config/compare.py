@@ -114,5 +114,5 @@ class CompareConfig(Section):
     guided chains in `routes.teachers`, or the domain's own `make_instructor`."""
     prompts: ComparePrompts = ComparePrompts()
     further_sft: dict[str, Any] = {}
-    """Changes to `distill.sft` for the baselines that train a distilled model further. A full
-    learning rate would undo some of what it learned at the end of its schedule."""
+    """Changes to `distill.sft` for the baselines that train a distilled model further. Try several
+    learning rates on another seed: a rate may be best for one testbed and poor for another."""
