@@ -36,7 +36,9 @@ METHODS = {
     "further": "distil more",
     "grpo": "GRPO",
     "rft": "RFT",
+    "rft at 2e-3": "RFT, 2e-3",
     "cot_synthesizer": "CoT-Synthesizer",
+    "cot_synthesizer at 2e-3": "CoT-Synthesizer, 2e-3",
     "grpo_routes": "GRPO, routes",
     "rft_routes": "RFT with routes",
     "realm": "ReaLM",
@@ -48,6 +50,7 @@ METHODS = {
     "no_guidance": "without guidance",
     "zero": "without distillation",
 }
+"""Names in the tables by those of cells. Those that tell no rate had 2e-4 for further training."""
 COMPARED = ("GRPO", "ReaLM", "ReaLM, two rounds")
 """Methods that are compared with all others."""
 MODES = {
@@ -76,9 +79,12 @@ right."""
 
 
 def read_cells(
-    run: Path, testbed: str, commit: str, methods: Sequence[str]
+    run: Path, testbed: str, commit: str, methods: Sequence[str], rate: str | None = None
 ) -> Iterator[dict[str, Any]]:
-    """Yield a row for each mode and split of the finished cells of these methods."""
+    """Yield a row for each mode and split of the finished cells of these methods.
+
+    `rate` is the learning rate of cells whose method was trained with several.
+    """
     for path in sorted(run.glob("cells/*-*/outcomes/*.json")):
         method, _, seed = path.parts[-3].rpartition("-")
         entries = json.loads(path.read_text(encoding="utf-8")) if method in methods else []
@@ -90,7 +96,7 @@ def read_cells(
             yield {
                 "testbed": testbed,
                 "seed": int(seed),
-                "method": METHODS[method],
+                "method": METHODS[f"{method} at {rate}" if rate else method],
                 "mode": MODES[one["mode"]],
                 "split": one["split"],
                 "right": write_digits(one["outcomes"], samples),
@@ -223,10 +229,11 @@ def main() -> None:
     adding.add_argument("run", type=Path, help="the folder of `realm compare`")
     adding.add_argument("commit", help="the commit whose code trained them")
     adding.add_argument("methods", nargs="+", choices=METHODS, metavar="METHOD")
+    adding.add_argument("--rate", help="of methods that were trained at several rates")
     arguments = parser.parse_args()
     kept = [json.loads(line) for line in KEPT.read_text(encoding="utf-8").splitlines()]
     if arguments.command == "add":
-        named = (arguments.testbed, arguments.commit, arguments.methods)
+        named = (arguments.testbed, arguments.commit, arguments.methods, arguments.rate)
         new = {name_row(row): row for row in read_cells(arguments.run, *named)}
         # A cell that is kept already stays: its commit is the one that trained it.
         kept += [row for name, row in new.items() if name not in set(map(name_row, kept))]
