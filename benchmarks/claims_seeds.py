@@ -139,12 +139,37 @@ def format_difference(
         return _format(paired_difference(*pairs, seed=0))
     if len(seeds) == 1:
         return "one seed"
-    groups = [
-        [(1.0, {f"{seed}-{place}": a - b for place, (a, b) in enumerate(
-            zip(ours[seed], theirs[seed], strict=True))})]
-        for seed in seeds
-    ]  # fmt: skip
+    groups = [[(1.0, subtract(ours[seed], theirs[seed], seed))] for seed in seeds]
     return _format(nested_difference(groups, seed=0))
+
+
+def format_drop(found: Outcomes, mode: str, ours: str, theirs: str) -> str:
+    """Return how much more `ours` loses from `test` to `test_rules`, of the seeds that both have.
+
+    The interval is over seeds and problems.
+    """
+    splits = {"test": 1.0, "test_rules": -1.0}
+    pairs = {
+        split: [found.get((split, mode, method), {}) for method in (ours, theirs)]
+        for split in splits
+    }
+    seeds = sorted(set.intersection(*(set(cell) for pair in pairs.values() for cell in pair)))
+    groups = [
+        [
+            (sign, subtract(*(cell[seed] for cell in pairs[split]), seed, split))
+            for split, sign in splits.items()
+        ]
+        for seed in seeds
+    ]
+    return _format(nested_difference(groups, seed=0)) if len(seeds) > 1 else ""
+
+
+def subtract(
+    ours: list[float], theirs: list[float], seed: int, split: str = ""
+) -> dict[str, float]:
+    """Return the differences by problem."""
+    pairs = enumerate(zip(ours, theirs, strict=True))
+    return {f"{seed}-{split}-{place}": a - b for place, (a, b) in pairs}
 
 
 def _format(one: Difference) -> str:
@@ -183,6 +208,17 @@ def print_differences(found: Outcomes, ours: str, *, is_over_seeds: bool) -> Non
         if method != ours and shared:
             cells = [format_difference(*pair, is_over_seeds=is_over_seeds) for pair in pairs]
             print_row(method, str(shared), *cells)
+
+
+def print_drops(found: Outcomes, ours: str) -> None:
+    """Print how much more `ours` loses from `test` to `test_rules` than each method."""
+    print(f"\nLoss from test to test_rules, {ours} less another method; below 0 it loses less:")
+    print_row("less", "alone", "with routes")
+    print_row("---", "--:", "--:")
+    for method in METHODS.values():
+        cells = [format_drop(found, mode, ours, method) for mode in ("alone", "with routes")]
+        if method != ours and any(cells):
+            print_row(method, *cells)
 
 
 def print_equal_tokens(rows: list[dict[str, Any]]) -> None:
@@ -245,6 +281,7 @@ def main() -> None:
         if any(key[2] == ours for key in found):
             print_differences(found, ours, is_over_seeds=True)
             print_differences(found, ours, is_over_seeds=False)
+            print_drops(found, ours)
     print_equal_tokens(rows)
 
 
