@@ -39,6 +39,7 @@ METHODS = {
     "rft at 2e-3": "RFT, 2e-3",
     "cot_synthesizer": "CoT-Synthesizer",
     "cot_synthesizer at 2e-3": "CoT-Synthesizer, 2e-3",
+    "cot_synthesizer at either": "CoT-Synthesizer, better rate",
     "grpo_routes": "GRPO, routes",
     "rft_routes": "RFT with routes",
     "realm": "ReaLM",
@@ -122,6 +123,21 @@ def group_outcomes(rows: list[dict[str, Any]]) -> Outcomes:
         shares = [int(digit) / row["samples"] for digit in row["right"]]
         found[row["split"], row["mode"], row["method"]][row["seed"]] = shares
     return found
+
+
+def take_better_rates(found: Outcomes) -> None:
+    """Add CoT-Synthesizer with the rate that is better on `test` for each seed.
+
+    No method may choose so. It bounds what another choice of the rate could have gained.
+    """
+    name = METHODS["cot_synthesizer"]
+    seeds, others = (found.get(("test", "with routes", one), {}) for one in (name, f"{name}, 2e-3"))
+    for split in ("test", "test_rules"):
+        lower, higher = (found[split, "with routes", one] for one in (name, f"{name}, 2e-3"))
+        found[split, "with routes", METHODS["cot_synthesizer at either"]] = {
+            seed: higher[seed] if sum(others.get(seed, [])) > sum(seeds[seed]) else lower[seed]
+            for seed in seeds
+        }
 
 
 def format_difference(
@@ -276,6 +292,8 @@ def main() -> None:
         KEPT.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
     rows = [row for row in kept if row["testbed"] == arguments.testbed]
     found = group_outcomes(rows)
+    if arguments.testbed == "services":
+        take_better_rates(found)
     print_accuracy(found)
     for ours in COMPARED:
         if any(key[2] == ours for key in found):
