@@ -155,7 +155,7 @@ def format_difference(
         return _format(paired_difference(*pairs, seed=0))
     if len(seeds) == 1:
         return "one seed"
-    groups = [[(1.0, subtract(ours[seed], theirs[seed], seed))] for seed in seeds]
+    groups = [[(1.0, subtract_by_problem(ours[seed], theirs[seed], seed))] for seed in seeds]
     return _format(nested_difference(groups, seed=0))
 
 
@@ -172,7 +172,7 @@ def format_drop(found: Outcomes, mode: str, ours: str, theirs: str) -> str:
     seeds = sorted(set.intersection(*(set(cell) for pair in pairs.values() for cell in pair)))
     groups = [
         [
-            (sign, subtract(*(cell[seed] for cell in pairs[split]), seed, split))
+            (sign, subtract_by_problem(*(cell[seed] for cell in pairs[split]), seed, split))
             for split, sign in splits.items()
         ]
         for seed in seeds
@@ -180,7 +180,7 @@ def format_drop(found: Outcomes, mode: str, ours: str, theirs: str) -> str:
     return _format(nested_difference(groups, seed=0)) if len(seeds) > 1 else ""
 
 
-def subtract(
+def subtract_by_problem(
     ours: list[float], theirs: list[float], seed: int, split: str = ""
 ) -> dict[str, float]:
     """Return the differences by problem."""
