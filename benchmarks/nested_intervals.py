@@ -2,11 +2,13 @@
 
     python benchmarks/nested_intervals.py
     python benchmarks/nested_intervals.py --trials 50 --seeds 5
+    python benchmarks/nested_intervals.py --families
 
 Hardware: any CPU, about five minutes with the defaults.
 
 Compares three ways on simulated differences between two methods: `stats.nested_difference`, the t
 interval over the means of the seeds, and a bootstrap that draws seeds and then problems of each.
+With --families: where none of several claims is true, how often is one found?
 """
 
 from __future__ import annotations
@@ -26,28 +28,38 @@ TRUTH = 0.03
 DISCORDANT = 0.15
 """Share of problems that only one of the two methods solves."""
 RESAMPLES = 2_000
+CLAIMS = 8
+"""Claims of a family: one method is compared with as many others."""
 
 
 def simulate(rng: np.random.Generator, num_seeds: int, spread: float) -> np.ndarray:
     """Return differences (seeds, problems); the means of seeds scatter by `spread`."""
-    effects = TRUTH + rng.normal(0, spread, size=num_seeds)
+    return draw_problems(rng, TRUTH + rng.normal(0, spread, size=num_seeds))
+
+
+def draw_problems(rng: np.random.Generator, effects: np.ndarray) -> np.ndarray:
+    """Return differences (seeds, problems) whose expectation is the effect of each seed."""
     half = DISCORDANT / 2
     return np.stack(
         [
             rng.choice(
                 [1.0, -1.0, 0.0], p=[half + d / 2, half - d / 2, 1 - DISCORDANT], size=PROBLEMS
             )
-            for d in effects
+            for d in np.clip(effects, -DISCORDANT, DISCORDANT)
         ]
     )
 
 
-def nested_bootstrap(values: np.ndarray, trial: int) -> tuple[float, float]:
+def compare(values: np.ndarray, trial: int) -> stats.Difference:
     groups = [
         [(1.0, {f"{seed}:{place}": float(x) for place, x in enumerate(row)})]
         for seed, row in enumerate(values)
     ]
-    return stats.nested_difference(groups, seed=trial).ci95
+    return stats.nested_difference(groups, seed=trial)
+
+
+def nested_bootstrap(values: np.ndarray, trial: int) -> tuple[float, float]:
+    return compare(values, trial).ci95
 
 
 def seed_means(values: np.ndarray, trial: int) -> tuple[float, float]:
@@ -70,6 +82,32 @@ def two_stages(values: np.ndarray, trial: int) -> tuple[float, float]:
     return tuple(np.quantile(draws, [0.025, 0.975]))
 
 
+def find_false_claims(
+    rng: np.random.Generator, num_seeds: int, spread: float, trials: int
+) -> tuple[float, float]:
+    """Return how often a family without a true claim has a corrected p below 0.05.
+
+    All methods are equally good, and the accuracy of each scatters by `spread` over the seeds. The
+    second figure is that of the t tests over the means of the seeds.
+    """
+    found = np.zeros((trials, 2))
+    for trial in range(trials):
+        ours, *others = rng.normal(0, spread, size=(1 + CLAIMS, num_seeds))
+        rows = [compare(draw_problems(rng, ours - other), trial) for other in others]
+        for column, values in enumerate(([row.p for row in rows], [row.p_seeds for row in rows])):
+            found[trial, column] = min(stats.holm([1.0 if p is None else p for p in values])) < 0.05
+    ours_share, t_share = found.mean(axis=0)
+    return float(ours_share), float(t_share)
+
+
+def print_false_claims(rng: np.random.Generator, numbers: list[int], trials: int) -> None:
+    print(f"{CLAIMS} claims a family, none of them true, {trials} families\n")
+    print("seeds   spread of a method's seeds   one is found   by the t test")
+    for num_seeds, spread in product(numbers, (0.0, 0.01, 0.03)):
+        ours, t_test = find_false_claims(rng, num_seeds, spread, trials)
+        print(f"{num_seeds:>5}   {100 * spread:>26.0f}   {ours:>12.1%}   {t_test:>13.1%}")
+
+
 def main() -> None:
     """Print a table, and all figures as one line of JSON."""
     parser = argparse.ArgumentParser(
@@ -77,10 +115,14 @@ def main() -> None:
     )
     parser.add_argument("--trials", type=int, default=400, help="simulated comparisons per spread")
     parser.add_argument("--seeds", type=int, nargs="+", default=[2, 3, 5], help="numbers of seeds")
+    parser.add_argument("--families", action="store_true", help="count false claims instead")
     arguments = parser.parse_args()
     trials = arguments.trials
     stats.RESAMPLES = RESAMPLES
     rng = np.random.default_rng(5)
+    if arguments.families:
+        print_false_claims(rng, arguments.seeds, trials)
+        return
     figures = []
     print(f"{PROBLEMS} problems per seed, {DISCORDANT:.0%} discordant, {trials} trials\n")
     print("seeds   spread of seeds   way              covers   width, points")

@@ -4,6 +4,7 @@ import time
 import numpy as np
 import pytest
 from scipy.stats import t as student
+from scipy.stats import ttest_1samp, wilcoxon
 
 from realm.evaluate.stats import (
     bootstrap_interval,
@@ -185,6 +186,22 @@ def test_the_interval_holds_the_t_interval_over_the_seeds(num_seeds):
         scale=outcomes.mean(axis=1).std(ddof=1) / math.sqrt(num_seeds),
     )
     assert low <= over_seeds[0] + 1e-12 and high >= over_seeds[1] - 1e-12
+
+
+@pytest.mark.parametrize("num_seeds", [2, 3, 5])
+def test_p_is_at_least_that_of_the_t_test_over_the_seeds(num_seeds):
+    """Resamples of a few seeds have no tails: here none of five seeds is below 0."""
+    effects = np.array([0.05, 0.30, 0.12, 0.20, 0.08])[:num_seeds]
+    found = nested_difference(groups_of(np.repeat(effects[:, None], 200, axis=1)), seed=7)
+    assert found.p >= found.p_seeds == pytest.approx(ttest_1samp(effects, 0).pvalue)
+    assert num_seeds < 5 or found.p == found.p_seeds
+
+
+def test_shares_have_the_p_of_their_resamples():
+    a, b = np.random.default_rng(4).choice(5, size=(2, 300)) / 4
+    found = paired_difference(a, b, seed=7)
+    assert found.p_mcnemar is None and found.p == pytest.approx(wilcoxon(a, b).pvalue, abs=0.05)
+    assert paired_difference(a, np.minimum(1, a + 0.25), seed=7).p < 0.001
 
 
 @pytest.mark.slow

@@ -95,13 +95,18 @@ class Comparison(Difference):
         problems were asked: 3 of 4 differ is p = 0.25, while the bootstrap's interval excludes 0.
         """
         low, high = self.ci95
-        p = self.p_mcnemar if self.p_holm is None else self.p_holm
+        p = self.p_single if self.p_holm is None else self.p_holm
         if low <= 0 <= high or (p is not None and p >= 0.05):
             return NO_EVIDENCE
         if self.split == "drop":  # a positive difference is a larger loss
             return f"{self.a} drops {'more' if low > 0 else 'less'}"
         name, mode = (self.a, self.a_mode) if low > 0 else (self.b, self.b_mode)
         return f"{name} {mode} is better" if self.a == self.b else f"{name} is better"
+
+    @property
+    def p_single(self) -> float | None:
+        """The p-value of this comparison alone, of the exact test if there is one."""
+        return self.p if self.p_mcnemar is None else self.p_mcnemar
 
     @property
     def title(self) -> str:

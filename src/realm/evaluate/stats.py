@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -42,7 +42,8 @@ class Difference:
     p_mcnemar: float | None = None
     """Exact McNemar test of one seed; `None` if outcomes are means over samples."""
     p: float | None = None
-    """Two-sided, from the resamples of the nested bootstrap; with few problems at least exact."""
+    """Two-sided, from the resamples; at least that of the exact test if few problems differ, and
+    at least `p_seeds`. `None` where `p_mcnemar` is known."""
     p_seeds: float | None = None
     """t test on one number per seed; `None` with one seed or equal seeds."""
     per_seed: tuple[float, ...] = ()
@@ -136,13 +137,20 @@ def paired_difference(a: Sequence[float], b: Sequence[float], *, seed: int) -> D
     assert len(a) == len(b) > 0, (len(a), len(b))
     differences = [float(x) - float(y) for x, y in zip(a, b, strict=True)]
     is_binary = all(value in (0, 1) for value in (*a, *b))
-    discordant = sum(map(abs, differences)) / len(a)
-    return Difference(
+    found = Difference(
         n=len(a),
         difference=math.fsum(differences) / len(a),
         ci95=bootstrap_interval(differences, seed=seed),
-        p_mcnemar=mcnemar_p([x == 1 for x in a], [y == 1 for y in b]) if is_binary else None,
-        smallest_detectable=smallest_detectable(len(a), discordant) if is_binary else None,
+        smallest_detectable=None,
+    )
+    if not is_binary:
+        by_problem = {str(place): value for place, value in enumerate(differences)}
+        return replace(found, p=nested_difference([[(1.0, by_problem)]], seed=seed).p)
+    discordant = sum(map(abs, differences)) / len(a)
+    return replace(
+        found,
+        p_mcnemar=mcnemar_p([x == 1 for x in a], [y == 1 for y in b]),
+        smallest_detectable=smallest_detectable(len(a), discordant),
     )
 
 
@@ -157,7 +165,8 @@ def nested_difference(groups: Sequence[Parts], *, seed: int) -> Difference:
     """Return the mean over seeds, with an interval that treats problems and seeds as sampled.
 
     A problem that several seeds share has one key. `nested_draws` explains the bootstrap. The
-    interval holds that of the t distribution over the seeds too, so that it covers with few seeds.
+    interval holds that of the t distribution over the seeds too, so that it covers with few seeds,
+    and p is at least that of the t test: resamples of a few seeds have no tails.
     """
     import numpy as np
     from scipy.stats import norm, ttest_1samp
@@ -168,29 +177,32 @@ def nested_difference(groups: Sequence[Parts], *, seed: int) -> Difference:
     low, high = np.quantile(draws, [0.025, 0.975])
     if len(per_seed) > 1:
         # A few seeds may agree by chance: never narrower than the t interval over their means.
-        mean, half = np.mean(per_seed), _student_half_width(per_seed)
-        low, high = min(low, mean - half), max(high, mean + half)
+        low, high = widen_to_seeds((low, high), per_seed)
     # The p-value counts the resamples on the smaller side of 0; adding 1 keeps it above 0.
     beyond = min(int((draws <= 0).sum()), int((draws >= 0).sum()))
     # The difference whose normal interval excludes 0 with the wanted power.
     detectable = float((norm.ppf(1 - LEVEL / 2) + norm.ppf(POWER)) * draws.std())
+    p_seeds = float(ttest_1samp(per_seed, 0).pvalue) if seeds_vary else None
     return Difference(
         n=sum(len(values) for parts in groups for _, values in parts),
         difference=math.fsum(per_seed) / len(per_seed),
         ci95=(float(low), float(high)),
-        p=min(1.0, max(2 * (beyond + 1) / (len(draws) + 1), _exact_p(groups))),
-        p_seeds=float(ttest_1samp(per_seed, 0).pvalue) if seeds_vary else None,
+        p=min(1.0, max(2 * (beyond + 1) / (len(draws) + 1), _exact_p(groups), p_seeds or 0.0)),
+        p_seeds=p_seeds,
         per_seed=tuple(per_seed),
         smallest_detectable=detectable if draws.std() > ROUNDING else None,
     )
 
 
-def _student_half_width(per_seed: Sequence[float]) -> float:
+def widen_to_seeds(bounds: tuple[float, float], per_seed: Sequence[float]) -> tuple[float, float]:
+    """Return an interval that also holds the 95% t interval of the mean of two seeds or more."""
     import numpy as np
     from scipy.stats import t as student
 
     error = np.std(per_seed, ddof=1) / math.sqrt(len(per_seed))
-    return float(student.ppf(1 - LEVEL / 2, len(per_seed) - 1) * error)
+    half = float(student.ppf(1 - LEVEL / 2, len(per_seed) - 1) * error)
+    mean = math.fsum(per_seed) / len(per_seed)
+    return min(bounds[0], mean - half), max(bounds[1], mean + half)
 
 
 def _exact_p(groups: Sequence[Parts]) -> float:

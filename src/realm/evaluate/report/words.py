@@ -57,13 +57,13 @@ def with_interval(share: float, bounds: Sequence[float], signed: bool = False) -
 
 
 def format_p(row: Comparison) -> str:
-    """Return the p-value: exact McNemar, or the corrected one with that of the t test."""
+    """Return the p-value: that of one seed, or the corrected one with that of the t test."""
 
     def show(p: float | None) -> str:
         return "" if p is None else "<0.001" if p < 0.001 else f"{p:.3f}"
 
     if row.p_holm is None:
-        return show(row.p_mcnemar)
+        return show(row.p_single)
     return show(row.p_holm) + (f" ({show(row.p_seeds)})" if row.p_seeds is not None else "")
 
 
