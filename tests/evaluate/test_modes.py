@@ -59,6 +59,12 @@ def test_self_consistency_takes_the_answer_of_most_samples_and_the_silent_do_not
     assert share_right(measure("self_consistency", [answer(None)] * 3)) == 0.0
 
 
+def test_votes_at_equal_tokens_have_no_curve_since_each_problem_has_its_own_number_of_them():
+    pick = TASK_OF_MODE["self_consistency"].modes["self_consistency"]
+    groups = [[answer("pay 7"), answer("pay 8")]]
+    assert "curve" not in measure_mode("votes_at_assisted", RUN, [prompt()], groups, pick).figures
+
+
 def test_samples_count_by_their_mean_and_cost_what_one_costs():
     found = measure("sampled", [answer("pay 8", 4), answer("pay 7", 8)])
     assert share_right(found) == 0.5 and found.figures["samples"] == 2

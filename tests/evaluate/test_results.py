@@ -145,6 +145,41 @@ def test_figures_over_seeds_are_means_place_by_place():
     assert over.figures == {"samples": 2, "curve": [0.25, 0.75], "undecided": 0.5}
 
 
+def test_figures_that_some_seeds_lack_are_left_out_and_longer_lists_are_cut():
+    found = measured(m__assisted__test=[0, 0])
+    figures = [
+        {"k": 2, "first_flaw_named": 0.5, "sound_rate_by_position": [0.5, 1.0, 1.0]},
+        {"k": 2, "sound_rate_by_position": [0.0, 0.5]},
+    ]
+    for order in (figures, figures[::-1]):
+        rows = [replace(one, figures=more) for one, more in zip(found, order, strict=True)]
+        over = build_results(rows, [], seed=7, is_nested=True).evaluations[2]
+        assert over.figures == {"k": 2, "sound_rate_by_position": [0.25, 0.75]}
+
+
+def test_the_interval_of_a_share_over_seeds_holds_their_spread():
+    shares = [0.69, 0.29, 0.30, 0.21, 0.56]
+    rows = [
+        replace(one, figures={"named": share, "named_ci95": [share - 0.09, share + 0.09]})
+        for one, share in zip(measured(m__probe__test=[0] * 5), shares, strict=True)
+    ]
+    over = build_results(rows, [], seed=7, is_nested=True).evaluations[5].figures
+    # Their mean is 0.41, their standard error 0.09149, Student's quantile 2.7764.
+    assert over["named_ci95"] == pytest.approx([0.41 - 0.2540, 0.41 + 0.2540], abs=1e-4)
+
+
+def test_one_problem_is_no_finding_also_where_outcomes_are_shares():
+    """Of one problem the bootstrap has no width, so that the interval alone would be a finding."""
+    one = {"seed": 7, "split": "test", "mode": "sampled", "tokens_per_problem": 1.0}
+    rows = [
+        Measurement(method=name, outcomes={"p": share}, **one)
+        for name, share in (("realm", 0.75), ("distilled", 0.5))
+    ]
+    family = Family(name="f", claim="realm sampled", against=["distilled sampled"])
+    [row] = build_results(rows, [family], seed=7, is_nested=False).comparisons
+    assert row.ci95[0] > 0 and row.p == 1 and row.finding == "no evidence of a difference"
+
+
 def test_results_are_read_as_they_were_written():
     found = measured(realm__assisted__test=[160, 150], a__assisted__test=[120, 125])
     results = build_results(found, [FAMILY], seed=7, is_nested=True, left_out={"test": 1})

@@ -44,7 +44,7 @@ def measure_mode(
         figures |= summarize_probe(groups) if is_probe else summarize_verdicts(run, prompts, groups)
     else:
         correct = [[right] for right in check_picks(run, prompts, groups, pick)]
-        if num_samples > 1 and len(sizes) == 1:
+        if mode == "self_consistency":
             # For the chart of accuracy against tokens.
             figures["curve"] = _measure_curve(run, prompts, groups, pick)
     # A picked answer costs all samples together; plain samples are averaged.

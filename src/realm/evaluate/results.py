@@ -18,6 +18,7 @@ from realm.evaluate.stats import (
     holm,
     nested_difference,
     paired_difference,
+    widen_to_seeds,
     wilson_interval,
 )
 from realm.sampling import lists_to_tuples
@@ -228,19 +229,28 @@ def _evaluate_seeds(
         per_seed=over.per_seed,
         tokens_per_problem=_mean_of([row.tokens_per_problem for row in rows]),
         prompt_tokens_per_problem=_mean_of([row.prompt_tokens_per_problem for row in rows]),
-        figures={
-            name: _mean_of([row.figures[name] for row in rows if name in row.figures])
-            for name in rows[0].figures
-        },
+        figures=_combine_figures([row.figures for row in rows]),
     )
 
 
+def _combine_figures(by_seed: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the means of the figures that all seeds have, with intervals over the seeds."""
+    shared = [name for name in by_seed[0] if all(name in figures for figures in by_seed)]
+    means = {name: _mean_of([figures[name] for figures in by_seed]) for name in shared}
+    for name in shared:
+        share = name.removesuffix("_ci95")
+        if share != name and len(by_seed) > 1:
+            low, high = widen_to_seeds(means[name], [figures[share] for figures in by_seed])
+            means[name] = [max(0.0, low), min(1.0, high)]
+    return means
+
+
 def _mean_of(values: Sequence[Any]) -> Any:
-    """Return the mean over the seeds, place by place if the values are lists."""
+    """Return the mean over the seeds, by place if the values are lists; longer lists are cut."""
     if values[0] is None:
         return None
     if isinstance(values[0], Sequence):
-        return [fmean(place) for place in zip(*values, strict=True)]
+        return [fmean(place) for place in zip(*values, strict=False)]
     mean = fmean(values)
     # Counts such as k and samples stay whole numbers if all seeds agree.
     return int(mean) if isinstance(values[0], int) and mean.is_integer() else mean
