@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from realm.baselines.further import count_further_completions, train_further
@@ -62,18 +63,21 @@ def _select_problems(run: Run) -> list[Problem]:
 
 
 def _sample_answers(run: Run, prompts: Sequence[EvalPrompt]) -> list[list[Answer]]:
-    config = run.config
-    count = max(1, count_further_completions(run) // max(1, len(prompts)))
-    temperature = config.train.grpo.get("temperature", 1.0)
-    # As many samples as ReaLM has rollouts, at the temperature of its rollouts.
-    return sample_and_judge(
-        run,
-        LazyPolicy(run.path("distilled"), config),
-        prompts,
-        run.work("rft") / "samples.jsonl",
-        mode="rft",
-        sampling=Sampling(count, temperature),
-    )
+    """Return as many samples as ReaLM has rollouts, at the temperature of its rollouts.
+
+    The first prompts get one more, where the number does not divide by that of the prompts.
+    """
+    temperature = run.config.train.grpo.get("temperature", 1.0)
+    policy = LazyPolicy(run.path("distilled"), run.config)
+
+    def sample(name: str, asked: Sequence[EvalPrompt], sampling: Sampling) -> list[list[Answer]]:
+        path = run.work("rft") / f"{name}.jsonl"
+        return sample_and_judge(run, policy, asked, path, mode="rft", sampling=sampling)
+
+    count, rest = divmod(count_further_completions(run), max(1, len(prompts)))
+    groups = sample("samples", prompts, Sampling(count, temperature))
+    further = sample("one-more", prompts[:rest], Sampling(1, temperature, seed_offset=1))
+    return [[*one, *more] for one, more in zip_longest(groups, further, fillvalue=())]
 
 
 def _train_on_right(
