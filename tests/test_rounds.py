@@ -11,6 +11,8 @@ from realm.config.root import load_config
 from realm.core.errors import ConfigError, RunError
 from realm.core.jsonl import read_routes, write_jsonl, write_text
 from realm.core.records import Problem, Route
+from realm.evaluate.cells import Cell
+from realm.evaluate.methods import list_methods
 from realm.rounds import make_round, replace_routes
 from realm.run import Run
 from realm.sampling import Answer, make_own_route
@@ -77,7 +79,7 @@ def test_own_routes_take_the_place_of_the_bank_which_fills_in_the_class_they_lac
 @pytest.fixture
 def run(small_config, tmp_path):
     run = Run(tmp_path / "run", small_config.with_settings({"rounds": 3}))
-    for name in ("problems.jsonl", "routes.jsonl", "rules.md"):
+    for name in ("problems.jsonl", "routes.jsonl", "sft.jsonl", "rules.md"):
         write_text(run.path(name), "")
     for name in ("distilled", "round-1/model", "round-2/model"):
         run.path(name).mkdir(parents=True)
@@ -87,7 +89,8 @@ def run(small_config, tmp_path):
 def test_a_round_begins_where_the_last_one_ended(run):
     first = make_round(run, 1, None)
     assert list(first.stages) == ["train"] and first.config.recipe == "r1"
-    assert first.path("distilled").resolve() == run.path("distilled").resolve()
+    for name in ("distilled", "sft.jsonl"):  # what was taught is part of the forecast
+        assert first.path(name).resolve() == run.path(name).resolve()
     second = make_round(run, 2, first)
     assert list(second.stages) == ["harvest", "train"]
     assert Path(second.config.resolve_model()).resolve() == first.path("model").resolve()
@@ -202,12 +205,23 @@ def test_the_last_rounds_model_is_the_runs_and_finished_rounds_are_kept(run, mon
     assert done == ["round-1", "round-2"]
     assert run.path("model/weights").read_text() == "round-2"
     assert run.path("fade.jsonl").read_text() == "round-2"
+    assert run.path("headroom.json").read_text() == "round-1", "before reinforcement learning"
     several = do_all(3)
     assert done == ["round-1", "round-2", "round-3"], "a round more costs one round"
     assert several.path("model/weights").read_text() == "round-3" and several.is_done("train")
     assert several.path("rollouts/samples.jsonl").read_text() == "round-3"
-    rounds.drop_rounds(several)
-    assert not list(several.folder.glob("round-*"))
+    done.clear()
+    cell = Cell(
+        method=list_methods(several.config)["realm"],
+        seed=7,
+        run=several,
+        parent=None,
+        stages=("train",),
+    )
+    cell.run_missing_stages()
+    assert not done
+    cell.run_missing_stages(force=True)
+    assert done == ["round-1", "round-2", "round-3"], "of a comparison, as of a run"
 
 
 @pytest.mark.slow

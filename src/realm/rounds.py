@@ -22,7 +22,14 @@ from realm.config.root import VERIFIER_SETTINGS
 from realm.core.folder import Stage, remove_path
 from realm.core.jsonl import read_problems, read_routes, write_jsonl
 from realm.core.ranks import is_main_process, run_on_main
-from realm.sampling import LazyPolicy, Sampling, make_own_route, make_prompt, sample_and_judge
+from realm.sampling import (
+    OWN_SOURCE,
+    LazyPolicy,
+    Sampling,
+    make_own_route,
+    make_prompt,
+    sample_and_judge,
+)
 from realm.stages import STAGES
 
 if TYPE_CHECKING:
@@ -49,7 +56,7 @@ def run_harvest(run: Run) -> None:
         for problem, group in samples
     }
     routes = replace_routes(bank, own)
-    written = [route for route in routes if route.source == "self" and not route.guided]
+    written = [route for route in routes if route.source == OWN_SOURCE and not route.guided]
     share = sum(bool(route.correct) for route in written) / max(1, len(written))
     logger.info(
         f"{len(written)} distinct routes of the policy's own for {len(own)} problems, "
@@ -60,12 +67,13 @@ def run_harvest(run: Run) -> None:
         from realm.train.transfer import stands_without_routes
 
         # The policy has the rules in its weights: its right chains are taught as guided ones are.
-        routes += [
-            replace(make_own_route(problem, judged, verifier), guided=True)
-            for problem, group in samples
-            for judged in group
-            if judged.correct and stands_without_routes(judged)
-        ]
+        right = [(problem, one) for problem, group in samples for one in group if one.correct]
+        taught = [pair for pair in right if stands_without_routes(pair[1])]
+        routes += [replace(make_own_route(*pair, verifier), guided=True) for pair in taught]
+        logger.info(
+            f"{len(taught)} right samples are to be taught; {len(right) - len(taught)} others are "
+            "not well formed, or name a route."
+        )
     write_jsonl(run.path("routes.jsonl"), routes)
     problems, held_out = read_problems(run.path("problems.jsonl")), config.routes.held_out
     write_bank(run.path("bank.json"), problems, routes, verifier.same_all, held_out=held_out)
@@ -151,19 +159,22 @@ def run_rounds(run: Run) -> None:
 
     A round that is up to date is not run again, so that a run can be given one round more.
     """
-    last, figures = None, Counter[str]()
+    made: list[Run] = []
+    figures = Counter[str]()
     for number in range(1, run.config.rounds + 1):
-        last = make_round(run, number, last)
+        last = make_round(run, number, made[-1] if made else None)
+        made.append(last)
         logger.info("round %d of %d, in %s", number, run.config.rounds, last.folder)
         for stage in last.stages:
             last.do(stage)
             # A Counter adds: the budget of the run is that of all its rounds.
             figures.update(run_on_main(last.manifest)["stages"][stage].get("figures", {}))
-    assert last is not None
     if not is_main_process():
         return
     run.record_figures(dict(figures))
     for name in ("model", "fade.jsonl", "headroom.json", "rollouts"):
+        # The headroom is that before reinforcement learning; all else is of its end.
+        last = made[0] if name == "headroom.json" else made[-1]
         remove_path(run.path(name))
         if name == "model":  # may be large
             run.adopt(last.path(name), name)
@@ -186,7 +197,7 @@ def make_round(run: Run, number: int, last: Run | None) -> Run:
     links = {name: run.path(name) for name in ("problems.jsonl", "rules.md")}
     if last is None:
         # Later rounds start from the last model, and read the routes that they harvest.
-        links |= {name: run.path(name) for name in ("routes.jsonl", "distilled")}
+        links |= {name: run.path(name) for name in ("routes.jsonl", "sft.jsonl", "distilled")}
     else:
         # Relative to the config, as in a file. The dot tells a folder from a hub id.
         model = os.path.relpath(last.path("model"), run.config.resolve("."))

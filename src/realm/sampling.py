@@ -93,6 +93,10 @@ class Answer:
         return cls(**lists_to_tuples(row) | {"judged": judged})
 
 
+OWN_SOURCE = "self"
+"""The source of routes that the model wrote itself."""
+
+
 @dataclass(frozen=True)
 class Sampling:
     """How many answers each prompt gets, and at which temperature; 0 is greedy decoding."""
@@ -276,7 +280,7 @@ def make_own_route(problem: Problem, judged: Judged, verifier: Verifier) -> Rout
     answer = None if judged.answer is None else verifier.render(judged.answer)
     return Route(
         problem_id=problem.id,
-        source="self",
+        source=OWN_SOURCE,
         text=write_own_text(judged.text, judged.reasoning, answer),
         answer=judged.answer,
         correct=judged.correct,

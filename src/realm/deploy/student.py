@@ -13,7 +13,7 @@ from realm.core.jsonl import read_json
 from realm.core.records import Judgement, Route, RouteSet
 from realm.method.parse import parse_completion
 from realm.method.prompt import render_prompt
-from realm.sampling import write_own_text
+from realm.sampling import OWN_SOURCE, write_own_text
 
 if TYPE_CHECKING:
     from realm.config.training import PromptConfig
@@ -151,7 +151,7 @@ class Student:
         # judge.
         text = write_own_text(sample.text, said.reasoning, said.answer)
         # Nobody knows the right answer, so no sample has a label.
-        return Route(problem_id="", source="self", text=text, answer=said.answer, correct=None)
+        return Route(problem_id="", source=OWN_SOURCE, text=text, answer=said.answer, correct=None)
 
 
 def require_question(question: str) -> None:
