@@ -37,7 +37,7 @@ def test_a_pilot_trains_for_whole_steps_beside_the_run(tmp_path):
     run = make_run(tmp_path, config)
     found = forecast_run(run, pilot_rollouts=5)
     # A step takes 4 rollouts: two steps.
-    assert found.pilot is not None and found.pilot.rollouts == 8 and found.rollouts == 36
+    assert found.pilot is not None and found.pilot.rollouts == 8 and found.rollouts == 2 * 36
     pilot = run.path("work/forecast/pilot-2")
     assert (pilot / "model/model.safetensors").exists()
     assert not run.path("model").exists() and not run.path("headroom.json").exists()

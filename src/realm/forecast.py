@@ -42,7 +42,8 @@ def forecast_run(run: Run, *, pilot_rollouts: int = 0) -> Forecast:
 
     problems = select_rl_problems(run)
     arguments = make_grpo_arguments(run.config, run.folder, num_problems=len(problems))
-    rollouts = count_rollouts(arguments)
+    in_round = count_rollouts(arguments)
+    rollouts = run.config.rounds * in_round
     new_tokens = arguments.max_completion_length
     assert new_tokens  # TRL declares as optional what its defaults set
     think_end = run.config.prompt.think_end
@@ -54,7 +55,7 @@ def forecast_run(run: Run, *, pilot_rollouts: int = 0) -> Forecast:
     asked = select_asked_problems(run, problems)
     before = sample_groups(start, asked, run, new_tokens=new_tokens)
     del start  # the pilot loads the model again
-    per_step = rollouts / arguments.max_steps
+    per_step = in_round / arguments.max_steps
     num_steps = math.ceil(pilot_rollouts / per_step)
     pilot = _train_pilot(run, num_steps)
     trained = Policy(pilot.path("model"), keep=keep)

@@ -104,6 +104,11 @@ def test_transfer_is_advised_only_where_training_has_none():
     assert "rounds: 2" in alternative and "train.fade.transfer" not in alternative
 
 
+def test_further_rounds_are_not_advised_to_those_who_have_them():
+    alternative = make_forecast(with_routes=0.5, has_harvest=True).alternative
+    assert "rounds: 2" not in alternative and "longer distillation" in alternative
+
+
 def test_the_forecast_is_one_paragraph_and_its_row_holds_every_figure():
     pilot = Pilot(rollouts=500, gain=0.02, ci95=(0.01, 0.03))
     forecast = make_forecast(taught_loss=0.1, held_out_loss=0.2, pilot=pilot)

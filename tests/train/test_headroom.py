@@ -100,6 +100,12 @@ def test_a_problem_has_a_chain_if_a_source_of_training_reached_its_answer(tmp_pa
     assert found.rollouts == 12
 
 
+def test_chains_that_the_policy_wrote_in_an_earlier_round_do_not_count(tmp_path):
+    own = [replace(route, source="self", guided=True) for route in ROUTES if route.correct]
+    found = make_forecast(tmp_path, routes=own, distill={"every_round": True})
+    assert (found.no_chain_share, found.untaught, found.has_harvest) == (1.0, 0, True)
+
+
 def test_only_problems_of_reinforcement_learning_count_as_without_a_chain(tmp_path):
     routes = [route for route in ROUTES if route.problem_id in ("p0", "p1")]
     train = {"skip": 1, "problems": 2, "headroom": {"problems": 2, "samples": 2}}

@@ -89,6 +89,8 @@ class Forecast:
     """mean@1 with routes in the prompt; `None` if training shows none or there are none."""
     has_transfer: bool = False
     """Whether training teaches without routes what it solves with them (`train.fade.transfer`)."""
+    has_harvest: bool = False
+    """Whether further rounds distil its right samples with routes (`distill.every_round`)."""
     no_chain_share: float
     """Share of the problems of reinforcement learning that have no right chain to imitate."""
     untaught: int = 0
@@ -155,7 +157,7 @@ class Forecast:
                 f"teach the right chains of {self.untaught:,} more problems "
                 "(distill.use_unguided_when_missing), or the policy's own right samples (RFT)"
             )
-        if self.lives_on_routes:
+        if self.lives_on_routes and not self.has_harvest:
             other = "" if self.has_transfer else ", or train.fade.transfer in the same training"
             return (
                 "its own right samples with routes, taught without them (rounds: 2 and "
@@ -204,7 +206,7 @@ class Forecast:
         """Return the content of headroom.json."""
         row = asdict(self)
         figures: dict[str, Any] = row.pop("headroom")
-        del row["has_transfer"]  # a setting, not a figure
+        del row["has_transfer"], row["has_harvest"]  # settings, not figures
         return figures | row | {"outlook": self.outlook, "forecast": self.describe()}
 
 

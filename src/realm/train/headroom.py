@@ -18,7 +18,7 @@ from realm.method.forecast import Forecast, Headroom
 from realm.method.prompt import render_reasoning
 from realm.method.steps import drop_answer_step
 from realm.method.thoughts import put_chain_in_thoughts
-from realm.sampling import make_prompt
+from realm.sampling import OWN_SOURCE, make_prompt
 from realm.verify.judge import judge_all
 from realm.verify.verifier import majorities
 
@@ -74,7 +74,11 @@ def make_forecast(
     routes = read_routes(run.path("routes.jsonl"))
     with_routes = measure_with_routes(policy, asked, routes, run, new_tokens=new_tokens)
     # Those of held-out sources too, since validation problems may have no others.
-    right = [route for route in select_teachable_routes(routes, (), by_id) if route.correct]
+    right = [
+        route
+        for route in select_teachable_routes(routes, (), by_id)
+        if route.correct and route.source != OWN_SOURCE  # its samples in an earlier round
+    ]
     teachable = {
         route.problem_id
         for route in right
@@ -90,6 +94,7 @@ def make_forecast(
         rollouts=rollouts,
         with_routes=with_routes,
         has_transfer=run.config.train.fade.transfer > 0,
+        has_harvest=run.config.distill.every_round,
         no_chain_share=fmean(problem.id not in teachable for problem in problems),
         untaught=len(teachable - {row["problem_id"] for row in taught}),
         taught_loss=taught_loss,
