@@ -76,6 +76,15 @@ def test_only_realm_transfers_and_its_ablation_does_not(write_config):
     assert transfer == expected
 
 
+def test_further_rounds_of_an_ablation_do_not_bring_back_what_it_leaves_out(write_config):
+    config = load_config(write_config(rounds=2, distill={"every_round": True}))
+    methods = list_methods(config)
+    names = ("realm", "no_eaai", "zero", "no_guidance", "grpo_routes")
+    distils = {name: apply_method(methods[name], config).distill.every_round for name in names}
+    expected = {"realm": True, "no_eaai": True}
+    assert distils == expected | {"zero": False, "no_guidance": False, "grpo_routes": False}
+
+
 def test_every_cell_stands_behind_its_start_and_starts_are_shared(write_config, tmp_path):
     config = load_config(
         write_config(compare={"seeds": 2, "methods": ["realm", "no_guidance", "unguided", "grpo"]})
@@ -158,6 +167,8 @@ def test_a_method_that_would_be_asked_nothing_is_left_out_but_a_start_is_still_m
             r"no method 'relm'\. Did you mean 'realm'\? Allowed: base, distilled, realm",
         ),
         ({"extra_methods": {"realm": {}}}, r"compare\.extra_methods: 'realm' is built in"),
+        ({"extra_methods": {"data": {}}}, r"compare\.extra_methods: 'data' is built in"),
+        ({"extra_methods": {"majority": {}}}, r"compare\.extra_methods: 'majority' is built in"),
         (
             {"extra_methods": {"a/b": {}}},
             r"compare\.extra_methods: 'a/b' is built in, or not of letters",

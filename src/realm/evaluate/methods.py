@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
+from realm.bank.worth import MAJORITY
 from realm.baselines.cot_synthesizer import run_cot_synthesizer
 from realm.baselines.further import run_further
 from realm.baselines.instructors import load_instructor, run_instructors
@@ -144,7 +145,9 @@ def _rl(name: str, summary: str, settings: Mapping[str, Any], **more: Any) -> Me
 
 # Naming a flaw is paid inside a verdict, so that both go together.
 NO_VERDICTS = {"train.reward.verdict": 0.0, "train.reward.first_flaw": 0.0}
-NO_TRANSFER = {"train.fade.transfer": 0.0}
+# A further round would distil: what routes taught, and from guided chains.
+NO_HARVEST = {"distill.every_round": False}
+NO_TRANSFER = {"train.fade.transfer": 0.0, **NO_HARVEST}
 ROUNDS = ("rounds", "distill.every_round")
 """Settings of further rounds, which begin after the start that all methods share."""
 
@@ -172,10 +175,10 @@ def _list_ablations(config: Config) -> list[Method]:
         _rl("no_mrpv", "without MRPV: routes fade, verdicts are not rewarded", NO_VERDICTS,
             modes=READING),
         _rl("no_eaai", "without EAAI: routes never fade", {"train.fade.kind": "constant"}),
-        _rl("zero", "without distillation: the same RL on the model as it is", {"recipe": "zero"},
-            start="data"),
+        _rl("zero", "without distillation: the same RL on the model as it is",
+            {"recipe": "zero", **NO_HARVEST}, start="data"),
         _rl("no_guidance", "without guidance: distillation of chains written without the rules",
-            {}, start="unguided_start"),
+            NO_HARVEST, start="unguided_start"),
         _rl("no_negatives", "without negatives: RL shows right routes only",
             {"train.mix.show_flawed": False}),
     ]  # fmt: skip
@@ -253,7 +256,7 @@ def _read_own_methods(config: Config) -> dict[str, Method]:
     built_in = {**list_methods(config), **STARTS}
     methods = {}
     for name, settings in config.compare.extra_methods.items():
-        if name in built_in or not re.fullmatch(r"[\w.-]+", name):
+        if name in {*built_in, "data", MAJORITY} or not re.fullmatch(r"[\w.-]+", name):
             raise ConfigError(
                 f"{config.source}: compare.extra_methods: {name!r} is built in, or not of letters, "
                 "digits, '_', '-' and '.' alone. Choose another name."
