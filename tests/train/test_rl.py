@@ -3,6 +3,7 @@ import itertools
 import json
 import shutil
 from collections import defaultdict
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -366,6 +367,28 @@ def test_problems_without_routes_are_shown_alone(tmp_path, caplog):
     rl.require_routes(builder, make_run(tmp_path, config))
     assert "5 of 6 training problems have no routes" in caplog.text
     assert all(builder.build_row("p5", step, 0.0)["facts"].routes == () for step in range(20))
+
+
+@pytest.mark.parametrize(("num_sound", "level"), [(2, "INFO"), (0, "WARNING")])
+def test_without_negatives_problems_without_a_sound_route_are_counted(
+    tmp_path, caplog, num_sound, level
+):
+    make_tiny(tmp_path / "model", "qwen2")
+    config = make_config(tmp_path, train=TRAIN | {"mix": {"show_flawed": False}})
+    sound = {f"p{number}" for number in range(num_sound)}
+    routes = [
+        replace(route, process=route.problem_id in sound)
+        for route in ROUTES
+        if route.source != "outsider"
+    ]
+    tokenizer = Policy(tmp_path / "model").tokenizer
+    builder = rl.RowBuilder(PROBLEMS, routes, load_domain(config).verifier, config, tokenizer)
+    with caplog.at_level("INFO"):
+        rl.require_routes(builder, make_run(tmp_path, config))
+    [record] = [one for one in caplog.records if "show_flawed" in one.message]
+    assert f"{num_sound} of 6 training problems" in record.message and record.levelname == level
+    shown = {one: builder.build_row(one, 0, 0.0)["facts"].routes for one in ("p0", "p5")}
+    assert bool(shown["p0"]) is bool(num_sound) and not shown["p5"]
 
 
 def test_no_routes_at_all_is_an_error_while_the_fade_wants_some(tmp_path):

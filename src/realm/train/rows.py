@@ -198,7 +198,16 @@ def require_routes(builder: RowBuilder, run: Run) -> None:
             "are not shown. Collect or import routes for the training problems, or set "
             "train.fade.kind: none for plain GRPO."
         )
-    if num_with_routes < num_problems:
+    if not builder.config.train.mix.show_flawed:
+        num_with_sound = sum(any(map(Route.is_sound, bank)) for bank in builder.bank.values())
+        log = logger.info if num_with_sound else logger.warning
+        log(
+            "train.mix.show_flawed: false shows sound routes only: %d of %d training problems have "
+            "any, and the prompts of the others show the question only.",
+            num_with_sound,
+            num_problems,
+        )
+    elif num_with_routes < num_problems:
         logger.info(
             "%d of %d training problems have no routes; their prompts show the question only.",
             num_problems - num_with_routes,
