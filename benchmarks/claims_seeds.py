@@ -37,9 +37,11 @@ METHODS = {
     "grpo": "GRPO",
     "rft": "RFT",
     "rft at 2e-3": "RFT, 2e-3",
+    "rft at its best": "RFT, best rate",
     "cot_synthesizer": "CoT-Synthesizer",
+    "cot_synthesizer at 6e-4": "CoT-Synthesizer, 6e-4",
     "cot_synthesizer at 2e-3": "CoT-Synthesizer, 2e-3",
-    "cot_synthesizer at either": "CoT-Synthesizer, better rate",
+    "cot_synthesizer at its best": "CoT-Synthesizer, best rate",
     "grpo_routes": "GRPO, routes",
     "rft_routes": "RFT with routes",
     "realm": "ReaLM",
@@ -125,19 +127,20 @@ def group_outcomes(rows: list[dict[str, Any]]) -> Outcomes:
     return found
 
 
-def take_better_rates(found: Outcomes) -> None:
-    """Add CoT-Synthesizer with the rate that is better on `test` for each seed.
+def take_best_rates(found: Outcomes) -> None:
+    """Add RFT and CoT-Synthesizer with the learning rate that is best on `test` for each seed.
 
     No method may choose so. It bounds what another choice of the rate could have gained.
     """
-    name = METHODS["cot_synthesizer"]
-    seeds, others = (found.get(("test", "with routes", one), {}) for one in (name, f"{name}, 2e-3"))
-    for split in ("test", "test_rules"):
-        lower, higher = (found[split, "with routes", one] for one in (name, f"{name}, 2e-3"))
-        found[split, "with routes", METHODS["cot_synthesizer at either"]] = {
-            seed: higher[seed] if sum(others.get(seed, [])) > sum(seeds[seed]) else lower[seed]
-            for seed in seeds
-        }
+    for method, mode in {"RFT": "alone", "CoT-Synthesizer": "with routes"}.items():
+        names = [name for name in METHODS.values() if name.split(",")[0] == method]
+        *rates, best = names
+        of_test = {rate: found.get(("test", mode, rate), {}) for rate in rates}
+        for seed in of_test[method]:
+            run = [rate for rate in rates if seed in of_test[rate]]
+            chosen = max(run, key=lambda rate: fmean(of_test[rate][seed]))
+            for split in ("test", "test_rules"):
+                found[split, mode, best][seed] = found[split, mode, chosen][seed]
 
 
 def format_difference(
@@ -293,7 +296,7 @@ def main() -> None:
     rows = [row for row in kept if row["testbed"] == arguments.testbed]
     found = group_outcomes(rows)
     if arguments.testbed == "services":
-        take_better_rates(found)
+        take_best_rates(found)
     print_accuracy(found)
     for ours in COMPARED:
         if any(key[2] == ours for key in found):
