@@ -184,12 +184,6 @@ def run_rounds(run: Run) -> None:
             shutil.copy(last.path(name), run.path(name))
 
 
-def drop_rounds(run: Run) -> None:
-    """Remove what earlier calls have trained, for a call with `force`."""
-    for folder in run.folder.glob("round-*"):
-        remove_path(folder)
-
-
 def make_round(run: Run, number: int, last: Run | None) -> Run:
     """Return round `number` of `run` as a run of its own; it starts from the model of `last`."""
     settings: dict[str, Any] = {"rounds": 1}

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from realm.config.gguf import find_gguf
 from realm.core.errors import ConfigError, DataError, RealmError, RunError
-from realm.core.folder import RunFolder, hash_path
+from realm.core.folder import RunFolder, hash_path, remove_path
 from realm.core.manifest import MADE_BY_CONFIG, check_source
 from realm.core.ranks import is_main_process, run_on_main
 from realm.core.tables import local_path
 from realm.core.targets import fingerprint
 from realm.domains.domain import GivenSettings
 from realm.evaluate.results import Results, read_results
-from realm.rounds import ROUNDS, drop_rounds
+from realm.rounds import ROUNDS
 from realm.stages import STAGES
 
 if TYPE_CHECKING:
@@ -133,8 +133,8 @@ class Run(RunFolder):
         else:
             # Before `recording`, which gives up the old outputs of the stage.
             self.check_folder(stage, force=force)
-            if force and stage == "train" and is_main_process():
-                drop_rounds(self)
+            if force:
+                self.drop_rounds(stage)
             started = time.monotonic()
             with self.recording(stage):
                 logger.info("%-8s running", stage)
@@ -142,6 +142,11 @@ class Run(RunFolder):
             outputs = ", ".join(run_on_main(self.manifest)["stages"][stage]["outputs"])
             seconds = time.monotonic() - started
             logger.info("%-8s done in %.0f s: %s", stage, seconds, outputs)
+
+    def drop_rounds(self, stage: str) -> None:
+        """Remove the rounds that earlier calls of `stage` have trained."""
+        for folder in self.folder.glob("round-*") if stage == "train" and is_main_process() else ():
+            remove_path(folder)
 
     def run_all(self, *, force: bool = False) -> None:
         """Run all stages in order.

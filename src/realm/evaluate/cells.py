@@ -16,7 +16,6 @@ from realm.core.ranks import is_main_process, run_on_main
 from realm.evaluate.claims import run_pilot
 from realm.evaluate.methods import BASELINE_STAGES, Method, add_starts, apply_method
 from realm.evaluate.modes import TASK_OF_MODE, TASKS, EvalTask, run_task
-from realm.rounds import drop_rounds
 
 if TYPE_CHECKING:
     from realm.run import Run
@@ -82,8 +81,8 @@ class Cell:
             if made.exists() and is_main_process():
                 self.run.adopt(made, made.name)
         for stage in self.stages:
-            if force and stage == "train" and is_main_process():
-                drop_rounds(self.run)
+            if force:
+                self.run.drop_rounds(stage)
             if force or not run_on_main(partial(self.run.is_done, stage)):
                 with self.run.recording(stage):
                     self.run.call_stage(stage)
