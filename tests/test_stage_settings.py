@@ -106,7 +106,8 @@ CHECKED_ONLY = ("train.fade.mode", "train.fade.transfer", "train.reward")
 """What the baselines read only to check the arguments of TRL; it changes none of their outputs."""
 ALLOWED = {
     "data": ("model",),  # whether there is one: then the splits for training must not be empty
-    "train": ("evaluate.batch_tokens",),  # how many samples of the headroom are drawn at once
+    # How many samples of the headroom are drawn at once, and what the forecast advises.
+    "train": ("evaluate.batch_tokens", "distill.every_round"),
     "harvest": ("evaluate.endpoints",),  # where the model is, not what it is asked
     "further": CHECKED_ONLY,
     "rft": CHECKED_ONLY,
