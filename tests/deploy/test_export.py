@@ -134,3 +134,14 @@ def test_a_hub_that_refuses_shows_before_the_export(run, tmp_path, monkeypatch):
 def test_a_run_folder_alone_is_enough(run, tmp_path):
     again = Run(run.folder, load_config(run.folder))
     assert export_run(again, tmp_path / "out", num_checked=2)[0].asked == 2
+
+
+def test_a_model_of_other_settings_than_the_runs_is_told_and_marked(run, tmp_path, caplog):
+    export_run(run, tmp_path / "before", num_checked=0)
+    assert "other settings or data" not in caplog.text
+    assert "have changed since" not in (tmp_path / "before/README.md").read_text()
+    train = {"settings": "of another seed", "inputs": {}, "outputs": {}, "seconds": 1.0}
+    run.write_manifest({"train": train})
+    export_run(run, tmp_path / "after", num_checked=0)
+    assert "train: made with other settings or data than the run has now" in caplog.text
+    assert "have changed since (train)" in (tmp_path / "after/README.md").read_text()

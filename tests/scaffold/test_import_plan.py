@@ -209,3 +209,12 @@ def test_a_column_may_be_a_path_or_several():
 def test_a_column_whose_name_has_a_comma_is_one_column():
     made = plan(write("a.jsonl", {"question": "?", "answer": "2", "a,b": "x"}), outputs="a,b")
     assert made.settings["routes"]["columns"]["outputs"] == "a,b"
+
+
+def test_a_column_whose_header_begins_or_ends_with_a_space_is_named_as_it_is():
+    Path("a.csv").write_text("question , gold, first, second\n1 + 1?,2,2,3\n")
+    named = {"question": "question ", "answer": " gold", "outputs": " first, second"}
+    made = plan("a.csv", **named)
+    columns = made.settings["domain"]["columns"] | made.settings["routes"]["columns"]
+    found = [columns[role] for role in ("question", "answer", "outputs")]
+    assert found == ["question ", " gold", [" first", " second"]]

@@ -56,6 +56,11 @@ def write_card(run: Run, source: Path, *, is_adapter: bool, gguf: str | None = N
         f"`{config.recipe}`, seed {config.seed}).",
         *([f"`{gguf}` holds the same model for llama.cpp."] if gguf else []),
     ]
+    if outdated := find_outdated_training(run):
+        lines.append(
+            f"The run's settings or data have changed since ({', '.join(outdated)}). What stands "
+            "below may be of others, and of problems that this model was trained on."
+        )
     if license_id == UNKNOWN_LICENSE:
         lines.append("The license of the base model is not known here: set it before sharing.")
     parts = [
@@ -65,6 +70,11 @@ def write_card(run: Run, source: Path, *, is_adapter: bool, gguf: str | None = N
         _describe_how(run),
     ]
     return "\n".join([*lines, "", *("\n".join(part) + "\n" for part in parts)])
+
+
+def find_outdated_training(run: Run) -> list[str]:
+    """Return the stages of training whose settings or data are no longer those of the run."""
+    return [stage for stage in run.find_outdated("eval") if stage in ("distill", "train")]
 
 
 def find_license(run: Run) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from realm.core.errors import ModelError, RunError
 from realm.core.jsonl import read_problems, write_json, write_text
 from realm.core.records import RouteSet
-from realm.deploy.card import write_card
+from realm.deploy.card import find_outdated_training, write_card
 from realm.deploy.gguf import write_gguf
 from realm.deploy.student import PROMPTS_FILE, find_model_and_prompts
 from realm.method.prompt import render_prompt
@@ -80,6 +80,12 @@ def export_run(
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise RunError(f"{target}: is there already. Choose another folder with --to.")
     source = Path(find_model_and_prompts(str(run.folder))[0])
+    if outdated := find_outdated_training(run):
+        logger.warning(
+            f"{run.folder}: {', '.join(outdated)}: made with other settings or data than the run "
+            "has now. Its results may be of problems that the model was trained on. `realm run` "
+            "trains it anew."
+        )
     # Written beside its place and renamed, so that a kill leaves no folder that looks complete.
     part = target.absolute().with_name(f".{target.absolute().name}.part")
     shutil.rmtree(part, ignore_errors=True)

@@ -85,8 +85,7 @@ def require_columns(rows: Mapping[str, Row], options: ImportOptions) -> None:
         asked = getattr(options, role)
         if asked and not any(_has_column(row, asked) for row in rows.values()):
             file, row = next(iter(rows.items()))
-            names = [name.strip() for name in asked.split(",")] if role == "outputs" else [asked]
-            for name in names:
+            for name in _split_names(row, asked) if role == "outputs" else [asked]:
                 get_cell(row, name, file, f"--{role}")  # raises
 
 
@@ -120,7 +119,7 @@ def find_columns(
     columns[last] = find(last) or _guess_column(last, row, file)
     if last == "outputs":
         if columns[last] not in row and "," in columns[last]:
-            columns[last] = [name.strip() for name in columns[last].split(",")]
+            columns[last] = _split_names(row, columns[last])
         if source := find("source"):
             columns["source"] = source
     return columns
@@ -128,12 +127,17 @@ def find_columns(
 
 def _has_column(row: Row, column: str) -> bool:
     """Whether `row` has a column, or each of several with commas between them."""
-    for name in [column] if column in row else column.split(","):
+    for name in [column] if column in row else _split_names(row, column):
         try:
-            look_up(row, name.strip())
+            look_up(row, name)
         except KeyError:
             return False
     return True
+
+
+def _split_names(row: Row, columns: str) -> list[str]:
+    """Return the names in a list with commas; a header may begin or end with a space itself."""
+    return [name if name in row else name.strip() for name in columns.split(",")]
 
 
 def read_first_row(file: str) -> Row:
