@@ -50,7 +50,7 @@ def draw_problems(rng: np.random.Generator, effects: np.ndarray) -> np.ndarray:
     )
 
 
-def compare(values: np.ndarray, trial: int) -> stats.Difference:
+def compare_methods(values: np.ndarray, trial: int) -> stats.Difference:
     groups = [
         [(1.0, {f"{seed}:{place}": float(x) for place, x in enumerate(row)})]
         for seed, row in enumerate(values)
@@ -59,7 +59,7 @@ def compare(values: np.ndarray, trial: int) -> stats.Difference:
 
 
 def nested_bootstrap(values: np.ndarray, trial: int) -> tuple[float, float]:
-    return compare(values, trial).ci95
+    return compare_methods(values, trial).ci95
 
 
 def seed_means(values: np.ndarray, trial: int) -> tuple[float, float]:
@@ -93,7 +93,7 @@ def find_false_claims(
     found = np.zeros((trials, 2))
     for trial in range(trials):
         ours, *others = rng.normal(0, spread, size=(1 + CLAIMS, num_seeds))
-        rows = [compare(draw_problems(rng, ours - other), trial) for other in others]
+        rows = [compare_methods(draw_problems(rng, ours - other), trial) for other in others]
         for column, values in enumerate(([row.p for row in rows], [row.p_seeds for row in rows])):
             found[trial, column] = min(stats.holm([1.0 if p is None else p for p in values])) < 0.05
     ours_share, t_share = found.mean(axis=0)

@@ -70,13 +70,15 @@ def _sample_answers(run: Run, prompts: Sequence[EvalPrompt]) -> list[list[Answer
     temperature = run.config.train.grpo.get("temperature", 1.0)
     policy = LazyPolicy(run.path("distilled"), run.config)
 
-    def sample(name: str, asked: Sequence[EvalPrompt], sampling: Sampling) -> list[list[Answer]]:
+    def sample_prompts(
+        name: str, asked: Sequence[EvalPrompt], sampling: Sampling
+    ) -> list[list[Answer]]:
         path = run.work("rft") / f"{name}.jsonl"
         return sample_and_judge(run, policy, asked, path, mode="rft", sampling=sampling)
 
     count, rest = divmod(count_further_completions(run), max(1, len(prompts)))
-    groups = sample("samples", prompts, Sampling(count, temperature))
-    further = sample("one-more", prompts[:rest], Sampling(1, temperature, seed_offset=1))
+    groups = sample_prompts("samples", prompts, Sampling(count, temperature))
+    further = sample_prompts("one-more", prompts[:rest], Sampling(1, temperature, seed_offset=1))
     return [[*one, *more] for one, more in zip_longest(groups, further, fillvalue=())]
 
 

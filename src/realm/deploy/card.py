@@ -73,7 +73,7 @@ def write_card(run: Run, source: Path, *, is_adapter: bool, gguf: str | None = N
 
 
 def find_outdated_training(run: Run) -> list[str]:
-    """Return the stages of training whose settings or data are no longer those of the run."""
+    """Return the stages that trained the model, if the run now has other settings or data."""
     return [stage for stage in run.find_outdated("eval") if stage in ("distill", "train")]
 
 
