@@ -2,9 +2,9 @@
 
     python benchmarks/nested_intervals.py
     python benchmarks/nested_intervals.py --trials 50 --seeds 5
-    python benchmarks/nested_intervals.py --families
+    python benchmarks/nested_intervals.py --families --trials 100 --seeds 5 3
 
-Hardware: any CPU, about five minutes with the defaults.
+Hardware: any CPU, about five minutes with the defaults, and as long for the last command.
 
 Compares three ways on simulated differences between two methods: `stats.nested_difference`, the t
 interval over the means of the seeds, and a bootstrap that draws seeds and then problems of each.

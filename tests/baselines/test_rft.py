@@ -10,11 +10,11 @@ from realm.sampling import Sampling
 
 @pytest.mark.parametrize(("budget", "sizes"), [(6, [2, 2, 2]), (8, [3, 3, 2]), (3, [1, 1, 1])])
 def test_every_sample_of_the_budget_is_drawn_and_no_two_alike(monkeypatch, tmp_path, budget, sizes):
-    def sample(run, policy, prompts, path, *, mode, sampling: Sampling):
+    def draw_samples(run, policy, prompts, path, *, mode, sampling: Sampling):
         drawn = [(path.stem, sampling.seed_offset, n) for n in range(sampling.num_samples)]
         return [[(prompt, *one) for one in drawn] for prompt in prompts]
 
-    monkeypatch.setattr(rft, "sample_and_judge", sample)
+    monkeypatch.setattr(rft, "sample_and_judge", draw_samples)
     monkeypatch.setattr(rft, "count_further_completions", lambda run: budget)
     config = SimpleNamespace(train=SimpleNamespace(grpo={}), prompt=SimpleNamespace(think_end=None))
     run = SimpleNamespace(config=config, path=tmp_path.joinpath, work=tmp_path.joinpath)

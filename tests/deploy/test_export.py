@@ -138,10 +138,13 @@ def test_a_run_folder_alone_is_enough(run, tmp_path):
 
 def test_a_model_of_other_settings_than_the_runs_is_told_and_marked(run, tmp_path, caplog):
     export_run(run, tmp_path / "before", num_checked=0)
-    assert "other settings or data" not in caplog.text
-    assert "have changed since" not in (tmp_path / "before/README.md").read_text()
+    assert "cannot be matched" not in caplog.text
+    assert "cannot be matched" not in (tmp_path / "before/README.md").read_text()
     train = {"settings": "of another seed", "inputs": {}, "outputs": {}, "seconds": 1.0}
     run.write_manifest({"train": train})
     export_run(run, tmp_path / "after", num_checked=0)
-    assert "train: made with other settings or data than the run has now" in caplog.text
-    assert "have changed since (train)" in (tmp_path / "after/README.md").read_text()
+    assert "train: the settings and data of the run cannot be matched" in caplog.text
+    assert (
+        "cannot be matched with the training of this model (train)"
+        in (tmp_path / "after/README.md").read_text()
+    )

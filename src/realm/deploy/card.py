@@ -58,8 +58,9 @@ def write_card(run: Run, source: Path, *, is_adapter: bool, gguf: str | None = N
     ]
     if outdated := find_outdated_training(run):
         lines.append(
-            f"The run's settings or data have changed since ({', '.join(outdated)}). What stands "
-            "below may be of others, and of problems that this model was trained on."
+            "The settings and data of the run cannot be matched with the training of this model "
+            f"({', '.join(outdated)}). What stands below may be of others, and of problems that it "
+            "was trained on."
         )
     if license_id == UNKNOWN_LICENSE:
         lines.append("The license of the base model is not known here: set it before sharing.")
@@ -73,7 +74,10 @@ def write_card(run: Run, source: Path, *, is_adapter: bool, gguf: str | None = N
 
 
 def find_outdated_training(run: Run) -> list[str]:
-    """Return the stages that trained the model, if the run now has other settings or data."""
+    """Return the stages that trained the model, but not with what the run holds now.
+
+    Files that are gone, such as the base model, cannot be matched either.
+    """
     return [stage for stage in run.find_outdated("eval") if stage in ("distill", "train")]
 
 

@@ -82,9 +82,9 @@ def export_run(
     source = Path(find_model_and_prompts(str(run.folder))[0])
     if outdated := find_outdated_training(run):
         logger.warning(
-            f"{run.folder}: {', '.join(outdated)}: made with other settings or data than the run "
-            "has now. Its results may be of problems that the model was trained on. `realm run` "
-            "trains it anew."
+            f"{run.folder}: {', '.join(outdated)}: the settings and data of the run cannot be "
+            "matched with the training of this model. Its results may be of problems that it was "
+            "trained on. `realm run` trains it anew."
         )
     # Written beside its place and renamed, so that a kill leaves no folder that looks complete.
     part = target.absolute().with_name(f".{target.absolute().name}.part")
